@@ -1,0 +1,47 @@
+//! Compiles `bpf/*.bpf.c` into skeletons (`OUT_DIR/*.skel.rs`) and tells the binary which commit it is.
+//!
+//! The programs include only our own `bpf/*.h` and libbpf's helper headers (shipped by libbpf-cargo), never a
+//! generated `vmlinux.h`: they must build on any machine, for any kernel.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::{env, fs};
+
+use libbpf_cargo::SkeletonBuilder;
+
+fn main() {
+    println!("cargo:rerun-if-changed=bpf");
+    println!("cargo:rerun-if-env-changed=NETMON_COMMIT");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let mut sources: Vec<PathBuf> = fs::read_dir("bpf")
+        .expect("bpf/ is part of the source tree")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.to_string_lossy().ends_with(".bpf.c"))
+        .collect();
+    sources.sort();
+    for source in sources {
+        let name = source.file_name().expect("read_dir gives named entries").to_string_lossy().replace(".bpf.c", "");
+        SkeletonBuilder::new()
+            .source(&source)
+            .clang_args(["-Wall", "-Werror", "-Wno-unused-command-line-argument", "-Ibpf", "-mcpu=v3", "-O2"])
+            .build_and_generate(out.join(format!("{name}.skel.rs")))
+            .unwrap_or_else(|error| panic!("cannot compile {}: {error:#}", source.display()));
+    }
+    println!("cargo:rustc-env=NETMON_COMMIT={}", commit());
+}
+
+/// The short commit, from `NETMON_COMMIT` (image builds have no `.git`) or git, else "unknown".
+fn commit() -> String {
+    if let Ok(given) = env::var("NETMON_COMMIT")
+        && !given.is_empty()
+    {
+        return given;
+    }
+    println!("cargo:rerun-if-changed=.git/HEAD");
+    println!("cargo:rerun-if-changed=.git/logs/HEAD");
+    let git = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+    match git {
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}

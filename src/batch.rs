@@ -1,0 +1,62 @@
+//! What one flush sends: frozen rows as encoded messages, and what became of them.
+
+use crate::stats::Lost;
+
+/// One request body of a batch. The bytes are fixed when the batch is frozen: a resend sends the very same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Position within the batch; goes into the header `X-Netmon-Batch: <node>/<boot>/<seq>.<part>`.
+    pub part: u32,
+    /// Number of its first item within the batch. Items are numbered over all messages of the batch.
+    pub first_item: u32,
+    /// How many items it holds.
+    pub items: u32,
+    /// tx plus rx bytes of its items, for logs and `ambiguous`.
+    pub total_bytes: u64,
+    /// `SendNetworkTrafficMetricsRequest`, encoded.
+    pub body: Vec<u8>,
+}
+
+/// What one flush sends. Handed to `push`, which settles every message and hands the buffers back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Grows by one with every batch of this process.
+    pub seq: u64,
+    /// When it was frozen, nanoseconds since the epoch.
+    pub frozen_wall_ns: u64,
+    /// Its messages, in order.
+    pub messages: Vec<Message>,
+}
+
+/// How a range of items was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// DAKR took them.
+    Acknowledged,
+    /// DAKR surely did not count them: they go back into the open window.
+    Merge,
+    /// Whether DAKR counted them was unknown for an hour: they go back, and count as ambiguous.
+    MergeAmbiguous,
+    /// They can never be delivered.
+    Drop(Lost),
+}
+
+/// What `push` tells `collect`.
+#[derive(Debug)]
+pub enum Settled {
+    /// The fate of items `first_item .. first_item + items` of batch `seq`.
+    Items {
+        /// The batch.
+        seq: u64,
+        /// Number of the first item.
+        first_item: u32,
+        /// How many.
+        items: u32,
+        /// What became of them.
+        verdict: Verdict,
+    },
+    /// Every item of the batch has been settled; the buffers come back for reuse.
+    Batch(Batch),
+    /// DAKR asked for a full collection pass now (`collect_now`).
+    CollectNow,
+}

@@ -1,0 +1,140 @@
+//! Everything that can be set, in one validated [`Config`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::flow::Cidr;
+
+/// Where connections are read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Conntrack by netlink.
+    Netfilter,
+    /// Our own BPF programs.
+    Ebpf,
+    /// Cilium's conntrack maps.
+    Cilium,
+    /// A recording made with `-record`.
+    Replay(PathBuf),
+}
+
+/// Which inbound rows are pushed (rule 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushInbound {
+    /// Those whose originator is outside.
+    External,
+    /// All of them.
+    All,
+    /// None of them.
+    None,
+}
+
+/// Which conntrack zone is counted (rule 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zone {
+    /// Decided at the first complete sweep.
+    Auto,
+    /// This one.
+    Fixed(u16),
+}
+
+/// What to do when the wanted mode cannot run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// Run the next best mode, degraded.
+    Auto,
+    /// Exit with status 1.
+    None,
+}
+
+/// What `/metrics` says to a client that does not ask for a format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsFormat {
+    /// Prometheus text.
+    Prometheus,
+    /// The incumbent's JSON.
+    Json,
+}
+
+/// Framing of the push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DakrProtocol {
+    /// Connect first, then gRPC-Web, then gRPC, until one works.
+    Auto,
+    /// Connect unary.
+    Connect,
+    /// gRPC-Web.
+    GrpcWeb,
+    /// gRPC framing over HTTP/1.1.
+    Grpc,
+}
+
+/// Where rows are pushed to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Dakr {
+    /// Base URL, with scheme, perhaps with a path, without a trailing slash. May hold credentials: never logged.
+    pub url: String,
+    /// Bearer token: never logged.
+    pub token: String,
+    /// `CLUSTER_ID`, empty if not given.
+    pub cluster_id: String,
+    /// Framing.
+    pub protocol: DakrProtocol,
+}
+
+/// The agent's settings, validated.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `-metrics-bind-address`; `:8081` is every address of both families.
+    pub metrics_bind: SocketAddr,
+    /// `-read-interval`.
+    pub read_interval_ns: u64,
+    /// Whether `-read-interval` was given: then it is obeyed, else it may stretch.
+    pub read_interval_given: bool,
+    /// `-cleanup-interval`.
+    pub cleanup_interval_ns: u64,
+    /// `FLUSH_INTERVAL`.
+    pub flush_interval_ns: u64,
+    /// `-collector-mode`.
+    pub mode: Mode,
+    /// `-fallback`.
+    pub fallback: Fallback,
+    /// `-standalone`: no Kubernetes.
+    pub standalone: bool,
+    /// `-metrics-kubeconfig`.
+    pub kubeconfig: Option<PathBuf>,
+    /// `NODE_NAME`; the host's name in standalone mode where empty.
+    pub node_name: String,
+    /// `DAKR_URL`, `CLUSTER_TOKEN`, `CLUSTER_ID`; none unless URL and token are given.
+    pub dakr: Option<Dakr>,
+    /// `-local-cidrs`.
+    pub local_cidrs: Vec<Cidr>,
+    /// `-cluster-cidrs`; the default ranges where not given.
+    pub cluster_cidrs: Vec<Cidr>,
+    /// Whether `-cluster-cidrs` was given.
+    pub cluster_cidrs_given: bool,
+    /// `-outside-cidrs`.
+    pub outside_cidrs: Vec<Cidr>,
+    /// `-push-inbound`.
+    pub push_inbound: PushInbound,
+    /// `-overlay-ports`: UDP ports of tunnels beside the well-known ones.
+    pub overlay_ports: Vec<u16>,
+    /// `-conntrack-zone`.
+    pub conntrack_zone: Zone,
+    /// `-max-rows`.
+    pub max_rows: u32,
+    /// `-max-connections`; worked out at start where not given.
+    pub max_connections: Option<u32>,
+    /// `-manage-conntrack`: whether accounting, events and tracking may be switched on.
+    pub manage_conntrack: bool,
+    /// `-metrics-format`.
+    pub metrics_format: MetricsFormat,
+    /// `-metrics-allow`: who may read beyond `/healthz` and `/readyz`; empty is everyone.
+    pub metrics_allow: Vec<Cidr>,
+    /// `-record`.
+    pub record: Option<PathBuf>,
+    /// `-state-dir`.
+    pub state_dir: Option<PathBuf>,
+    /// `-log-level`.
+    pub log_level: log::LevelFilter,
+}

@@ -1,0 +1,5 @@
+//! Where rows go.
+
+pub mod dakr;
+pub mod json;
+pub mod prometheus;

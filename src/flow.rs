@@ -1,0 +1,430 @@
+//! The plain `Copy` words that everything below shares: addresses, connections, counters, directions.
+//!
+//! Knows nothing of where a connection was seen, whose it is, or where its bytes go.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::{Add, AddAssign, Sub};
+
+/// IP protocol numbers that the code names (IANA).
+pub mod protocol {
+    #![allow(missing_docs)]
+    pub const ICMP: u8 = 1;
+    pub const IPIP: u8 = 4;
+    pub const TCP: u8 = 6;
+    pub const UDP: u8 = 17;
+    pub const IPV6: u8 = 41;
+    pub const GRE: u8 = 47;
+    pub const ESP: u8 = 50;
+    pub const AH: u8 = 51;
+    pub const ICMPV6: u8 = 58;
+    pub const SCTP: u8 = 132;
+}
+
+/// An IP address of either family in 16 bytes; IPv4 stands as `::ffff:a.b.c.d` (RFC 4291 2.5.5.2).
+///
+/// [`IpAddr`] would need 17 and pad to more in every table; this compares and hashes as plain bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Addr([u8; 16]);
+
+impl Addr {
+    /// `::`, which stands for "no address" of IPv6.
+    pub const UNSPECIFIED_V6: Addr = Addr([0; 16]);
+    /// `0.0.0.0`, which stands for "no address" of IPv4.
+    pub const UNSPECIFIED_V4: Addr = Addr::from_v4([0; 4]);
+
+    /// From four bytes in network order.
+    pub const fn from_v4(b: [u8; 4]) -> Addr {
+        Addr([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3]])
+    }
+
+    /// From sixteen bytes in network order.
+    pub const fn from_v6(b: [u8; 16]) -> Addr {
+        Addr(b)
+    }
+
+    /// Whether it stands for an IPv4 address.
+    pub fn is_v4(&self) -> bool {
+        self.0[..12] == Addr::UNSPECIFIED_V4.0[..12]
+    }
+
+    /// Whether it is `0.0.0.0` or `::`.
+    pub fn is_unspecified(&self) -> bool {
+        *self == Addr::UNSPECIFIED_V4 || *self == Addr::UNSPECIFIED_V6
+    }
+
+    /// The sixteen bytes, IPv4 mapped.
+    pub const fn octets(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Loopback addresses: 127/8 and `::1`.
+    pub fn is_loopback(&self) -> bool {
+        self.to_ip().is_loopback()
+    }
+
+    /// As the standard library's type.
+    pub fn to_ip(self) -> IpAddr {
+        if self.is_v4() {
+            IpAddr::V4(Ipv4Addr::new(self.0[12], self.0[13], self.0[14], self.0[15]))
+        } else {
+            IpAddr::V6(Ipv6Addr::from(self.0))
+        }
+    }
+}
+
+impl From<IpAddr> for Addr {
+    fn from(ip: IpAddr) -> Addr {
+        match ip {
+            IpAddr::V4(v4) => Addr::from_v4(v4.octets()),
+            IpAddr::V6(v6) => Addr(v6.octets()),
+        }
+    }
+}
+
+impl fmt::Display for Addr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_ip().fmt(f)
+    }
+}
+
+impl fmt::Debug for Addr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A range of addresses, `10.0.0.0/8` or `fd00::/8`. IPv4 prefixes are kept in mapped form (length plus 96).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Cidr {
+    base: Addr,
+    /// Of the mapped form: 0 to 128.
+    prefix: u8,
+}
+
+impl Cidr {
+    /// The range that holds `addr` with a prefix in the address's own family (0 to 32, or 0 to 128); host bits are
+    /// cleared. `None` where the prefix is too long.
+    pub fn new(addr: Addr, prefix: u8) -> Option<Cidr> {
+        let mapped = if addr.is_v4() { prefix.checked_add(96)? } else { prefix };
+        if mapped > 128 {
+            return None;
+        }
+        let mask = if mapped == 0 { 0 } else { u128::MAX << (128 - mapped) };
+        Some(Cidr { base: Addr((u128::from_be_bytes(addr.0) & mask).to_be_bytes()), prefix: mapped })
+    }
+
+    /// Whether `addr` lies in the range. An IPv4 address lies in no IPv6 range.
+    pub fn contains(&self, addr: Addr) -> bool {
+        let differing = u128::from_be_bytes(self.base.0) ^ u128::from_be_bytes(addr.0);
+        addr.is_v4() == self.base.is_v4() && (self.prefix == 0 || differing >> (128 - self.prefix) == 0)
+    }
+
+    /// The first address of the range.
+    pub fn first(&self) -> Addr {
+        self.base
+    }
+
+    /// Whether it is a range of IPv4 addresses.
+    pub fn is_v4(&self) -> bool {
+        self.base.is_v4()
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = if self.base.is_v4() { self.prefix.saturating_sub(96) } else { self.prefix };
+        write!(f, "{}/{own}", self.base)
+    }
+}
+
+impl fmt::Debug for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Bytes and packets that went one way. Bytes are layer-3 lengths (rule 1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Layer-3 bytes, IP header included.
+    pub bytes: u64,
+    /// Packets as the kernel hands them over.
+    pub packets: u64,
+}
+
+impl Counts {
+    /// Nothing counted.
+    pub const ZERO: Counts = Counts { bytes: 0, packets: 0 };
+
+    /// Whether nothing was counted.
+    pub fn is_zero(&self) -> bool {
+        self.bytes == 0 && self.packets == 0
+    }
+}
+
+impl Add for Counts {
+    type Output = Counts;
+    fn add(self, other: Counts) -> Counts {
+        Counts { bytes: self.bytes.saturating_add(other.bytes), packets: self.packets.saturating_add(other.packets) }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        *self = *self + other;
+    }
+}
+
+impl Sub for Counts {
+    type Output = Counts;
+    fn sub(self, other: Counts) -> Counts {
+        Counts { bytes: self.bytes.saturating_sub(other.bytes), packets: self.packets.saturating_sub(other.packets) }
+    }
+}
+
+/// What a connection carried, seen from the connection: `orig` from the originator, `reply` from the responder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Originator to responder.
+    pub orig: Counts,
+    /// Responder to originator.
+    pub reply: Counts,
+}
+
+impl Traffic {
+    /// Nothing carried.
+    pub const ZERO: Traffic = Traffic { orig: Counts::ZERO, reply: Counts::ZERO };
+
+    /// Whether nothing was carried either way.
+    pub fn is_zero(&self) -> bool {
+        self.orig.is_zero() && self.reply.is_zero()
+    }
+
+    /// As the end with this direction sees it (`outbound`: the originator).
+    pub fn seen_by(&self, direction: Direction) -> TxRx {
+        match direction {
+            Direction::Outbound => TxRx { tx: self.orig, rx: self.reply },
+            Direction::Inbound => TxRx { tx: self.reply, rx: self.orig },
+        }
+    }
+
+    /// Whether any of the four counters is below that of `base`: proof of a new connection (rule 10).
+    pub fn any_below(&self, base: &Traffic) -> bool {
+        self.orig.bytes < base.orig.bytes
+            || self.orig.packets < base.orig.packets
+            || self.reply.bytes < base.reply.bytes
+            || self.reply.packets < base.reply.packets
+    }
+}
+
+impl Sub for Traffic {
+    type Output = Traffic;
+    fn sub(self, base: Traffic) -> Traffic {
+        Traffic { orig: self.orig - base.orig, reply: self.reply - base.reply }
+    }
+}
+
+impl Add for Traffic {
+    type Output = Traffic;
+    fn add(self, other: Traffic) -> Traffic {
+        Traffic { orig: self.orig + other.orig, reply: self.reply + other.reply }
+    }
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Traffic) {
+        *self = *self + other;
+    }
+}
+
+/// What a local end sent and received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TxRx {
+    /// Sent by the local end.
+    pub tx: Counts,
+    /// Received by the local end.
+    pub rx: Counts,
+}
+
+impl TxRx {
+    /// Nothing sent or received.
+    pub const ZERO: TxRx = TxRx { tx: Counts::ZERO, rx: Counts::ZERO };
+
+    /// Whether nothing was sent or received.
+    pub fn is_zero(&self) -> bool {
+        self.tx.is_zero() && self.rx.is_zero()
+    }
+
+    /// Bytes in both directions, the measure by which rows are called small.
+    pub fn total_bytes(&self) -> u64 {
+        self.tx.bytes.saturating_add(self.rx.bytes)
+    }
+}
+
+impl Add for TxRx {
+    type Output = TxRx;
+    fn add(self, other: TxRx) -> TxRx {
+        TxRx { tx: self.tx + other.tx, rx: self.rx + other.rx }
+    }
+}
+
+impl AddAssign for TxRx {
+    fn add_assign(&mut self, other: TxRx) {
+        *self = *self + other;
+    }
+}
+
+impl Sub for TxRx {
+    type Output = TxRx;
+    fn sub(self, other: TxRx) -> TxRx {
+        TxRx { tx: self.tx - other.tx, rx: self.rx - other.rx }
+    }
+}
+
+/// Who opened a connection, seen from its local end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Direction {
+    /// The local end is the originator.
+    Outbound = 0,
+    /// The local end is the responder.
+    Inbound = 1,
+}
+
+impl Direction {
+    /// `outbound` or `inbound`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::Outbound => "outbound",
+            Direction::Inbound => "inbound",
+        }
+    }
+}
+
+/// Where the remote address of a row lies (rules 6 and 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Class {
+    /// Within the cluster's ranges.
+    Inside = 0,
+    /// Beyond them.
+    Outside = 1,
+    /// The node's own tunnel to an inside address: shown, never pushed.
+    Overlay = 2,
+}
+
+impl Class {
+    /// `inside`, `outside` or `overlay`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Class::Inside => "inside",
+            Class::Outside => "outside",
+            Class::Overlay => "overlay",
+        }
+    }
+}
+
+/// The name by which the kernel knows a connection: the original tuple, with what tells equal tuples apart.
+///
+/// Laid out without padding; tables compare and hash it often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionKey {
+    /// The originator.
+    pub src: Addr,
+    /// Whom the originator asked for: before destination NAT, so a service address where there is one.
+    pub dst: Addr,
+    /// Port of the originator; for ICMP the id; 0 where the protocol has none.
+    pub sport: u16,
+    /// Port asked for; for ICMP type and code (`type << 8 | code`); 0 where the protocol has none.
+    pub dport: u16,
+    /// Conntrack zone (rule 7); Cilium: the flags of the CT key.
+    pub zone: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// 4 or 6, as in the packet.
+    pub family: u8,
+    /// What else tells keys apart: 0, or the id of the Cilium map that holds the entry.
+    pub realm: u32,
+}
+
+/// Which ends of a connection a record speaks for (rule 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Ends {
+    /// Conntrack: one record for both.
+    Both,
+    /// A socket that connected; Cilium OUT.
+    Originator,
+    /// A socket that was connected to; Cilium IN.
+    Responder,
+}
+
+/// What a record says about its connection's counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reading {
+    /// Cumulative counters of a connection that lives (an entry of a dump).
+    Live,
+    /// The final cumulative counters of a connection that ended (a conntrack DESTROY).
+    Ended,
+    /// Not cumulative: what was counted since the last sweep, to be taken as it is (drained BPF counters).
+    Increment,
+}
+
+/// One record of a source about one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Its name.
+    pub key: ConnectionKey,
+    /// Who answers: after destination NAT, before source NAT (conntrack: `reply.src`; rule 3).
+    pub backend: Addr,
+    /// The responder's port after NAT; 0 where the protocol has none (rule 4).
+    pub backend_port: u16,
+    /// The ends it speaks for.
+    pub ends: Ends,
+    /// How to read `traffic`.
+    pub reading: Reading,
+    /// The kernel's id of the entry, 0 if it has none. A different id proves a new connection, an equal one nothing.
+    pub id: u32,
+    /// When the connection began, wall clock, 0 if unknown.
+    pub start_ns: u64,
+    /// The counters.
+    pub traffic: Traffic,
+    /// The cgroup of the local socket, 0 if unknown.
+    pub cgroup: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> Addr {
+        text.parse::<IpAddr>().expect("a literal").into()
+    }
+
+    #[test]
+    fn an_ipv4_address_keeps_its_family_and_text() {
+        assert!(addr("10.1.2.3").is_v4());
+        assert!(!addr("::1").is_v4());
+        assert_eq!(addr("10.1.2.3").to_string(), "10.1.2.3");
+        assert_eq!(addr("fd00::5").to_string(), "fd00::5");
+    }
+
+    #[test]
+    fn a_range_holds_its_own_family_only() {
+        let ten = Cidr::new(addr("10.9.9.9"), 8).expect("valid");
+        assert_eq!(ten.to_string(), "10.0.0.0/8");
+        assert!(ten.contains(addr("10.255.0.1")) && !ten.contains(addr("11.0.0.0")) && !ten.contains(addr("fd00::1")));
+        let all_v6 = Cidr::new(addr("::"), 0).expect("valid");
+        assert!(all_v6.contains(addr("2001:db8::1")) && !all_v6.contains(addr("10.0.0.1")));
+        let all_v4 = Cidr::new(addr("0.0.0.0"), 0).expect("valid");
+        assert!(all_v4.contains(addr("255.1.1.1")) && !all_v4.contains(addr("::1")));
+        assert!(Cidr::new(addr("10.0.0.0"), 33).is_none() && Cidr::new(addr("::"), 129).is_none());
+    }
+
+    #[test]
+    fn the_key_has_no_padding() {
+        assert_eq!(std::mem::size_of::<ConnectionKey>(), 44);
+    }
+}

@@ -1,0 +1,36 @@
+//! Counts the bytes that a node's pods exchange, says who exchanged them with whom, and hands the increments to the
+//! control plane exactly once.
+//!
+//! One pipeline, in the order the data meets the modules:
+//!
+//! ```text
+//!  source ──▶ increments ──▶ owner ──▶ rows ──▶ batch ──▶ DAKR
+//!  netfilter|ebpf|cilium   BaselineTable        RowTable     frozen      push
+//!                             ▲ pods and names arrive as immutable snapshots     └──▶ /metrics /flows /healthz /readyz /
+//! ```
+//!
+//! Words (connection, local end, owner, row, sweep, baseline, increment, window, batch) are defined in
+//! `ARCHITECTURE.md`; rules cited by number ("rule 10") are those of the accounting contract in `SPECIFICATION.md`.
+//!
+//! Each module uses only those above it in this list. [`agent`] is the exception that builds them all.
+
+pub mod agent;
+pub mod baseline;
+pub mod batch;
+pub mod class;
+pub mod clock;
+pub mod collect;
+pub mod config;
+pub mod export;
+pub mod flow;
+pub mod health;
+pub mod http;
+pub mod kube;
+pub mod owner;
+pub mod rows;
+pub mod snapshot;
+pub mod source;
+pub mod stats;
+pub mod sys;
+pub mod table;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! Arguments to configuration, agent to exit code.
+
+fn main() {}

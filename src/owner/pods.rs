@@ -1,0 +1,88 @@
+//! The pods of this node, by address and time, as one immutable snapshot.
+//!
+//! Built and published by [`crate::kube`]; read by the collector, which never waits for it.
+
+use std::sync::Arc;
+
+use crate::flow::Addr;
+
+/// What controls a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// `Deployment`, `StatefulSet`, `DaemonSet`, `Job`, `CronJob`, or what the cluster calls it.
+    pub kind: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+}
+
+/// One pod, as far as counting needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// `metadata.uid`.
+    pub uid: Box<str>,
+    /// `metadata.namespace`.
+    pub namespace: Box<str>,
+    /// `metadata.name`.
+    pub name: Box<str>,
+    /// What controls it, where known.
+    pub workload: Option<Workload>,
+    /// Whether it uses the node's network: then no address is its own.
+    pub host_network: bool,
+}
+
+/// A span of time in which an address was a pod's own.
+#[derive(Clone, Debug)]
+pub struct Tenure {
+    /// The address.
+    pub addr: Addr,
+    /// First moment, nanoseconds since the epoch (`status.startTime`, or when the address was first seen).
+    pub from_ns: u64,
+    /// Last moment; `u64::MAX` while the pod lives, the time of the deletion plus a grace once it is gone.
+    pub until_ns: u64,
+    /// Whose it was.
+    pub pod: Arc<Pod>,
+}
+
+/// The pods of this node at one moment, with those that went lately.
+#[derive(Clone, Debug, Default)]
+pub struct PodIndex {
+    /// Sorted by (address, from).
+    tenures: Vec<Tenure>,
+    /// Every pod by uid, host-network pods included; sorted by uid.
+    pods: Vec<Arc<Pod>>,
+    /// Whether the first list has arrived.
+    pub synced: bool,
+    /// Grows with every change.
+    pub generation: u64,
+}
+
+impl PodIndex {
+    /// Builds the index; order of the arguments does not matter.
+    pub fn new(mut tenures: Vec<Tenure>, mut pods: Vec<Arc<Pod>>, synced: bool, generation: u64) -> PodIndex {
+        tenures.sort_by(|a, b| (a.addr, a.from_ns).cmp(&(b.addr, b.from_ns)));
+        pods.sort_by(|a, b| a.uid.cmp(&b.uid));
+        PodIndex { tenures, pods, synced, generation }
+    }
+
+    /// Whose `addr` was at `at_ns` (nanoseconds since the epoch). Of overlapping tenures the one that began last
+    /// wins: the newer pod owns a reused address from its start on.
+    pub fn owner_of(&self, addr: Addr, at_ns: u64) -> Option<&Arc<Pod>> {
+        let end = self.tenures.partition_point(|t| (t.addr, t.from_ns) <= (addr, at_ns));
+        self.tenures[..end].iter().rev().take_while(|t| t.addr == addr).find(|t| at_ns <= t.until_ns).map(|t| &t.pod)
+    }
+
+    /// The pod with this uid.
+    pub fn by_uid(&self, uid: &str) -> Option<&Arc<Pod>> {
+        self.pods.binary_search_by(|p| p.uid.as_ref().cmp(uid)).ok().map(|at| &self.pods[at])
+    }
+
+    /// How many pods are known, those that went lately included.
+    pub fn len(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// Whether no pod is known.
+    pub fn is_empty(&self) -> bool {
+        self.pods.is_empty()
+    }
+}

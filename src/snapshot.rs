@@ -1,0 +1,130 @@
+//! What the endpoints show: one immutable picture of the rows, made by the collector when somebody asks.
+//!
+//! The collector copies rows here and goes on; whoever renders reads at leisure. At most two pictures are alive.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::clock::Now;
+use crate::flow::{Addr, Class, Direction, TxRx};
+use crate::owner::Owner;
+
+/// One row, as shown.
+#[derive(Clone, Copy, Debug)]
+pub struct RowView {
+    /// Index into [`Snapshot::owners`].
+    pub owner: u32,
+    /// The responder's port, 0 for protocols without.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Who opened the connections of the row.
+    pub direction: Direction,
+    /// Where the remote address lies.
+    pub class: Class,
+    /// The local end.
+    pub local: Addr,
+    /// The remote end.
+    pub remote: Addr,
+    /// What is not settled yet; equals `total` where nothing is pushed.
+    pub unsettled: TxRx,
+    /// Since the row appeared.
+    pub total: TxRx,
+    /// When it last grew, nanoseconds since the epoch.
+    pub changed_wall_ns: u64,
+}
+
+/// Traffic since the start per owner, direction, protocol and class: what Prometheus may scrape, for it only grows.
+#[derive(Clone, Copy, Debug)]
+pub struct SeriesView {
+    /// Index into [`Snapshot::owners`].
+    pub owner: u32,
+    /// `tcp`, `udp`, `sctp`, `icmp` or `other`.
+    pub protocol: &'static str,
+    /// Who opened the connections.
+    pub direction: Direction,
+    /// Where the remote addresses lie.
+    pub class: Class,
+    /// What was counted.
+    pub total: TxRx,
+}
+
+/// One picture.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// When it was taken.
+    pub taken: Now,
+    /// The rows.
+    pub rows: Vec<RowView>,
+    /// The series.
+    pub series: Vec<SeriesView>,
+    /// The owners that `rows` and `series` point to.
+    pub owners: Vec<Owner>,
+}
+
+/// Where the collector leaves pictures and readers ask for them.
+#[derive(Default)]
+pub struct Board {
+    // Held for the time of cloning or replacing an Arc, never across I/O.
+    latest: Mutex<Option<Arc<Snapshot>>>,
+    wanted: AtomicU64,
+    served: AtomicU64,
+    waker: Mutex<Option<Box<dyn Fn() + Send>>>,
+    reader_waker: Mutex<Option<Box<dyn Fn() + Send>>>,
+}
+
+impl std::fmt::Debug for Board {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Board").finish_non_exhaustive()
+    }
+}
+
+fn call(waker: &Mutex<Option<Box<dyn Fn() + Send>>>) {
+    if let Some(wake) = waker.lock().unwrap_or_else(|p| p.into_inner()).as_ref() {
+        wake();
+    }
+}
+
+impl Board {
+    /// Sets how the collector is woken when a picture is wanted.
+    pub fn wake_collector_by(&self, wake: Box<dyn Fn() + Send>) {
+        *self.waker.lock().unwrap_or_else(|p| p.into_inner()) = Some(wake);
+    }
+
+    /// Sets how the reader is woken when a new picture hangs.
+    pub fn wake_reader_by(&self, wake: Box<dyn Fn() + Send>) {
+        *self.reader_waker.lock().unwrap_or_else(|p| p.into_inner()) = Some(wake);
+    }
+
+    /// Asks for a picture newer than now, and returns the number that [`Board::served`] reaches when it hangs.
+    pub fn ask(&self) -> u64 {
+        let ticket = self.wanted.fetch_add(1, Relaxed) + 1;
+        call(&self.waker);
+        ticket
+    }
+
+    /// The number of the last request that the latest picture answers.
+    pub fn served(&self) -> u64 {
+        self.served.load(Relaxed)
+    }
+
+    /// The latest picture, `None` before the first.
+    pub fn latest(&self) -> Option<Arc<Snapshot>> {
+        self.latest.lock().unwrap_or_else(|p| p.into_inner()).clone()
+    }
+
+    /// Collector: whether somebody waits for a picture; the number to hand to [`Board::hang`].
+    pub fn asked(&self) -> Option<u64> {
+        let wanted = self.wanted.load(Relaxed);
+        (wanted != self.served.load(Relaxed)).then_some(wanted)
+    }
+
+    /// Collector: hangs a picture that answers all requests up to `ticket`; gives back the one it replaces.
+    pub fn hang(&self, picture: Arc<Snapshot>, ticket: u64) -> Option<Arc<Snapshot>> {
+        let old = self.latest.lock().unwrap_or_else(|p| p.into_inner()).replace(picture);
+        self.served.store(ticket, Relaxed);
+        call(&self.reader_waker);
+        old
+    }
+}

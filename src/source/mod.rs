@@ -1,0 +1,142 @@
+//! Where connections are read from, and the contract that every source keeps.
+//!
+//! A source hands over records as [`Connection`]s and says how complete its reading was. It knows nothing of pods,
+//! rows or DAKR; what the records mean (baseline, increment, end) is decided by [`crate::baseline`].
+
+use std::fmt;
+use std::os::fd::RawFd;
+
+use crate::clock::Now;
+use crate::flow::Connection;
+
+pub mod netfilter;
+pub mod replay;
+
+/// Hands over one record. Sources call it in the order in which the kernel spoke.
+pub type Each<'a> = &'a mut dyn FnMut(&Connection);
+
+/// Why a record was left out (`netmon_skipped_total{reason}`). The first-sweep and zone rules are applied later, by
+/// the collector; they are listed here so that one list names all reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Skip {
+    /// A message or attribute that cannot be what it says.
+    Malformed,
+    /// An entry made before accounting was on: it will never show counters.
+    NoCounters,
+    /// A dump entry that has already ended (status DYING); its DESTROY counts.
+    Dying,
+    /// A DESTROY without a baseline before the first complete sweep (rule 10).
+    BeforeFirstSweep,
+    /// Another conntrack zone than the one that is counted (rule 7).
+    Zone,
+    /// Loopback traffic, or a host's connection to itself (rule 1).
+    Loopback,
+    /// A Cilium SERVICE entry, which repeats what its backend's entry counts.
+    Service,
+}
+
+impl Skip {
+    /// All of them, in the order of their numbers, with the value of the `reason` label.
+    pub const ALL: [(Skip, &'static str); 7] = [
+        (Skip::Malformed, "malformed"),
+        (Skip::NoCounters, "no_counters"),
+        (Skip::Dying, "dying"),
+        (Skip::BeforeFirstSweep, "before_first_sweep"),
+        (Skip::Zone, "zone"),
+        (Skip::Loopback, "loopback"),
+        (Skip::Service, "service"),
+    ];
+}
+
+/// Records left out, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Skipped(pub [u64; Skip::ALL.len()]);
+
+impl Skipped {
+    /// Counts one.
+    pub fn add(&mut self, reason: Skip) {
+        self.0[reason as usize] += 1;
+    }
+}
+
+/// What one sweep, or one drain between sweeps, saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// Records handed over.
+    pub seen: u64,
+    /// Records left out.
+    pub skipped: Skipped,
+    /// Whether every connection that existed was handed over. A voided dump (rule 11) is not complete; it is to be
+    /// repeated at once, once.
+    pub complete: bool,
+    /// Times the kernel said that it dropped events (ENOBUFS): how many events is in `events_lost`.
+    pub overflows: u64,
+    /// Events the kernel dropped, where it says how many.
+    pub events_lost: u64,
+    /// Bytes lost per direction inside the source (a full BPF map), as tx and rx of the local end.
+    pub lost_tx_bytes: u64,
+    /// See `lost_tx_bytes`.
+    pub lost_rx_bytes: u64,
+    /// Something happened that makes an immediate sweep worth its cost (events were lost, a map is full).
+    pub sweep_soon: bool,
+}
+
+/// A source of connections.
+pub trait Source: Send {
+    /// `netfilter`, `ebpf`, `cilium` or `replay`.
+    fn name(&self) -> &'static str;
+
+    /// One full read. `each` gets what ended while reading too, in the order the kernel said it. Allocates nothing
+    /// once warm.
+    fn sweep(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError>;
+
+    /// Between sweeps: hands over what has ended (conntrack DESTROY events). Reads all that is queued, then returns;
+    /// `complete` has no meaning.
+    fn drain(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError>;
+
+    /// Descriptors that become readable when [`Source::drain`] has something to do.
+    fn poll_fds(&self) -> &[RawFd];
+
+    /// Called about once a minute: looks after what the source needs of the kernel (accounting switched off by
+    /// somebody, say) and reports what is wrong now.
+    fn upkeep(&mut self, now: Now) -> Condition;
+
+    /// Whether the ends of connections are known to be told (DESTROY events arrive, or counters stay until read).
+    /// While they are not, sweeps must stay frequent.
+    fn ends_are_told(&self) -> bool;
+
+    /// The time at which the sweep just made was made, where it was not now: a recording plays on its own clock.
+    fn played_at(&self) -> Option<Now> {
+        None
+    }
+}
+
+/// What a source says of itself, for health.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Empty when all is well; else what is wrong and the way out.
+    pub degraded: String,
+}
+
+/// Why a source cannot be opened or read.
+#[derive(Debug)]
+pub enum SourceError {
+    /// The source cannot run here at all. The text names cause and cure.
+    Open(String),
+    /// This reading failed; a later one may not.
+    Read(String),
+    /// A recording has been played to its end.
+    Finished,
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SourceError::Open(why) | SourceError::Read(why) => f.write_str(why),
+            SourceError::Finished => f.write_str("the recording has been played to its end"),
+        }
+    }
+}
+
+impl std::error::Error for SourceError {}

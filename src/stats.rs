@@ -1,0 +1,276 @@
+//! The agent's own counters. The doc sentence of each is its HELP text on `/metrics`.
+//!
+//! One [`Stats`] per agent, shared by its threads; every cell is a relaxed atomic, for nothing is decided by them.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::source::Skip;
+
+/// A number that only grows, or a gauge that is set.
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
+
+impl Cell {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    /// Reads it.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// How a series behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes both ways.
+    Gauge,
+}
+
+/// Why bytes or events were lost (`reason` of `netmon_lost_bytes_total` and `netmon_lost_events_total`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Lost {
+    /// The row table had no slot left, not even for a folded row (rule 13).
+    RowTableFull,
+    /// The connection table was full (rule 13).
+    ConnectionTableFull,
+    /// The kernel dropped conntrack events (ENOBUFS); events, bytes cannot be known.
+    EventQueueFull,
+    /// A baseline left three complete dumps without a DESTROY; events, its last bytes cannot be known.
+    Vanished,
+    /// A BPF map was full.
+    BpfMapFull,
+    /// DAKR refused the item for good.
+    Refused,
+    /// One item was larger than DAKR takes.
+    TooLarge,
+    /// The agent ended before DAKR took it, and it surely was not taken.
+    Shutdown,
+    /// The agent ended before DAKR said whether it took it.
+    ShutdownAmbiguous,
+}
+
+impl Lost {
+    /// All of them, in the order of their numbers, with the value of the `reason` label.
+    pub const ALL: [(Lost, &'static str); 9] = [
+        (Lost::RowTableFull, "row_table_full"),
+        (Lost::ConnectionTableFull, "connection_table_full"),
+        (Lost::EventQueueFull, "event_queue_full"),
+        (Lost::Vanished, "vanished"),
+        (Lost::BpfMapFull, "bpf_map_full"),
+        (Lost::Refused, "refused"),
+        (Lost::TooLarge, "too_large"),
+        (Lost::Shutdown, "shutdown"),
+        (Lost::ShutdownAmbiguous, "shutdown_ambiguous"),
+    ];
+}
+
+/// Why bytes have no owner (`reason` of `netmon_unattributed_bytes_total`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Unattributed {
+    /// Forwarded traffic of which neither end lives here (rule 5).
+    NoLocalEnd,
+    /// The waiting table was full (rule 8).
+    WaitingFull,
+}
+
+impl Unattributed {
+    /// All of them, in the order of their numbers, with the value of the `reason` label.
+    pub const ALL: [(Unattributed, &'static str); 2] =
+        [(Unattributed::NoLocalEnd, "no_local_end"), (Unattributed::WaitingFull, "waiting_full")];
+}
+
+/// Why counted bytes are not pushed (`reason` of `netmon_not_pushed_bytes_total`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Withheld {
+    /// An inbound row whose originator is inside: its own node reports it (rule 9).
+    InboundInside,
+    /// Inbound rows, under `-push-inbound none`.
+    InboundNone,
+    /// The node's own tunnels (rule 6).
+    Overlay,
+    /// No DAKR is configured.
+    NoDakr,
+}
+
+impl Withheld {
+    /// All of them, in the order of their numbers, with the value of the `reason` label.
+    pub const ALL: [(Withheld, &'static str); 4] = [
+        (Withheld::InboundInside, "inbound_inside"),
+        (Withheld::InboundNone, "inbound_none"),
+        (Withheld::Overlay, "overlay"),
+        (Withheld::NoDakr, "no_dakr"),
+    ];
+}
+
+/// One family of series, for `/metrics`.
+pub struct FamilyView<'a> {
+    /// Metric name.
+    pub name: &'static str,
+    /// HELP text.
+    pub help: &'static str,
+    /// TYPE.
+    pub kind: Kind,
+    /// The label that the cells differ by; empty where there is one cell.
+    pub label: &'static str,
+    /// Value of that label and the cell, in order.
+    pub cells: Vec<(&'static str, &'a Cell)>,
+}
+
+macro_rules! stats {
+    ($( #[doc = $help:literal] $field:ident : $kind:ident $name:literal $( [ $label:literal ; $reasons:ty ] )? ; )*) => {
+        /// All counters of one agent.
+        #[derive(Debug, Default)]
+        pub struct Stats {
+            $( #[doc = $help] pub $field: stats!(@type $($reasons)?), )*
+        }
+
+        impl Stats {
+            /// Every family, in the order of their definition.
+            pub fn families(&self) -> Vec<FamilyView<'_>> {
+                vec![ $( FamilyView {
+                    name: $name,
+                    help: $help.trim_ascii(),
+                    kind: Kind::$kind,
+                    label: stats!(@label $($label)?),
+                    cells: stats!(@cells self.$field $(, $reasons)?),
+                }, )* ]
+            }
+        }
+    };
+    (@type $reasons:ty) => { [Cell; <$reasons>::ALL.len()] };
+    (@type) => { Cell };
+    (@label $label:literal) => { $label };
+    (@label) => { "" };
+    (@cells $cells:expr, $reasons:ty) => {
+        <$reasons>::ALL.iter().map(|(_, name)| *name).zip($cells.iter()).collect()
+    };
+    (@cells $cell:expr) => { vec![("", &$cell)] };
+}
+
+stats! {
+    /// Full reads of the source.
+    sweeps: Counter "netmon_sweeps_total";
+    /// Full reads that were not complete (a dump voided by a resize of the kernel's table, or cut short).
+    sweeps_voided: Counter "netmon_sweeps_voided_total";
+    /// Full reads that failed.
+    sweep_errors: Counter "netmon_sweep_errors_total";
+    /// CPU time spent in sweeps, in nanoseconds.
+    sweep_cpu_ns: Counter "netmon_sweep_cpu_nanoseconds_total";
+    /// Duration of the last sweep, in nanoseconds.
+    sweep_last_ns: Gauge "netmon_sweep_last_nanoseconds";
+    /// Interval between sweeps that is in force, in milliseconds.
+    sweep_interval_ms: Gauge "netmon_sweep_interval_milliseconds";
+    /// Records that the source handed over.
+    records: Counter "netmon_records_total";
+    /// Records that tell the end of a connection.
+    ends: Counter "netmon_ends_total";
+    /// Records left out, by reason.
+    skipped: Counter "netmon_skipped_total" ["reason"; Skip];
+    /// Bytes that reached the agent, as sent by the local ends.
+    counted_tx_bytes: Counter "netmon_counted_tx_bytes_total";
+    /// Bytes that reached the agent, as received by the local ends.
+    counted_rx_bytes: Counter "netmon_counted_rx_bytes_total";
+    /// Bytes that DAKR acknowledged, tx and rx together.
+    acknowledged_bytes: Counter "netmon_acknowledged_bytes_total";
+    /// Bytes lost, tx and rx together, by reason.
+    lost_bytes: Counter "netmon_lost_bytes_total" ["reason"; Lost];
+    /// Events after which an unknown number of bytes is missing, by reason.
+    lost_events: Counter "netmon_lost_events_total" ["reason"; Lost];
+    /// Bytes of connections without a local end, by reason.
+    unattributed_bytes: Counter "netmon_unattributed_bytes_total" ["reason"; Unattributed];
+    /// Bytes counted and shown but by rule not pushed, by reason; settled when a window is frozen.
+    not_pushed_bytes: Counter "netmon_not_pushed_bytes_total" ["reason"; Withheld];
+    /// Bytes whose push ended without a definite answer for an hour and which were sent again in a later batch.
+    ambiguous_bytes: Counter "netmon_ambiguous_bytes_total";
+    /// Bytes that wait for their owner.
+    held_bytes: Gauge "netmon_held_bytes";
+    /// Bytes counted and not yet settled, in the open window.
+    open_bytes: Gauge "netmon_open_bytes";
+    /// Bytes counted and not yet settled, in the frozen batch.
+    frozen_bytes: Gauge "netmon_frozen_bytes";
+    /// Bytes that lost their remote address to make room in the row table.
+    folded_bytes: Counter "netmon_folded_bytes_total";
+    /// Rows folded to make room in the row table.
+    folded_rows: Counter "netmon_folded_rows_total";
+    /// Connections whose asked-for service address could not be resolved to a backend.
+    vip_unresolved: Counter "netmon_vip_unresolved_total";
+    /// Connections that are followed.
+    connections: Gauge "netmon_connections";
+    /// Connections that can be followed at most.
+    connections_max: Gauge "netmon_connections_max";
+    /// Rows in the table.
+    rows: Gauge "netmon_rows";
+    /// Rows that the table holds at most.
+    rows_max: Gauge "netmon_rows_max";
+    /// Increments that wait for their owner.
+    waiting: Gauge "netmon_waiting";
+    /// Pushes that DAKR acknowledged.
+    pushes_ok: Counter "netmon_pushes_total";
+    /// Pushes that failed, whatever became of their bytes.
+    pushes_failed: Counter "netmon_push_failures_total";
+    /// Acknowledged pushes whose processed_count was not the number of items.
+    pushes_miscounted: Counter "netmon_push_miscounts_total";
+    /// Heartbeats that DAKR acknowledged.
+    heartbeats_ok: Counter "netmon_heartbeats_total";
+    /// Heartbeats that failed.
+    heartbeats_failed: Counter "netmon_heartbeat_failures_total";
+    /// Requests that the local endpoint answered.
+    http_requests: Counter "netmon_http_requests_total";
+    /// Connections to the local endpoint that were cut (slow, malformed, or too many).
+    http_cut: Counter "netmon_http_cut_total";
+}
+
+impl Stats {
+    /// Counts bytes lost for a reason.
+    pub fn lose_bytes(&self, reason: Lost, bytes: u64) {
+        self.lost_bytes[reason as usize].add(bytes);
+    }
+
+    /// Counts an event after which an unknown number of bytes is missing.
+    pub fn lose_events(&self, reason: Lost, events: u64) {
+        self.lost_events[reason as usize].add(events);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_stand_at_their_own_numbers() {
+        assert!(Skip::ALL.iter().enumerate().all(|(i, (r, _))| *r as usize == i));
+        assert!(Lost::ALL.iter().enumerate().all(|(i, (r, _))| *r as usize == i));
+        assert!(Unattributed::ALL.iter().enumerate().all(|(i, (r, _))| *r as usize == i));
+        assert!(Withheld::ALL.iter().enumerate().all(|(i, (r, _))| *r as usize == i));
+    }
+
+    #[test]
+    fn a_counter_is_found_under_its_name_and_reason() {
+        let stats = Stats::default();
+        stats.lose_bytes(Lost::RowTableFull, 7);
+        let families = stats.families();
+        let lost = families.iter().find(|f| f.name == "netmon_lost_bytes_total").expect("defined above");
+        assert_eq!(lost.label, "reason");
+        assert_eq!(lost.cells[0].0, "row_table_full");
+        assert_eq!(lost.cells[0].1.get(), 7);
+        assert_eq!(lost.help, "Bytes lost, tx and rx together, by reason.");
+    }
+}
