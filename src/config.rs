@@ -80,6 +80,10 @@ pub struct Dakr {
     pub cluster_id: String,
     /// Framing.
     pub protocol: DakrProtocol,
+    /// `-token-file`: holds the token, is re-read when it changes or is refused, and goes before `token`.
+    pub token_file: Option<PathBuf>,
+    /// `-ca-file`: PEM certificates trusted beside those of the system.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// The agent's settings, validated.
