@@ -1,0 +1,310 @@
+//! The agent under test: the real binary in the node's namespace, and what its endpoints say.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use netmon::clock;
+use netmon::flow::{Counts, TxRx};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::dakr::{FakeDakr, TOKEN};
+use crate::process;
+use crate::rows::{Key, Shown};
+use crate::topology::{Host, LOCAL_CIDRS};
+
+/// `NODE_NAME` of the agent in the lab.
+pub const NODE_NAME: &str = "lab-node";
+
+/// A running agent.
+pub struct Agent<'a> {
+    child: Child,
+    node: &'a Host,
+    endpoint: SocketAddr,
+    log: PathBuf,
+}
+
+/// How to start one.
+pub struct Start<'a> {
+    node: &'a Host,
+    flags: Vec<String>,
+    environment: Vec<(String, String)>,
+    log: PathBuf,
+}
+
+impl<'a> Start<'a> {
+    /// With what every scenario wants: standalone, the lab's pod ranges, sweeps every 200 ms, nothing pushed.
+    pub fn new(node: &'a Host, mode: &str, log: PathBuf) -> Start<'a> {
+        let start = Start { node, flags: Vec::new(), environment: Vec::new(), log };
+        start
+            .flag("-standalone", "true")
+            .flag("-collector-mode", mode)
+            .flag("-local-cidrs", LOCAL_CIDRS)
+            .flag("-read-interval", "200ms")
+            .flag("-metrics-bind-address", "127.0.0.1:8081")
+            .environment("NODE_NAME", NODE_NAME)
+            .environment("FLUSH_INTERVAL", "1s")
+            .environment("RUST_LOG", "info")
+    }
+
+    /// Sets a flag, in place of an earlier value.
+    pub fn flag(mut self, name: &str, value: &str) -> Start<'a> {
+        let prefix = format!("{name}=");
+        self.flags.retain(|f| !f.starts_with(&prefix));
+        self.flags.push(prefix + value);
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Start<'a> {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Pushes to `dakr`.
+    pub fn pushing_to(self, dakr: &FakeDakr) -> Start<'a> {
+        self.environment("DAKR_URL", &dakr.url).environment("CLUSTER_TOKEN", TOKEN).environment("CLUSTER_ID", "lab")
+    }
+
+    /// Starts it, without waiting.
+    pub fn spawn(self) -> Result<Agent<'a>, String> {
+        let log = File::options().create(true).append(true).open(&self.log).map_err(|e| format!("no log file: {e}"))?;
+        let errors = log.try_clone().map_err(|e| format!("no log file: {e}"))?;
+        let mut command: Command = process::command(env!("CARGO_BIN_EXE_zxporter-netmon"), &self.node.place);
+        command.args(&self.flags).envs(self.environment).stdout(log).stderr(errors);
+        for inherited in ["DAKR_URL", "CLUSTER_TOKEN", "CLUSTER_ID", "KUBECONFIG", "NODE_NAME", "FLUSH_INTERVAL"] {
+            if !command.get_envs().any(|(name, _)| name == inherited) {
+                command.env_remove(inherited);
+            }
+        }
+        let child = self.node.netns.enter(|| command.spawn()).map_err(|e| format!("cannot start the agent: {e}"))?;
+        let endpoint = "127.0.0.1:8081".parse().expect("a literal");
+        Ok(Agent { child, node: self.node, endpoint, log: self.log })
+    }
+
+    /// Starts it and waits until the first sweep is complete: what begins from now on is counted in full.
+    pub fn ready(self) -> Result<Agent<'a>, String> {
+        let mut agent = self.spawn()?;
+        agent.wait_ready()?;
+        Ok(agent)
+    }
+}
+
+impl Agent<'_> {
+    /// Waits for `/readyz` to say 200.
+    pub fn wait_ready(&mut self) -> Result<(), String> {
+        eventually("the agent is ready", Duration::from_secs(15), || {
+            if let Some(status) = self.child.try_wait().map_err(|e| e.to_string())? {
+                return Err(format!("the agent ended with {status}\n{}", self.log_tail()));
+            }
+            let (status, body) = self.get("/readyz")?;
+            if status == 200 { Ok(()) } else { Err(format!("/readyz says {status}: {body}")) }
+        })
+    }
+
+    /// What it has logged, the last of it.
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// The whole log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Status and body of a GET.
+    pub fn get(&self, path: &str) -> Result<(u16, String), String> {
+        self.node.netns.enter(|| get(self.endpoint, path)).map_err(|e| format!("GET {path}: {e}"))
+    }
+
+    /// `/flows`, as JSON.
+    pub fn flows(&self) -> Result<Value, String> {
+        let (status, body) = self.get("/flows")?;
+        if status != 200 {
+            return Err(format!("/flows says {status}: {body}"));
+        }
+        serde_json::from_str(&body).map_err(|e| format!("/flows is no JSON ({e}): {body}"))
+    }
+
+    /// The rows at `/flows`, with their totals.
+    pub fn shown(&self) -> Result<Shown, String> {
+        shown(&self.flows()?)
+    }
+
+    /// Every sample of `/metrics`, by name with labels as it stands there.
+    pub fn metrics(&self) -> Result<BTreeMap<String, f64>, String> {
+        let (status, body) = self.get("/metrics")?;
+        if status != 200 {
+            return Err(format!("/metrics says {status}: {body}"));
+        }
+        let samples = body.lines().filter(|l| !l.starts_with('#') && !l.is_empty());
+        samples
+            .map(|line| {
+                let (name, value) = line.rsplit_once(' ').ok_or_else(|| format!("no sample: {line}"))?;
+                Ok((name.to_owned(), value.parse().map_err(|_| format!("no number: {line}"))?))
+            })
+            .collect()
+    }
+
+    /// One sample of `/metrics`; absent is an error, for a counter that is never shown cannot be held to anything.
+    pub fn metric(&self, name: &str) -> Result<f64, String> {
+        let metrics = self.metrics()?;
+        metrics.get(name).copied().ok_or_else(|| format!("/metrics has no {name}"))
+    }
+
+    /// Waits for `sweeps` more sweeps to have begun and ended.
+    pub fn wait_sweeps(&self, sweeps: u64) -> Result<(), String> {
+        let before = self.metric("netmon_sweeps_total")?;
+        eventually("more sweeps", Duration::from_secs(30), || {
+            let now = self.metric("netmon_sweeps_total")?;
+            // One may have been under way.
+            if now > before + sweeps as f64 { Ok(()) } else { Err(format!("{before} sweeps, then {now}")) }
+        })
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Result<(), String> {
+        kill(self.pid(), signal).map_err(|e| format!("cannot send {signal} to the agent: {e}"))
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// SIGTERM, and waits for it to end with status 0.
+    pub fn terminate(mut self) -> Result<(), String> {
+        self.signal(Signal::SIGTERM)?;
+        eventually("the agent ends after SIGTERM", Duration::from_secs(20), || {
+            match self.child.try_wait().map_err(|e| e.to_string())? {
+                None => Err("it still runs".to_owned()),
+                Some(status) if status.success() => Ok(()),
+                Some(status) => Err(format!("it ended with {status}\n{}", self.log_tail())),
+            }
+        })
+    }
+
+    /// Waits for it to end by itself and returns its exit status.
+    pub fn wait_end(mut self) -> Result<i32, String> {
+        let mut code = -1;
+        eventually("the agent ends", Duration::from_secs(20), || {
+            match self.child.try_wait().map_err(|e| e.to_string())? {
+                None => Err("it still runs".to_owned()),
+                Some(status) => {
+                    code = status.code().unwrap_or(-1);
+                    Ok(())
+                }
+            }
+        })?;
+        Ok(code)
+    }
+}
+
+impl Drop for Agent<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The rows of a `/flows` document, with their totals.
+pub fn shown(document: &Value) -> Result<Shown, String> {
+    let mut rows = Shown::new();
+    for item in document["items"].as_array().ok_or("/flows has no items")? {
+        let bad = |what: &str| format!("/flows: {what} in {item}");
+        let text = |key: &str| item[key].as_str().map(str::to_owned).ok_or_else(|| bad(key));
+        let number = |key: &str| item[key].as_u64().ok_or_else(|| bad(key));
+        let owner = &item["owner"];
+        let owner = match owner["kind"].as_str() {
+            Some("pod") => format!(
+                "pod {}/{}",
+                owner["namespace"].as_str().ok_or_else(|| bad("owner"))?,
+                owner["name"].as_str().ok_or_else(|| bad("owner"))?
+            ),
+            Some(kind) => kind.to_owned(),
+            None => return Err(bad("no owner")),
+        };
+        let key = Key {
+            owner,
+            direction: text("direction")?,
+            local: text("src_ip")?.parse().map_err(|_| bad("src_ip"))?,
+            remote: text("dst_ip")?.parse().map_err(|_| bad("dst_ip"))?,
+            protocol: u8::try_from(number("protocol")?).map_err(|_| bad("protocol"))?,
+            port: u16::try_from(number("dst_port")?).map_err(|_| bad("dst_port"))?,
+            class: text("class")?,
+        };
+        let counts = TxRx {
+            tx: Counts { bytes: number("total_tx_bytes")?, packets: number("total_tx_packets")? },
+            rx: Counts { bytes: number("total_rx_bytes")?, packets: number("total_rx_packets")? },
+        };
+        if rows.insert(key.clone(), counts).is_some() {
+            return Err(format!("/flows shows a row twice: {key}"));
+        }
+    }
+    Ok(rows)
+}
+
+/// One GET over a connection of its own.
+fn get(endpoint: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&endpoint, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut head = httparse::Response::new(&mut headers);
+    let malformed = || std::io::Error::other(format!("malformed answer: {}", String::from_utf8_lossy(&answer)));
+    let Ok(httparse::Status::Complete(at)) = head.parse(&answer) else { return Err(malformed()) };
+    let status = head.code.ok_or_else(malformed)?;
+    let named = |name: &str| head.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value);
+    let body = answer.get(at..).ok_or_else(malformed)?;
+    let body = if named("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case(b"chunked")) {
+        unchunk(body).ok_or_else(malformed)?
+    } else {
+        body.to_vec()
+    };
+    if let Some(length) = named("content-length")
+        && std::str::from_utf8(length).ok().and_then(|l| l.parse::<usize>().ok()) != Some(body.len())
+    {
+        return Err(malformed());
+    }
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+fn unchunk(mut body: &[u8]) -> Option<Vec<u8>> {
+    let mut whole = Vec::new();
+    loop {
+        let Ok(httparse::Status::Complete((at, length))) = httparse::parse_chunk_size(body) else { return None };
+        let chunk = body.get(at..at + length as usize)?;
+        if chunk.is_empty() {
+            return Some(whole);
+        }
+        whole.extend_from_slice(chunk);
+        body = body.get(at + length as usize + 2..)?;
+    }
+}
+
+/// Tries until it succeeds; the last failure if it does not in time.
+pub fn eventually(
+    what: &str,
+    patience: Duration,
+    mut attempt: impl FnMut() -> Result<(), String>,
+) -> Result<(), String> {
+    let deadline = clock::now().mono_ns + patience.as_nanos() as u64;
+    loop {
+        match attempt() {
+            Ok(()) => return Ok(()),
+            Err(why) if clock::now().mono_ns > deadline => {
+                return Err(format!("in vain for {patience:?}: {what}: {why}"));
+            }
+            Err(_) => clock::sleep_ns(30 * clock::MS),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! One scenario's world with everything in place: the namespaces, the truth, a DAKR, and the steps they share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use netmon::flow::protocol;
+
+use crate::agent::{Agent, Start, eventually};
+use crate::dakr::FakeDakr;
+use crate::netns::Netns;
+use crate::process::Place;
+use crate::rows::{self, Row};
+use crate::scenario::Scenario;
+use crate::topology::World;
+use crate::truth::{Flow, Truth};
+
+/// Which source the agent reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Conntrack.
+    Netfilter,
+    /// BPF programs.
+    Ebpf,
+    /// Cilium's maps.
+    Cilium,
+}
+
+impl Source {
+    /// `LAB_SOURCE`, by default netfilter.
+    pub fn from_environment() -> Result<Source, String> {
+        match std::env::var("LAB_SOURCE").as_deref() {
+            Err(_) | Ok("" | "netfilter") => Ok(Source::Netfilter),
+            Ok("ebpf") => Ok(Source::Ebpf),
+            Ok("cilium") => Ok(Source::Cilium),
+            Ok(other) => Err(format!("LAB_SOURCE is {other:?}, not netfilter, ebpf or cilium")),
+        }
+    }
+
+    /// As `-collector-mode` names it.
+    pub fn mode(self) -> &'static str {
+        match self {
+            Source::Netfilter => "netfilter",
+            Source::Ebpf => "ebpf",
+            Source::Cilium => "cilium",
+        }
+    }
+}
+
+/// A directory of the scenario's own, removed with it.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a scenario works with.
+pub struct Lab {
+    /// The namespaces.
+    pub world: World,
+    /// Who receives pushes.
+    pub dakr: FakeDakr,
+    source: Source,
+    scratch: Scratch,
+}
+
+/// The payload of TCP connections, as the helpers were told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sent {
+    /// Connections made.
+    pub connections: u64,
+    /// Payload bytes from the originators.
+    pub up: u64,
+    /// Payload bytes from the responder.
+    pub down: u64,
+}
+
+impl Lab {
+    /// Builds the world that `scenario` wishes for.
+    pub fn new(scenario: &Scenario, source: Source) -> Result<Lab, String> {
+        let scratch = std::env::temp_dir().join(format!("netmon-lab-{}-{}", std::process::id(), scenario.name));
+        std::fs::create_dir_all(&scratch).map_err(|e| format!("no scratch directory: {e}"))?;
+        let scratch = Scratch(scratch);
+        let world = World::new(scenario.wish, &|_| Place::default())?;
+        Truth::install(&world.node.netns, scenario.ignored)?;
+        let dakr = world.node.netns.enter(FakeDakr::start)?;
+        Ok(Lab { world, dakr, source, scratch })
+    }
+
+    /// The node's namespace.
+    pub fn node(&self) -> &Netns {
+        &self.world.node.netns
+    }
+
+    /// A file of the scenario's own.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.scratch.0.join(name)
+    }
+
+    /// An agent that pushes to the lab's DAKR, to be altered and started.
+    pub fn agent(&self) -> Start<'_> {
+        self.quiet_agent().pushing_to(&self.dakr)
+    }
+
+    /// An agent that pushes nowhere.
+    pub fn quiet_agent(&self) -> Start<'_> {
+        Start::new(&self.world.node, self.source.mode(), self.file("agent.log"))
+    }
+
+    /// What crossed the node so far.
+    pub fn truth(&self) -> Result<Truth, String> {
+        Truth::read(self.node())
+    }
+
+    /// Waits until `agent` shows exactly the expected rows, and then for more sweeps to see that it stays so.
+    pub fn shows(&self, agent: &Agent<'_>, expected: &[Row], truth: &Truth) -> Result<(), String> {
+        let want = rows::shown(expected, truth);
+        if let Some((key, _)) = want.iter().find(|(_, counts)| counts.is_zero()) {
+            return Err(format!("the truth holds nothing of {key}: the scenario does not send what it should"));
+        }
+        eventually("the rows at /flows are those expected", Duration::from_secs(8), || {
+            rows::equal("/flows", &want, &agent.shown()?)
+        })?;
+        agent.wait_sweeps(2)?;
+        rows::equal("/flows, two sweeps later", &want, &agent.shown()?)
+    }
+
+    /// Ends `agent` by SIGTERM; then DAKR must have received exactly what rule 9 says of the expected rows.
+    pub fn delivers(&self, agent: Agent<'_>, expected: &[Row], truth: &Truth) -> Result<(), String> {
+        agent.terminate()?;
+        rows::equal("what DAKR received", &rows::pushed(expected, truth), &self.dakr.pushed()?)
+    }
+
+    /// The usual end of a scenario: shown, and delivered.
+    pub fn settles(&self, agent: Agent<'_>, expected: &[Row]) -> Result<(), String> {
+        let truth = self.truth()?;
+        self.shows(&agent, expected, &truth)?;
+        self.delivers(agent, expected, &truth)?;
+        // Nothing may have moved meanwhile, or the comparison was luck.
+        let moved = self.truth()?.since(&truth);
+        match moved.iter().find(|(flow, _)| expected.iter().any(|row| row.flow() == *flow)) {
+            None => Ok(()),
+            Some((flow, traffic)) => Err(format!("{flow} moved while it was judged: {traffic:?}")),
+        }
+    }
+
+    /// The second truth for TCP: with the options that the lab leaves on, layer-3 bytes are payload, 40 bytes (IPv6:
+    /// 60) per packet, and 4 bytes of options per SYN. A loaded machine may retransmit; then they can only be more.
+    pub fn sent_tcp(&self, truth: &Truth, flow: Flow, sent: Sent) -> Result<(), String> {
+        let header = if flow.client.is_ipv6() { 60 } else { 40 };
+        let traffic = truth.of(flow);
+        for (who, counts, payload) in [("client", traffic.orig, sent.up), ("server", traffic.reply, sent.down)] {
+            let predicted = payload + header * counts.packets + 4 * sent.connections;
+            let retransmitted = self.retransmitted()?;
+            if counts.bytes == predicted || (retransmitted > 0 && counts.bytes > predicted) {
+                continue;
+            }
+            return Err(format!(
+                "{flow}: the {who} sent {payload} payload bytes over {} connections, which in {} packets makes \
+                 {predicted} bytes; nft counted {} ({retransmitted} retransmissions)",
+                sent.connections, counts.packets, counts.bytes
+            ));
+        }
+        Ok(())
+    }
+
+    /// The second truth for protocols without acknowledgements: so many packets of so many payload bytes each way.
+    pub fn sent_datagrams(
+        &self,
+        truth: &Truth,
+        flow: Flow,
+        (packets, payload): (u64, u64),
+        (answers, answer): (u64, u64),
+    ) -> Result<(), String> {
+        // UDP's header and that of an ICMP echo are 8 bytes each.
+        debug_assert!(matches!(flow.protocol, protocol::UDP | protocol::ICMP | protocol::ICMPV6));
+        let header = 8 + if flow.client.is_ipv6() { 40 } else { 20 };
+        let traffic = truth.of(flow);
+        for (counts, packets, payload) in [(traffic.orig, packets, payload), (traffic.reply, answers, answer)] {
+            let bytes = packets * (header + payload);
+            if (counts.packets, counts.bytes) != (packets, bytes) {
+                return Err(format!("{flow}: {bytes} bytes in {packets} packets were sent; nft counted {counts:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn retransmitted(&self) -> Result<u64, String> {
+        let w = &self.world;
+        let mut sum = 0;
+        for host in [&w.node, &w.p1, &w.p2, &w.p3, &w.peer, &w.outside] {
+            let snmp = host.netns.enter(|| std::fs::read_to_string("/proc/thread-self/net/snmp"));
+            let snmp = snmp.map_err(|e| format!("cannot read /proc/thread-self/net/snmp: {e}"))?;
+            let mut tcp = snmp.lines().filter(|l| l.starts_with("Tcp:")).map(|l| l.split_whitespace());
+            let (Some(names), Some(values)) = (tcp.next(), tcp.next()) else { return Err("no Tcp: in snmp".into()) };
+            let found = names.zip(values).find(|(name, _)| *name == "RetransSegs");
+            sum += found.and_then(|(_, v)| v.parse::<u64>().ok()).ok_or("no RetransSegs in snmp")?;
+        }
+        Ok(sum)
+    }
+
+    /// A failure with what helps to understand it.
+    pub fn explain(&self, why: &str) -> String {
+        let log = std::fs::read_to_string(self.file("agent.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(25)..].join("\n  ");
+        let mut text = format!("{why}\nagent's log:\n  {tail}\ntruth:\n");
+        for (flow, traffic) in self.truth().unwrap_or_default().iter().take(30) {
+            text += &format!("  {flow}: {traffic:?}\n");
+        }
+        text
+    }
+}

@@ -1,0 +1,177 @@
+//! What really crossed the node, counted by nftables: layer-3 bytes and packets per flow, without conntrack's help.
+//!
+//! Two hooks see every packet once: `prerouting` what arrives, `output` what the node sends, both after destination
+//! NAT and (replies) after source NAT has been undone, which is the view of rule 3. What runs over loopback is left
+//! out (rule 1). Who answers is told by the port: in the lab responders listen below 32768 and originators send from
+//! 32768 up, so a flow is `client -> server:port` without a look at any connection.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use netmon::flow::{Counts, Traffic, protocol};
+use serde_json::Value;
+
+use crate::netns::Netns;
+use crate::topology::ip;
+
+/// All conversations of one client with one port of one server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Flow {
+    /// The originator.
+    pub client: IpAddr,
+    /// The responder.
+    pub server: IpAddr,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// The responder's port; 0 for ICMP.
+    pub port: u16,
+}
+
+impl Flow {
+    /// From text.
+    pub fn new(client: &str, server: &str, protocol: u8, port: u16) -> Flow {
+        Flow { client: ip(client), server: ip(server), protocol, port }
+    }
+}
+
+impl fmt::Display for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {} port {} protocol {}", self.client, self.server, self.port, self.protocol)
+    }
+}
+
+/// What was counted up to some moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Truth(BTreeMap<Flow, Traffic>);
+
+impl Truth {
+    /// Lays the counters into the node's namespace.
+    ///
+    /// `ignored` are further conditions under which a packet is not to be counted, as nft matches
+    /// (`iifname "patch1"`); one rule each.
+    pub fn install(node: &Netns, ignored: &[&str]) -> Result<(), String> {
+        let ignored: String = ignored.iter().map(|i| format!("{i} return\n")).collect();
+        node.nft(&format!(
+            "table inet lab_truth {{
+                set to4 {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags dynamic; size 65535; }}
+                set from4 {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags dynamic; size 65535; }}
+                set to6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags dynamic; size 65535; }}
+                set from6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags dynamic; size 65535; }}
+                set echo4 {{ type ipv4_addr . ipv4_addr . icmp_type; flags dynamic; size 65535; }}
+                set echo6 {{ type ipv6_addr . ipv6_addr . icmpv6_type; flags dynamic; size 65535; }}
+                chain count {{
+                    {ignored}
+                    icmp type {{ echo-request, echo-reply }} update @echo4 {{ ip saddr . ip daddr . icmp type counter }}
+                    icmpv6 type {{ echo-request, echo-reply }} update @echo6 {{ ip6 saddr . ip6 daddr . icmpv6 type counter }}
+                    meta l4proto {{ icmp, icmpv6 }} return
+                    meta nfproto ipv4 th dport < 32768 update @to4 {{ ip saddr . ip daddr . meta l4proto . th dport counter }}
+                    meta nfproto ipv4 th sport < 32768 update @from4 {{ ip saddr . ip daddr . meta l4proto . th sport counter }}
+                    meta nfproto ipv6 th dport < 32768 update @to6 {{ ip6 saddr . ip6 daddr . meta l4proto . th dport counter }}
+                    meta nfproto ipv6 th sport < 32768 update @from6 {{ ip6 saddr . ip6 daddr . meta l4proto . th sport counter }}
+                }}
+                chain arriving {{ type filter hook prerouting priority -50; iifname != lo jump count; }}
+                chain leaving {{ type filter hook output priority -50; oifname != lo jump count; }}
+            }}"
+        ))
+    }
+
+    /// Reads the counters.
+    pub fn read(node: &Netns) -> Result<Truth, String> {
+        let text = node.run(&["nft", "-j", "-n", "list", "table", "inet", "lab_truth"], "")?;
+        let json: Value = serde_json::from_str(&text).map_err(|e| format!("nft prints no JSON: {e}"))?;
+        let mut truth = Truth::default();
+        let objects = json["nftables"].as_array().into_iter().flatten();
+        for set in objects.filter_map(|o| o.get("set")) {
+            let name = set["name"].as_str().unwrap_or_default();
+            for element in set["elem"].as_array().into_iter().flatten() {
+                let element = &element["elem"];
+                let counted = &element["counter"];
+                let counts = Counts {
+                    bytes: counted["bytes"].as_u64().ok_or_else(|| format!("no counter in {element}"))?,
+                    packets: counted["packets"].as_u64().ok_or_else(|| format!("no counter in {element}"))?,
+                };
+                let (flow, reply) = flow_of(name, &element["val"]["concat"])?;
+                let traffic = truth.0.entry(flow).or_default();
+                *(if reply { &mut traffic.reply } else { &mut traffic.orig }) += counts;
+            }
+        }
+        Ok(truth)
+    }
+
+    /// What one flow carried.
+    pub fn of(&self, flow: Flow) -> Traffic {
+        self.0.get(&flow).copied().unwrap_or_default()
+    }
+
+    /// What was counted since `earlier`.
+    pub fn since(&self, earlier: &Truth) -> Truth {
+        let grown = self.0.iter().map(|(flow, now)| (*flow, *now - earlier.of(*flow)));
+        Truth(grown.filter(|(_, t)| !t.is_zero()).collect())
+    }
+
+    /// Every flow.
+    pub fn iter(&self) -> impl Iterator<Item = (Flow, Traffic)> {
+        self.0.iter().map(|(f, t)| (*f, *t))
+    }
+}
+
+/// The flow that a set element stands for, and whether it counts what the responder sent.
+fn flow_of(set: &str, concat: &Value) -> Result<(Flow, bool), String> {
+    let bad = || format!("set {set} holds {concat}");
+    let address = |at: usize| concat[at].as_str().and_then(|a| a.parse().ok()).ok_or_else(bad);
+    let (source, destination) = (address(0)?, address(1)?);
+    let (reply, protocol, port) = match set {
+        "echo4" => (named(&concat[2], &[("echo-reply", 0), ("echo-request", 8)]) == Some(0), protocol::ICMP, 0),
+        "echo6" => (named(&concat[2], &[("echo-reply", 129), ("echo-request", 128)]) == Some(129), protocol::ICMPV6, 0),
+        _ => {
+            let protocol = named(&concat[2], &[("tcp", 6), ("udp", 17), ("sctp", 132)]).ok_or_else(bad)?;
+            let port = concat[3].as_u64().ok_or_else(bad)?;
+            (set.starts_with("from"), protocol as u8, port as u16)
+        }
+    };
+    let (client, server) = if reply { (destination, source) } else { (source, destination) };
+    Ok((Flow { client, server, protocol, port }, reply))
+}
+
+/// nft prints some values by number and some by name, by version.
+fn named(value: &Value, names: &[(&str, u64)]) -> Option<u64> {
+    let text = match value.as_u64() {
+        Some(number) => return Some(number),
+        None => value.as_str()?,
+    };
+    text.parse().ok().or_else(|| names.iter().find(|(name, _)| *name == text).map(|(_, number)| *number))
+}
+
+/// What conntrack itself says that it counted, summed like [`Truth`]: the proof that the two count alike, without an
+/// agent between them. Only what lives in the table, by `conntrack -L`.
+pub fn conntrack_table(node: &Netns) -> Result<Truth, String> {
+    let mut truth = Truth::default();
+    for family in ["ipv4", "ipv6"] {
+        let text = node.run(&["conntrack", "-L", "-f", family, "-o", "extended"], "")?;
+        for line in text.lines() {
+            let mut seen: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+            for (key, value) in line.split_whitespace().filter_map(|word| word.split_once('=')) {
+                seen.entry(key).or_default().push(value);
+            }
+            let word = |key: &str, at: usize| seen.get(key).and_then(|v| v.get(at)).copied();
+            let number = |key: &str, at: usize| -> Result<u64, String> {
+                let text = word(key, at).ok_or_else(|| format!("no {key} in {line}"))?;
+                text.parse().map_err(|_| format!("{key} is no number in {line}"))
+            };
+            if word("src", 0).is_some_and(|a| ip(a).is_loopback()) {
+                continue;
+            }
+            let protocol = line.split_whitespace().nth(3).and_then(|p| p.parse().ok()).unwrap_or_default();
+            let flow = Flow {
+                client: ip(word("src", 0).ok_or("no src")?),
+                server: ip(word("src", 1).ok_or("no src")?),
+                protocol,
+                port: word("sport", 1).map_or(Ok(0), |p| p.parse()).map_err(|_| "no port")?,
+            };
+            let counts = |at| Ok::<_, String>(Counts { bytes: number("bytes", at)?, packets: number("packets", at)? });
+            *truth.0.entry(flow).or_default() += Traffic { orig: counts(0)?, reply: counts(1)? };
+        }
+    }
+    Ok(truth)
+}
