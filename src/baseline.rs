@@ -1,1 +1,590 @@
-//! (being written)
+//! Cumulative counters in, increments out: the deciding rule, as a pure function of what the kernel said, in order.
+//!
+//! Knows connections by their key and nothing of owners, rows or the source's protocol. Rules 10 and 11 live here:
+//!
+//! - A record of a living connection gives its counters minus the baseline. A different id or start, or any counter
+//!   below its baseline, proves a new connection under an old key: then the base is zero.
+//! - The end of a connection gives its final counters minus the baseline. While a dump runs a tombstone stays, for
+//!   the dump may still show the entry: such a record is stale, and a new connection under that key is counted, in
+//!   full, by the next dump. Nothing is lost, only deferred.
+//! - Absence from a dump proves nothing. A baseline leaves by its end, or by three complete dumps without it.
+//! - Until the first complete sweep a connection not seen before enters as a baseline, unless it began after the
+//!   process did.
+//!
+//! A dump lists entries in nearly the same order every time, so each baseline remembers who followed it: most records
+//! are found by looking where the last one pointed, without hashing.
+
+use crate::flow::{Connection, ConnectionKey, Traffic};
+use crate::table::{Entry, Full, NONE, Table};
+
+/// Complete dumps without a connection after which its baseline leaves.
+const ABSENCES: u8 = 3;
+
+const TOMBSTONE: u8 = 1;
+/// The connection may be older than any listener, so its end may never be told.
+const MAY_END_UNTOLD: u8 = 2;
+
+/// What a record meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// So much was carried since the last record.
+    Increment(Traffic),
+    /// The connection is followed from these counters on; what came before is not ours to count.
+    Baseline,
+    /// The record is stale: its connection has just ended.
+    Stale,
+    /// An end without a baseline before the first complete sweep.
+    BeforeFirstSweep,
+    /// The table is full: the connection is not followed.
+    NotFollowed,
+    /// The bytes of a connection that was not followed while the table was full.
+    Lost(Traffic),
+}
+
+/// What [`BaselineTable::end_sweep`] found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vanished {
+    /// Baselines that left without an end though theirs should have been told.
+    pub untold: u64,
+    /// Baselines that left without an end and may have ended before anybody listened.
+    pub expected: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Baseline {
+    key: ConnectionKey,
+    mark: u32,
+    traffic: Traffic,
+    id: u32,
+    /// Low half of the start in nanoseconds; 0 is unknown. Two starts that differ by a multiple of 4.3 s look alike,
+    /// but this is only evidence beside the id and the counters.
+    start: u32,
+    /// The slot that followed this one in the last dump.
+    next: u32,
+    /// Low byte of the number of the sweep that saw it last.
+    seen: u8,
+    absences: u8,
+    flags: u8,
+}
+
+impl Entry for Baseline {
+    type Key = ConnectionKey;
+    fn key(&self) -> &ConnectionKey {
+        &self.key
+    }
+    fn mark(&self) -> u32 {
+        self.mark
+    }
+    fn set_mark(&mut self, mark: u32) {
+        self.mark = mark;
+    }
+}
+
+/// Bytes of memory that one followed connection needs at most: the baseline, two index cells, a free-list cell.
+pub const BYTES_PER_CONNECTION: u64 = std::mem::size_of::<Baseline>() as u64 + 2 * 8 + 4;
+
+/// The counters of every followed connection at its last record.
+pub struct BaselineTable {
+    table: Table<Baseline>,
+    /// Slots that became tombstones in the sweep that runs.
+    tombstones: Vec<u32>,
+    process_start_ns: u64,
+    sweeping: bool,
+    first_sweep_done: bool,
+    /// A complete sweep has placed every connection: whatever is seen first from now on began under our eyes.
+    placed_all: bool,
+    /// The table was full when a connection appeared; until a complete sweep has placed everything, a connection
+    /// not seen before may be an old one, so it enters as a baseline.
+    overflowed: bool,
+    overflowed_now: bool,
+    sweep: u8,
+    seen_now: u32,
+    /// Where the dump stands: the slot of the record before.
+    last: u32,
+    first: u32,
+    may_end_untold: u32,
+}
+
+impl BaselineTable {
+    /// A table that follows at most `capacity` connections. `process_start_ns` (nanoseconds since the epoch) tells
+    /// connections that began under our eyes, where the kernel stamps them.
+    pub fn with_capacity(capacity: u32, process_start_ns: u64) -> BaselineTable {
+        let table = Table::with_capacity(capacity);
+        BaselineTable {
+            tombstones: Vec::with_capacity(table.capacity() as usize),
+            table,
+            process_start_ns,
+            sweeping: false,
+            first_sweep_done: false,
+            placed_all: false,
+            overflowed: false,
+            overflowed_now: false,
+            sweep: 0,
+            seen_now: 0,
+            last: NONE,
+            first: NONE,
+            may_end_untold: 0,
+        }
+    }
+
+    /// Connections followed.
+    pub fn len(&self) -> u32 {
+        self.table.len() - self.tombstones.len() as u32
+    }
+
+    /// Whether none is followed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Connections that can be followed.
+    pub fn capacity(&self) -> u32 {
+        self.table.capacity()
+    }
+
+    /// Whether a complete sweep has been made.
+    pub fn first_sweep_done(&self) -> bool {
+        self.first_sweep_done
+    }
+
+    /// Followed connections whose end may never be told: while there are any, sweeps must stay frequent.
+    pub fn may_end_untold(&self) -> u32 {
+        self.may_end_untold
+    }
+
+    /// Begins anew: connections not followed yet enter as baselines until the next complete sweep (rule 7, when
+    /// another zone is chosen).
+    pub fn restart(&mut self) {
+        self.placed_all = false;
+    }
+
+    /// Before the first record of a sweep.
+    pub fn begin_sweep(&mut self) {
+        self.sweeping = true;
+        self.sweep = self.sweep.wrapping_add(1);
+        self.seen_now = 0;
+        self.overflowed_now = false;
+        self.last = NONE;
+    }
+
+    /// Judges the record of a living connection.
+    pub fn live(&mut self, c: &Connection) -> Judged {
+        let Some(slot) = self.find_in_order(&c.key) else {
+            return self.follow(c);
+        };
+        let sweep = self.sweep;
+        let Some(known) = self.table.get_mut(slot) else {
+            return Judged::Stale;
+        };
+        if known.flags & TOMBSTONE != 0 {
+            return Judged::Stale;
+        }
+        if known.seen != sweep || known.absences != 0 {
+            self.seen_now += 1;
+        }
+        known.seen = sweep;
+        known.absences = 0;
+        let mut base = known.traffic;
+        if is_another(known, c) {
+            base = Traffic::ZERO;
+            if known.flags & MAY_END_UNTOLD != 0 {
+                known.flags &= !MAY_END_UNTOLD;
+                self.may_end_untold -= 1;
+            }
+        }
+        known.traffic = c.traffic;
+        known.id = c.id;
+        known.start = c.start_ns as u32;
+        Judged::Increment(c.traffic - base)
+    }
+
+    /// Judges the end of a connection.
+    pub fn ended(&mut self, c: &Connection) -> Judged {
+        let Some(slot) = self.table.find(&c.key) else {
+            self.bury_unknown(c);
+            if !self.placed_all && !self.began_under_our_eyes(c) {
+                return Judged::BeforeFirstSweep;
+            }
+            return if self.overflowed || self.overflowed_now {
+                Judged::Lost(c.traffic)
+            } else {
+                Judged::Increment(c.traffic)
+            };
+        };
+        let mut base = Traffic::ZERO;
+        if let Some(known) = self.table.get(slot)
+            && known.flags & TOMBSTONE == 0
+        {
+            if !is_another(known, c) {
+                base = known.traffic;
+            }
+            self.bury(slot);
+        }
+        Judged::Increment(c.traffic - base)
+    }
+
+    /// After the last record of a sweep. Only a complete one proves absence.
+    pub fn end_sweep(&mut self, complete: bool) -> Vanished {
+        self.sweeping = false;
+        while let Some(slot) = self.tombstones.pop() {
+            self.table.remove(slot);
+        }
+        let mut vanished = Vanished::default();
+        if complete {
+            self.first_sweep_done = true;
+            self.overflowed = self.overflowed_now;
+            self.placed_all |= !self.overflowed_now;
+            if self.seen_now < self.table.len() {
+                self.expire(&mut vanished);
+            }
+        } else {
+            self.overflowed |= self.overflowed_now;
+        }
+        vanished
+    }
+
+    fn expire(&mut self, vanished: &mut Vanished) {
+        let sweep = self.sweep;
+        for slot in self.table.slots() {
+            let Some(known) = self.table.get_mut(slot) else { continue };
+            if known.seen == sweep && known.absences == 0 {
+                continue;
+            }
+            known.absences += 1;
+            if known.absences < ABSENCES {
+                continue;
+            }
+            if known.flags & MAY_END_UNTOLD != 0 {
+                self.may_end_untold -= 1;
+                vanished.expected += 1;
+            } else {
+                vanished.untold += 1;
+            }
+            self.table.remove(slot);
+        }
+    }
+
+    fn follow(&mut self, c: &Connection) -> Judged {
+        let ours = self.began_under_our_eyes(c);
+        let before_us = !self.placed_all && !ours;
+        let flags = if before_us { MAY_END_UNTOLD } else { 0 };
+        let fresh = Baseline {
+            key: c.key,
+            mark: 0,
+            traffic: c.traffic,
+            id: c.id,
+            start: c.start_ns as u32,
+            next: NONE,
+            seen: self.sweep,
+            absences: 0,
+            flags,
+        };
+        match self.table.insert(fresh) {
+            Ok(slot) => {
+                self.link(slot);
+                self.seen_now += 1;
+                self.may_end_untold += u32::from(before_us);
+                if before_us {
+                    Judged::Baseline
+                } else if self.overflowed {
+                    Judged::Lost(c.traffic)
+                } else {
+                    Judged::Increment(c.traffic)
+                }
+            }
+            Err(Full) => {
+                self.overflowed_now = true;
+                Judged::NotFollowed
+            }
+        }
+    }
+
+    /// Looks where the record before pointed, then in the index.
+    fn find_in_order(&mut self, key: &ConnectionKey) -> Option<u32> {
+        let expected = match self.table.get(self.last) {
+            Some(last) => last.next,
+            None => self.first,
+        };
+        if let Some(candidate) = self.table.get(expected)
+            && candidate.key == *key
+        {
+            self.last = expected;
+            return Some(expected);
+        }
+        let slot = self.table.find(key)?;
+        self.link(slot);
+        Some(slot)
+    }
+
+    /// Remembers that `slot` came after the record before.
+    fn link(&mut self, slot: u32) {
+        match self.table.get_mut(self.last) {
+            Some(last) => last.next = slot,
+            None => self.first = slot,
+        }
+        self.last = slot;
+    }
+
+    fn bury(&mut self, slot: u32) {
+        let Some(known) = self.table.get_mut(slot) else { return };
+        if known.flags & MAY_END_UNTOLD != 0 {
+            self.may_end_untold -= 1;
+        }
+        if self.sweeping {
+            if known.seen == self.sweep && known.absences == 0 {
+                self.seen_now = self.seen_now.saturating_sub(1);
+            }
+            known.flags = TOMBSTONE;
+            self.tombstones.push(slot);
+        } else {
+            self.table.remove(slot);
+        }
+    }
+
+    /// While a dump runs, leaves a tombstone for a connection that was never followed: the dump may still show it.
+    /// With a full table there is no slot for one, and none for the stale record either.
+    fn bury_unknown(&mut self, c: &Connection) {
+        if !self.sweeping {
+            return;
+        }
+        let tombstone = Baseline {
+            key: c.key,
+            mark: 0,
+            traffic: Traffic::ZERO,
+            id: c.id,
+            start: c.start_ns as u32,
+            next: NONE,
+            seen: self.sweep.wrapping_sub(1),
+            absences: 0,
+            flags: TOMBSTONE,
+        };
+        if let Ok(slot) = self.table.insert(tombstone) {
+            self.tombstones.push(slot);
+        }
+    }
+
+    fn began_under_our_eyes(&self, c: &Connection) -> bool {
+        c.start_ns > self.process_start_ns && self.process_start_ns != 0
+    }
+}
+
+/// Whether the record proves to be of another connection than the baseline (rule 10). Equal ids prove nothing: the
+/// kernel reuses the object and with it the id.
+fn is_another(known: &Baseline, c: &Connection) -> bool {
+    let start = c.start_ns as u32;
+    (known.id != c.id && known.id != 0 && c.id != 0)
+        || (known.start != start && known.start != 0 && start != 0)
+        || c.traffic.any_below(&known.traffic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Addr, Counts, Ends, Reading};
+
+    fn connection(port: u16, id: u32, bytes: u64) -> Connection {
+        let traffic = Traffic {
+            orig: Counts { bytes, packets: bytes / 10 },
+            reply: Counts { bytes: bytes * 2, packets: bytes / 5 },
+        };
+        Connection {
+            key: ConnectionKey {
+                src: Addr::from_v4([10, 0, 0, 1]),
+                dst: Addr::from_v4([10, 0, 0, 2]),
+                sport: port,
+                dport: 80,
+                zone: 0,
+                protocol: 6,
+                family: 4,
+                realm: 0,
+            },
+            backend: Addr::from_v4([10, 0, 0, 2]),
+            backend_port: 80,
+            ends: Ends::Both,
+            reading: Reading::Live,
+            id,
+            start_ns: 0,
+            traffic,
+            cgroup: 0,
+        }
+    }
+
+    fn bytes(judged: Judged) -> u64 {
+        match judged {
+            Judged::Increment(t) => t.orig.bytes,
+            other => panic!("not an increment: {other:?}"),
+        }
+    }
+
+    fn sweep(table: &mut BaselineTable, records: &[Connection]) -> (Vec<Judged>, Vanished) {
+        table.begin_sweep();
+        let judged = records.iter().map(|c| table.live(c)).collect();
+        (judged, table.end_sweep(true))
+    }
+
+    /// A table past its first sweep.
+    fn warm(capacity: u32, records: &[Connection]) -> BaselineTable {
+        let mut table = BaselineTable::with_capacity(capacity, 1);
+        sweep(&mut table, records);
+        table
+    }
+
+    #[test]
+    fn a_baseline_takes_no_more_than_its_share_of_memory() {
+        assert_eq!(std::mem::size_of::<Baseline>(), 96);
+    }
+
+    #[test]
+    fn rule_10_the_first_sweep_is_a_baseline_and_the_second_counts() {
+        let mut table = BaselineTable::with_capacity(8, 1);
+        assert_eq!(sweep(&mut table, &[connection(1, 7, 1000)]).0, [Judged::Baseline]);
+        let (judged, _) = sweep(&mut table, &[connection(1, 7, 1500), connection(2, 8, 40)]);
+        assert_eq!(bytes(judged[0]), 500);
+        assert_eq!(bytes(judged[1]), 40, "a connection first seen later counts in full");
+    }
+
+    #[test]
+    fn rule_10_a_connection_that_began_after_the_process_counts_in_the_first_sweep() {
+        let mut table = BaselineTable::with_capacity(8, 1_000);
+        let young = Connection { start_ns: 1_001, ..connection(1, 7, 30) };
+        let old = Connection { start_ns: 999, ..connection(2, 8, 30) };
+        let (judged, _) = sweep(&mut table, &[young, old]);
+        assert_eq!((bytes(judged[0]), judged[1]), (30, Judged::Baseline));
+    }
+
+    #[test]
+    fn rule_10_another_id_or_a_fallen_counter_is_a_new_connection() {
+        let mut table = warm(8, &[connection(1, 7, 1000), connection(2, 7, 1000)]);
+        let mut fallen = connection(2, 7, 2000);
+        fallen.traffic.reply.packets = 1;
+        let (judged, _) = sweep(&mut table, &[connection(1, 9, 1200), fallen]);
+        assert_eq!(bytes(judged[0]), 1200);
+        assert_eq!(bytes(judged[1]), 2000, "one counter below its baseline condemns all four");
+    }
+
+    #[test]
+    fn rule_10_an_end_before_the_first_sweep_is_left_out_but_its_stale_record_is_not_believed() {
+        let mut table = BaselineTable::with_capacity(8, 1);
+        table.begin_sweep();
+        assert_eq!(table.ended(&connection(1, 7, 500)), Judged::BeforeFirstSweep);
+        assert_eq!(table.live(&connection(1, 7, 480)), Judged::Stale);
+        table.end_sweep(true);
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn rule_11_an_end_counts_from_its_final_counters() {
+        let mut table = warm(8, &[connection(1, 7, 1000)]);
+        assert_eq!(bytes(table.ended(&connection(1, 7, 1300))), 300);
+        assert_eq!(bytes(table.ended(&connection(2, 7, 60))), 60, "lived and died between two sweeps");
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn rule_11_a_stale_record_after_the_end_is_not_counted_again() {
+        let mut table = warm(8, &[connection(1, 7, 1000)]);
+        table.begin_sweep();
+        assert_eq!(bytes(table.ended(&connection(1, 7, 1300))), 300);
+        assert_eq!(table.live(&connection(1, 7, 1250)), Judged::Stale);
+        // The tuple and the id are reused at once; the new connection is told by the next dump, in full.
+        assert_eq!(table.live(&connection(1, 7, 50)), Judged::Stale);
+        table.end_sweep(true);
+        let (judged, _) = sweep(&mut table, &[connection(1, 7, 80)]);
+        assert_eq!(bytes(judged[0]), 80);
+    }
+
+    #[test]
+    fn rule_11_two_ends_of_one_key_in_one_dump_count_both() {
+        let mut table = warm(8, &[connection(1, 7, 1000)]);
+        table.begin_sweep();
+        assert_eq!(bytes(table.ended(&connection(1, 7, 1100))), 100);
+        assert_eq!(bytes(table.ended(&connection(1, 7, 1200))), 1200, "the second incarnation owes nothing");
+        table.end_sweep(true);
+    }
+
+    #[test]
+    fn rule_11_only_three_complete_sweeps_without_it_end_a_baseline() {
+        let mut table = warm(8, &[connection(1, 7, 1000), connection(2, 8, 10)]);
+        for _ in 0..5 {
+            table.begin_sweep();
+            table.live(&connection(2, 8, 10));
+            assert_eq!(table.end_sweep(false), Vanished::default(), "a voided dump proves no absence");
+        }
+        assert_eq!(sweep(&mut table, &[connection(2, 8, 10)]).1, Vanished::default());
+        assert_eq!(sweep(&mut table, &[connection(2, 8, 10)]).1, Vanished::default());
+        let (judged, _) = sweep(&mut table, &[connection(1, 7, 1001), connection(2, 8, 10)]);
+        assert_eq!(bytes(judged[0]), 1, "it was only overlooked, and the count of absences begins anew");
+        for _ in 0..2 {
+            assert_eq!(sweep(&mut table, &[connection(2, 8, 10)]).1, Vanished::default());
+        }
+        assert_eq!(sweep(&mut table, &[connection(2, 8, 10)]).1, Vanished { untold: 0, expected: 1 });
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn rule_11_a_dump_that_repeats_an_entry_adds_nothing() {
+        let mut table = warm(8, &[connection(1, 7, 1000)]);
+        let (judged, _) = sweep(&mut table, &[connection(1, 7, 1010), connection(1, 7, 1010), connection(1, 7, 1012)]);
+        assert_eq!(judged.into_iter().map(bytes).sum::<u64>(), 12);
+    }
+
+    #[test]
+    fn a_baseline_whose_end_should_have_been_told_is_named_when_it_vanishes() {
+        let mut table = warm(8, &[]);
+        sweep(&mut table, &[connection(1, 7, 10)]);
+        assert_eq!(table.may_end_untold(), 0);
+        sweep(&mut table, &[]);
+        sweep(&mut table, &[]);
+        assert_eq!(sweep(&mut table, &[]).1, Vanished { untold: 1, expected: 0 });
+    }
+
+    #[test]
+    fn rule_13_a_full_table_never_counts_an_old_connection_from_zero() {
+        let mut table = warm(1, &[connection(1, 7, 1000)]);
+        let (judged, _) = sweep(&mut table, &[connection(1, 7, 1000), connection(2, 8, 500)]);
+        assert_eq!(judged[1], Judged::NotFollowed);
+        // It ends while it is not followed: its bytes are lost, and named.
+        assert_eq!(table.ended(&connection(2, 8, 700)), Judged::Lost(connection(2, 8, 700).traffic));
+        // Room appears; what is first seen now may be old.
+        table.ended(&connection(1, 7, 1000));
+        let (judged, _) = sweep(&mut table, &[connection(3, 9, 400)]);
+        assert_eq!(judged, [Judged::Lost(connection(3, 9, 400).traffic)]);
+        // That sweep placed everything: from now on a new connection is new.
+        table.ended(&connection(3, 9, 450));
+        let (judged, _) = sweep(&mut table, &[connection(4, 10, 30)]);
+        assert_eq!(bytes(judged[0]), 30);
+    }
+
+    #[test]
+    fn rule_13_history_that_never_fitted_is_not_called_lost() {
+        let mut table = BaselineTable::with_capacity(1, 1);
+        let (judged, _) = sweep(&mut table, &[connection(1, 7, 1000), connection(2, 8, 500)]);
+        assert_eq!(judged, [Judged::Baseline, Judged::NotFollowed]);
+        assert!(table.first_sweep_done());
+        assert_eq!(table.ended(&connection(2, 8, 700)), Judged::BeforeFirstSweep);
+        table.ended(&connection(1, 7, 1000));
+        let (judged, _) = sweep(&mut table, &[connection(3, 9, 400)]);
+        assert_eq!(judged, [Judged::Baseline], "it may be as old as the two before");
+    }
+
+    #[test]
+    fn another_zone_makes_the_next_sweep_a_baseline() {
+        let mut table = warm(8, &[]);
+        table.restart();
+        assert_eq!(sweep(&mut table, &[connection(1, 7, 1000)]).0, [Judged::Baseline]);
+        assert_eq!(bytes(sweep(&mut table, &[connection(1, 7, 1001)]).0[0]), 1);
+    }
+
+    #[test]
+    fn records_in_another_order_are_found_all_the_same() {
+        let all: Vec<Connection> = (0..50).map(|port| connection(port, 7, 100)).collect();
+        let mut table = warm(64, &all);
+        for shift in [0, 17, 3] {
+            let mut turned = all.clone();
+            turned.rotate_left(shift);
+            let (judged, vanished) = sweep(&mut table, &turned);
+            assert!(judged.iter().all(|j| *j == Judged::Increment(Traffic::ZERO)));
+            assert_eq!(vanished, Vanished::default());
+        }
+    }
+}

@@ -1,1 +1,106 @@
-//! (being written)
+//! Where a remote address lies: inside the cluster's ranges, outside, or at the far end of the node's own tunnels.
+//!
+//! Knows address ranges and tunnel ports only; who is local is the business of [`crate::owner`].
+
+use crate::flow::{Addr, Cidr, Class, protocol};
+
+/// UDP ports (of the responder) that node-to-node tunnels use: VXLAN, Geneve, flannel's VXLAN, WireGuard as Calico
+/// (51820, 51821) and Cilium (51871) run it, IPsec NAT traversal.
+const OVERLAY_PORTS: [u16; 7] = [4789, 6081, 8472, 51820, 51821, 51871, 4500];
+/// Protocols that carry packets within packets: IP in IP, 6in4, GRE, ESP, AH.
+const OVERLAY_PROTOCOLS: [u8; 5] = [protocol::IPIP, protocol::IPV6, protocol::GRE, protocol::ESP, protocol::AH];
+
+/// The ranges and ports that decide a row's class (rules 6 and 9).
+#[derive(Clone, Debug)]
+pub struct Classes {
+    inside: Vec<Cidr>,
+    outside: Vec<Cidr>,
+    overlay_ports: Vec<u16>,
+}
+
+impl Classes {
+    /// Inside is `cluster_cidrs` minus `outside_cidrs`; `more_overlay_ports` stand beside the well-known ones.
+    pub fn new(cluster_cidrs: &[Cidr], outside_cidrs: &[Cidr], more_overlay_ports: &[u16]) -> Classes {
+        let mut overlay_ports = OVERLAY_PORTS.to_vec();
+        overlay_ports.extend_from_slice(more_overlay_ports);
+        Classes { inside: cluster_cidrs.to_vec(), outside: outside_cidrs.to_vec(), overlay_ports }
+    }
+
+    /// Whether an address lies inside.
+    pub fn is_inside(&self, addr: Addr) -> bool {
+        self.inside.iter().any(|range| range.contains(addr)) && !self.outside.iter().any(|range| range.contains(addr))
+    }
+
+    /// Whether this protocol and responder's port are those of a tunnel (rule 6: between `host` and an inside
+    /// address they carry what is counted already).
+    pub fn is_tunnel(&self, proto: u8, port: u16) -> bool {
+        OVERLAY_PROTOCOLS.contains(&proto) || (proto == protocol::UDP && self.overlay_ports.contains(&port))
+    }
+
+    /// The range of `addr` that a folded row stands for (its /24 or /64), unless the border between inside and
+    /// outside runs through that range: then a folded remote address would change its class.
+    pub fn prefix_of(&self, addr: Addr) -> Option<Addr> {
+        let bits = if addr.is_v4() { 24 } else { 64 };
+        let prefix = Cidr::new(addr, bits)?;
+        let crossed = self.inside.iter().chain(&self.outside).any(|range| range.is_narrower_within(&prefix));
+        (!crossed).then(|| prefix.first())
+    }
+
+    /// What stands for all remote addresses of a class and family: the first inside range's first address, or
+    /// `0.0.0.0` / `::`.
+    pub fn stand_in(&self, class: Class, v4: bool) -> Addr {
+        let unspecified = if v4 { Addr::UNSPECIFIED_V4 } else { Addr::UNSPECIFIED_V6 };
+        match class {
+            Class::Outside => unspecified,
+            Class::Inside | Class::Overlay => {
+                self.inside.iter().find(|range| range.is_v4() == v4).map_or(unspecified, Cidr::first)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> Addr {
+        text.parse::<std::net::IpAddr>().expect("a literal").into()
+    }
+
+    fn cidr(text: &str) -> Cidr {
+        let (base, bits) = text.split_once('/').expect("a literal");
+        Cidr::new(addr(base), bits.parse().expect("a literal")).expect("a literal")
+    }
+
+    #[test]
+    fn rule_9_outside_ranges_cut_holes_into_inside() {
+        let classes = Classes::new(&[cidr("10.0.0.0/8"), cidr("fc00::/7")], &[cidr("10.9.0.0/16")], &[]);
+        assert!(classes.is_inside(addr("10.1.2.3")) && classes.is_inside(addr("fd00::1")));
+        assert!(!classes.is_inside(addr("10.9.2.3")) && !classes.is_inside(addr("192.0.2.1")));
+    }
+
+    #[test]
+    fn rule_6_tunnels_are_known_by_protocol_or_port() {
+        let classes = Classes::new(&[], &[], &[4790]);
+        assert!(classes.is_tunnel(protocol::GRE, 0) && classes.is_tunnel(protocol::UDP, 8472));
+        assert!(classes.is_tunnel(protocol::UDP, 4790));
+        assert!(!classes.is_tunnel(protocol::TCP, 8472) && !classes.is_tunnel(protocol::UDP, 53));
+    }
+
+    #[test]
+    fn rule_13_a_prefix_that_crosses_a_class_border_is_no_fold() {
+        let classes = Classes::new(&[cidr("10.0.0.0/8")], &[cidr("10.1.2.128/25"), cidr("198.51.100.0/24")], &[]);
+        assert_eq!(classes.prefix_of(addr("10.1.3.77")), Some(addr("10.1.3.0")));
+        assert_eq!(classes.prefix_of(addr("10.1.2.7")), None);
+        assert_eq!(classes.prefix_of(addr("198.51.100.9")), Some(addr("198.51.100.0")), "the border is the prefix's own");
+        assert_eq!(classes.prefix_of(addr("2001:db8:1:2:3::4")), Some(addr("2001:db8:1:2::")));
+    }
+
+    #[test]
+    fn rule_13_the_stand_in_keeps_the_class() {
+        let classes = Classes::new(&[cidr("172.16.0.0/12"), cidr("fc00::/7")], &[], &[]);
+        assert_eq!(classes.stand_in(Class::Inside, true), addr("172.16.0.0"));
+        assert_eq!(classes.stand_in(Class::Inside, false), addr("fc00::"));
+        assert_eq!(classes.stand_in(Class::Outside, true), Addr::UNSPECIFIED_V4);
+    }
+}

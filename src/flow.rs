@@ -3,6 +3,7 @@
 //! Knows nothing of where a connection was seen, whose it is, or where its bytes go.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{Add, AddAssign, Sub};
 
@@ -24,7 +25,7 @@ pub mod protocol {
 /// An IP address of either family in 16 bytes; IPv4 stands as `::ffff:a.b.c.d` (RFC 4291 2.5.5.2).
 ///
 /// [`IpAddr`] would need 17 and pad to more in every table; this compares and hashes as plain bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Addr([u8; 16]);
 
 impl Addr {
@@ -73,6 +74,13 @@ impl Addr {
     }
 }
 
+// One word instead of a length and sixteen bytes: tables hash two or three addresses per record.
+impl Hash for Addr {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.0));
+    }
+}
+
 impl From<IpAddr> for Addr {
     fn from(ip: IpAddr) -> Addr {
         match ip {
@@ -118,6 +126,11 @@ impl Cidr {
     pub fn contains(&self, addr: Addr) -> bool {
         let differing = u128::from_be_bytes(self.base.0) ^ u128::from_be_bytes(addr.0);
         addr.is_v4() == self.base.is_v4() && (self.prefix == 0 || differing >> (128 - self.prefix) == 0)
+    }
+
+    /// Whether this range is a true part of `wider`: then `wider` has addresses on both sides of its border.
+    pub fn is_narrower_within(&self, wider: &Cidr) -> bool {
+        self.prefix > wider.prefix && wider.contains(self.base)
     }
 
     /// The first address of the range.

@@ -27,6 +27,8 @@ pub mod health;
 pub mod http;
 pub mod kube;
 pub mod owner;
+pub mod ledger;
+pub mod series;
 pub mod rows;
 pub mod snapshot;
 pub mod source;

@@ -43,7 +43,6 @@ pub enum Kind {
 
 /// Why bytes or events were lost (`reason` of `netmon_lost_bytes_total` and `netmon_lost_events_total`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
 pub enum Lost {
     /// The row table had no slot left, not even for a folded row (rule 13).
     RowTableFull,
@@ -82,7 +81,6 @@ impl Lost {
 
 /// Why bytes have no owner (`reason` of `netmon_unattributed_bytes_total`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
 pub enum Unattributed {
     /// Forwarded traffic of which neither end lives here (rule 5).
     NoLocalEnd,
@@ -98,7 +96,6 @@ impl Unattributed {
 
 /// Why counted bytes are not pushed (`reason` of `netmon_not_pushed_bytes_total`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
 pub enum Withheld {
     /// An inbound row whose originator is inside: its own node reports it (rule 9).
     InboundInside,

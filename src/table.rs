@@ -1,1 +1,259 @@
-//! (being written)
+//! A bounded hash table that is made at start and never grows: a hashed index over a dense slab that fills from the
+//! bottom, so memory becomes resident as it is used, and a slot number stays valid until its entry is removed.
+//!
+//! Knows nothing of what it holds. Open addressing with linear probing and backward shift (no tombstones, so lookups
+//! stay short for ever); the index keeps 32 bits of the hash beside the slot number, so a miss rarely touches the
+//! slab. The hash is seeded per process: peers choose addresses and ports, and must not choose collisions.
+//!
+//! hashbrown was the road not taken: with its capacity reserved it still rehashes or reallocates once removals have
+//! used up its empty slots, and its slots move.
+
+use std::hash::{BuildHasher, Hash};
+
+/// What a table holds: an entry that carries its key and lends four bytes for the hash.
+pub trait Entry: Copy {
+    /// What it is found by.
+    type Key: Copy + Eq + Hash;
+    /// The key; must not change while the entry is in the table.
+    fn key(&self) -> &Self::Key;
+    /// The table's mark: 0 marks a vacant slot.
+    fn mark(&self) -> u32;
+    /// Sets the table's mark.
+    fn set_mark(&mut self, mark: u32);
+}
+
+/// The table holds as many entries as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// No slot.
+pub const NONE: u32 = u32::MAX;
+
+/// A bounded table of `E`.
+pub struct Table<E> {
+    /// 0, or `mark << 32 | slot + 1`.
+    index: Vec<u64>,
+    slab: Vec<E>,
+    free: Vec<u32>,
+    capacity: u32,
+    seed: foldhash::fast::RandomState,
+}
+
+impl<E: Entry> Table<E> {
+    /// A table for at most `capacity` entries (at least one, at most 2^30).
+    pub fn with_capacity(capacity: u32) -> Table<E> {
+        let capacity = capacity.clamp(1, 1 << 30);
+        // At most four fifths full, so that probes stay short.
+        let cells = (capacity as usize * 5 / 4 + 1).next_power_of_two();
+        Table {
+            index: vec![0; cells],
+            slab: Vec::with_capacity(capacity as usize),
+            free: Vec::with_capacity(capacity as usize),
+            capacity,
+            seed: foldhash::fast::RandomState::default(),
+        }
+    }
+
+    /// Entries in the table.
+    pub fn len(&self) -> u32 {
+        (self.slab.len() - self.free.len()) as u32
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Entries that it holds at most.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// The slots that may be occupied; ask [`Table::get`] which are.
+    pub fn slots(&self) -> std::ops::Range<u32> {
+        0..self.slab.len() as u32
+    }
+
+    /// The entry in a slot, if there is one.
+    #[inline]
+    pub fn get(&self, slot: u32) -> Option<&E> {
+        self.slab.get(slot as usize).filter(|entry| entry.mark() != 0)
+    }
+
+    /// The entry in a slot, if there is one. Its key must stay as it is.
+    #[inline]
+    pub fn get_mut(&mut self, slot: u32) -> Option<&mut E> {
+        self.slab.get_mut(slot as usize).filter(|entry| entry.mark() != 0)
+    }
+
+    /// All entries, in no order, with their slots.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &E)> {
+        self.slab.iter().enumerate().filter(|(_, e)| e.mark() != 0).map(|(slot, e)| (slot as u32, e))
+    }
+
+    /// All entries, in no order.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut E> {
+        self.slab.iter_mut().filter(|e| e.mark() != 0)
+    }
+
+    /// The slot of the entry with this key.
+    #[inline]
+    pub fn find(&self, key: &E::Key) -> Option<u32> {
+        self.find_marked(key, self.mark_of(key))
+    }
+
+    /// Puts an entry into the table and returns its slot. The key must not be in the table.
+    pub fn insert(&mut self, mut entry: E) -> Result<u32, Full> {
+        debug_assert!(self.find(entry.key()).is_none());
+        if self.len() >= self.capacity {
+            return Err(Full);
+        }
+        let mark = self.mark_of(entry.key());
+        entry.set_mark(mark);
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slab[slot as usize] = entry;
+                slot
+            }
+            None => {
+                self.slab.push(entry);
+                self.slab.len() as u32 - 1
+            }
+        };
+        let mut cell = self.home(mark);
+        while self.index[cell] != 0 {
+            cell = self.next(cell);
+        }
+        self.index[cell] = (mark as u64) << 32 | (slot as u64 + 1);
+        Ok(slot)
+    }
+
+    /// Takes the entry out of a slot.
+    pub fn remove(&mut self, slot: u32) -> Option<E> {
+        let entry = *self.get(slot)?;
+        let mut hole = self.home(entry.mark());
+        while self.index[hole] & 0xffff_ffff != slot as u64 + 1 {
+            hole = self.next(hole);
+        }
+        // Backward shift: close the hole with the next entry that may stand there, until the run ends.
+        let mut cell = self.next(hole);
+        while self.index[cell] != 0 {
+            let home = self.home((self.index[cell] >> 32) as u32);
+            // The entry may move back to the hole unless its home lies between the hole and where it stands.
+            let distance_from_home = cell.wrapping_sub(home) & (self.index.len() - 1);
+            let distance_from_hole = cell.wrapping_sub(hole) & (self.index.len() - 1);
+            if distance_from_home >= distance_from_hole {
+                self.index[hole] = self.index[cell];
+                hole = cell;
+            }
+            cell = self.next(cell);
+        }
+        self.index[hole] = 0;
+        self.slab[slot as usize].set_mark(0);
+        self.free.push(slot);
+        Some(entry)
+    }
+
+    #[inline]
+    fn find_marked(&self, key: &E::Key, mark: u32) -> Option<u32> {
+        let mut cell = self.home(mark);
+        loop {
+            let found = self.index[cell];
+            if found == 0 {
+                return None;
+            }
+            if (found >> 32) as u32 == mark {
+                let slot = (found as u32).wrapping_sub(1);
+                if self.slab[slot as usize].key() == key {
+                    return Some(slot);
+                }
+            }
+            cell = self.next(cell);
+        }
+    }
+
+    #[inline]
+    fn mark_of(&self, key: &E::Key) -> u32 {
+        // Never 0, which marks a vacant slot.
+        (self.seed.hash_one(key) >> 32) as u32 | 1 << 31
+    }
+
+    #[inline]
+    fn home(&self, mark: u32) -> usize {
+        // Spread the 31 bits over the cells by their low end; the top bit is always set.
+        mark as usize & (self.index.len() - 1)
+    }
+
+    #[inline]
+    fn next(&self, cell: usize) -> usize {
+        (cell + 1) & (self.index.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy)]
+    struct Pair {
+        key: u16,
+        mark: u32,
+        value: u32,
+    }
+
+    impl Entry for Pair {
+        type Key = u16;
+        fn key(&self) -> &u16 {
+            &self.key
+        }
+        fn mark(&self) -> u32 {
+            self.mark
+        }
+        fn set_mark(&mut self, mark: u32) {
+            self.mark = mark;
+        }
+    }
+
+    #[test]
+    fn a_full_table_says_so_and_stays_as_it_was() {
+        let mut table = Table::with_capacity(2);
+        for key in 0..2 {
+            table.insert(Pair { key, mark: 0, value: 7 }).expect("there is room");
+        }
+        assert_eq!(table.insert(Pair { key: 9, mark: 0, value: 1 }), Err(Full));
+        assert_eq!(table.len(), 2);
+        assert!(table.find(&9).is_none());
+    }
+
+    proptest! {
+        /// Any order of inserts and removals leaves the table equal to the standard map, with slots that stay.
+        #[test]
+        fn it_is_a_map(steps in proptest::collection::vec((0u16..40, any::<bool>(), any::<u32>()), 0..400)) {
+            let mut table = Table::with_capacity(24);
+            let mut model: HashMap<u16, (u32, u32)> = HashMap::new();
+            for (key, insert, value) in steps {
+                match (insert, table.find(&key)) {
+                    (true, None) => match table.insert(Pair { key, mark: 0, value }) {
+                        Ok(slot) => { model.insert(key, (slot, value)); }
+                        Err(Full) => prop_assert_eq!(model.len(), 24),
+                    },
+                    (false, Some(slot)) => {
+                        let removed = table.remove(slot).expect("it was just found");
+                        prop_assert_eq!(model.remove(&key), Some((slot, removed.value)));
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(table.len() as usize, model.len());
+                for key in 0..40 {
+                    let found = table.find(&key).map(|slot| (slot, table.get(slot).expect("found").value));
+                    prop_assert_eq!(found, model.get(&key).copied());
+                }
+            }
+            prop_assert_eq!(table.iter().count(), model.len());
+        }
+    }
+}

@@ -1,5 +1,9 @@
 //! Owners by number: rows hold an [`OwnerId`], the names stand here once.
+//!
+//! Numbers are given when a pod's bytes are first counted and taken back when nothing points to them any more
+//! ([`OwnerTable::keep_only`]). Only a new pod costs an allocation.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::pods::Pod;
@@ -11,6 +15,8 @@ pub enum Owner {
     Host,
     /// An address of `-local-cidrs`.
     Address,
+    /// Owners beyond the bounds of a table, taken together.
+    Other,
     /// A pod.
     Pod(Arc<Pod>),
 }
@@ -19,6 +25,106 @@ pub enum Owner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OwnerId(pub u32);
 
+impl OwnerId {
+    /// The node itself.
+    pub const HOST: OwnerId = OwnerId(0);
+    /// An address of `-local-cidrs`.
+    pub const ADDRESS: OwnerId = OwnerId(1);
+    /// Owners beyond the bounds of a table.
+    pub const OTHER: OwnerId = OwnerId(2);
+}
+
+/// The first number of a pod.
+const FIRST_POD: usize = 3;
+
 /// The owners that rows point to.
-#[derive(Debug, Default)]
-pub struct OwnerTable {}
+#[derive(Debug)]
+pub struct OwnerTable {
+    owners: Vec<Owner>,
+    by_uid: HashMap<Box<str>, OwnerId>,
+    free: Vec<OwnerId>,
+}
+
+impl Default for OwnerTable {
+    fn default() -> OwnerTable {
+        OwnerTable {
+            owners: vec![Owner::Host, Owner::Address, Owner::Other],
+            by_uid: HashMap::new(),
+            free: Vec::new(),
+        }
+    }
+}
+
+impl OwnerTable {
+    /// The number of a pod, a new one if it has none yet.
+    pub fn id_of(&mut self, pod: &Arc<Pod>) -> OwnerId {
+        if let Some(id) = self.by_uid.get(&pod.uid) {
+            return *id;
+        }
+        let owner = Owner::Pod(Arc::clone(pod));
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.owners[id.0 as usize] = owner;
+                id
+            }
+            None => {
+                self.owners.push(owner);
+                OwnerId(self.owners.len() as u32 - 1)
+            }
+        };
+        self.by_uid.insert(pod.uid.clone(), id);
+        id
+    }
+
+    /// The owner with this number; an unknown number is nobody's, so `Other`.
+    pub fn get(&self, id: OwnerId) -> &Owner {
+        self.owners.get(id.0 as usize).unwrap_or(&Owner::Other)
+    }
+
+    /// All owners, indexed by their numbers.
+    pub fn all(&self) -> &[Owner] {
+        &self.owners
+    }
+
+    /// Takes the numbers back of pods that `in_use` denies.
+    pub fn keep_only(&mut self, in_use: impl Fn(OwnerId) -> bool) {
+        for at in FIRST_POD..self.owners.len() {
+            let id = OwnerId(at as u32);
+            if let Owner::Pod(pod) = &self.owners[at]
+                && !in_use(id)
+            {
+                self.by_uid.remove(&pod.uid);
+                self.owners[at] = Owner::Other;
+                self.free.push(id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(uid: &str) -> Arc<Pod> {
+        Arc::new(Pod {
+            uid: uid.into(),
+            namespace: "shop".into(),
+            name: "web".into(),
+            workload: None,
+            host_network: false,
+        })
+    }
+
+    #[test]
+    fn a_pod_keeps_its_number_until_nothing_points_to_it() {
+        let mut table = OwnerTable::default();
+        let a = table.id_of(&pod("a"));
+        let b = table.id_of(&pod("b"));
+        assert_eq!(table.id_of(&pod("a")), a);
+        assert_ne!(a, b);
+        table.keep_only(|id| id == b);
+        assert_eq!(table.get(a), &Owner::Other);
+        assert_eq!(table.id_of(&pod("c")), a, "the number is used again");
+        assert_eq!(table.get(OwnerId::HOST), &Owner::Host);
+    }
+}

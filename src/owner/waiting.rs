@@ -1,1 +1,207 @@
-//! (being written)
+//! Increments whose local end is not known yet (rule 8): they wait here until their pod is, or their time is up.
+//!
+//! Keeps what is needed to decide later exactly as one would have decided then; decides nothing itself.
+
+use crate::flow::{Addr, Ends, Traffic};
+use crate::table::{Entry, Full, Table};
+
+/// Waiting rows at most.
+pub const CAPACITY: u32 = 16_384;
+/// Increments of one connection pattern within this span of time share a row.
+const SLOT_NS: u64 = 10_000_000_000;
+
+/// Increments that share a fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WaitingKey {
+    /// The originator.
+    pub client: Addr,
+    /// The address that it asked for.
+    pub asked: Addr,
+    /// Who answered.
+    pub backend: Addr,
+    /// Cgroup of the local socket, 0 if unknown.
+    pub cgroup: u64,
+    /// Number of the 10-second slot in which it was counted.
+    slot: u64,
+    /// The responder's port.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Whether the node rewrote the destination (rule 5).
+    pub translated: bool,
+    /// The ends that the record speaks for: 0 both, 1 originator, 2 responder.
+    ends: u8,
+}
+
+impl WaitingKey {
+    /// The ends that the record speaks for.
+    pub fn ends(&self) -> Ends {
+        match self.ends {
+            1 => Ends::Originator,
+            2 => Ends::Responder,
+            _ => Ends::Both,
+        }
+    }
+}
+
+/// One waiting row.
+#[derive(Clone, Copy, Debug)]
+pub struct WaitingRow {
+    /// What its increments have in common.
+    pub key: WaitingKey,
+    mark: u32,
+    /// What was counted.
+    pub traffic: Traffic,
+    /// When it was last added to, wall clock: the moment whose owner is asked for.
+    pub counted_wall_ns: u64,
+    /// When it began to wait, monotonic.
+    pub since_mono_ns: u64,
+}
+
+impl Entry for WaitingRow {
+    type Key = WaitingKey;
+    fn key(&self) -> &WaitingKey {
+        &self.key
+    }
+    fn mark(&self) -> u32 {
+        self.mark
+    }
+    fn set_mark(&mut self, mark: u32) {
+        self.mark = mark;
+    }
+}
+
+/// What waits.
+pub struct WaitingTable {
+    table: Table<WaitingRow>,
+}
+
+/// An increment that begins to wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Newcomer {
+    /// The originator.
+    pub client: Addr,
+    /// The address that it asked for.
+    pub asked: Addr,
+    /// Who answered.
+    pub backend: Addr,
+    /// The responder's port.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Whether the node rewrote the destination.
+    pub translated: bool,
+    /// The ends that the record speaks for.
+    pub ends: Ends,
+    /// Cgroup of the local socket, 0 if unknown.
+    pub cgroup: u64,
+    /// What was counted.
+    pub traffic: Traffic,
+}
+
+impl WaitingTable {
+    /// An empty table of at most `capacity` rows.
+    pub fn with_capacity(capacity: u32) -> WaitingTable {
+        WaitingTable { table: Table::with_capacity(capacity) }
+    }
+
+    /// Rows that wait.
+    pub fn len(&self) -> u32 {
+        self.table.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Adds an increment. When the table is full, the row that has waited longest makes room and is handed back.
+    pub fn add(&mut self, n: &Newcomer, wall_ns: u64, mono_ns: u64) -> Option<WaitingRow> {
+        let key = WaitingKey {
+            client: n.client,
+            asked: n.asked,
+            backend: n.backend,
+            cgroup: n.cgroup,
+            slot: wall_ns / SLOT_NS,
+            port: n.port,
+            protocol: n.protocol,
+            translated: n.translated,
+            ends: match n.ends {
+                Ends::Both => 0,
+                Ends::Originator => 1,
+                Ends::Responder => 2,
+            },
+        };
+        if let Some(row) = self.table.find(&key).and_then(|slot| self.table.get_mut(slot)) {
+            row.traffic += n.traffic;
+            row.counted_wall_ns = row.counted_wall_ns.max(wall_ns);
+            return None;
+        }
+        let row = WaitingRow { key, mark: 0, traffic: n.traffic, counted_wall_ns: wall_ns, since_mono_ns: mono_ns };
+        let mut evicted = None;
+        if self.table.insert(row) == Err(Full) {
+            let oldest = self.table.iter().min_by_key(|(_, row)| row.since_mono_ns).map(|(slot, _)| slot);
+            evicted = oldest.and_then(|slot| self.table.remove(slot));
+            let placed = self.table.insert(row);
+            debug_assert!(placed.is_ok(), "a slot was just vacated");
+        }
+        evicted
+    }
+
+    /// Takes out every row that `settled` says is decided.
+    pub fn take_if(&mut self, mut settled: impl FnMut(&WaitingRow) -> bool) {
+        for slot in self.table.slots() {
+            if let Some(row) = self.table.get(slot)
+                && settled(row)
+            {
+                self.table.remove(slot);
+            }
+        }
+    }
+
+    /// Everything that waits.
+    pub fn iter(&self) -> impl Iterator<Item = &WaitingRow> {
+        self.table.iter().map(|(_, row)| row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Counts;
+
+    fn newcomer(host: u8, bytes: u64) -> Newcomer {
+        Newcomer {
+            client: Addr::from_v4([10, 0, 0, host]),
+            asked: Addr::from_v4([10, 1, 0, 1]),
+            backend: Addr::from_v4([10, 1, 0, 1]),
+            port: 80,
+            protocol: 6,
+            translated: false,
+            ends: Ends::Both,
+            cgroup: 0,
+            traffic: Traffic { orig: Counts { bytes, packets: 1 }, reply: Counts::ZERO },
+        }
+    }
+
+    #[test]
+    fn increments_within_ten_seconds_share_a_row() {
+        let mut table = WaitingTable::with_capacity(4);
+        assert!(table.add(&newcomer(1, 10), 20_000_000_000, 1).is_none());
+        assert!(table.add(&newcomer(1, 5), 29_999_999_999, 2).is_none());
+        assert!(table.add(&newcomer(1, 7), 30_000_000_000, 3).is_none());
+        let mut bytes: Vec<u64> = table.iter().map(|row| row.traffic.orig.bytes).collect();
+        bytes.sort_unstable();
+        assert_eq!(bytes, [7, 15]);
+    }
+
+    #[test]
+    fn a_full_table_hands_back_what_waited_longest() {
+        let mut table = WaitingTable::with_capacity(2);
+        table.add(&newcomer(1, 10), 0, 100);
+        table.add(&newcomer(2, 20), 0, 50);
+        let evicted = table.add(&newcomer(3, 30), 0, 200).expect("the table was full");
+        assert_eq!(evicted.traffic.orig.bytes, 20);
+        assert_eq!(table.len(), 2);
+    }
+}

@@ -18,7 +18,6 @@ pub type Each<'a> = &'a mut dyn FnMut(&Connection);
 /// Why a record was left out (`netmon_skipped_total{reason}`). The first-sweep and zone rules are applied later, by
 /// the collector; they are listed here so that one list names all reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
 pub enum Skip {
     /// A message or attribute that cannot be what it says.
     Malformed,

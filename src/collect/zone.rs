@@ -1,0 +1,125 @@
+//! Which conntrack zone is counted (rule 7).
+//!
+//! OVN, OVS and Antrea track one connection in several zones; counting more than one would bill its bytes twice. Until
+//! a complete sweep has shown where the local ends are, zone 0 is counted: it is the only one almost everywhere, and
+//! waiting would lose the first bytes of a fresh host.
+
+use crate::config::Zone;
+
+/// Zones that are told apart while deciding; a connection in a further one is not counted either way.
+const ZONES: usize = 64;
+
+/// The choice, and what the running sweep says about it.
+#[derive(Debug)]
+pub struct ZoneChoice {
+    chosen: u16,
+    decided: bool,
+    /// Local ends seen in this sweep: zone and count.
+    tally: Vec<(u16, u32)>,
+    only_elsewhere: bool,
+}
+
+impl ZoneChoice {
+    /// As `-conntrack-zone` wants it.
+    pub fn new(zone: Zone) -> ZoneChoice {
+        let (chosen, decided) = match zone {
+            Zone::Auto => (0, false),
+            Zone::Fixed(zone) => (zone, true),
+        };
+        ZoneChoice { chosen, decided, tally: Vec::with_capacity(ZONES), only_elsewhere: false }
+    }
+
+    /// Whether connections of this zone are counted.
+    #[inline]
+    pub fn counts(&self, zone: u16) -> bool {
+        zone == self.chosen
+    }
+
+    /// Whether it is worth finding out if a connection of this zone has a local end: once per sweep suffices for
+    /// the chosen zone, once it is decided.
+    #[inline]
+    pub fn asks(&self, zone: u16) -> bool {
+        !self.decided || zone != self.chosen || self.tally.is_empty()
+    }
+
+    /// A connection of this zone has a local end.
+    pub fn note_local(&mut self, zone: u16) {
+        match self.tally.iter_mut().find(|(known, _)| *known == zone) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None if self.tally.len() < ZONES => self.tally.push((zone, 1)),
+            None => {}
+        }
+    }
+
+    /// A complete sweep has ended. `Some(zone)` where another zone than before is counted from now on: then the
+    /// next sweep is a baseline.
+    pub fn end_sweep(&mut self, owners_known: bool) -> Option<u16> {
+        let before = self.chosen;
+        if !self.decided && owners_known && !self.tally.is_empty() {
+            self.decided = true;
+            if !self.tally.iter().any(|(zone, _)| *zone == 0) {
+                let most = self.tally.iter().max_by_key(|(zone, count)| (*count, std::cmp::Reverse(*zone)));
+                self.chosen = most.map_or(0, |(zone, _)| *zone);
+            }
+        }
+        self.only_elsewhere = !self.tally.is_empty() && !self.tally.iter().any(|(zone, _)| *zone == self.chosen);
+        self.tally.clear();
+        (self.chosen != before).then_some(self.chosen)
+    }
+
+    /// Whether the last complete sweep had local ends only in zones that are not counted.
+    pub fn only_elsewhere(&self) -> bool {
+        self.only_elsewhere
+    }
+
+    /// The zone that is counted.
+    pub fn chosen(&self) -> u16 {
+        self.chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sweep(choice: &mut ZoneChoice, zones: &[u16]) -> Option<u16> {
+        for zone in zones {
+            if choice.asks(*zone) {
+                choice.note_local(*zone);
+            }
+        }
+        choice.end_sweep(true)
+    }
+
+    #[test]
+    fn rule_7_zone_0_if_it_holds_a_local_end() {
+        let mut choice = ZoneChoice::new(Zone::Auto);
+        assert_eq!(sweep(&mut choice, &[5, 5, 5, 0]), None);
+        assert!(choice.counts(0) && !choice.counts(5) && !choice.only_elsewhere());
+    }
+
+    #[test]
+    fn rule_7_else_the_zone_with_the_most_and_of_equals_the_lowest() {
+        let mut choice = ZoneChoice::new(Zone::Auto);
+        assert_eq!(sweep(&mut choice, &[]), None, "an empty table decides nothing");
+        assert!(choice.counts(0));
+        assert_eq!(sweep(&mut choice, &[9, 7, 7, 9, 3]), Some(7));
+        assert_eq!(sweep(&mut choice, &[0, 0]), None, "decided once");
+        assert!(choice.only_elsewhere(), "and health says so when the local ends are elsewhere");
+    }
+
+    #[test]
+    fn rule_7_not_before_owners_are_known() {
+        let mut choice = ZoneChoice::new(Zone::Auto);
+        choice.note_local(7);
+        assert_eq!(choice.end_sweep(false), None);
+        assert_eq!(sweep(&mut choice, &[7]), Some(7));
+    }
+
+    #[test]
+    fn a_given_zone_is_kept() {
+        let mut choice = ZoneChoice::new(Zone::Fixed(3));
+        assert_eq!(sweep(&mut choice, &[0, 0]), None);
+        assert!(choice.counts(3) && choice.only_elsewhere());
+    }
+}

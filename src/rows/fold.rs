@@ -1,0 +1,95 @@
+//! How room is made: the smallest rows lose their remote address, never their bytes (rule 13).
+
+use super::{Level, Row, RowKey, RowTable};
+use crate::class::Classes;
+use crate::flow::Addr;
+use crate::ledger::Ledger;
+
+impl RowTable {
+    /// Folds the smallest eighth (by the bytes of the open window): each remote address to its /24 or /64 first, and
+    /// where that frees less than half of them, into the owner's catch-all rows. Rows of the batch under way stay.
+    pub(super) fn fold(&mut self, classes: &Classes, ledger: &mut Ledger) {
+        self.smallest.clear();
+        let candidates = self.table.iter().filter(|(_, row)| row.level != Level::All && row.frozen.is_zero());
+        self.smallest.extend(candidates.map(|(slot, row)| (row.open.total_bytes(), slot)));
+        let eighth = (self.named_capacity() as usize / 8).max(1).min(self.smallest.len());
+        if eighth == 0 {
+            return;
+        }
+        if eighth < self.smallest.len() {
+            self.smallest.select_nth_unstable(eighth - 1);
+            self.smallest.truncate(eighth);
+        }
+        let before = self.table.len();
+        let mut smallest = std::mem::take(&mut self.smallest);
+        for (_, slot) in &mut smallest {
+            *slot = self.fold_one(*slot, classes, ledger);
+        }
+        for (_, slot) in &smallest {
+            if (before - self.table.len()) as usize >= eighth.div_ceil(2) {
+                break;
+            }
+            if self.table.get(*slot).is_some_and(|row| row.level == Level::Prefix && row.frozen.is_zero()) {
+                self.fold_one(*slot, classes, ledger);
+            }
+        }
+        self.smallest = smallest;
+    }
+
+    /// Folds one row one step, or two where there is no first; returns the slot of the row that took it in.
+    fn fold_one(&mut self, slot: u32, classes: &Classes, ledger: &mut Ledger) -> u32 {
+        let Some(row) = self.table.get(slot).copied() else { return slot };
+        if row.level == Level::Named
+            && let Some(prefix) = classes.prefix_of(row.key.remote)
+        {
+            let key = RowKey { remote: prefix, ..row.key };
+            self.take(slot);
+            note(&row, ledger);
+            return self.merge(&key, &row, Level::Prefix).unwrap_or(slot);
+        }
+        // The catch-all first: only when it has taken the bytes may the row go.
+        if self.merge_into_catch_all(&row, classes) {
+            self.take(slot);
+            note(&row, ledger);
+        }
+        slot
+    }
+
+    /// Adds a row's sums to the catch-all row of its owner, direction, protocol and class. `false` where that row
+    /// does not exist and their share of the table is used up.
+    pub(super) fn merge_into_catch_all(&mut self, row: &Row, classes: &Classes) -> bool {
+        let v4 = row.key.remote.is_v4();
+        let key = RowKey {
+            local: if v4 { Addr::UNSPECIFIED_V4 } else { Addr::UNSPECIFIED_V6 },
+            remote: classes.stand_in(row.key.class, v4),
+            port: 0,
+            ..row.key
+        };
+        if self.table.find(&key).is_none() && self.catch_alls >= self.catch_all_capacity() {
+            return false;
+        }
+        self.merge(&key, row, Level::All).is_some()
+    }
+
+    fn merge(&mut self, key: &RowKey, row: &Row, level: Level) -> Option<u32> {
+        if let Some(slot) = self.table.find(key) {
+            let into = self.table.get_mut(slot)?;
+            into.open += row.open;
+            into.total += row.total;
+            into.changed_wall_ns = into.changed_wall_ns.max(row.changed_wall_ns);
+            if into.level < level {
+                into.level = level;
+                self.catch_alls += u32::from(level == Level::All);
+            }
+            return Some(slot);
+        }
+        let slot = self.table.insert(Row { key: *key, level, ..*row }).ok()?;
+        self.catch_alls += u32::from(level == Level::All);
+        Some(slot)
+    }
+}
+
+fn note(row: &Row, ledger: &mut Ledger) {
+    ledger.folded_rows += 1;
+    ledger.folded_bytes += row.open.total_bytes();
+}

@@ -1,0 +1,134 @@
+//! The end of a window: open counts become frozen items, and frozen items are settled.
+
+use super::{Push, Row, RowTable};
+use crate::batch::Verdict;
+use crate::flow::{Addr, Direction, TxRx};
+use crate::ledger::Ledger;
+use crate::owner::OwnerId;
+
+/// What DAKR knows a row by. An inbound row's port would name a port of the remote end there, so it is 0 (rule 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WireKey {
+    /// The local end.
+    pub src: Addr,
+    /// The remote end.
+    pub dst: Addr,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// The responder's port, 0 for inbound rows.
+    pub dst_port: u16,
+}
+
+impl Row {
+    fn wire_key(&self) -> WireKey {
+        let dst_port = match self.key.direction {
+            Direction::Outbound => self.key.port,
+            Direction::Inbound => 0,
+        };
+        WireKey { src: self.key.local, dst: self.key.remote, protocol: self.key.protocol, dst_port }
+    }
+}
+
+/// One item of a batch: rows of one owner that share a wire key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Number within the batch.
+    pub number: u32,
+    /// What DAKR knows it by.
+    pub wire: WireKey,
+    /// Whose it is.
+    pub owner: OwnerId,
+    /// How many items before it in the batch share its wire key (an address reused by another owner): they must
+    /// differ in time.
+    pub repeat: u32,
+    /// What it carried in the window.
+    pub counts: TxRx,
+}
+
+impl RowTable {
+    /// Freezes the open window: rows that are not pushed are settled, the others become items, handed to `each` in
+    /// the order of their numbers. Nothing may be frozen any more.
+    pub fn freeze(&mut self, ledger: &mut Ledger, mut each: impl FnMut(&Item)) {
+        self.order.clear();
+        for slot in self.table.slots() {
+            let Some(row) = self.table.get_mut(slot) else { continue };
+            if row.open.is_zero() {
+                continue;
+            }
+            ledger.open = ledger.open - row.open;
+            match row.push {
+                Push::No(reason) => ledger.withheld[reason as usize] += row.open,
+                Push::Yes => {
+                    debug_assert!(row.frozen.is_zero(), "a batch is frozen only when the last one is settled");
+                    ledger.frozen += row.open;
+                    row.frozen += row.open;
+                    self.order.push(slot);
+                }
+            }
+            row.open = TxRx::ZERO;
+        }
+        let table = &mut self.table;
+        let place = |slot: &u32| table.get(*slot).map(|row| (row.wire_key(), row.key.owner));
+        self.order.sort_unstable_by(|a, b| place(a).cmp(&place(b)));
+        let mut item: Option<Item> = None;
+        for slot in &self.order {
+            let Some(row) = table.get_mut(*slot) else { continue };
+            let wire = row.wire_key();
+            let next = match item {
+                Some(ref mut last) if last.wire == wire && last.owner == row.key.owner => {
+                    last.counts += row.frozen;
+                    row.item = last.number;
+                    continue;
+                }
+                Some(last) => {
+                    each(&last);
+                    (last.number + 1, if last.wire == wire { last.repeat + 1 } else { 0 })
+                }
+                None => (0, 0),
+            };
+            row.item = next.0;
+            item = Some(Item {
+                number: next.0,
+                wire,
+                owner: row.key.owner,
+                repeat: next.1,
+                counts: row.frozen,
+            });
+        }
+        if let Some(last) = item {
+            each(&last);
+        }
+    }
+
+    /// Settles items `first .. first + count` of the batch under way. An item settled before is not touched again.
+    pub fn settle(&mut self, first: u32, count: u32, verdict: Verdict, ledger: &mut Ledger) -> TxRx {
+        let mut settled = TxRx::ZERO;
+        let range = first..first.saturating_add(count);
+        for row in self.table.iter_mut().filter(|row| !row.frozen.is_zero() && range.contains(&row.item)) {
+            let frozen = std::mem::take(&mut row.frozen);
+            settled += frozen;
+            ledger.frozen = ledger.frozen - frozen;
+            match verdict {
+                Verdict::Acknowledged => ledger.acknowledged += frozen,
+                Verdict::Merge | Verdict::MergeAmbiguous => {
+                    row.open += frozen;
+                    ledger.open += frozen;
+                }
+                Verdict::Drop(reason) => ledger.lost[reason as usize] += frozen,
+            }
+        }
+        settled
+    }
+
+    /// Loses what is still open: the agent ends and there is no state file to keep it.
+    pub fn abandon_open(&mut self, reason: crate::stats::Lost, ledger: &mut Ledger) -> TxRx {
+        let mut abandoned = TxRx::ZERO;
+        for row in self.table.iter_mut() {
+            let open = std::mem::take(&mut row.open);
+            ledger.open = ledger.open - open;
+            ledger.lost[reason as usize] += open;
+            abandoned += open;
+        }
+        abandoned
+    }
+}

@@ -1,0 +1,211 @@
+//! Increments folded into rows: (owner, local address, remote address, responder port, protocol, direction).
+//!
+//! A row keeps three sums: what is open (since the last freeze), what is frozen (in the batch that is under way) and
+//! all since it appeared. Knows neither connections nor DAKR. Room is made by folding ([`fold`]), never by dropping.
+
+mod fold;
+mod freeze;
+
+use crate::class::Classes;
+use crate::flow::{Addr, Class, Direction, TxRx};
+use crate::ledger::Ledger;
+use crate::owner::OwnerId;
+use crate::stats::{Lost, Withheld};
+use crate::table::{Entry, Table};
+
+/// A row's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RowKey {
+    /// The local end.
+    pub local: Addr,
+    /// The far end.
+    pub remote: Addr,
+    /// Whose the local end was.
+    pub owner: OwnerId,
+    /// The responder's port; 0 where the protocol has none.
+    pub port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Who opened the connections.
+    pub direction: Direction,
+    /// Where the remote address lies.
+    pub class: Class,
+}
+
+/// How much of its remote address a row still has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum Level {
+    /// All of it.
+    Named,
+    /// Its /24 or /64.
+    Prefix,
+    /// Nothing: one row for all of an owner's direction, protocol and class.
+    All,
+}
+
+/// Not pushed, or pushed: decided when the row is made and kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// Goes to DAKR.
+    Yes,
+    /// Stays here, for a reason.
+    No(Withheld),
+}
+
+/// One row.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Its name.
+    pub key: RowKey,
+    mark: u32,
+    /// Since the last freeze.
+    pub open: TxRx,
+    /// In the batch under way.
+    pub frozen: TxRx,
+    /// Since the row appeared.
+    pub total: TxRx,
+    /// When it last grew, wall clock.
+    pub changed_wall_ns: u64,
+    /// Its item in the batch under way.
+    item: u32,
+    level: Level,
+    /// Whether it is pushed.
+    pub push: Push,
+}
+
+impl Entry for Row {
+    type Key = RowKey;
+    fn key(&self) -> &RowKey {
+        &self.key
+    }
+    fn mark(&self) -> u32 {
+        self.mark
+    }
+    fn set_mark(&mut self, mark: u32) {
+        self.mark = mark;
+    }
+}
+
+/// The rows of this node.
+pub struct RowTable {
+    table: Table<Row>,
+    /// Rows of level `All`; they have a sixteenth of the slots to themselves.
+    catch_alls: u32,
+    order: Vec<u32>,
+    smallest: Vec<(u64, u32)>,
+}
+
+impl RowTable {
+    /// A table of at most `capacity` rows (at least 32).
+    pub fn with_capacity(capacity: u32) -> RowTable {
+        let capacity = capacity.max(32);
+        RowTable {
+            table: Table::with_capacity(capacity),
+            catch_alls: 0,
+            order: Vec::with_capacity(capacity as usize),
+            smallest: Vec::with_capacity(capacity as usize),
+        }
+    }
+
+    /// Rows in the table.
+    pub fn len(&self) -> u32 {
+        self.table.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Rows that it holds at most.
+    pub fn capacity(&self) -> u32 {
+        self.table.capacity()
+    }
+
+    /// The rows.
+    pub fn iter(&self) -> impl Iterator<Item = &Row> {
+        self.table.iter().map(|(_, row)| row)
+    }
+
+    /// Counts an increment of one local end, folding rows if there is no room.
+    pub fn add(
+        &mut self,
+        key: &RowKey,
+        push: Push,
+        increment: TxRx,
+        wall_ns: u64,
+        classes: &Classes,
+        ledger: &mut Ledger,
+    ) {
+        ledger.counted += increment;
+        if let Some(row) = self.table.find(key).and_then(|slot| self.table.get_mut(slot)) {
+            grow(row, increment, wall_ns);
+            ledger.open += increment;
+            return;
+        }
+        if self.named() >= self.named_capacity() {
+            self.fold(classes, ledger);
+        }
+        let row = Row {
+            key: *key,
+            mark: 0,
+            open: increment,
+            frozen: TxRx::ZERO,
+            total: increment,
+            changed_wall_ns: wall_ns,
+            item: 0,
+            level: Level::Named,
+            push,
+        };
+        if self.named() < self.named_capacity() && self.table.insert(row).is_ok() {
+            ledger.open += increment;
+        } else if self.merge_into_catch_all(&row, classes) {
+            ledger.open += increment;
+            ledger.folded_rows += 1;
+            ledger.folded_bytes += increment.total_bytes();
+        } else {
+            ledger.lost[Lost::RowTableFull as usize] += increment;
+        }
+    }
+
+    /// Removes rows that are settled and were idle for `idle_ns`.
+    pub fn cleanup(&mut self, wall_ns: u64, idle_ns: u64) {
+        for slot in self.table.slots() {
+            if let Some(row) = self.table.get(slot)
+                && row.open.is_zero()
+                && row.frozen.is_zero()
+                && wall_ns.saturating_sub(row.changed_wall_ns) >= idle_ns
+            {
+                self.take(slot);
+            }
+        }
+    }
+
+    fn take(&mut self, slot: u32) -> Option<Row> {
+        let row = self.table.remove(slot)?;
+        self.catch_alls -= u32::from(row.level == Level::All);
+        Some(row)
+    }
+
+    fn named(&self) -> u32 {
+        self.table.len() - self.catch_alls
+    }
+
+    fn named_capacity(&self) -> u32 {
+        self.table.capacity() - self.catch_all_capacity()
+    }
+
+    fn catch_all_capacity(&self) -> u32 {
+        self.table.capacity() / 16
+    }
+}
+
+fn grow(row: &mut Row, increment: TxRx, wall_ns: u64) {
+    row.open += increment;
+    row.total += increment;
+    row.changed_wall_ns = row.changed_wall_ns.max(wall_ns);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+use proptest::prelude::*;
+
+use super::freeze::Item;
+use super::*;
+use crate::batch::Verdict;
+use crate::flow::{Cidr, Counts};
+
+fn classes() -> Classes {
+    Classes::new(&[Cidr::new(Addr::from_v4([10, 0, 0, 0]), 8).expect("valid")], &[], &[])
+}
+
+fn key(owner: u32, remote: [u8; 4], port: u16, direction: Direction) -> RowKey {
+    let remote = Addr::from_v4(remote);
+    let class = if classes().is_inside(remote) { Class::Inside } else { Class::Outside };
+    RowKey {
+        local: Addr::from_v4([10, 244, 1, owner as u8]),
+        remote,
+        owner: OwnerId(owner),
+        port,
+        protocol: 6,
+        direction,
+        class,
+    }
+}
+
+fn counts(tx: u64, rx: u64) -> TxRx {
+    TxRx { tx: Counts { bytes: tx, packets: 1 }, rx: Counts { bytes: rx, packets: 2 } }
+}
+
+fn push_of(key: &RowKey) -> Push {
+    match (key.direction, key.class) {
+        (Direction::Inbound, Class::Inside) => Push::No(Withheld::InboundInside),
+        _ => Push::Yes,
+    }
+}
+
+struct Bench {
+    rows: RowTable,
+    ledger: Ledger,
+    classes: Classes,
+}
+
+impl Bench {
+    fn new(capacity: u32) -> Bench {
+        Bench { rows: RowTable::with_capacity(capacity), ledger: Ledger::default(), classes: classes() }
+    }
+
+    fn add(&mut self, key: &RowKey, increment: TxRx, wall_ns: u64) {
+        self.rows.add(key, push_of(key), increment, wall_ns, &self.classes, &mut self.ledger);
+    }
+
+    fn freeze(&mut self) -> Vec<Item> {
+        let mut items = Vec::new();
+        self.rows.freeze(&mut self.ledger, |item| items.push(*item));
+        items
+    }
+
+    /// What the rows hold must be what the books say.
+    fn check(&self) {
+        assert!(self.ledger.is_balanced(), "{:?}", self.ledger);
+        let open = self.rows.iter().fold(TxRx::ZERO, |sum, row| sum + row.open);
+        let frozen = self.rows.iter().fold(TxRx::ZERO, |sum, row| sum + row.frozen);
+        assert_eq!((open, frozen), (self.ledger.open, self.ledger.frozen));
+    }
+}
+
+#[test]
+fn a_row_takes_no_more_than_its_share_of_memory() {
+    assert_eq!(std::mem::size_of::<Row>(), 160);
+}
+
+#[test]
+fn rule_9_what_is_not_pushed_is_settled_at_freeze() {
+    let mut bench = Bench::new(64);
+    bench.add(&key(3, [10, 0, 0, 9], 80, Direction::Inbound), counts(5, 7), 1);
+    bench.add(&key(3, [192, 0, 2, 9], 80, Direction::Inbound), counts(50, 70), 1);
+    let items = bench.freeze();
+    assert_eq!(items.len(), 1);
+    assert_eq!((items[0].counts, items[0].wire.dst_port), (counts(50, 70), 0), "an inbound row has no port on the wire");
+    assert_eq!(bench.ledger.withheld[Withheld::InboundInside as usize], counts(5, 7));
+    bench.check();
+}
+
+#[test]
+fn rows_of_one_owner_that_share_a_wire_key_become_one_item() {
+    let mut bench = Bench::new(64);
+    bench.add(&key(3, [192, 0, 2, 9], 80, Direction::Inbound), counts(1, 0), 1);
+    bench.add(&key(3, [192, 0, 2, 9], 443, Direction::Inbound), counts(2, 0), 1);
+    // The same address under another owner: an address reused within the window.
+    let mut reused = key(3, [192, 0, 2, 9], 443, Direction::Inbound);
+    reused.owner = OwnerId(4);
+    bench.add(&reused, counts(4, 0), 1);
+    let items = bench.freeze();
+    let told: Vec<(u32, u32, u64)> = items.iter().map(|i| (i.number, i.repeat, i.counts.tx.bytes)).collect();
+    assert_eq!(told, [(0, 0, 3), (1, 1, 4)]);
+    let first = bench.rows.settle(0, 1, Verdict::Acknowledged, &mut bench.ledger);
+    assert_eq!(first.tx.bytes, 3, "both rows of the item are settled");
+    bench.check();
+}
+
+#[test]
+fn a_merged_item_is_open_again_and_grows() {
+    let mut bench = Bench::new(64);
+    let row = key(3, [192, 0, 2, 9], 80, Direction::Outbound);
+    bench.add(&row, counts(10, 1), 1);
+    bench.freeze();
+    bench.add(&row, counts(5, 1), 2);
+    bench.rows.settle(0, 1, Verdict::Merge, &mut bench.ledger);
+    let items = bench.freeze();
+    assert_eq!(items[0].counts.tx, Counts { bytes: 15, packets: 2 });
+    bench.rows.settle(0, 1, Verdict::Drop(Lost::Refused), &mut bench.ledger);
+    assert_eq!(bench.ledger.lost[Lost::Refused as usize].tx.bytes, 15);
+    bench.check();
+}
+
+#[test]
+fn cleanup_takes_only_what_is_settled_and_idle() {
+    let mut bench = Bench::new(64);
+    let row = key(3, [192, 0, 2, 9], 80, Direction::Outbound);
+    bench.add(&row, counts(10, 1), 100);
+    bench.rows.cleanup(1_000, 60);
+    assert_eq!(bench.rows.len(), 1, "open");
+    bench.freeze();
+    bench.rows.cleanup(1_000, 60);
+    assert_eq!(bench.rows.len(), 1, "frozen");
+    bench.rows.settle(0, 1, Verdict::Acknowledged, &mut bench.ledger);
+    bench.rows.cleanup(159, 60);
+    assert_eq!(bench.rows.len(), 1, "not idle for long enough");
+    bench.rows.cleanup(160, 60);
+    assert!(bench.rows.is_empty());
+}
+
+#[test]
+fn rule_13_small_rows_fold_to_their_prefix_first_and_the_large_keep_their_names() {
+    let mut bench = Bench::new(64);
+    for host in 0..60u8 {
+        let bytes = if host < 30 { 1_000_000 } else { u64::from(host) };
+        bench.add(&key(3, [198, 51, 100, host], 80, Direction::Outbound), counts(bytes, 0), 1);
+    }
+    bench.add(&key(3, [203, 0, 113, 1], 80, Direction::Outbound), counts(9_000_000, 0), 1);
+    bench.check();
+    let prefix = Addr::from_v4([198, 51, 100, 0]);
+    assert!(bench.rows.iter().any(|row| row.key.remote == prefix && row.level == Level::Prefix));
+    assert!((1..30u8).all(|host| bench.rows.iter().any(|r| r.key.remote == Addr::from_v4([198, 51, 100, host]))));
+    assert!(bench.rows.iter().all(|row| row.level != Level::All), "the prefix made room enough");
+}
+
+#[test]
+fn rule_13_rows_that_share_no_prefix_fold_into_one_per_owner() {
+    let mut bench = Bench::new(64);
+    for net in 0..120u8 {
+        bench.add(&key(3, [198, net, 100, 7], 80, Direction::Outbound), counts(u64::from(net) + 1, 1), 1);
+        bench.check();
+    }
+    let all: Vec<&Row> = bench.rows.iter().filter(|row| row.level == Level::All).collect();
+    assert_eq!(all.len(), 1);
+    assert_eq!((all[0].key.port, all[0].key.local, all[0].key.remote), (0, Addr::UNSPECIFIED_V4, Addr::UNSPECIFIED_V4));
+    let total = bench.rows.iter().fold(0, |sum, row| sum + row.total.tx.bytes);
+    assert_eq!(total, (1..=120).sum::<u64>());
+}
+
+#[test]
+fn rule_13_what_finds_no_place_at_all_is_lost_by_name() {
+    let mut bench = Bench::new(32);
+    // Everything is frozen, so nothing may be folded; two catch-all rows are all the reserve of 32 slots.
+    for owner in 0..40 {
+        bench.add(&key(owner, [198, 51, 100, 7], 80, Direction::Outbound), counts(10, 0), 1);
+        if owner == 29 {
+            bench.freeze();
+        }
+        bench.check();
+    }
+    assert_eq!(bench.ledger.lost[Lost::RowTableFull as usize].tx.bytes, 8 * 10);
+}
+
+proptest! {
+    /// Sums are sacred: whatever comes, is folded, frozen and settled, the books balance and equal what came.
+    #[test]
+    fn rule_14_the_books_balance_over_any_interleaving(
+        steps in proptest::collection::vec((0u8..12, 3u32..6, any::<(u8, u8)>(), 0u64..5_000, any::<bool>()), 1..300)
+    ) {
+        let mut bench = Bench::new(32);
+        let mut came = TxRx::ZERO;
+        let mut items = 0u32;
+        for (action, owner, (net, host), bytes, inbound) in steps {
+            match action {
+                0 if bench.ledger.frozen.is_zero() => items = bench.freeze().len() as u32,
+                1 => { bench.rows.settle(0, items / 2, Verdict::Acknowledged, &mut bench.ledger); }
+                2 => { bench.rows.settle(items / 2, items, Verdict::Merge, &mut bench.ledger); }
+                3 => { bench.rows.settle(0, items, Verdict::Drop(Lost::Refused), &mut bench.ledger); }
+                4 => bench.rows.cleanup(1_000, 0),
+                _ => {
+                    let direction = if inbound { Direction::Inbound } else { Direction::Outbound };
+                    let first = if net % 2 == 0 { 10 } else { 198 };
+                    let row = key(owner, [first, net % 16, host % 4, host], u16::from(net) % 3, direction);
+                    let increment = counts(bytes, bytes / 3);
+                    came += increment;
+                    bench.add(&row, increment, 1);
+                }
+            }
+            bench.check();
+            prop_assert!(bench.rows.len() <= bench.rows.capacity());
+            prop_assert_eq!(bench.rows.catch_alls as usize, bench.rows.iter().filter(|r| r.level == Level::All).count());
+        }
+        prop_assert_eq!(bench.ledger.counted, came);
+    }
+}
