@@ -36,3 +36,8 @@ pub mod stats;
 pub mod sys;
 pub mod table;
 pub mod wire;
+
+/// The version, `major.minor.patch`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The short commit that the binary was built from, or `unknown`.
+pub const COMMIT: &str = env!("NETMON_COMMIT");

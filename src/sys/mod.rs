@@ -1,1 +1,4 @@
-//! (being written)
+//! Where the program meets the kernel: descriptors, signals, sockets. The only hand-written `unsafe` is in here.
+
+pub mod signals;
+pub mod waker;

@@ -1,0 +1,419 @@
+//! From records to rows: which zone, what increment, whose, with whom, pushed or not.
+//!
+//! Pure: time and everything else comes as an argument, so the lab, the replay and the model test run the very same
+//! code. Owns the tables; the loop around it ([`super`]) owns descriptors and channels.
+
+use std::sync::Arc;
+
+use super::zone::ZoneChoice;
+use crate::baseline::{BaselineTable, Judged};
+use crate::class::Classes;
+use crate::clock::{Now, SECOND};
+use crate::config::{Config, PushInbound};
+use crate::flow::{Addr, Class, Connection, Direction, Ends, Reading, Traffic};
+use crate::ledger::{Ledger, bytes_only};
+use crate::owner::local::LocalEnds;
+use crate::owner::waiting::{self, Newcomer, WaitingRow, WaitingTable};
+use crate::owner::{OwnerId, OwnerTable, PodIndex};
+use crate::rows::{Push, RowKey, RowTable};
+use crate::series::SeriesTable;
+use crate::source::{Skip, Skipped, Sweep};
+use crate::stats::{Lost, Stats, Unattributed, Withheld};
+
+/// How long an increment waits for its pod before rule 5 decides.
+const WAIT_NS: u64 = 60 * SECOND;
+/// How long a series of a pod that is gone stays for the last scrapes.
+const SERIES_IDLE_NS: u64 = 600 * SECOND;
+
+/// What stays the same while the agent runs.
+struct Policy {
+    classes: Classes,
+    push_inbound: PushInbound,
+    pushes: bool,
+    /// In a cluster an unknown local end may be a pod that is not known yet.
+    waits: bool,
+}
+
+/// The tables, and the way through them.
+pub struct Pipeline {
+    policy: Policy,
+    baselines: BaselineTable,
+    local: LocalEnds,
+    owners: OwnerTable,
+    waiting: WaitingTable,
+    rows: RowTable,
+    series: SeriesTable,
+    ledger: Ledger,
+    zone: ZoneChoice,
+    skipped: Skipped,
+    /// Bytes of all connections in this sweep, each once, whatever became of them (rule 16).
+    seen_bytes: u64,
+    not_followed: u64,
+}
+
+/// What a sweep came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SweepEnd {
+    /// Baselines that vanished though their end should have been told.
+    pub vanished_untold: u64,
+    /// Another zone is counted from now on.
+    pub new_zone: Option<u16>,
+    /// Bytes of all connections since the sweep before, each once.
+    pub seen_bytes: u64,
+    /// Connections that found no place in the table.
+    pub not_followed: u64,
+}
+
+impl Pipeline {
+    /// Tables by the configuration. `process_start_ns` is wall clock.
+    pub fn new(config: &Config, max_connections: u32, process_start_ns: u64) -> Pipeline {
+        Pipeline {
+            policy: Policy {
+                classes: Classes::new(&config.cluster_cidrs, &config.outside_cidrs, &config.overlay_ports),
+                push_inbound: config.push_inbound,
+                pushes: config.dakr.is_some(),
+                waits: !config.standalone,
+            },
+            baselines: BaselineTable::with_capacity(max_connections, process_start_ns),
+            local: LocalEnds::new(&config.local_cidrs),
+            owners: OwnerTable::default(),
+            waiting: WaitingTable::with_capacity(if config.standalone { 1 } else { waiting::CAPACITY }),
+            rows: RowTable::with_capacity(config.max_rows),
+            series: SeriesTable::default(),
+            ledger: Ledger::default(),
+            zone: ZoneChoice::new(config.conntrack_zone),
+            skipped: Skipped::default(),
+            seen_bytes: 0,
+            not_followed: 0,
+        }
+    }
+
+    /// The host's addresses, to be kept up to date.
+    pub fn local_ends(&mut self) -> &mut LocalEnds {
+        &mut self.local
+    }
+
+    /// Rows, for pictures.
+    pub fn rows(&self) -> &RowTable {
+        &self.rows
+    }
+
+    /// Rows, the books and the names, for freezing and settling.
+    pub fn books(&mut self) -> (&mut RowTable, &mut Ledger, &OwnerTable) {
+        (&mut self.rows, &mut self.ledger, &self.owners)
+    }
+
+    /// Series, for pictures.
+    pub fn series(&self) -> &SeriesTable {
+        &self.series
+    }
+
+    /// Owners, for pictures.
+    pub fn owners(&self) -> &OwnerTable {
+        &self.owners
+    }
+
+    /// The books.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Connections followed.
+    pub fn baselines(&self) -> &BaselineTable {
+        &self.baselines
+    }
+
+    /// The zone in force.
+    pub fn zone(&self) -> &ZoneChoice {
+        &self.zone
+    }
+
+    /// Takes the latest pods; what waited for them is settled.
+    pub fn set_pods(&mut self, pods: Arc<PodIndex>, now: Now) {
+        self.local.set_pods(pods);
+        self.settle_waiting(now);
+    }
+
+    /// Before the first record of a sweep.
+    pub fn begin_sweep(&mut self) {
+        self.baselines.begin_sweep();
+    }
+
+    /// Takes one record, in a sweep or between sweeps.
+    pub fn record(&mut self, c: &Connection, now: Now) {
+        if self.zone.asks(c.key.zone) && c.reading == Reading::Live && self.has_local_end(c, now) {
+            self.zone.note_local(c.key.zone);
+        }
+        if !self.zone.counts(c.key.zone) {
+            self.skipped.add(Skip::Zone);
+            return;
+        }
+        if self.local.any_left() {
+            self.local.still_used(c.key.src);
+            self.local.still_used(c.backend);
+        }
+        let judged = match c.reading {
+            Reading::Live => self.baselines.live(c),
+            Reading::Ended => self.baselines.ended(c),
+            Reading::Increment => Judged::Increment(c.traffic),
+        };
+        match judged {
+            Judged::Increment(traffic) if traffic.is_zero() => {}
+            Judged::Increment(traffic) => self.count(c, traffic, now),
+            Judged::Baseline | Judged::Stale => {}
+            Judged::BeforeFirstSweep => self.skipped.add(Skip::BeforeFirstSweep),
+            Judged::NotFollowed => self.not_followed += 1,
+            Judged::Lost(traffic) => {
+                self.ledger.lose(Lost::ConnectionTableFull, traffic.seen_by(Direction::Outbound));
+            }
+        }
+    }
+
+    /// After the last record of a sweep.
+    pub fn end_sweep(&mut self, sweep: &Sweep, now: Now) -> SweepEnd {
+        let vanished = self.baselines.end_sweep(sweep.complete);
+        let mut end = SweepEnd {
+            vanished_untold: vanished.untold,
+            seen_bytes: std::mem::take(&mut self.seen_bytes),
+            not_followed: std::mem::take(&mut self.not_followed),
+            new_zone: None,
+        };
+        self.note_source_losses(sweep);
+        if sweep.complete {
+            self.local.end_sweep();
+            let owners_known = !self.policy.waits || self.local.pods().synced;
+            end.new_zone = self.zone.end_sweep(owners_known);
+            if end.new_zone.is_some() {
+                self.baselines.restart();
+            }
+        }
+        self.settle_waiting(now);
+        end
+    }
+
+    /// Books what a source lost within itself, in a sweep or a drain.
+    pub fn note_source_losses(&mut self, sweep: &Sweep) {
+        let lost = bytes_only(sweep.lost_tx_bytes, sweep.lost_rx_bytes);
+        if !lost.is_zero() {
+            self.ledger.lose(Lost::BpfMapFull, lost);
+        }
+    }
+
+    /// Records left out since the last call.
+    pub fn take_skipped(&mut self) -> Skipped {
+        std::mem::take(&mut self.skipped)
+    }
+
+    /// Removes rows, series and owners that nothing needs any more (the documented cleanup loop).
+    pub fn cleanup(&mut self, now: Now, idle_ns: u64) {
+        self.rows.cleanup(now.wall_ns, idle_ns);
+        let (rows, pods) = (&self.rows, self.local.pods());
+        let lives = |id: OwnerId| match self.owners.get(id) {
+            crate::owner::Owner::Pod(pod) => pods.by_uid(&pod.uid).is_some() || rows.iter().any(|r| r.key.owner == id),
+            _ => true,
+        };
+        self.series.cleanup(now.mono_ns, SERIES_IDLE_NS, |id| !lives(id));
+        let mut used = vec![false; self.owners.all().len()];
+        let owners = self.rows.iter().map(|row| row.key.owner).chain(self.series.iter().map(|s| s.key.owner));
+        for owner in owners {
+            if let Some(mark) = used.get_mut(owner.0 as usize) {
+                *mark = true;
+            }
+        }
+        self.owners.keep_only(|id| used.get(id.0 as usize).copied().unwrap_or(false));
+    }
+
+    /// Shows sizes and books on `/metrics`.
+    pub fn publish(&mut self, stats: &Stats) {
+        self.ledger.publish(stats);
+        stats.connections.set(u64::from(self.baselines.len()));
+        stats.connections_max.set(u64::from(self.baselines.capacity()));
+        stats.rows.set(u64::from(self.rows.len()));
+        stats.rows_max.set(u64::from(self.rows.capacity()));
+        stats.waiting.set(u64::from(self.waiting.len()));
+        for (cell, n) in stats.skipped.iter().zip(self.take_skipped().0) {
+            cell.add(n);
+        }
+    }
+
+    fn has_local_end(&mut self, c: &Connection, now: Now) -> bool {
+        let at = now.wall_ns;
+        self.local.owner_of(c.key.src, at, &mut self.owners).is_some()
+            || self.local.owner_of(c.backend, at, &mut self.owners).is_some()
+    }
+
+    /// Attributes an increment to the ends that the record speaks for (rule 2), or lets it wait (rule 8).
+    fn count(&mut self, c: &Connection, traffic: Traffic, now: Now) {
+        self.seen_bytes = self.seen_bytes.saturating_add(traffic.orig.bytes).saturating_add(traffic.reply.bytes);
+        if self.local.is_host(c.key.src) && self.local.is_host(c.backend) {
+            self.skipped.add(Skip::Loopback);
+            return;
+        }
+        let at = Attribution {
+            client: c.key.src,
+            asked: c.key.dst,
+            backend: c.backend,
+            port: c.backend_port,
+            protocol: c.key.protocol,
+            translated: c.key.dst != c.backend || (c.key.dport != c.backend_port && has_ports(c.key.protocol)),
+            ends: c.ends,
+            traffic,
+            wall_ns: now.wall_ns,
+            mono_ns: now.mono_ns,
+        };
+        if self.attribute(&at) {
+            return;
+        }
+        if !self.policy.waits {
+            self.count_without_owner(&at);
+            return;
+        }
+        self.ledger.hold(traffic.seen_by(Direction::Outbound));
+        let newcomer = Newcomer {
+            client: at.client,
+            asked: at.asked,
+            backend: at.backend,
+            port: at.port,
+            protocol: at.protocol,
+            translated: at.translated,
+            ends: at.ends,
+            cgroup: c.cgroup,
+            traffic,
+        };
+        if let Some(oldest) = self.waiting.add(&newcomer, now.wall_ns, now.mono_ns) {
+            let counts = oldest.traffic.seen_by(Direction::Outbound);
+            self.ledger.release(counts);
+            self.ledger.leave_unattributed(Unattributed::WaitingFull, counts);
+        }
+    }
+
+    /// Gives the increment to its local ends; `false` where it has none.
+    fn attribute(&mut self, at: &Attribution) -> bool {
+        let client = self.local.owner_of(at.client, at.wall_ns, &mut self.owners);
+        let backend = self.local.owner_of(at.backend, at.wall_ns, &mut self.owners);
+        let mut any = false;
+        if let Some(owner) = client
+            && at.ends != Ends::Responder
+        {
+            self.add(at, owner, at.client, at.backend, Direction::Outbound, backend.is_some());
+            any = true;
+        }
+        if let Some(owner) = backend
+            && at.ends != Ends::Originator
+        {
+            self.add(at, owner, at.backend, at.client, Direction::Inbound, client.is_some());
+            any = true;
+        }
+        any
+    }
+
+    /// Rule 5: a connection that this node translated crosses its wire twice and is the host's; any other without a
+    /// local end is nobody's.
+    fn count_without_owner(&mut self, at: &Attribution) {
+        if at.translated && at.ends == Ends::Both {
+            self.add(at, OwnerId::HOST, at.asked, at.client, Direction::Inbound, false);
+            self.add(at, OwnerId::HOST, at.asked, at.backend, Direction::Outbound, false);
+        } else {
+            self.ledger.leave_unattributed(Unattributed::NoLocalEnd, at.traffic.seen_by(Direction::Outbound));
+        }
+    }
+
+    fn add(
+        &mut self,
+        at: &Attribution,
+        owner: OwnerId,
+        local: Addr,
+        remote: Addr,
+        direction: Direction,
+        remote_is_local: bool,
+    ) {
+        let inside = remote_is_local || self.policy.classes.is_inside(remote);
+        let class = match inside {
+            true if owner == OwnerId::HOST && self.policy.classes.is_tunnel(at.protocol, at.port) => Class::Overlay,
+            true => Class::Inside,
+            false => Class::Outside,
+        };
+        let key = RowKey { local, remote, owner, port: at.port, protocol: at.protocol, direction, class };
+        let push = self.policy.push(direction, class);
+        let counts = at.traffic.seen_by(direction);
+        self.rows.add(&key, push, counts, at.wall_ns, &self.policy.classes, &mut self.ledger);
+        self.series.add(owner, at.protocol, direction, class, counts, at.mono_ns);
+    }
+
+    /// Settles what waits: by its pod where that is known now, by rule 5 where its time is up.
+    fn settle_waiting(&mut self, now: Now) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let synced = self.local.pods().synced;
+        // Taken out first, so that the tables may be used while settling; only as many as are decided.
+        let mut decided: Vec<WaitingRow> = Vec::new();
+        let (local, owners) = (&self.local, &mut self.owners);
+        self.waiting.take_if(|row| {
+            let known = [row.key.client, row.key.backend]
+                .into_iter()
+                .any(|end| local.owner_of(end, row.counted_wall_ns, owners).is_some());
+            let late = synced && now.mono_ns.saturating_sub(row.since_mono_ns) >= WAIT_NS;
+            if known || late {
+                decided.push(*row);
+            }
+            known || late
+        });
+        for row in decided {
+            let at = Attribution {
+                client: row.key.client,
+                asked: row.key.asked,
+                backend: row.key.backend,
+                port: row.key.port,
+                protocol: row.key.protocol,
+                translated: row.key.translated,
+                ends: row.key.ends(),
+                traffic: row.traffic,
+                wall_ns: row.counted_wall_ns,
+                mono_ns: now.mono_ns,
+            };
+            self.ledger.release(row.traffic.seen_by(Direction::Outbound));
+            if !self.attribute(&at) {
+                self.count_without_owner(&at);
+            }
+        }
+    }
+}
+
+/// One increment on its way to rows.
+struct Attribution {
+    client: Addr,
+    asked: Addr,
+    backend: Addr,
+    port: u16,
+    protocol: u8,
+    translated: bool,
+    ends: Ends,
+    traffic: Traffic,
+    wall_ns: u64,
+    mono_ns: u64,
+}
+
+impl Policy {
+    /// Rule 9: each connection is reported by one node, once.
+    fn push(&self, direction: Direction, class: Class) -> Push {
+        let withheld = match (direction, class, self.push_inbound) {
+            (_, Class::Overlay, _) => Some(Withheld::Overlay),
+            (Direction::Outbound, _, _) | (_, _, PushInbound::All) => None,
+            (_, _, PushInbound::None) => Some(Withheld::InboundNone),
+            (_, Class::Outside, PushInbound::External) => None,
+            (_, _, PushInbound::External) => Some(Withheld::InboundInside),
+        };
+        match withheld {
+            Some(reason) => Push::No(reason),
+            None if !self.pushes => Push::No(Withheld::NoDakr),
+            None => Push::Yes,
+        }
+    }
+}
+
+/// For ICMP the key's "ports" are id, type and code: their difference is no translation.
+fn has_ports(protocol: u8) -> bool {
+    use crate::flow::protocol::{ICMP, ICMPV6};
+    protocol != ICMP && protocol != ICMPV6
+}
