@@ -92,7 +92,11 @@ mod tests {
         let classes = Classes::new(&[cidr("10.0.0.0/8")], &[cidr("10.1.2.128/25"), cidr("198.51.100.0/24")], &[]);
         assert_eq!(classes.prefix_of(addr("10.1.3.77")), Some(addr("10.1.3.0")));
         assert_eq!(classes.prefix_of(addr("10.1.2.7")), None);
-        assert_eq!(classes.prefix_of(addr("198.51.100.9")), Some(addr("198.51.100.0")), "the border is the prefix's own");
+        assert_eq!(
+            classes.prefix_of(addr("198.51.100.9")),
+            Some(addr("198.51.100.0")),
+            "the border is the prefix's own"
+        );
         assert_eq!(classes.prefix_of(addr("2001:db8:1:2:3::4")), Some(addr("2001:db8:1:2::")));
     }
 

@@ -4,7 +4,6 @@
 //! Reads `/proc/net/dev` (proc_pid_net(5)); knows nothing of what the source is, only what to suspect.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::FileExt;
 
 /// Less than this in a window says nothing.

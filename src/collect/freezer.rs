@@ -62,9 +62,10 @@ impl Freezer {
         let mut last_item_ns = frozen_ns;
         let (rows, ledger, owners) = pipeline.books();
         rows.freeze(ledger, |frozen| {
-            let full = batch.messages.last().is_none_or(|message| {
-                message.items >= max_items || message.body.len() + ITEM_BYTES > MAX_BODY_BYTES
-            });
+            let full = batch
+                .messages
+                .last()
+                .is_none_or(|message| message.items >= max_items || message.body.len() + ITEM_BYTES > MAX_BODY_BYTES);
             if full {
                 if let Some(message) = batch.messages.last_mut() {
                     encode::end(&mut message.body, &header);

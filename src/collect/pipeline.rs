@@ -417,3 +417,6 @@ fn has_ports(protocol: u8) -> bool {
     use crate::flow::protocol::{ICMP, ICMPV6};
     protocol != ICMP && protocol != ICMPV6
 }
+
+#[cfg(test)]
+mod tests;

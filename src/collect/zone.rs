@@ -46,8 +46,11 @@ impl ZoneChoice {
     pub fn note_local(&mut self, zone: u16) {
         match self.tally.iter_mut().find(|(known, _)| *known == zone) {
             Some((_, count)) => *count = count.saturating_add(1),
-            None if self.tally.len() < ZONES => self.tally.push((zone, 1)),
-            None => {}
+            None => {
+                if self.tally.len() < ZONES {
+                    self.tally.push((zone, 1));
+                }
+            }
         }
     }
 

@@ -47,11 +47,7 @@ pub struct OwnerTable {
 
 impl Default for OwnerTable {
     fn default() -> OwnerTable {
-        OwnerTable {
-            owners: vec![Owner::Host, Owner::Address, Owner::Other],
-            by_uid: HashMap::new(),
-            free: Vec::new(),
-        }
+        OwnerTable { owners: vec![Owner::Host, Owner::Address, Owner::Other], by_uid: HashMap::new(), free: Vec::new() }
     }
 }
 

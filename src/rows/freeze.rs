@@ -87,13 +87,7 @@ impl RowTable {
                 None => (0, 0),
             };
             row.item = next.0;
-            item = Some(Item {
-                number: next.0,
-                wire,
-                owner: row.key.owner,
-                repeat: next.1,
-                counts: row.frozen,
-            });
+            item = Some(Item { number: next.0, wire, owner: row.key.owner, repeat: next.1, counts: row.frozen });
         }
         if let Some(last) = item {
             each(&last);

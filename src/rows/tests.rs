@@ -76,7 +76,11 @@ fn rule_9_what_is_not_pushed_is_settled_at_freeze() {
     bench.add(&key(3, [192, 0, 2, 9], 80, Direction::Inbound), counts(50, 70), 1);
     let items = bench.freeze();
     assert_eq!(items.len(), 1);
-    assert_eq!((items[0].counts, items[0].wire.dst_port), (counts(50, 70), 0), "an inbound row has no port on the wire");
+    assert_eq!(
+        (items[0].counts, items[0].wire.dst_port),
+        (counts(50, 70), 0),
+        "an inbound row has no port on the wire"
+    );
     assert_eq!(bench.ledger.withheld[Withheld::InboundInside as usize], counts(5, 7));
     bench.check();
 }

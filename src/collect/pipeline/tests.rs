@@ -1,0 +1,349 @@
+//! The accounting contract, rule by rule, on records as a source hands them over.
+
+use std::net::SocketAddr;
+
+use super::*;
+use crate::config::{Dakr, DakrProtocol, Fallback, MetricsFormat, Mode, Zone};
+use crate::flow::{Cidr, ConnectionKey, Counts, protocol};
+use crate::owner::pods::{Pod, Tenure};
+
+const NODE: Addr = Addr::from_v4([192, 168, 1, 10]);
+const OTHER_NODE: Addr = Addr::from_v4([192, 168, 1, 11]);
+const POD_A: Addr = Addr::from_v4([10, 244, 1, 2]);
+const POD_B: Addr = Addr::from_v4([10, 244, 1, 3]);
+const FAR_POD: Addr = Addr::from_v4([10, 244, 2, 9]);
+const SERVICE: Addr = Addr::from_v4([10, 96, 0, 10]);
+const OUTSIDE: Addr = Addr::from_v4([198, 51, 100, 7]);
+
+fn cidr(base: Addr, bits: u8) -> Cidr {
+    Cidr::new(base, bits).expect("a literal")
+}
+
+fn config(standalone: bool) -> Config {
+    Config {
+        metrics_bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+        read_interval_ns: 5 * SECOND,
+        read_interval_given: false,
+        cleanup_interval_ns: 60 * SECOND,
+        flush_interval_ns: 60 * SECOND,
+        mode: Mode::Netfilter,
+        fallback: Fallback::None,
+        standalone,
+        kubeconfig: None,
+        node_name: "node-a".into(),
+        dakr: Some(Dakr {
+            url: "http://dakr.test".into(),
+            token: "secret".into(),
+            cluster_id: String::new(),
+            protocol: DakrProtocol::Auto,
+            ca_file: None,
+            token_file: None,
+        }),
+        local_cidrs: if standalone { vec![cidr(POD_A, 24)] } else { Vec::new() },
+        cluster_cidrs: vec![cidr(POD_A, 8), cidr(NODE, 16)],
+        cluster_cidrs_given: true,
+        outside_cidrs: Vec::new(),
+        push_inbound: PushInbound::External,
+        overlay_ports: Vec::new(),
+        conntrack_zone: Zone::Auto,
+        max_rows: 1_024,
+        max_connections: Some(1_024),
+        manage_conntrack: false,
+        metrics_format: MetricsFormat::Prometheus,
+        metrics_allow: Vec::new(),
+        record: None,
+        state_dir: None,
+        log_level: log::LevelFilter::Off,
+    }
+}
+
+/// A pipeline past its first, empty sweep.
+fn pipeline(config: &Config) -> Pipeline {
+    let mut pipeline = Pipeline::new(config, 1_024, 1);
+    pipeline.local_ends().replace_host(&[NODE]);
+    sweep(&mut pipeline, &[], at(1));
+    pipeline
+}
+
+fn at(seconds: u64) -> Now {
+    Now { mono_ns: seconds * SECOND, wall_ns: 1_790_000_000 * SECOND + seconds * SECOND }
+}
+
+fn sweep(pipeline: &mut Pipeline, records: &[Connection], now: Now) -> SweepEnd {
+    pipeline.begin_sweep();
+    for record in records {
+        pipeline.record(record, now);
+    }
+    pipeline.end_sweep(&Sweep { complete: true, ..Sweep::default() }, now)
+}
+
+/// A TCP connection of which the originator has sent 100 bytes and received 1,000.
+fn tcp(client: Addr, asked: (Addr, u16), backend: (Addr, u16)) -> Connection {
+    Connection {
+        key: ConnectionKey {
+            src: client,
+            dst: asked.0,
+            sport: 40_000,
+            dport: asked.1,
+            zone: 0,
+            protocol: protocol::TCP,
+            family: 4,
+            realm: 0,
+        },
+        backend: backend.0,
+        backend_port: backend.1,
+        ends: Ends::Both,
+        reading: Reading::Live,
+        id: 1,
+        start_ns: 0,
+        traffic: Traffic { orig: Counts { bytes: 100, packets: 2 }, reply: Counts { bytes: 1_000, packets: 3 } },
+        cgroup: 0,
+    }
+}
+
+/// (owner, local, remote, port, direction, class, tx bytes, rx bytes, pushed) of every row, sorted.
+type Told = (u32, Addr, Addr, u16, Direction, Class, u64, u64, bool);
+
+fn rows(pipeline: &Pipeline) -> Vec<Told> {
+    assert!(pipeline.ledger().is_balanced());
+    let mut rows: Vec<Told> = pipeline
+        .rows()
+        .iter()
+        .map(|r| {
+            let k = &r.key;
+            let pushed = r.push == Push::Yes;
+            (k.owner.0, k.local, k.remote, k.port, k.direction, k.class, r.total.tx.bytes, r.total.rx.bytes, pushed)
+        })
+        .collect();
+    rows.sort();
+    rows
+}
+
+fn told(records: &[Connection]) -> Vec<Told> {
+    let mut pipeline = pipeline(&config(true));
+    sweep(&mut pipeline, records, at(6));
+    rows(&pipeline)
+}
+
+use Class::{Inside, Outside, Overlay};
+use Direction::{Inbound, Outbound};
+
+const HOST: u32 = OwnerId::HOST.0;
+const LOCAL: u32 = OwnerId::ADDRESS.0;
+
+#[test]
+fn rule_2_two_local_ends_give_two_rows_with_tx_and_rx_swapped() {
+    assert_eq!(
+        told(&[tcp(POD_A, (POD_B, 8080), (POD_B, 8080))]),
+        [
+            (LOCAL, POD_A, POD_B, 8080, Outbound, Inside, 100, 1_000, true),
+            (LOCAL, POD_B, POD_A, 8080, Inbound, Inside, 1_000, 100, false),
+        ]
+    );
+}
+
+#[test]
+fn rule_2_a_record_for_one_end_gives_that_ends_row_only() {
+    let originator = Connection { ends: Ends::Originator, ..tcp(POD_A, (POD_B, 80), (POD_B, 80)) };
+    assert_eq!(told(&[originator]).len(), 1);
+    assert_eq!(told(&[originator])[0].4, Outbound);
+    let responder = Connection { ends: Ends::Responder, ..originator };
+    assert_eq!(told(&[responder])[0].4, Inbound);
+}
+
+#[test]
+fn rules_3_and_4_the_remote_is_the_backend_and_the_port_its_own() {
+    assert_eq!(
+        told(&[tcp(POD_A, (SERVICE, 80), (FAR_POD, 8080))]),
+        [(LOCAL, POD_A, FAR_POD, 8080, Outbound, Inside, 100, 1_000, true)]
+    );
+}
+
+#[test]
+fn rule_2_a_pod_to_itself_through_a_service_gives_two_rows() {
+    let told = told(&[tcp(POD_A, (SERVICE, 80), (POD_A, 8080))]);
+    assert_eq!(told.len(), 2);
+    assert!(told.iter().all(|row| row.1 == POD_A && row.2 == POD_A && row.5 == Inside));
+}
+
+#[test]
+fn rule_1_a_hosts_connection_to_itself_is_not_counted() {
+    let mut pipeline = pipeline(&config(true));
+    sweep(&mut pipeline, &[tcp(NODE, (NODE, 80), (NODE, 80))], at(6));
+    assert!(rows(&pipeline).is_empty());
+    assert_eq!(pipeline.take_skipped().0[Skip::Loopback as usize], 1);
+}
+
+#[test]
+fn rule_5_a_forwarded_connection_without_a_local_end_is_unattributed() {
+    let mut pipeline = pipeline(&config(true));
+    let foreign = tcp(OTHER_NODE, (OUTSIDE, 443), (OUTSIDE, 443));
+    sweep(&mut pipeline, &[foreign], at(6));
+    assert!(rows(&pipeline).is_empty());
+    let unattributed = pipeline.ledger().unattributed[Unattributed::NoLocalEnd as usize];
+    assert_eq!((unattributed.tx.bytes, unattributed.rx.bytes), (100, 1_000));
+}
+
+#[test]
+fn rule_5_a_nodeport_to_a_backend_elsewhere_gives_two_host_rows() {
+    assert_eq!(
+        told(&[tcp(OUTSIDE, (NODE, 30080), (FAR_POD, 8080))]),
+        [
+            (HOST, NODE, FAR_POD, 8080, Outbound, Inside, 100, 1_000, true),
+            (HOST, NODE, OUTSIDE, 8080, Inbound, Outside, 1_000, 100, true),
+        ]
+    );
+}
+
+#[test]
+fn rule_6_the_nodes_own_tunnels_are_shown_and_not_pushed() {
+    let mut vxlan = tcp(NODE, (OTHER_NODE, 4789), (OTHER_NODE, 4789));
+    vxlan.key.protocol = protocol::UDP;
+    assert_eq!(told(&[vxlan]), [(HOST, NODE, OTHER_NODE, 4789, Outbound, Overlay, 100, 1_000, false)]);
+    // The same port from a pod, or to the world, is ordinary traffic.
+    let mut from_pod = tcp(POD_A, (OTHER_NODE, 4789), (OTHER_NODE, 4789));
+    from_pod.key.protocol = protocol::UDP;
+    assert_eq!(told(&[from_pod])[0].5, Inside);
+    let mut to_world = tcp(NODE, (OUTSIDE, 51820), (OUTSIDE, 51820));
+    to_world.key.protocol = protocol::UDP;
+    assert_eq!(told(&[to_world])[0].5, Outside);
+}
+
+#[test]
+fn rule_7_other_zones_are_not_counted_again() {
+    let mut pipeline = pipeline(&config(true));
+    let zone_0 = tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443));
+    let zone_9 = Connection { key: ConnectionKey { zone: 9, ..zone_0.key }, ..zone_0 };
+    sweep(&mut pipeline, &[zone_0, zone_9], at(6));
+    assert_eq!(rows(&pipeline).len(), 1);
+    assert_eq!(rows(&pipeline)[0].6, 100);
+    assert_eq!(pipeline.take_skipped().0[Skip::Zone as usize], 1);
+}
+
+#[test]
+fn rule_7_a_change_of_zone_makes_the_next_sweep_a_baseline() {
+    let mut pipeline = pipeline(&config(true));
+    let zone_0 = tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443));
+    let zone_9 = Connection { key: ConnectionKey { zone: 9, ..zone_0.key }, ..zone_0 };
+    assert_eq!(sweep(&mut pipeline, &[zone_9], at(6)).new_zone, Some(9));
+    sweep(&mut pipeline, &[zone_9], at(11));
+    assert!(rows(&pipeline).is_empty(), "what it carried before is history");
+    let mut later = zone_9;
+    later.traffic.orig.bytes += 40;
+    sweep(&mut pipeline, &[later], at(16));
+    assert_eq!(rows(&pipeline)[0].6, 40);
+}
+
+#[test]
+fn rule_9_inbound_from_outside_is_pushed_and_the_policy_is_obeyed() {
+    let inbound = [tcp(OUTSIDE, (POD_A, 80), (POD_A, 80)), tcp(FAR_POD, (POD_A, 81), (POD_A, 81))];
+    let pushed = |policy| {
+        let mut pipeline = pipeline(&Config { push_inbound: policy, ..config(true) });
+        sweep(&mut pipeline, &inbound, at(6));
+        rows(&pipeline).iter().map(|row| (row.3, row.8)).collect::<Vec<_>>()
+    };
+    assert_eq!(pushed(PushInbound::External), [(81, false), (80, true)]);
+    assert_eq!(pushed(PushInbound::All), [(81, true), (80, true)]);
+    assert_eq!(pushed(PushInbound::None), [(81, false), (80, false)]);
+}
+
+#[test]
+fn rule_9_a_local_end_is_never_outside() {
+    // A public address that belongs to this node.
+    let mut pipeline = pipeline(&config(true));
+    pipeline.local_ends().add_host(OUTSIDE);
+    sweep(&mut pipeline, &[tcp(OUTSIDE, (POD_A, 80), (POD_A, 80))], at(6));
+    let inbound = rows(&pipeline).into_iter().find(|row| row.4 == Inbound).expect("the pod's row");
+    assert_eq!((inbound.5, inbound.8), (Inside, false));
+}
+
+fn pod(uid: &str) -> Arc<Pod> {
+    Arc::new(Pod { uid: uid.into(), namespace: "shop".into(), name: uid.into(), workload: None, host_network: false })
+}
+
+fn index(tenures: &[(Addr, u64, u64, &Arc<Pod>)]) -> Arc<PodIndex> {
+    let pods = tenures.iter().map(|t| Arc::clone(t.3)).collect();
+    let tenures = tenures
+        .iter()
+        .map(|(addr, from, until, pod)| Tenure {
+            addr: *addr,
+            from_ns: at(*from).wall_ns,
+            until_ns: if *until == u64::MAX { u64::MAX } else { at(*until).wall_ns },
+            pod: Arc::clone(pod),
+        })
+        .collect();
+    Arc::new(PodIndex::new(tenures, pods, true, 1))
+}
+
+fn owner_names(pipeline: &Pipeline) -> Vec<(String, u64)> {
+    assert!(pipeline.ledger().is_balanced());
+    let mut names: Vec<(String, u64)> = pipeline
+        .rows()
+        .iter()
+        .map(|row| {
+            let name = match pipeline.owners().get(row.key.owner) {
+                crate::owner::Owner::Pod(pod) => pod.name.to_string(),
+                other => format!("{other:?}"),
+            };
+            (name, row.total.tx.bytes)
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn rule_8_what_precedes_its_pod_waits_and_gets_its_owner() {
+    let mut pipeline = pipeline(&config(false));
+    sweep(&mut pipeline, &[tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443))], at(6));
+    assert!(rows(&pipeline).is_empty());
+    assert_eq!(pipeline.ledger().waiting.tx.bytes, 100);
+    pipeline.set_pods(index(&[(POD_A, 3, u64::MAX, &pod("web"))]), at(20));
+    assert_eq!(owner_names(&pipeline), [("web".to_owned(), 100)]);
+    assert_eq!(pipeline.ledger().waiting, Default::default());
+}
+
+#[test]
+fn rule_8_an_address_reused_while_it_waited_changes_nothing() {
+    let mut pipeline = pipeline(&config(false));
+    sweep(&mut pipeline, &[tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443))], at(6));
+    let (old, new) = (pod("old"), pod("new"));
+    pipeline.set_pods(index(&[(POD_A, 3, 8, &old), (POD_A, 9, u64::MAX, &new)]), at(20));
+    assert_eq!(owner_names(&pipeline), [("old".to_owned(), 100)]);
+}
+
+#[test]
+fn rule_8_nothing_is_decided_before_the_first_pod_list() {
+    let mut pipeline = pipeline(&config(false));
+    sweep(&mut pipeline, &[tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443))], at(6));
+    sweep(&mut pipeline, &[], at(3_600));
+    assert_eq!(pipeline.ledger().waiting.tx.bytes, 100, "an hour without the API server");
+    pipeline.set_pods(index(&[]), at(3_601));
+    assert_eq!(pipeline.ledger().unattributed[Unattributed::NoLocalEnd as usize].tx.bytes, 100);
+    assert!(pipeline.ledger().is_balanced());
+}
+
+#[test]
+fn rules_5_and_8_a_nodeport_waits_its_minute_too() {
+    let mut pipeline = pipeline(&config(false));
+    pipeline.set_pods(index(&[]), at(2));
+    let nodeport = tcp(OUTSIDE, (NODE, 30080), (FAR_POD, 8080));
+    sweep(&mut pipeline, &[nodeport], at(6));
+    sweep(&mut pipeline, &[nodeport], at(65));
+    assert!(rows(&pipeline).is_empty());
+    sweep(&mut pipeline, &[nodeport], at(66));
+    assert_eq!(rows(&pipeline).len(), 2);
+}
+
+#[test]
+fn rule_13_a_full_connection_table_names_what_it_loses() {
+    let mut pipeline = Pipeline::new(&config(true), 1, 1);
+    pipeline.local_ends().replace_host(&[NODE]);
+    sweep(&mut pipeline, &[], at(1));
+    let first = tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443));
+    let second = Connection { key: ConnectionKey { sport: 2, ..first.key }, ..first };
+    assert_eq!(sweep(&mut pipeline, &[first, second], at(6)).not_followed, 1);
+    pipeline.record(&Connection { reading: Reading::Ended, ..second }, at(7));
+    assert_eq!(pipeline.ledger().lost[Lost::ConnectionTableFull as usize].rx.bytes, 1_000);
+    assert_eq!(rows(&pipeline)[0].7, 1_000);
+}
