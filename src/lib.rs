@@ -19,6 +19,7 @@ pub mod baseline;
 pub mod batch;
 pub mod class;
 pub mod clock;
+pub mod stop;
 pub mod collect;
 pub mod config;
 pub mod export;

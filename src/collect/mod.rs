@@ -8,4 +8,5 @@ pub mod freezer;
 pub mod pace;
 pub mod picture;
 pub mod pipeline;
+pub mod trouble;
 pub mod zone;
