@@ -39,6 +39,9 @@ pub enum Verdict {
     MergeAmbiguous,
     /// They can never be delivered.
     Drop(Lost),
+    /// The agent stops, and whether DAKR counted them is still unknown: their messages belong into the state file as
+    /// they are; without one they are lost, ambiguously. Nothing comes after it.
+    Unsettled,
 }
 
 /// What `push` tells `collect`.

@@ -1,8 +1,14 @@
 //! The push to DAKR: protobuf, framing, transport, what to do when a send fails, and the thread that does it.
 
 pub mod encode;
+pub mod framing;
 pub mod proto;
+pub mod push;
+pub mod retry;
+pub mod socket;
 pub mod split;
+pub mod token;
+pub mod transport;
 
 #[cfg(test)]
 #[path = "../../../tests/support/dakr_schema.rs"]

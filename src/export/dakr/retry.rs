@@ -1,0 +1,532 @@
+//! What to do when a send has ended: the delivery table of ARCHITECTURE.md ("Delivery in one table") as a state machine
+//! on virtual time.
+//!
+//! Pure: time comes in, decisions go out. Knows nothing of sockets, tokens or threads.
+//!
+//! One thing goes beyond the table's rows: once a send of a message has ended in the unknown, no later refusal can say
+//! that the earlier send was not counted. Such a message is never merged back before its hour is over.
+
+use super::framing::{Answer, Code, Framing};
+use super::split::split;
+use crate::batch::{Batch, Settled, Verdict};
+use crate::clock::SECOND;
+use crate::config::DakrProtocol;
+use crate::stats::Lost;
+
+/// The longest wait that a server may ask for.
+pub const MAX_RETRY_AFTER_NS: u64 = 300 * SECOND;
+/// How long an unknown outcome is resent before the message is merged back and counted as ambiguous.
+pub const AMBIGUITY_NS: u64 = 3600 * SECOND;
+/// How often a refused message is resent.
+pub const MAX_RESENDS_OF_REFUSED: u32 = 10;
+/// The first wait after a failure, before jitter; each further one doubles it.
+const BACKOFF_BASE_NS: u64 = SECOND;
+/// The longest wait after a failure.
+const BACKOFF_MAX_NS: u64 = 60 * SECOND;
+/// Items of a message in gRPC framing: there a refusal for size cannot be told from any other failure.
+pub const MAX_GRPC_ITEMS: u32 = 500;
+
+/// What a send ended with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendEnd {
+    /// It failed before the last byte of the request was written (names, connecting and TLS included).
+    Unsent,
+    /// The request was written, and no answer came: a timeout, a reset, or bytes that are not HTTP.
+    NoAnswer,
+    /// An answer came.
+    Answered {
+        /// Its HTTP status.
+        status: u16,
+        /// What it says in the framing of the request.
+        answer: Answer,
+        /// Its `Retry-After`, from now.
+        retry_after_ns: Option<u64>,
+    },
+}
+
+/// The rows of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Delivered.
+    Acknowledged,
+    /// Surely not counted: the network, or a redirect.
+    NotCounted,
+    /// Not counted: the server asks for patience.
+    Busy,
+    /// Not counted: the token is not accepted.
+    Denied,
+    /// Not counted: too large.
+    TooLarge,
+    /// Not an answer of this framing; what it means depends on whether any framing has worked.
+    WrongFraming,
+    /// Not counted: the server does not want this.
+    Refused,
+    /// It may have been counted.
+    Unknown,
+}
+
+impl SendEnd {
+    /// The row that it belongs to. A Connect or gRPC code decides over the HTTP status.
+    pub fn outcome(&self) -> Outcome {
+        let SendEnd::Answered { status, answer, retry_after_ns } = self else {
+            return if *self == SendEnd::Unsent { Outcome::NotCounted } else { Outcome::Unknown };
+        };
+        match answer {
+            Answer::Ok(_) => Outcome::Acknowledged,
+            Answer::Unreadable => Outcome::Unknown,
+            Answer::Error { code, message } => of_code(*code, message),
+            Answer::Foreign => of_status(*status, retry_after_ns.is_some()),
+        }
+    }
+}
+
+fn of_code(code: Code, message: &str) -> Outcome {
+    match code {
+        // connect-go answers so when a message exceeds its read limit.
+        Code::ResourceExhausted if message.contains("larger than") => Outcome::TooLarge,
+        Code::ResourceExhausted => Outcome::Busy,
+        Code::OutOfRange => Outcome::TooLarge,
+        Code::Unauthenticated | Code::PermissionDenied => Outcome::Denied,
+        Code::InvalidArgument
+        | Code::Unimplemented
+        | Code::FailedPrecondition
+        | Code::NotFound
+        | Code::AlreadyExists => Outcome::Refused,
+        Code::Canceled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => Outcome::Unknown,
+    }
+}
+
+fn of_status(status: u16, retry_after: bool) -> Outcome {
+    match status {
+        200 | 404 | 405 | 415 | 501 | 505 => Outcome::WrongFraming,
+        300..=399 => Outcome::NotCounted,
+        401 | 403 => Outcome::Denied,
+        413 => Outcome::TooLarge,
+        429 => Outcome::Busy,
+        503 if retry_after => Outcome::Busy,
+        408 | 409 | 499 => Outcome::Unknown,
+        400..=499 => Outcome::Refused,
+        _ => Outcome::Unknown,
+    }
+}
+
+/// `Retry-After` in nanoseconds from `wall_ns`, at most [`MAX_RETRY_AFTER_NS`]; `None` if it cannot be read.
+pub fn retry_after_ns(value: &str, wall_ns: u64) -> Option<u64> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        let seconds = value.parse::<u64>().unwrap_or(u64::MAX);
+        return Some(seconds.saturating_mul(SECOND).min(MAX_RETRY_AFTER_NS));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+    let at_ns = since_epoch.as_secs().saturating_mul(SECOND);
+    Some(at_ns.saturating_sub(wall_ns).min(MAX_RETRY_AFTER_NS))
+}
+
+/// Which framing a procedure is called in.
+#[derive(Clone, Copy, Debug)]
+pub struct Framings {
+    pinned: Option<Framing>,
+    at: usize,
+    worked: bool,
+}
+
+impl Framings {
+    /// By `-dakr-protocol`.
+    pub fn new(protocol: DakrProtocol) -> Framings {
+        let pinned = match protocol {
+            DakrProtocol::Auto => None,
+            DakrProtocol::Connect => Some(Framing::Connect),
+            DakrProtocol::GrpcWeb => Some(Framing::GrpcWeb),
+            DakrProtocol::Grpc => Some(Framing::Grpc),
+        };
+        Framings { pinned, at: 0, worked: false }
+    }
+
+    /// The one to use now.
+    pub fn current(&self) -> Framing {
+        self.pinned.or(Framing::ALL.get(self.at).copied()).unwrap_or(Framing::Connect)
+    }
+
+    /// The current one works: no other is tried any more.
+    pub fn works(&mut self) {
+        self.worked = true;
+    }
+
+    /// What an answer that does not belong to the framing means: `None` if the next framing is to be tried at once.
+    /// When none is left, the search starts anew with the next send.
+    pub fn wrong(&mut self, status: u16) -> Option<Outcome> {
+        if self.worked {
+            let refused = (400..=499).contains(&status);
+            return Some(if refused { Outcome::Refused } else { Outcome::Unknown });
+        }
+        if self.pinned.is_some() {
+            return Some(Outcome::Refused);
+        }
+        self.at = (self.at + 1) % Framing::ALL.len();
+        (self.at == 0).then_some(Outcome::Refused)
+    }
+}
+
+/// A generator for jitter (splitmix64): seeded, so that tests repeat and nodes differ.
+#[derive(Clone, Debug)]
+pub struct Jitter(u64);
+
+impl Jitter {
+    /// From what tells this node and start from others.
+    pub fn new(seed: u64) -> Jitter {
+        Jitter(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// Between 0 and `limit`, both included.
+    pub fn up_to(&mut self, limit: u64) -> u64 {
+        self.next() % limit.saturating_add(1).max(1)
+    }
+
+    /// The wait after so many failures in a row: doubling, the upper half of it at random.
+    fn backoff_ns(&mut self, failures: u32) -> u64 {
+        let whole = BACKOFF_BASE_NS.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(BACKOFF_MAX_NS);
+        whole / 2 + self.up_to(whole / 2)
+    }
+}
+
+/// A message, or a half of one, that is not settled.
+#[derive(Debug)]
+struct Part {
+    /// Index of the message in the batch.
+    message: usize,
+    /// `<part>`, with `.0` and `.1` for halves.
+    name: String,
+    /// The bytes of a half; a whole message's stand in the batch.
+    half: Option<Vec<u8>>,
+    first_item: u32,
+    items: u32,
+    total_bytes: u64,
+    /// When it is next sent, or merged back.
+    due_ns: u64,
+    /// The server asked for patience: merged back when due.
+    merge_when_due: bool,
+    /// Since when it may have been counted.
+    doubt_since_ns: Option<u64>,
+    /// Sends in a row with an unknown outcome.
+    unknown: u32,
+    refusals: u32,
+}
+
+/// A message to be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due<'a> {
+    /// What [`Delivery::ended`] is to be called with.
+    pub index: usize,
+    /// Sequence number of the batch.
+    pub seq: u64,
+    /// `<part>`, with `.0` and `.1` for halves.
+    pub name: &'a str,
+    /// How many items it holds.
+    pub items: u32,
+    /// Its bytes.
+    pub body: &'a [u8],
+    /// How it travels.
+    pub framing: Framing,
+}
+
+/// One frozen batch on its way, and the pace of sending.
+#[derive(Debug)]
+pub struct Delivery {
+    framings: Framings,
+    flush_interval_ns: u64,
+    jitter: Jitter,
+    /// Sends in a row that reached nobody, or a server that asks for patience.
+    failures: u32,
+    /// Nothing is sent before.
+    gate_ns: u64,
+    batch: Option<Batch>,
+    /// In order.
+    parts: Vec<Part>,
+}
+
+impl Delivery {
+    /// Nothing on its way.
+    pub fn new(protocol: DakrProtocol, flush_interval_ns: u64, jitter: Jitter) -> Delivery {
+        Delivery {
+            framings: Framings::new(protocol),
+            flush_interval_ns,
+            jitter,
+            failures: 0,
+            gate_ns: 0,
+            batch: None,
+            parts: Vec::new(),
+        }
+    }
+
+    /// The framing of the next send.
+    pub fn framing(&self) -> Framing {
+        self.framings.current()
+    }
+
+    /// Nothing is sent before this moment.
+    pub fn gate_ns(&self) -> u64 {
+        self.gate_ns
+    }
+
+    /// Takes a batch. There is at most one: `None` if another is still on its way, which comes back then.
+    pub fn accept(&mut self, batch: Batch, settled: &mut Vec<Settled>) -> Result<(), Batch> {
+        if self.batch.is_some() {
+            return Err(batch);
+        }
+        self.parts.clear();
+        for (index, message) in batch.messages.iter().enumerate() {
+            self.parts.push(Part {
+                message: index,
+                name: message.part.to_string(),
+                half: None,
+                first_item: message.first_item,
+                items: message.items,
+                total_bytes: message.total_bytes,
+                due_ns: 0,
+                merge_when_due: false,
+                doubt_since_ns: None,
+                unknown: 0,
+                refusals: 0,
+            });
+        }
+        self.batch = Some(batch);
+        self.hand_back(settled);
+        Ok(())
+    }
+
+    /// Whether nothing is on its way.
+    pub fn is_idle(&self) -> bool {
+        self.batch.is_none()
+    }
+
+    /// Settles what time settles: waits that are over, doubts that are an hour old. Says how many bytes became ambiguous.
+    pub fn pass(&mut self, now_ns: u64, settled: &mut Vec<Settled>) -> u64 {
+        let mut ambiguous_bytes = 0u64;
+        let mut at = 0;
+        while let Some(part) = self.parts.get(at) {
+            let doubt_is_old = part.doubt_since_ns.is_some_and(|since| now_ns.saturating_sub(since) >= AMBIGUITY_NS);
+            if doubt_is_old {
+                ambiguous_bytes = ambiguous_bytes.saturating_add(part.total_bytes);
+                self.settle(at, Verdict::MergeAmbiguous, settled);
+            } else if part.merge_when_due && part.due_ns <= now_ns {
+                self.settle(at, Verdict::Merge, settled);
+            } else {
+                at += 1;
+            }
+        }
+        ambiguous_bytes
+    }
+
+    /// The first message that is due at `now_ns`, or when to ask again (`u64::MAX`: when a batch comes).
+    pub fn next(&mut self, now_ns: u64) -> Result<Due<'_>, u64> {
+        let mut again_ns = u64::MAX;
+        let mut found = None;
+        for (index, part) in self.parts.iter().enumerate() {
+            if let Some(since_ns) = part.doubt_since_ns {
+                again_ns = again_ns.min(since_ns.saturating_add(AMBIGUITY_NS));
+            }
+            let due_ns = if part.merge_when_due { part.due_ns } else { part.due_ns.max(self.gate_ns) };
+            if due_ns <= now_ns && !part.merge_when_due {
+                found = Some(index);
+                break;
+            }
+            again_ns = again_ns.min(due_ns);
+        }
+        let Some(index) = found else { return Err(again_ns) };
+        if self.framings.current() == Framing::Grpc {
+            while self.parts.get(index).is_some_and(|part| part.items > MAX_GRPC_ITEMS) && self.halve(index, now_ns) {}
+        }
+        let (Some(part), Some(batch)) = (self.parts.get(index), &self.batch) else { return Err(again_ns) };
+        let whole = batch.messages.get(part.message).map(|message| message.body.as_slice());
+        Ok(Due {
+            index,
+            seq: batch.seq,
+            name: &part.name,
+            items: part.items,
+            body: part.half.as_deref().or(whole).unwrap_or_default(),
+            framing: self.framings.current(),
+        })
+    }
+
+    /// What the send of message `index` ended with. Returns the row of the table, after framings were considered.
+    pub fn ended(&mut self, index: usize, end: &SendEnd, now_ns: u64, settled: &mut Vec<Settled>) -> Outcome {
+        let (outcome, retry_after_ns) = match self.considered(end) {
+            Some(considered) => considered,
+            // The next framing, at once.
+            None => return Outcome::WrongFraming,
+        };
+        let Some(part) = self.parts.get_mut(index) else { return outcome };
+        if outcome != Outcome::Unknown {
+            part.unknown = 0;
+        }
+        match outcome {
+            Outcome::Acknowledged => {
+                self.failures = 0;
+                self.gate_ns = 0;
+                self.settle(index, Verdict::Acknowledged, settled);
+            }
+            Outcome::NotCounted | Outcome::Busy => {
+                self.failures = self.failures.saturating_add(1);
+                let wait_ns = self.jitter.backoff_ns(self.failures).max(retry_after_ns);
+                self.hold(index, now_ns.saturating_add(wait_ns), outcome == Outcome::Busy, settled);
+            }
+            // Never faster than the flush interval, and no faster for a token that was re-read: it may be as bad.
+            Outcome::Denied => self.hold(index, now_ns.saturating_add(self.flush_interval_ns), false, settled),
+            Outcome::TooLarge => {
+                if !self.halve(index, now_ns) {
+                    self.settle(index, Verdict::Drop(Lost::TooLarge), settled);
+                }
+            }
+            Outcome::WrongFraming | Outcome::Refused => {
+                part.refusals += 1;
+                if part.refusals > MAX_RESENDS_OF_REFUSED {
+                    self.settle(index, Verdict::Drop(Lost::Refused), settled);
+                } else {
+                    part.due_ns = now_ns.saturating_add(self.flush_interval_ns);
+                }
+            }
+            Outcome::Unknown => {
+                part.doubt_since_ns.get_or_insert(now_ns);
+                part.unknown = part.unknown.saturating_add(1);
+                let wait_ns = self.jitter.backoff_ns(part.unknown).max(retry_after_ns);
+                part.due_ns = now_ns.saturating_add(wait_ns);
+            }
+        }
+        outcome
+    }
+
+    /// The agent stops: everything that is left is due now, once.
+    pub fn last_round(&mut self) -> usize {
+        self.gate_ns = 0;
+        for part in &mut self.parts {
+            part.due_ns = 0;
+            part.merge_when_due = false;
+        }
+        self.parts.len()
+    }
+
+    /// What the last send of message `index` ended with: settled or left where it is.
+    pub fn ended_finally(&mut self, index: usize, end: &SendEnd, now_ns: u64, settled: &mut Vec<Settled>) -> Outcome {
+        let Some((outcome, _)) = self.considered(end) else { return Outcome::WrongFraming };
+        match outcome {
+            Outcome::Acknowledged => self.settle(index, Verdict::Acknowledged, settled),
+            outcome => {
+                if let Some(part) = self.parts.get_mut(index) {
+                    // Not due any more in this life.
+                    part.due_ns = u64::MAX;
+                    if outcome == Outcome::Unknown {
+                        part.doubt_since_ns.get_or_insert(now_ns);
+                    }
+                }
+            }
+        }
+        outcome
+    }
+
+    /// The agent stops: settles what is left as surely not counted, or unsettled.
+    pub fn finish(&mut self, settled: &mut Vec<Settled>) {
+        while let Some(part) = self.parts.first() {
+            let verdict = if part.doubt_since_ns.is_some() { Verdict::Unsettled } else { Verdict::Merge };
+            self.settle(0, verdict, settled);
+        }
+    }
+
+    /// The outcome once framings were considered, and how long the server asks to wait; `None`: try the next framing.
+    fn considered(&mut self, end: &SendEnd) -> Option<(Outcome, u64)> {
+        let outcome = match (end.outcome(), end) {
+            (Outcome::WrongFraming, SendEnd::Answered { status, .. }) => self.framings.wrong(*status)?,
+            (outcome, _) => outcome,
+        };
+        if outcome == Outcome::Acknowledged {
+            self.framings.works();
+        }
+        let retry_after_ns = match end {
+            SendEnd::Answered { retry_after_ns: Some(wait_ns), .. } => (*wait_ns).min(MAX_RETRY_AFTER_NS),
+            _ => 0,
+        };
+        Some((outcome, retry_after_ns))
+    }
+
+    /// Nothing goes out before `until_ns`. The message is merged back, now or then, unless it may have been counted.
+    fn hold(&mut self, index: usize, until_ns: u64, keep: bool, settled: &mut Vec<Settled>) {
+        self.gate_ns = until_ns;
+        let Some(part) = self.parts.get_mut(index) else { return };
+        part.due_ns = until_ns;
+        if part.doubt_since_ns.is_some() {
+            return;
+        }
+        part.merge_when_due = keep;
+        if !keep {
+            self.settle(index, Verdict::Merge, settled);
+        }
+    }
+
+    /// Puts two halves in the place of a message; `false` if it cannot be divided.
+    fn halve(&mut self, index: usize, now_ns: u64) -> bool {
+        let (Some(part), Some(batch)) = (self.parts.get(index), &self.batch) else { return false };
+        let whole = batch.messages.get(part.message).map(|message| message.body.as_slice());
+        let Some((first, second)) = split(part.half.as_deref().or(whole).unwrap_or_default()) else { return false };
+        let part = self.parts.remove(index);
+        let second_item = part.first_item.saturating_add(first.items);
+        for (at, (half, first_item)) in [(first, part.first_item), (second, second_item)].into_iter().enumerate() {
+            self.parts.insert(
+                index + at,
+                Part {
+                    message: part.message,
+                    name: format!("{}.{at}", part.name),
+                    half: Some(half.body),
+                    first_item,
+                    items: half.items,
+                    total_bytes: half.total_bytes,
+                    due_ns: now_ns,
+                    merge_when_due: false,
+                    doubt_since_ns: part.doubt_since_ns,
+                    unknown: 0,
+                    refusals: 0,
+                },
+            );
+        }
+        true
+    }
+
+    fn settle(&mut self, index: usize, verdict: Verdict, settled: &mut Vec<Settled>) {
+        if index >= self.parts.len() {
+            return;
+        }
+        let part = self.parts.remove(index);
+        if let Some(batch) = &self.batch
+            && part.items > 0
+        {
+            let (seq, first_item, items) = (batch.seq, part.first_item, part.items);
+            settled.push(Settled::Items { seq, first_item, items, verdict });
+        }
+        self.hand_back(settled);
+    }
+
+    fn hand_back(&mut self, settled: &mut Vec<Settled>) {
+        if self.parts.is_empty()
+            && let Some(batch) = self.batch.take()
+        {
+            settled.push(Settled::Batch(batch));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "retry_tests.rs"]
+mod tests;

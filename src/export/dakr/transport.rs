@@ -1,0 +1,177 @@
+//! One HTTP/1.1 request to DAKR and its answer: TLS, proxy, limits, and where a failed one failed.
+//!
+//! Knows nothing of framings or batches. What it logs holds neither the token nor the credentials of a URL.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
+use ureq::{Agent, Proxy, SendBody};
+
+use super::framing::{MAX_ANSWER_BYTES, Reply};
+use super::socket::{Flight, NameResolver, Outgoing, SocketConnector, WatchConnector};
+
+/// How long name resolution and connecting may take, each, of the time that a request has.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A request.
+pub struct Call<'a> {
+    /// What follows the base URL, with its leading slash.
+    pub path: &'a str,
+    /// Its headers.
+    pub headers: &'a [(&'static str, String)],
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+/// A request without an answer, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The server cannot have had the whole request.
+    Unsent(String),
+    /// It may have had it.
+    Unknown(String),
+}
+
+/// Carries requests. Real over [`Http`]; scripted in tests.
+pub trait Transport: Send {
+    /// Sends a request and waits for its answer until `until_ns` on the monotonic clock at the latest.
+    fn send(&mut self, call: &Call<'_>, until_ns: u64) -> Result<Reply, Failure>;
+}
+
+/// The real transport.
+pub struct Http {
+    base: String,
+    ca_file: Option<PathBuf>,
+    proxy: Option<Proxy>,
+    flight: Arc<Flight>,
+    /// Made at the first send, and anew when the CA file changes: ureq keeps the certificates for an agent's life.
+    agent: Option<(Agent, Option<SystemTime>)>,
+}
+
+impl Http {
+    /// To `base_url`, trusting `ca_file` (PEM) beside the system's certificates.
+    pub fn new(base_url: &str, ca_file: Option<&Path>, proxy: Option<Proxy>) -> Http {
+        Http {
+            base: without_credentials(base_url.trim_end_matches('/')),
+            ca_file: ca_file.map(Path::to_owned),
+            proxy,
+            flight: Flight::new(),
+            agent: None,
+        }
+    }
+
+    /// By which other threads end requests.
+    pub fn flight(&self) -> Arc<Flight> {
+        self.flight.clone()
+    }
+
+    fn agent(&mut self) -> Result<Agent, String> {
+        let changed = self.ca_file.as_ref().and_then(|file| std::fs::metadata(file).ok()?.modified().ok());
+        if let Some((agent, made_for)) = &self.agent
+            && *made_for == changed
+        {
+            return Ok(agent.clone());
+        }
+        let agent = self.build()?;
+        self.agent = Some((agent.clone(), changed));
+        Ok(agent)
+    }
+
+    fn build(&self) -> Result<Agent, String> {
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(self.proxy.clone())
+            .timeout_resolve(Some(CONNECT_TIMEOUT))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            // 2 x 128 KiB by default.
+            .input_buffer_size(16 << 10)
+            .output_buffer_size(16 << 10)
+            .max_response_header_size(32 << 10)
+            // Kept for the messages of one batch, not until the next flush: a connection that idles is one that a
+            // load balancer may have forgotten.
+            .max_idle_age(Duration::from_secs(10));
+        if self.base.starts_with("https:") {
+            config = config.tls_config(self.tls()?);
+        }
+        let connector =
+            ().chain(ConnectProxyConnector::default())
+                .chain(SocketConnector(self.flight.clone()))
+                .chain(RustlsConnector::default())
+                .chain(WatchConnector(self.flight.clone()));
+        Ok(Agent::with_parts(config.build(), connector, NameResolver(self.flight.clone())))
+    }
+
+    fn tls(&self) -> Result<TlsConfig, String> {
+        let found = rustls_native_certs::load_native_certs();
+        let mut certificates: Vec<Certificate<'static>> =
+            found.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
+        if let Some(file) = &self.ca_file {
+            let pem =
+                std::fs::read(file).map_err(|error| format!("cannot read CA file {}: {error}", file.display()))?;
+            let before = certificates.len();
+            certificates.extend(ureq::tls::parse_pem(&pem).filter_map(|item| match item {
+                Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                _ => None,
+            }));
+            if certificates.len() == before {
+                return Err(format!("no certificate in CA file {}", file.display()));
+            }
+        }
+        if certificates.is_empty() {
+            return Err("no CA certificates on this system (SSL_CERT_FILE, -ca-file)".to_owned());
+        }
+        Ok(TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(RootCerts::new_with_certs(&certificates))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build())
+    }
+
+    fn exchange(&self, agent: &Agent, call: &Call<'_>) -> Result<Reply, ureq::Error> {
+        let mut request = agent.post(format!("{}{}", self.base, call.path));
+        for (name, value) in call.headers {
+            request = request.header(*name, value);
+        }
+        let mut body = Outgoing::new(call.body, self.flight.clone());
+        let mut response =
+            request.header("content-length", call.body.len().to_string()).send(SendBody::from_reader(&mut body))?;
+        let mut reply = Reply { status: response.status().as_u16(), ..Reply::default() };
+        for (name, value) in response.headers() {
+            reply.headers.push((name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+        }
+        // A status that came is worth more than a body that did not: most decide by themselves.
+        let limit = MAX_ANSWER_BYTES as u64;
+        match response.body_mut().with_config().limit(limit).read_to_vec() {
+            Ok(body) => reply.body = body,
+            Err(error) => {
+                log::debug!("the answer was cut: {error}");
+                reply.cut = true;
+            }
+        }
+        Ok(reply)
+    }
+}
+
+impl Transport for Http {
+    fn send(&mut self, call: &Call<'_>, until_ns: u64) -> Result<Reply, Failure> {
+        let agent = self.agent().map_err(Failure::Unsent)?;
+        self.flight.begin(until_ns);
+        self.exchange(&agent, call).map_err(|error| match self.flight.left_whole() {
+            true => Failure::Unknown(format!("no answer: {error}")),
+            false => Failure::Unsent(format!("cannot send: {error}")),
+        })
+    }
+}
+
+/// A URL without the user and password that it may hold: for requests (which carry a bearer token) and for logs.
+pub fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
