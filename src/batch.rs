@@ -37,11 +37,9 @@ pub enum Verdict {
     Merge,
     /// Whether DAKR counted them was unknown for an hour: they go back, and count as ambiguous.
     MergeAmbiguous,
-    /// They can never be delivered.
+    /// They can never be delivered; or, with [`Lost::ShutdownAmbiguous`], the agent stops while it is still unknown whether
+    /// DAKR counted them.
     Drop(Lost),
-    /// The agent stops, and whether DAKR counted them is still unknown: their messages belong into the state file as
-    /// they are; without one they are lost, ambiguously. Nothing comes after it.
-    Unsettled,
 }
 
 /// What `push` tells `collect`.

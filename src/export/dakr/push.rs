@@ -7,13 +7,15 @@
 //!   hands its buffers back.
 //! - [`PushHandle::stop`] with a deadline, when the agent stops. A send in flight gets 10 s at most. Then every unsettled
 //!   message is sent once more, and what is left is settled as [`Verdict::Merge`] (surely not counted) or
-//!   [`Verdict::Unsettled`] (unknown). The thread then takes batches from the channel, the last one, sends each message
+//!   [`Verdict::Drop`]
+//!   with [`Lost::ShutdownAmbiguous`] (unknown). The thread then takes batches from the channel, the last one, sends each message
 //!   once, settles it likewise, and ends: when the sender of `batches` is dropped, or at the deadline. So whoever owns
 //!   the rows waits for [`Settled::Batch`] if a batch is out, freezes what is open, sends it, and drops the sender.
 //! - [`PushHandle::give_up`]: every wait ends at once, what is left is settled as above, the thread ends.
 //!
 //! [`Verdict::Merge`]: crate::batch::Verdict::Merge
-//! [`Verdict::Unsettled`]: crate::batch::Verdict::Unsettled
+//! [`Verdict::Drop`]: crate::batch::Verdict::Drop
+//! [`Lost::ShutdownAmbiguous`]: crate::stats::Lost::ShutdownAmbiguous
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};

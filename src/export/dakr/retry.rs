@@ -441,7 +441,8 @@ impl Delivery {
     /// The agent stops: settles what is left as surely not counted, or unsettled.
     pub fn finish(&mut self, settled: &mut Vec<Settled>) {
         while let Some(part) = self.parts.first() {
-            let verdict = if part.doubt_since_ns.is_some() { Verdict::Unsettled } else { Verdict::Merge };
+            let in_doubt = part.doubt_since_ns.is_some();
+            let verdict = if in_doubt { Verdict::Drop(Lost::ShutdownAmbiguous) } else { Verdict::Merge };
             self.settle(0, verdict, settled);
         }
     }
