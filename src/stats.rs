@@ -229,6 +229,14 @@ stats! {
     heartbeats_ok: Counter "netmon_heartbeats_total";
     /// Heartbeats that failed.
     heartbeats_failed: Counter "netmon_heartbeat_failures_total";
+    /// Flows whose opener and owner the ebpf source remembers.
+    bpf_roles: Gauge "netmon_bpf_roles";
+    /// Flows of the ebpf source whose opener was guessed from the lower port.
+    bpf_roles_guessed: Counter "netmon_bpf_roles_guessed_total";
+    /// Flows that the ebpf source forgot to make room for new ones.
+    bpf_roles_evicted: Counter "netmon_bpf_roles_evicted_total";
+    /// Later fragments, which the BPF programs count without ports.
+    bpf_later_fragments: Counter "netmon_bpf_later_fragments_total";
     /// Requests that the local endpoint answered.
     http_requests: Counter "netmon_http_requests_total";
     /// Connections to the local endpoint that were cut (slow, malformed, or too many).

@@ -9,6 +9,7 @@ use std::os::fd::RawFd;
 use crate::clock::Now;
 use crate::flow::Connection;
 
+pub mod ebpf;
 pub mod netfilter;
 pub mod replay;
 
@@ -33,11 +34,17 @@ pub enum Skip {
     Loopback,
     /// A Cilium SERVICE entry, which repeats what its backend's entry counts.
     Service,
+    /// ICMP that speaks about other traffic: errors, neighbour discovery, multicast listeners (rule 1).
+    IcmpError,
+    /// A raw socket's copy of a packet that another socket received.
+    RawCopy,
+    /// A packet that met the BPF programs before they had a buffer.
+    NoBuffer,
 }
 
 impl Skip {
     /// All of them, in the order of their numbers, with the value of the `reason` label.
-    pub const ALL: [(Skip, &'static str); 7] = [
+    pub const ALL: [(Skip, &'static str); 10] = [
         (Skip::Malformed, "malformed"),
         (Skip::NoCounters, "no_counters"),
         (Skip::Dying, "dying"),
@@ -45,6 +52,9 @@ impl Skip {
         (Skip::Zone, "zone"),
         (Skip::Loopback, "loopback"),
         (Skip::Service, "service"),
+        (Skip::IcmpError, "icmp_error"),
+        (Skip::RawCopy, "raw_copy"),
+        (Skip::NoBuffer, "no_buffer"),
     ];
 }
 
@@ -55,7 +65,12 @@ pub struct Skipped(pub [u64; Skip::ALL.len()]);
 impl Skipped {
     /// Counts one.
     pub fn add(&mut self, reason: Skip) {
-        self.0[reason as usize] += 1;
+        self.add_many(reason, 1);
+    }
+
+    /// Counts `n`.
+    pub fn add_many(&mut self, reason: Skip, n: u64) {
+        self.0[reason as usize] += n;
     }
 }
 

@@ -1,5 +1,6 @@
-//! Where the program meets the kernel: descriptors, signals, sockets. The only hand-written `unsafe` is in here.
+//! Where the program meets the kernel: descriptors, signals, sockets, maps. The only hand-written `unsafe` is in here.
 
+pub mod bpf;
 pub mod poll;
 pub mod signals;
 pub mod waker;

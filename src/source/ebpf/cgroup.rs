@@ -1,0 +1,141 @@
+//! Which cgroup the programs are attached to: the root of the cgroup2 hierarchy, found in mountinfo, or the one asked
+//! for.
+//!
+//! Never mounts anything, and refuses a cgroup that is not the root unless it was asked for: a container sees its own
+//! cgroup as the root of its mount, and attaching there would count that container alone.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+
+/// Why there is no cgroup to attach to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CgroupError {
+    /// mountinfo cannot be read.
+    ReadMounts(String),
+    /// No cgroup2 is mounted.
+    NoCgroup2,
+    /// Every cgroup2 that is mounted here is a part of the hierarchy.
+    NotRoot(PathBuf),
+    /// What was asked for is no cgroup2.
+    Asked(PathBuf, String),
+}
+
+impl fmt::Display for CgroupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CgroupError::ReadMounts(why) => write!(f, "cannot read /proc/self/mountinfo: {why}"),
+            CgroupError::NoCgroup2 => f.write_str(
+                "no cgroup2 is mounted (a host with cgroup v1 only, or a container without a mount of the host's \
+                 /sys/fs/cgroup): boot with systemd.unified_cgroup_hierarchy=1, mount the host's /sys/fs/cgroup \
+                 read-only, or use netfilter mode",
+            ),
+            CgroupError::NotRoot(path) => write!(
+                f,
+                "the cgroup2 at {} is not the root of the hierarchy but a container's own: mount the host's \
+                 /sys/fs/cgroup read-only, or name a cgroup with -cgroup-root",
+                path.display()
+            ),
+            CgroupError::Asked(path, why) => {
+                write!(f, "cannot use {} as -cgroup-root: {why}", path.display())
+            }
+        }
+    }
+}
+
+/// The cgroup to attach to.
+pub fn find(asked: Option<&Path>) -> Result<PathBuf, CgroupError> {
+    if let Some(path) = asked {
+        let kind = statfs(path).map_err(|errno| CgroupError::Asked(path.to_owned(), errno.desc().to_owned()))?;
+        if kind.filesystem_type() != CGROUP2_SUPER_MAGIC {
+            return Err(CgroupError::Asked(path.to_owned(), "it is not a directory of a cgroup2 mount".to_owned()));
+        }
+        return Ok(path.to_owned());
+    }
+    let mounts = std::fs::read("/proc/self/mountinfo").map_err(|error| CgroupError::ReadMounts(error.to_string()))?;
+    choose(&mounts, is_root)
+}
+
+/// The first mount that is the root; else the error that says what there is.
+fn choose(mountinfo: &[u8], is_root: impl Fn(&Path) -> bool) -> Result<PathBuf, CgroupError> {
+    let mut part = None;
+    for path in mountinfo.split(|b| *b == b'\n').filter_map(cgroup2_mount_point) {
+        if is_root(&path) {
+            return Ok(path);
+        }
+        part = part.or(Some(path));
+    }
+    Err(part.map_or(CgroupError::NoCgroup2, CgroupError::NotRoot))
+}
+
+/// `cgroup.events` exists in every cgroup but the root (kernel: Documentation/admin-guide/cgroup-v2.rst), whatever
+/// cgroup namespace the mount was made in.
+fn is_root(path: &Path) -> bool {
+    path.join("cgroup.procs").exists() && !path.join("cgroup.events").exists()
+}
+
+/// The mount point of a mountinfo line, if it is one of cgroup2 (proc(5): fields, optional fields, `-`, type).
+fn cgroup2_mount_point(line: &[u8]) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    let mut fields = line.split(|b| *b == b' ');
+    let point = fields.nth(4)?;
+    fields.find(|field| *field == b"-")?;
+    (fields.next()? == b"cgroup2").then(|| PathBuf::from(std::ffi::OsString::from_vec(unescape(point))))
+}
+
+/// mountinfo writes space, tab, newline and backslash as three octal digits.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        match tail {
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..] if *first == b'\\' => {
+                out.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                rest = tail;
+            }
+            _ => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &[u8] = b"\
+25 30 0:23 / /sys rw,nosuid - sysfs sysfs rw
+31 25 0:27 / /sys/fs/cgroup/systemd rw,relatime shared:9 - cgroup cgroup rw,name=systemd
+32 25 0:28 / /sys/fs/cgroup/unified\\040two rw,relatime shared:10 master:1 - cgroup2 cgroup2 rw
+33 25 0:28 / /host/cgroup ro - cgroup2 none ro
+";
+
+    #[test]
+    fn the_root_is_found_among_several_mounts() {
+        let host = Path::new("/host/cgroup");
+        assert_eq!(choose(HYBRID, |path| path == host), Ok(host.to_owned()));
+        let hybrid = Path::new("/sys/fs/cgroup/unified two");
+        assert_eq!(choose(HYBRID, |path| path == hybrid), Ok(hybrid.to_owned()));
+    }
+
+    #[test]
+    fn a_part_of_the_hierarchy_is_refused() {
+        assert_eq!(choose(HYBRID, |_| false), Err(CgroupError::NotRoot("/sys/fs/cgroup/unified two".into())));
+    }
+
+    #[test]
+    fn version_one_alone_is_told_apart() {
+        let v1 = b"31 25 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\nnonsense\n\n";
+        assert_eq!(choose(v1, |_| true), Err(CgroupError::NoCgroup2));
+    }
+
+    #[test]
+    fn a_directory_that_is_no_cgroup_is_refused_even_if_asked_for() {
+        assert!(matches!(find(Some(Path::new("/proc"))), Err(CgroupError::Asked(..))));
+        assert!(matches!(find(Some(Path::new("/no/such"))), Err(CgroupError::Asked(..))));
+    }
+}

@@ -1,0 +1,242 @@
+//! Counts by our own BPF programs: one entry per flow and local socket, emptied by each sweep.
+//!
+//! The programs (`bpf/flow.bpf.c`) fill one of two buffers per family. A sweep gives them the other one, empties the
+//! quiet one, and hands each entry over as an increment of the end that the socket is. Who opened the flow comes from
+//! [`roles`]. Needs CAP_BPF and CAP_NET_ADMIN; no kernel BTF, for nothing here reads kernel structs.
+
+pub mod cgroup;
+mod load;
+mod roles;
+mod tuple;
+
+use std::os::fd::{AsFd, RawFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock::Now;
+use crate::flow::{Connection, ConnectionKey, Ends, Reading, Traffic};
+use crate::source::{Condition, Each, Skip, Source, SourceError, Sweep};
+use crate::stats::Stats;
+use crate::sys::bpf::{BatchReader, PerCpuReader};
+
+use load::{Buffers, Programs};
+use roles::{Role, RoleTable};
+use tuple::{Counted, KEY4_BYTES, KEY6_BYTES, KernelStats, STATS_BYTES, Tuple, VALUE_BYTES};
+
+/// What can be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Attach here instead of to the root of the hierarchy.
+    pub cgroup_root: Option<PathBuf>,
+    /// Entries of each IPv4 buffer.
+    pub slots_v4: u32,
+    /// Entries of each IPv6 buffer.
+    pub slots_v6: u32,
+    /// Flows whose opener and owner are remembered.
+    pub roles: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { cgroup_root: None, slots_v4: 65_536, slots_v6: 16_384, roles: 131_072 }
+    }
+}
+
+/// The source of mode `ebpf`.
+pub struct Ebpf {
+    programs: Programs,
+    reader_v4: BatchReader,
+    reader_v6: BatchReader,
+    stats_reader: PerCpuReader,
+    seen: KernelStats,
+    roles: RoleTable,
+    fds: [RawFd; 1],
+    stats: Arc<Stats>,
+}
+
+impl Ebpf {
+    /// Loads the programs and attaches them; counting begins before this returns.
+    pub fn open(settings: &Settings, stats: Arc<Stats>, now: Now) -> Result<Ebpf, SourceError> {
+        let programs = load::load(settings).map_err(|error| SourceError::Open(error.to_string()))?;
+        let stats_reader =
+            PerCpuReader::new(STATS_BYTES).map_err(|error| SourceError::Open(format!("cannot count CPUs: {error}")))?;
+        let fds = [programs.wake.epoll_fd()];
+        Ok(Ebpf {
+            programs,
+            reader_v4: BatchReader::new(KEY4_BYTES, VALUE_BYTES, settings.slots_v4),
+            reader_v6: BatchReader::new(KEY6_BYTES, VALUE_BYTES, settings.slots_v6),
+            stats_reader,
+            seen: KernelStats::default(),
+            roles: RoleTable::new(settings.roles, now.mono_ns),
+            fds,
+            stats,
+        })
+    }
+
+    fn read_all(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
+        // Whatever woke us is answered by this sweep; what wakes us later is about the buffers it leaves.
+        self.programs.wake.consume().map_err(|error| SourceError::Read(format!("cannot read wake-ups: {error}")))?;
+        let mut sweep = Sweep { complete: true, ..Sweep::default() };
+        let Programs { v4, v6, fill, .. } = &mut self.programs;
+        empty(v4, fill, &mut self.reader_v4, &mut self.roles, now, &mut sweep, each)?;
+        empty(v6, fill, &mut self.reader_v6, &mut self.roles, now, &mut sweep, each)?;
+        self.settle_stats(&mut sweep)?;
+        Ok(sweep)
+    }
+
+    /// What the programs left out or lost since the last sweep.
+    fn settle_stats(&mut self, sweep: &mut Sweep) -> Result<(), SourceError> {
+        let mut total = KernelStats::default();
+        self.stats_reader
+            .read(self.programs.stats.as_fd(), 0)
+            .map_err(|error| SourceError::Read(format!("cannot read the programs' counters: {error}")))?
+            .for_each(|cpu| total.add(cpu));
+        let last = std::mem::replace(&mut self.seen, total);
+        sweep.skipped.add_many(Skip::Loopback, total.loopback - last.loopback);
+        sweep.skipped.add_many(Skip::Malformed, total.not_ip - last.not_ip);
+        sweep.skipped.add_many(Skip::IcmpError, total.icmp_error - last.icmp_error);
+        sweep.skipped.add_many(Skip::RawCopy, total.raw_copy - last.raw_copy);
+        sweep.skipped.add_many(Skip::NoBuffer, total.no_buffer - last.no_buffer);
+        sweep.lost_tx_bytes = total.lost_tx.bytes - last.lost_tx.bytes;
+        sweep.lost_rx_bytes = total.lost_rx.bytes - last.lost_rx.bytes;
+        self.stats.bpf_later_fragments.add(total.fragments - last.fragments);
+        self.stats.bpf_roles.set(self.roles.len() as u64);
+        self.stats.bpf_roles_guessed.set(self.roles.guessed());
+        self.stats.bpf_roles_evicted.set(self.roles.evicted());
+        Ok(())
+    }
+}
+
+/// Swaps one family's buffers and hands over what the quiet one holds.
+fn empty(
+    buffers: &mut Buffers,
+    fill: &libbpf_rs::MapHandle,
+    reader: &mut BatchReader,
+    roles: &mut RoleTable,
+    now: Now,
+    sweep: &mut Sweep,
+    each: Each<'_>,
+) -> Result<(), SourceError> {
+    let quiet =
+        buffers.swap(fill).map_err(|error| SourceError::Read(format!("cannot swap the BPF buffers: {error}")))?;
+    reader
+        .drain(quiet, &mut |key, value| match Tuple::read(key).zip(Counted::read(value)) {
+            Some((tuple, counted)) => {
+                let (role, _) = roles.settle(&tuple, &counted, now.mono_ns);
+                sweep.seen += 1;
+                each(&connection(&tuple, &counted, &role));
+            }
+            None => sweep.skipped.add(Skip::Malformed),
+        })
+        .map_err(|error| SourceError::Read(format!("cannot drain the BPF buffers: {error}")))?;
+    Ok(())
+}
+
+/// One entry in the words of all sources.
+fn connection(tuple: &Tuple, counted: &Counted, role: &Role) -> Connection {
+    let (src, sport, dst, dport) = if role.opened_by_local {
+        (tuple.local, tuple.local_port, tuple.remote, tuple.remote_port)
+    } else {
+        (tuple.remote, tuple.remote_port, tuple.local, tuple.local_port)
+    };
+    let (ends, traffic) = if role.opened_by_local {
+        (Ends::Originator, Traffic { orig: counted.tx, reply: counted.rx })
+    } else {
+        (Ends::Responder, Traffic { orig: counted.rx, reply: counted.tx })
+    };
+    Connection {
+        key: ConnectionKey {
+            src,
+            dst,
+            sport,
+            dport,
+            zone: 0,
+            protocol: tuple.protocol,
+            family: tuple.family,
+            realm: 0,
+        },
+        backend: dst,
+        backend_port: dport,
+        ends,
+        reading: Reading::Increment,
+        id: 0,
+        start_ns: 0,
+        traffic,
+        cgroup: role.cgroup,
+    }
+}
+
+impl Source for Ebpf {
+    fn name(&self) -> &'static str {
+        "ebpf"
+    }
+
+    fn sweep(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
+        self.read_all(now, each)
+    }
+
+    /// A buffer is three quarters full: it is emptied at once.
+    fn drain(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
+        self.read_all(now, each)
+    }
+
+    fn poll_fds(&self) -> &[RawFd] {
+        &self.fds
+    }
+
+    fn upkeep(&mut self, _: Now) -> Condition {
+        let attached = self.programs.links.iter().all(|link| match link.info().map(|info| info.info) {
+            // The kernel clears the id when the cgroup goes or somebody detaches by force.
+            Ok(libbpf_rs::query::LinkTypeInfo::Cgroup(info)) => info.cgroup_id != 0,
+            _ => true,
+        });
+        let degraded = if attached {
+            String::new()
+        } else {
+            "the BPF programs were detached from their cgroup: nothing is counted; restart the agent".to_owned()
+        };
+        Condition { degraded }
+    }
+
+    fn ends_are_told(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Addr, Counts, protocol};
+
+    #[test]
+    fn the_originator_stands_first_whichever_end_the_socket_is() {
+        let tuple = Tuple {
+            local: Addr::from_v4([10, 0, 0, 1]),
+            remote: Addr::from_v4([10, 0, 0, 2]),
+            local_port: 80,
+            remote_port: 50_000,
+            protocol: protocol::TCP,
+            flags: 0,
+            family: 4,
+            zero: 0,
+        };
+        let counted = Counted {
+            tx: Counts { bytes: 10, packets: 1 },
+            rx: Counts { bytes: 20, packets: 2 },
+            opened_by_remote: true,
+            cgroup: 5,
+            ..Counted::default()
+        };
+        let mut roles = RoleTable::new(4, 0);
+        let inbound = connection(&tuple, &counted, &roles.settle(&tuple, &counted, 0).0);
+        assert_eq!((inbound.key.src, inbound.key.sport), (tuple.remote, 50_000));
+        assert_eq!((inbound.backend, inbound.backend_port, inbound.ends), (tuple.local, 80, Ends::Responder));
+        assert_eq!((inbound.traffic.orig.bytes, inbound.traffic.reply.bytes), (20, 10));
+        assert_eq!((inbound.reading, inbound.cgroup), (Reading::Increment, 5));
+
+        let counted = Counted { opened_by_local: true, opened_by_remote: false, ..counted };
+        let outbound = connection(&tuple, &counted, &roles.settle(&tuple, &counted, 0).0);
+        assert_eq!((outbound.key.src, outbound.backend, outbound.ends), (tuple.local, tuple.remote, Ends::Originator));
+        assert_eq!((outbound.traffic.orig.bytes, outbound.traffic.reply.bytes), (10, 20));
+    }
+}

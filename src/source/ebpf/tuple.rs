@@ -1,0 +1,192 @@
+//! The words of the BPF maps: the tuple as the local socket sees it, and what was counted under it.
+//!
+//! Reads the bytes of `bpf/flow.h` at offsets. Knows nothing of who opened a connection.
+
+use crate::flow::{Addr, Counts};
+
+/// Bytes of `struct flow4_key`.
+pub const KEY4_BYTES: usize = 16;
+/// Bytes of `struct flow6_key`.
+pub const KEY6_BYTES: usize = 40;
+/// Bytes of `struct flow_value`.
+pub const VALUE_BYTES: usize = 48;
+/// Bytes of `struct flow_stats`.
+pub const STATS_BYTES: usize = 80;
+
+/// `FLOW_FIRST_TX` of `bpf/flow.h`.
+const FIRST_TX: u8 = 1;
+
+/// A flow's name, seen from the local socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    /// Address of the end whose socket this is.
+    pub local: Addr,
+    /// Address of the other end.
+    pub remote: Addr,
+    /// Port of the local end; 0 where the protocol has none.
+    pub local_port: u16,
+    /// Port of the other end.
+    pub remote_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// `FLOW_*` of `bpf/flow.h`.
+    pub flags: u8,
+    /// 4 or 6, as in the packet.
+    pub family: u8,
+    /// Nothing; keeps the struct free of padding.
+    pub zero: u8,
+}
+
+impl Tuple {
+    /// From `struct flow4_key` or `struct flow6_key`; `None` for any other length.
+    pub fn read(key: &[u8]) -> Option<Tuple> {
+        let (family, local, remote, rest) = match key.len() {
+            KEY4_BYTES => (4, Addr::from_v4(array(key, 0)?), Addr::from_v4(array(key, 4)?), 8),
+            KEY6_BYTES => (6, Addr::from_v6(array(key, 0)?), Addr::from_v6(array(key, 16)?), 32),
+            _ => return None,
+        };
+        Some(Tuple {
+            local,
+            remote,
+            local_port: u16::from_be_bytes(array(key, rest)?),
+            remote_port: u16::from_be_bytes(array(key, rest + 2)?),
+            protocol: *key.get(rest + 4)?,
+            flags: *key.get(rest + 5)?,
+            family,
+            zero: 0,
+        })
+    }
+}
+
+/// What was counted under a tuple since the last drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Sent by the local end.
+    pub tx: Counts,
+    /// Received by it.
+    pub rx: Counts,
+    /// Id of the local socket's cgroup; 0 if it has none.
+    pub cgroup: u64,
+    /// The local end sent a SYN or INIT, or received the answer to one.
+    pub opened_by_local: bool,
+    /// The remote end did.
+    pub opened_by_remote: bool,
+    /// The first packet since the last drain was sent by the local end.
+    pub first_is_tx: bool,
+    /// A TCP socket listens on the local port (looked up only where no SYN was seen first).
+    pub listens: bool,
+}
+
+impl Counted {
+    /// From `struct flow_value`; `None` for any other length.
+    pub fn read(value: &[u8]) -> Option<Counted> {
+        if value.len() != VALUE_BYTES {
+            return None;
+        }
+        Some(Counted {
+            tx: Counts { bytes: number(value, 0)?, packets: number(value, 16)? },
+            rx: Counts { bytes: number(value, 8)?, packets: number(value, 24)? },
+            cgroup: number(value, 32)?,
+            opened_by_local: *value.get(40)? != 0,
+            opened_by_remote: *value.get(41)? != 0,
+            first_is_tx: *value.get(42)? == FIRST_TX,
+            listens: *value.get(43)? != 0,
+        })
+    }
+}
+
+/// What the programs left out or lost, summed over the CPUs. Each only grows while the programs live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelStats {
+    /// Packets over a loopback device.
+    pub loopback: u64,
+    /// Packets that are neither IPv4 nor IPv6.
+    pub not_ip: u64,
+    /// ICMP that speaks about other traffic.
+    pub icmp_error: u64,
+    /// A raw socket's copies of what another socket received.
+    pub raw_copy: u64,
+    /// Packets that found no buffer.
+    pub no_buffer: u64,
+    /// What found no slot, as sent by the local end.
+    pub lost_tx: Counts,
+    /// What found no slot, as received by it.
+    pub lost_rx: Counts,
+    /// Later fragments, counted without ports.
+    pub fragments: u64,
+}
+
+impl KernelStats {
+    /// Adds one CPU's `struct flow_stats`.
+    pub fn add(&mut self, value: &[u8]) {
+        let at = |index: usize| number(value, index * 8).unwrap_or(0);
+        self.loopback += at(0);
+        self.not_ip += at(1);
+        self.icmp_error += at(2);
+        self.raw_copy += at(3);
+        self.no_buffer += at(4);
+        self.lost_tx += Counts { bytes: at(5), packets: at(7) };
+        self.lost_rx += Counts { bytes: at(6), packets: at(8) };
+        self.fragments += at(9);
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+/// Counters are in the host's byte order.
+fn number(bytes: &[u8], at: usize) -> Option<u64> {
+    array(bytes, at).map(u64::from_ne_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_key_is_read_at_its_offsets() {
+        let key = [10, 0, 0, 1, 192, 0, 2, 7, 0x1f, 0x90, 0xc0, 0x00, 6, 0, 0, 0];
+        let tuple = Tuple::read(&key).expect("sixteen bytes");
+        assert_eq!(tuple.local.to_string(), "10.0.0.1");
+        assert_eq!(tuple.remote.to_string(), "192.0.2.7");
+        assert_eq!((tuple.local_port, tuple.remote_port), (8080, 49152));
+        assert_eq!((tuple.protocol, tuple.family, tuple.flags), (6, 4, 0));
+    }
+
+    #[test]
+    fn an_ipv6_key_is_read_at_its_offsets() {
+        let mut key = [0u8; 40];
+        key[0] = 0xfd;
+        key[15] = 1;
+        key[16] = 0xfd;
+        key[31] = 2;
+        key[32..38].copy_from_slice(&[0, 53, 0x80, 1, 17, 1]);
+        let tuple = Tuple::read(&key).expect("forty bytes");
+        assert_eq!((tuple.local.to_string(), tuple.remote.to_string()), ("fd00::1".to_owned(), "fd00::2".to_owned()));
+        assert_eq!((tuple.local_port, tuple.remote_port), (53, 32769));
+        assert_eq!((tuple.protocol, tuple.family, tuple.flags), (17, 6, 1));
+    }
+
+    #[test]
+    fn a_value_is_read_at_its_offsets() {
+        let mut value = [0u8; 48];
+        for (at, n) in [(0, 100u64), (8, 200), (16, 3), (24, 4), (32, 77)] {
+            value[at..at + 8].copy_from_slice(&n.to_ne_bytes());
+        }
+        value[41] = 1;
+        value[42] = 1;
+        let counted = Counted::read(&value).expect("48 bytes");
+        assert_eq!(counted.tx, Counts { bytes: 100, packets: 3 });
+        assert_eq!(counted.rx, Counts { bytes: 200, packets: 4 });
+        assert_eq!(counted.cgroup, 77);
+        assert!(counted.opened_by_remote && !counted.opened_by_local && counted.first_is_tx && !counted.listens);
+    }
+
+    #[test]
+    fn other_lengths_are_refused() {
+        assert_eq!(Tuple::read(&[0; 17]), None);
+        assert_eq!(Tuple::read(&[]), None);
+        assert_eq!(Counted::read(&[0; 47]), None);
+    }
+}
