@@ -1,1 +1,573 @@
+//! Every row of the delivery table, every code and every status, on virtual time.
 
+use proptest::prelude::*;
+use prost::Message as _;
+
+use super::super::schema::{NetworkTrafficItem, SendNetworkTrafficMetricsRequest};
+use super::*;
+use crate::batch::Message;
+
+const FLUSH_NS: u64 = 60 * SECOND;
+
+fn body(items: u32) -> Vec<u8> {
+    let items = (0..items).map(|i| NetworkTrafficItem { tx_bytes: 10 + i64::from(i), ..Default::default() }).collect();
+    SendNetworkTrafficMetricsRequest { node_name: "n".into(), items, ..Default::default() }.encode_to_vec()
+}
+
+/// A batch of messages with so many items each.
+fn batch(items: &[u32]) -> Batch {
+    let mut first_item = 0;
+    let mut messages = Vec::new();
+    for (part, items) in items.iter().enumerate() {
+        messages.push(Message { part: part as u32, first_item, items: *items, total_bytes: 7, body: body(*items) });
+        first_item += items;
+    }
+    Batch { seq: 1, frozen_wall_ns: 0, messages }
+}
+
+/// A delivery under test, with its clock.
+struct Bench {
+    delivery: Delivery,
+    now_ns: u64,
+    settled: Vec<Settled>,
+    ambiguous_bytes: u64,
+}
+
+impl Bench {
+    fn new(protocol: DakrProtocol, items: &[u32]) -> Bench {
+        let delivery = Delivery::new(protocol, FLUSH_NS, Jitter::new(7));
+        let mut bench = Bench { delivery, now_ns: 1000 * SECOND, settled: Vec::new(), ambiguous_bytes: 0 };
+        bench.delivery.accept(batch(items), &mut bench.settled).expect("idle");
+        bench
+    }
+
+    /// Waits until a message is due, and returns how long that took; `None` if all is settled before.
+    fn wait(&mut self) -> Option<u64> {
+        let started_ns = self.now_ns;
+        loop {
+            self.ambiguous_bytes += self.delivery.pass(self.now_ns, &mut self.settled);
+            match self.delivery.next(self.now_ns) {
+                Ok(_) => return Some(self.now_ns - started_ns),
+                Err(u64::MAX) => return None,
+                Err(again_ns) => {
+                    assert!(again_ns > self.now_ns, "asked to come back at once, with nothing due");
+                    self.now_ns = again_ns;
+                }
+            }
+        }
+    }
+
+    /// Sends what is due, to that end. Returns its name.
+    fn send(&mut self, end: &SendEnd) -> String {
+        let due = self.delivery.next(self.now_ns).expect("due");
+        let (index, name) = (due.index, due.name.to_owned());
+        self.delivery.ended(index, end, self.now_ns, &mut self.settled);
+        name
+    }
+
+    fn body(&mut self) -> Vec<u8> {
+        self.delivery.next(self.now_ns).expect("due").body.to_vec()
+    }
+
+    /// What was settled so far: ranges and verdicts, and whether the batch came back.
+    fn settled(&mut self) -> (Vec<(u32, u32, Verdict)>, bool) {
+        let mut back = false;
+        let ranges = self.settled.drain(..).filter_map(|settled| match settled {
+            Settled::Items { seq: 1, first_item, items, verdict } => Some((first_item, items, verdict)),
+            Settled::Batch(_) => {
+                back = true;
+                None
+            }
+            other => panic!("{other:?}"),
+        });
+        (ranges.collect(), back)
+    }
+}
+
+fn status(status: u16) -> SendEnd {
+    SendEnd::Answered { status, answer: Answer::Foreign, retry_after_ns: None }
+}
+
+fn status_after(code: u16, seconds: u64) -> SendEnd {
+    SendEnd::Answered { status: code, answer: Answer::Foreign, retry_after_ns: Some(seconds * SECOND) }
+}
+
+fn code(code: Code, message: &str) -> SendEnd {
+    SendEnd::Answered { status: 418, answer: Answer::Error { code, message: message.into() }, retry_after_ns: None }
+}
+
+fn ok() -> SendEnd {
+    SendEnd::Answered { status: 200, answer: Answer::Ok(vec![]), retry_after_ns: None }
+}
+
+fn unreadable() -> SendEnd {
+    SendEnd::Answered { status: 200, answer: Answer::Unreadable, retry_after_ns: None }
+}
+
+const ONE_MERGED: &[(u32, u32, Verdict)] = &[(0, 3, Verdict::Merge)];
+
+#[test]
+fn every_status_has_its_row() {
+    use Outcome::*;
+    for code in 0..=999u16 {
+        let expected = match code {
+            200 | 404 | 405 | 415 | 501 | 505 => WrongFraming,
+            300..=399 => NotCounted,
+            401 | 403 => Denied,
+            413 => TooLarge,
+            429 => Busy,
+            400 | 402 | 406 | 407 | 410..=412 | 414 | 416..=428 | 430..=498 => Refused,
+            // 408, 409, 499, other 2xx, every 5xx, and what is no status at all.
+            _ => Unknown,
+        };
+        assert_eq!(status(code).outcome(), expected, "{code}");
+        let expected = if code == 503 { Busy } else { expected };
+        assert_eq!(status_after(code, 5).outcome(), expected, "{code} with Retry-After");
+    }
+}
+
+#[test]
+fn every_code_has_its_row_whatever_the_status() {
+    use Outcome::*;
+    for (name, expected) in [
+        ("canceled", Unknown),
+        ("unknown", Unknown),
+        ("invalid_argument", Refused),
+        ("deadline_exceeded", Unknown),
+        ("not_found", Refused),
+        ("already_exists", Refused),
+        ("permission_denied", Denied),
+        ("resource_exhausted", Busy),
+        ("failed_precondition", Refused),
+        ("aborted", Unknown),
+        ("out_of_range", TooLarge),
+        ("unimplemented", Refused),
+        ("internal", Unknown),
+        ("unavailable", Unknown),
+        ("data_loss", Unknown),
+        ("unauthenticated", Denied),
+    ] {
+        let known = Code::from_name(name).expect("a code");
+        for status in [200, 401, 404, 413, 429, 500, 501, 503] {
+            for retry_after_ns in [None, Some(SECOND)] {
+                let answer = Answer::Error { code: known, message: String::new() };
+                assert_eq!(SendEnd::Answered { status, answer, retry_after_ns }.outcome(), expected, "{name}");
+            }
+        }
+    }
+    let too_large = code(Code::ResourceExhausted, "message size 15182 is larger than configured max 1000");
+    assert_eq!(too_large.outcome(), TooLarge);
+}
+
+#[test]
+fn row_1_what_was_not_sent_is_merged_back_and_the_next_send_waits_with_jitter() {
+    for end in [SendEnd::Unsent, status(301), status(307)] {
+        let mut bench = Bench::new(DakrProtocol::Auto, &[3]);
+        bench.send(&end);
+        assert_eq!(bench.settled(), (ONE_MERGED.to_vec(), true));
+        // A new batch waits for its turn; each failure doubles the wait, up to a minute.
+        for failures in 1..12 {
+            bench.delivery.accept(batch(&[3]), &mut bench.settled).expect("idle");
+            let whole_ns = (SECOND << (failures - 1)).min(60 * SECOND);
+            let waited_ns = bench.wait().expect("due");
+            assert!((whole_ns / 2..=whole_ns).contains(&waited_ns), "{failures}: {waited_ns}");
+            bench.send(&end);
+        }
+        // A success forgets the failures.
+        bench.settled.clear();
+        bench.delivery.accept(batch(&[3]), &mut bench.settled).expect("idle");
+        bench.wait();
+        bench.send(&ok());
+        bench.delivery.accept(batch(&[3]), &mut bench.settled).expect("idle");
+        assert_eq!(bench.wait(), Some(0));
+    }
+}
+
+#[test]
+fn row_2_a_busy_server_gets_its_time_and_the_message_goes_back() {
+    for (end, at_least_ns) in [
+        (status(429), 0),
+        (status_after(429, 30), 30 * SECOND),
+        (status_after(503, 30), 30 * SECOND),
+        (code(Code::ResourceExhausted, "quota"), 0),
+    ] {
+        let mut bench = Bench::new(DakrProtocol::Auto, &[3, 2]);
+        bench.send(&end);
+        // Kept frozen meanwhile, and the second message waits too.
+        assert_eq!(bench.settled(), (vec![], false));
+        let waited_ns = bench.wait().expect("the second message");
+        assert!(waited_ns >= at_least_ns.max(SECOND / 2) && waited_ns <= at_least_ns.max(SECOND), "{waited_ns}");
+        assert_eq!(bench.settled(), (ONE_MERGED.to_vec(), false));
+        assert_eq!(bench.send(&ok()), "1");
+        assert_eq!(bench.settled(), (vec![(3, 2, Verdict::Acknowledged)], true));
+    }
+}
+
+#[test]
+fn row_2_no_wait_is_longer_than_five_minutes() {
+    let mut bench = Bench::new(DakrProtocol::Auto, &[3, 2]);
+    bench.send(&status_after(429, 86_400));
+    assert_eq!(bench.wait(), Some(300 * SECOND));
+}
+
+#[test]
+fn row_3_a_refused_token_is_tried_again_no_faster_than_the_flush() {
+    for end in [status(401), status(403), code(Code::Unauthenticated, ""), code(Code::PermissionDenied, "")] {
+        let mut bench = Bench::new(DakrProtocol::Auto, &[3, 2]);
+        assert_eq!(end.outcome(), Outcome::Denied);
+        bench.send(&end);
+        assert_eq!(bench.settled(), (ONE_MERGED.to_vec(), false));
+        assert_eq!(bench.wait(), Some(FLUSH_NS));
+    }
+}
+
+#[test]
+fn row_4_what_is_too_large_is_halved_down_to_one_item() {
+    let largest = |end: SendEnd| {
+        let mut bench = Bench::new(DakrProtocol::Auto, &[2, 5]);
+        assert_eq!(bench.send(&ok()), "0");
+        let whole = bench.body();
+        let mut names = Vec::new();
+        let mut items = Vec::new();
+        // The server takes two items at most, and never the last one.
+        while bench.wait() == Some(0) {
+            let request = SendNetworkTrafficMetricsRequest::decode(&bench.body()[..]).expect("protobuf");
+            let refuse = request.items.len() > 2 || request.items.iter().any(|i| i.tx_bytes == 14);
+            if !refuse {
+                items.extend(request.items);
+            }
+            names.push(bench.send(&if refuse { end.clone() } else { ok() }));
+        }
+        assert_eq!(names, ["1", "1.0", "1.0.0", "1.0.1", "1.1", "1.1.0", "1.1.1"]);
+        let whole = SendNetworkTrafficMetricsRequest::decode(&whole[..]).expect("protobuf");
+        assert_eq!(items, whole.items[..4]);
+        bench.settled()
+    };
+    for end in [status(413), code(Code::OutOfRange, ""), code(Code::ResourceExhausted, "9 is larger than 8")] {
+        let (settled, back) = largest(end);
+        assert_eq!(
+            settled,
+            [
+                (0, 2, Verdict::Acknowledged),
+                (2, 2, Verdict::Acknowledged),
+                (4, 1, Verdict::Acknowledged),
+                (5, 1, Verdict::Acknowledged),
+                (6, 1, Verdict::Drop(Lost::TooLarge)),
+            ]
+        );
+        assert!(back);
+    }
+}
+
+#[test]
+fn row_5_framings_are_tried_at_once_while_none_has_worked() {
+    for end in [200, 404, 405, 415, 501, 505].map(status) {
+        let mut bench = Bench::new(DakrProtocol::Auto, &[3]);
+        for framing in [Framing::Connect, Framing::GrpcWeb, Framing::Grpc] {
+            assert_eq!(bench.wait(), Some(0));
+            assert_eq!(bench.delivery.framing(), framing);
+            bench.send(&end);
+        }
+        // None is left: kept as a refusal, and the search starts anew.
+        assert_eq!(bench.settled(), (vec![], false));
+        assert_eq!(bench.wait(), Some(FLUSH_NS));
+        assert_eq!(bench.delivery.framing(), Framing::Connect);
+        bench.send(&end);
+        bench.wait();
+        assert_eq!(bench.delivery.framing(), Framing::GrpcWeb);
+        bench.send(&ok());
+        // This one works. From now on the same answers are what they are.
+        bench.delivery.accept(batch(&[3]), &mut bench.settled).expect("idle");
+        bench.send(&end);
+        assert_eq!(bench.delivery.framing(), Framing::GrpcWeb);
+        let SendEnd::Answered { status, .. } = end else { panic!() };
+        let waited_ns = bench.wait().expect("resent");
+        if (400..500).contains(&status) {
+            assert_eq!(waited_ns, FLUSH_NS);
+        } else {
+            assert!(waited_ns <= SECOND, "{status} is in doubt: backoff");
+        }
+    }
+}
+
+#[test]
+fn row_5_a_pinned_framing_stays() {
+    for (protocol, framing) in [
+        (DakrProtocol::Connect, Framing::Connect),
+        (DakrProtocol::GrpcWeb, Framing::GrpcWeb),
+        (DakrProtocol::Grpc, Framing::Grpc),
+    ] {
+        let mut bench = Bench::new(protocol, &[3]);
+        for _ in 0..3 {
+            bench.wait();
+            assert_eq!(bench.delivery.framing(), framing);
+            bench.send(&status(404));
+        }
+        assert_eq!(bench.settled(), (vec![], false));
+    }
+}
+
+#[test]
+fn row_5_a_code_of_the_server_itself_is_no_reason_to_change_the_framing() {
+    let mut bench = Bench::new(DakrProtocol::Auto, &[3]);
+    bench.send(&code(Code::Unimplemented, "not here"));
+    assert_eq!(bench.wait(), Some(FLUSH_NS));
+    assert_eq!(bench.delivery.framing(), Framing::Connect);
+}
+
+#[test]
+fn row_6_a_refused_message_is_resent_ten_times_at_each_flush() {
+    for end in [
+        status(400),
+        status(418),
+        status(422),
+        code(Code::InvalidArgument, ""),
+        code(Code::Unimplemented, ""),
+        code(Code::FailedPrecondition, ""),
+        code(Code::NotFound, ""),
+        code(Code::AlreadyExists, ""),
+    ] {
+        let mut bench = Bench::new(DakrProtocol::Auto, &[3, 2]);
+        let first = bench.body();
+        assert_eq!(bench.send(&end), "0");
+        // The other message does not wait.
+        assert_eq!((bench.wait(), bench.send(&ok())), (Some(0), "1".to_owned()));
+        bench.settled.clear();
+        for _ in 0..10 {
+            assert_eq!(bench.settled(), (vec![], false));
+            assert_eq!(bench.wait(), Some(FLUSH_NS));
+            assert_eq!(bench.body(), first);
+            assert_eq!(bench.send(&end), "0");
+        }
+        assert_eq!(bench.settled(), (vec![(0, 3, Verdict::Drop(Lost::Refused))], true));
+    }
+}
+
+#[test]
+fn row_7_an_unknown_outcome_is_resent_byte_for_byte_for_an_hour() {
+    let statuses = [100, 201, 204, 408, 409, 499, 500, 502, 503, 504, 507, 599].map(status);
+    let codes = [
+        Code::Canceled,
+        Code::Unknown,
+        Code::DeadlineExceeded,
+        Code::Aborted,
+        Code::Internal,
+        Code::Unavailable,
+        Code::DataLoss,
+    ];
+    let ends = statuses.into_iter().chain(codes.map(|c| code(c, ""))).chain([SendEnd::NoAnswer, unreadable()]);
+    for end in ends {
+        let mut bench = Bench::new(DakrProtocol::Auto, &[3, 2]);
+        let (first, started_ns) = (bench.body(), bench.now_ns);
+        assert_eq!(bench.send(&end), "0");
+        assert_eq!((bench.wait(), bench.send(&ok())), (Some(0), "1".to_owned()), "the other message does not wait");
+        bench.settled.clear();
+        let mut sends = 1;
+        while let Some(waited_ns) = bench.wait() {
+            let whole_ns = (SECOND << (sends - 1).min(20)).min(60 * SECOND);
+            assert!((whole_ns / 2..=whole_ns).contains(&waited_ns), "{sends}: {waited_ns}");
+            assert_eq!(bench.body(), first);
+            assert_eq!(bench.send(&end), "0");
+            sends += 1;
+        }
+        assert!(sends > 60, "a resend at least every minute");
+        assert_eq!(bench.now_ns - started_ns, AMBIGUITY_NS);
+        assert_eq!(bench.settled(), (vec![(0, 3, Verdict::MergeAmbiguous)], true));
+        assert_eq!(bench.ambiguous_bytes, 7);
+    }
+}
+
+#[test]
+fn row_7_a_success_within_the_hour_ends_it() {
+    let mut bench = Bench::new(DakrProtocol::Auto, &[3]);
+    for _ in 0..20 {
+        bench.send(&SendEnd::NoAnswer);
+        bench.wait();
+    }
+    bench.send(&ok());
+    assert_eq!(bench.settled(), (vec![(0, 3, Verdict::Acknowledged)], true));
+    assert_eq!(bench.ambiguous_bytes, 0);
+}
+
+#[test]
+fn row_7_retry_after_is_honoured_beside_a_code() {
+    let mut bench = Bench::new(DakrProtocol::Auto, &[3]);
+    let answer = Answer::Error { code: Code::Unavailable, message: String::new() };
+    bench.send(&SendEnd::Answered { status: 503, answer, retry_after_ns: Some(40 * SECOND) });
+    assert_eq!(bench.wait(), Some(40 * SECOND));
+}
+
+#[test]
+fn once_in_doubt_no_refusal_merges_a_message_back() {
+    for end in [SendEnd::Unsent, status(302), status(429), status_after(503, 3), status(401), status(403)] {
+        let mut bench = Bench::new(DakrProtocol::Auto, &[3]);
+        let first = bench.body();
+        bench.send(&SendEnd::NoAnswer);
+        while bench.wait().is_some() {
+            assert_eq!(bench.body(), first);
+            bench.send(&end);
+        }
+        assert_eq!(bench.settled(), (vec![(0, 3, Verdict::MergeAmbiguous)], true), "{end:?}");
+    }
+    // A half of a message in doubt is in doubt.
+    let mut bench = Bench::new(DakrProtocol::Auto, &[2]);
+    bench.send(&SendEnd::NoAnswer);
+    bench.wait();
+    bench.send(&status(413));
+    bench.send(&ok());
+    while bench.wait().is_some() {
+        bench.send(&SendEnd::Unsent);
+    }
+    assert_eq!(bench.settled(), (vec![(0, 1, Verdict::Acknowledged), (1, 1, Verdict::MergeAmbiguous)], true));
+    assert_eq!(bench.ambiguous_bytes, 11);
+}
+
+#[test]
+fn row_8_acknowledged_in_order() {
+    let mut bench = Bench::new(DakrProtocol::Auto, &[3, 1, 2]);
+    let names: Vec<String> = (0..3).map(|_| bench.send(&ok())).collect();
+    assert_eq!(names, ["0", "1", "2"]);
+    let acked = |first, items| (first, items, Verdict::Acknowledged);
+    assert_eq!(bench.settled(), (vec![acked(0, 3), acked(3, 1), acked(4, 2)], true));
+    assert!(bench.delivery.is_idle());
+}
+
+#[test]
+fn messages_are_small_in_grpc_framing() {
+    let mut bench = Bench::new(DakrProtocol::Grpc, &[2001]);
+    let mut sent = 0;
+    while bench.wait().is_some() {
+        let due = bench.delivery.next(bench.now_ns).expect("due");
+        assert!(due.items <= MAX_GRPC_ITEMS);
+        sent += due.items;
+        bench.send(&ok());
+    }
+    assert_eq!(sent, 2001);
+    assert_eq!(bench.settled().0.iter().map(|s| s.1).sum::<u32>(), 2001);
+}
+
+#[test]
+fn an_empty_batch_comes_back_at_once_and_a_second_one_is_not_taken() {
+    let mut bench = Bench::new(DakrProtocol::Auto, &[]);
+    assert_eq!(bench.settled(), (vec![], true));
+    bench.delivery.accept(batch(&[1]), &mut bench.settled).expect("idle");
+    assert_eq!(bench.delivery.accept(batch(&[2]), &mut bench.settled), Err(batch(&[2])));
+}
+
+#[test]
+fn retry_after_as_seconds_date_and_nonsense() {
+    // 1994-11-06T08:49:37Z, the example of RFC 9110 5.6.7.
+    let wall_ns = 784_111_777 * SECOND;
+    let said = |value| retry_after_ns(value, wall_ns - 20 * SECOND);
+    assert_eq!(said("0"), Some(0));
+    assert_eq!(said(" 120 "), Some(120 * SECOND));
+    assert_eq!(said("3600"), Some(MAX_RETRY_AFTER_NS));
+    assert_eq!(said("99999999999999999999999"), Some(MAX_RETRY_AFTER_NS));
+    for date in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+        assert_eq!(said(date), Some(20 * SECOND), "{date}");
+    }
+    assert_eq!(said("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0), "in the past");
+    assert_eq!(said("Fri, 31 Dec 9999 23:59:59 GMT"), Some(MAX_RETRY_AFTER_NS));
+    for nonsense in ["", " ", "-1", "+1", "1.5", "soon", "1 2", "Sun, 06 Nov 1994", "Sun, 99 Nov 1994 08:49:37 GMT"] {
+        assert_eq!(said(nonsense), None, "{nonsense:?}");
+    }
+}
+
+#[test]
+fn at_the_stop_each_message_is_sent_once_more() {
+    let mut bench = Bench::new(DakrProtocol::Auto, &[1, 2, 3, 4]);
+    bench.send(&SendEnd::NoAnswer);
+    bench.send(&status(400));
+    bench.send(&SendEnd::NoAnswer);
+    bench.send(&status_after(429, 300));
+    assert_eq!(bench.settled(), (vec![], false));
+    // In doubt and acknowledged; refused and unknown; in doubt and unsent; busy and unsent.
+    assert_eq!(bench.delivery.last_round(), 4);
+    for end in [ok(), SendEnd::NoAnswer, SendEnd::Unsent, SendEnd::Unsent] {
+        let index = bench.delivery.next(bench.now_ns).expect("due").index;
+        bench.delivery.ended_finally(index, &end, bench.now_ns, &mut bench.settled);
+    }
+    assert!(bench.delivery.next(bench.now_ns).is_err(), "once");
+    bench.delivery.finish(&mut bench.settled);
+    let unknown = Verdict::Drop(Lost::ShutdownAmbiguous);
+    let expected = vec![(0, 1, Verdict::Acknowledged), (1, 2, unknown), (3, 3, unknown), (6, 4, Verdict::Merge)];
+    assert_eq!(bench.settled(), (expected, true));
+}
+
+/// An outage of an hour that 5,000 nodes see: when it ends, they do not come all at once.
+#[test]
+fn a_fleet_comes_back_without_a_stampede() {
+    const NODES: u64 = 5_000;
+    const OUTAGE_NS: u64 = 3600 * SECOND;
+    for end in [SendEnd::Unsent, SendEnd::NoAnswer, status_after(503, 30)] {
+        let mut per_second = std::collections::BTreeMap::<u64, u64>::new();
+        for node in 0..NODES {
+            let mut jitter = Jitter::new(node);
+            let phase_ns = jitter.up_to(FLUSH_NS - 1);
+            let mut delivery = Delivery::new(DakrProtocol::Auto, FLUSH_NS, jitter);
+            let (mut settled, mut now_ns, mut flush_ns) = (Vec::new(), 0, phase_ns);
+            let delivered_ns = loop {
+                delivery.pass(now_ns, &mut settled);
+                if delivery.is_idle() && flush_ns <= now_ns {
+                    delivery.accept(batch(&[1]), &mut settled).expect("idle");
+                }
+                while flush_ns <= now_ns {
+                    flush_ns += FLUSH_NS;
+                }
+                match delivery.next(now_ns).map(|due| due.index) {
+                    Ok(_) if now_ns >= OUTAGE_NS => break now_ns,
+                    Ok(index) => drop(delivery.ended(index, &end, now_ns, &mut settled)),
+                    Err(again_ns) if delivery.is_idle() => now_ns = again_ns.min(flush_ns).max(now_ns + 1),
+                    Err(again_ns) => now_ns = again_ns,
+                }
+            };
+            *per_second.entry(delivered_ns / SECOND).or_default() += 1;
+        }
+        let (first, last) = (per_second.keys().next().expect("some"), per_second.keys().last().expect("some"));
+        let (seconds, most) = (last - first + 1, per_second.values().max().expect("some"));
+        println!("{end:?}: {NODES} nodes over {seconds} s, at most {most} in one second");
+        assert!(most * seconds <= 3 * NODES, "{end:?}: {most} in one second, mean {}", NODES / seconds);
+    }
+}
+
+proptest! {
+    /// Whatever the ends, every item is settled once at most, in the end exactly once, and never merged in doubt.
+    #[test]
+    fn every_item_is_settled_exactly_once(
+        items in prop::collection::vec(0u32..40, 1..4),
+        ends in prop::collection::vec(0usize..12, 0..60),
+    ) {
+        let kinds = [
+            SendEnd::Unsent, SendEnd::NoAnswer, ok(), status(200), status(400), status(401), status(404),
+            status(413), status_after(429, 10), status(503), unreadable(), code(Code::OutOfRange, ""),
+        ];
+        let mut bench = Bench::new(DakrProtocol::Auto, &items);
+        let mut doubtful = std::collections::HashSet::new();
+        for kind in ends {
+            if bench.wait().is_none() {
+                break;
+            }
+            let due = bench.delivery.next(bench.now_ns).expect("due");
+            let (index, name) = (due.index, due.name.to_owned());
+            let outcome = bench.delivery.ended(index, &kinds[kind], bench.now_ns, &mut bench.settled);
+            if outcome == Outcome::Unknown {
+                doubtful.insert(name);
+            }
+        }
+        while bench.wait().is_some() {
+            bench.send(&ok());
+        }
+        let (mut settled, back) = bench.settled();
+        prop_assert!(back);
+        settled.sort_by_key(|s| s.0);
+        let mut next = 0;
+        for (first, count, verdict) in settled {
+            prop_assert_eq!(first, next);
+            next += count;
+            if doubtful.is_empty() {
+                prop_assert_ne!(verdict, Verdict::MergeAmbiguous);
+            }
+        }
+        prop_assert_eq!(next, items.iter().sum::<u32>());
+    }
+}
