@@ -113,6 +113,19 @@ impl Lab {
         Truth::read(self.node())
     }
 
+    /// Ends every connection of a protocol at once, as far as the kernel is concerned.
+    pub fn end_connections(&self, protocol: &str) -> Result<(), String> {
+        // It deletes while it dumps and so passes some over; with nothing left to delete it fails.
+        eventually("all connections are deleted", Duration::from_secs(20), || {
+            let left = self.node().run(&["conntrack", "-L", "-p", protocol], "")?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            let _ = self.node().run(&["conntrack", "-D", "-p", protocol], "");
+            Err("some are left".to_owned())
+        })
+    }
+
     /// Waits until `agent` shows exactly the expected rows, and then for more sweeps to see that it stays so.
     pub fn shows(&self, agent: &Agent<'_>, expected: &[Row], truth: &Truth) -> Result<(), String> {
         let want = rows::shown(expected, truth);

@@ -5,7 +5,7 @@
 //! cargo test --test lab                 every scenario
 //! cargo test --test lab -- NAME         those whose name contains NAME; --list names them
 //! LAB_SOURCE=ebpf cargo test --test lab through another source than netfilter
-//! NETMON_LONG=1                         loads run for their full time
+//! LAB_HURRY=1                           the minute of load is ten seconds
 //! ```
 //!
 //! | part | duty |

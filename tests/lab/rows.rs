@@ -76,7 +76,13 @@ impl Row {
         Flow::new(client, server, self.protocol, self.port)
     }
 
-    fn key(&self) -> Key {
+    /// Who opened the connections.
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// What names it at the local endpoint.
+    pub fn key(&self) -> Key {
         Key {
             owner: self.owner.to_owned(),
             direction: self.direction.as_str().to_owned(),

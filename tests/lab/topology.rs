@@ -214,6 +214,9 @@ impl World {
 /// Makes a namespace quiet and its packets predictable.
 fn harden(netns: &Netns) -> Result<(), String> {
     for (key, value) in [
+        // Some of it is inherited from the machine.
+        ("net/ipv4/conf/all/rp_filter", "0"),
+        ("net/ipv4/conf/default/rp_filter", "0"),
         ("net/ipv6/conf/all/accept_dad", "0"),
         ("net/ipv6/conf/default/accept_dad", "0"),
         ("net/ipv6/conf/default/router_solicitations", "0"),

@@ -7,12 +7,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use netmon::flow::{Counts, Traffic, protocol};
 use serde_json::Value;
 
+use crate::agent::eventually;
 use crate::netns::Netns;
+use crate::process::{self, Place};
 use crate::topology::ip;
 
 /// All conversations of one client with one port of one server.
@@ -104,6 +110,13 @@ impl Truth {
         self.0.get(&flow).copied().unwrap_or_default()
     }
 
+    /// Both together.
+    pub fn and(&self, other: &Truth) -> Truth {
+        let mut both = self.clone();
+        other.iter().for_each(|(flow, traffic)| *both.0.entry(flow).or_default() += traffic);
+        both
+    }
+
     /// What was counted since `earlier`.
     pub fn since(&self, earlier: &Truth) -> Truth {
         let grown = self.0.iter().map(|(flow, now)| (*flow, *now - earlier.of(*flow)));
@@ -143,12 +156,68 @@ fn named(value: &Value, names: &[(&str, u64)]) -> Option<u64> {
     text.parse().ok().or_else(|| names.iter().find(|(name, _)| *name == text).map(|(_, number)| *number))
 }
 
-/// What conntrack itself says that it counted, summed like [`Truth`]: the proof that the two count alike, without an
-/// agent between them. Only what lives in the table, by `conntrack -L`.
+/// What conntrack itself counted, summed like [`Truth`]: the proof that the two count alike, without an agent between
+/// them. Only what lives in the table, by `conntrack -L`.
 pub fn conntrack_table(node: &Netns) -> Result<Truth, String> {
     let mut truth = Truth::default();
     for family in ["ipv4", "ipv6"] {
-        let text = node.run(&["conntrack", "-L", "-f", family, "-o", "extended"], "")?;
+        truth.add_conntrack(&node.run(&["conntrack", "-L", "-f", family, "-o", "extended"], "")?)?;
+    }
+    Ok(truth)
+}
+
+/// What conntrack says at the end of connections, by `conntrack -E`. Its queue is short, and its `-b` does not lengthen
+/// it (conntrack-tools 1.4.7): what ends at one stroke overflows it.
+pub struct Ends {
+    child: Child,
+    file: PathBuf,
+}
+
+impl Ends {
+    /// Listens from now on, writing to `file`.
+    pub fn listen(node: &Netns, file: PathBuf) -> Result<Ends, String> {
+        let output = File::create(&file).map_err(|e| format!("no file for conntrack -E: {e}"))?;
+        let child = node.enter(|| {
+            // Line by line, or the last ends stay in its buffer.
+            process::command("stdbuf", &Place::default())
+                .args(["-oL", "conntrack", "-E", "-e", "DESTROY", "-o", "extended"])
+                .stdout(output)
+                .stderr(Stdio::null())
+                .spawn()
+        });
+        let ends = Ends { child: child.map_err(|e| format!("cannot run conntrack -E: {e}"))?, file };
+        // There is no word when it listens; a second netlink socket of this namespace is the sign.
+        let listening = || node.enter(|| std::fs::read_to_string("/proc/thread-self/net/netlink"));
+        eventually("conntrack -E listens", Duration::from_secs(5), || {
+            let sockets = listening().map_err(|e| e.to_string())?;
+            // Columns: sk Eth Pid Groups; protocol 12 is netfilter, group 3 is DESTROY.
+            let joined = sockets.lines().any(|l| {
+                let words: Vec<&str> = l.split_whitespace().collect();
+                words.get(1) == Some(&"12") && words.get(3) == Some(&"00000004")
+            });
+            if joined { Ok(()) } else { Err(sockets) }
+        })?;
+        Ok(ends)
+    }
+
+    /// What the connections carried that have ended so far.
+    pub fn read(&self) -> Result<Truth, String> {
+        let mut truth = Truth::default();
+        truth.add_conntrack(&std::fs::read_to_string(&self.file).map_err(|e| format!("no ends to read: {e}"))?)?;
+        Ok(truth)
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Truth {
+    /// Adds what lines of the `conntrack` command say: client is `orig.src`, server `reply.src:reply.sport` (rule 3).
+    fn add_conntrack(&mut self, text: &str) -> Result<(), String> {
         for line in text.lines() {
             let mut seen: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
             for (key, value) in line.split_whitespace().filter_map(|word| word.split_once('=')) {
@@ -159,19 +228,27 @@ pub fn conntrack_table(node: &Netns) -> Result<Truth, String> {
                 let text = word(key, at).ok_or_else(|| format!("no {key} in {line}"))?;
                 text.parse().map_err(|_| format!("{key} is no number in {line}"))
             };
-            if word("src", 0).is_some_and(|a| ip(a).is_loopback()) {
+            let address = |at: usize| word("src", at).map(ip).ok_or_else(|| format!("no src in {line}"));
+            let (client, server) = (address(0)?, address(1)?);
+            if client.is_loopback() {
                 continue;
             }
-            let protocol = line.split_whitespace().nth(3).and_then(|p| p.parse().ok()).unwrap_or_default();
-            let flow = Flow {
-                client: ip(word("src", 0).ok_or("no src")?),
-                server: ip(word("src", 1).ok_or("no src")?),
-                protocol,
-                port: word("sport", 1).map_or(Ok(0), |p| p.parse()).map_err(|_| "no port")?,
-            };
+            let mut words = line.split_whitespace();
+            words.find(|w| ["tcp", "udp", "icmp", "icmpv6", "sctp"].contains(w));
+            let protocol = words.next().and_then(|p| p.parse().ok()).ok_or_else(|| format!("no protocol in {line}"))?;
+            let port = if seen.contains_key("sport") { number("sport", 1)? as u16 } else { 0 };
             let counts = |at| Ok::<_, String>(Counts { bytes: number("bytes", at)?, packets: number("packets", at)? });
-            *truth.0.entry(flow).or_default() += Traffic { orig: counts(0)?, reply: counts(1)? };
+            let traffic = self.0.entry(Flow { client, server, protocol, port }).or_default();
+            *traffic += Traffic { orig: counts(0)?, reply: counts(1)? };
         }
+        Ok(())
     }
-    Ok(truth)
+
+    /// Whether both hold the same flows with the same counters; else what differs.
+    pub fn same_as(&self, other: &Truth, (own, others): (&str, &str)) -> Result<(), String> {
+        let differing = self.iter().chain(other.iter()).find(|(flow, _)| self.of(*flow) != other.of(*flow));
+        differing.map_or(Ok(()), |(flow, _)| {
+            Err(format!("{flow}: {own} counted {:?}, {others} {:?}", self.of(flow), other.of(flow)))
+        })
+    }
 }

@@ -1,6 +1,39 @@
 //! The scenarios, one a file. Each names the rules it holds and begins with the rows it expects.
 
+mod accounting_off;
+mod address_comes_and_goes;
+mod another_zone;
+mod both_directions;
+mod burst_of_20000;
+mod dakr_fails;
+mod event_overflow;
+mod full_connection_table;
+mod full_row_table;
+mod hairpin;
+mod icmp;
+mod inbound_from_outside;
+mod ipv6;
+mod long_and_short;
+mod masquerade;
+mod no_local_end;
+mod nodeport_local;
+mod nodeport_remote;
+mod nothing_tracks;
+mod older_than_the_agent;
+mod recording;
+mod resize_mid_dump;
+mod restart;
+mod reused_tuples;
+mod service;
+mod sigterm_delivers;
+mod the_node_itself;
+mod thousand_per_second;
 mod truth_itself;
+mod truth_of_ends;
+mod tunnel;
+mod two_local_ends;
+mod two_zones;
+mod udp;
 
 use crate::lab::{Lab, Source};
 use crate::topology::Wish;
@@ -57,5 +90,40 @@ impl Scenario {
 
 /// All of them, in the order in which they run.
 pub fn all() -> &'static [Scenario] {
-    &[truth_itself::SCENARIO]
+    &[
+        truth_itself::SCENARIO,
+        truth_of_ends::SCENARIO,
+        long_and_short::SCENARIO,
+        both_directions::SCENARIO,
+        two_local_ends::SCENARIO,
+        the_node_itself::SCENARIO,
+        service::SCENARIO,
+        hairpin::SCENARIO,
+        masquerade::SCENARIO,
+        inbound_from_outside::SCENARIO,
+        nodeport_local::SCENARIO,
+        nodeport_remote::SCENARIO,
+        no_local_end::SCENARIO,
+        icmp::SCENARIO,
+        udp::SCENARIO,
+        ipv6::SCENARIO,
+        reused_tuples::SCENARIO,
+        older_than_the_agent::SCENARIO,
+        restart::SCENARIO,
+        sigterm_delivers::SCENARIO,
+        dakr_fails::SCENARIO,
+        accounting_off::SCENARIO,
+        nothing_tracks::SCENARIO,
+        address_comes_and_goes::SCENARIO,
+        two_zones::SCENARIO,
+        another_zone::SCENARIO,
+        tunnel::SCENARIO,
+        full_row_table::SCENARIO,
+        full_connection_table::SCENARIO,
+        recording::SCENARIO,
+        burst_of_20000::SCENARIO,
+        thousand_per_second::SCENARIO,
+        resize_mid_dump::SCENARIO,
+        event_overflow::SCENARIO,
+    ]
 }

@@ -43,13 +43,7 @@ fn run(lab: &Lab) -> Result<(), String> {
     }
 
     let truth = lab.truth()?;
-    let table = conntrack_table(lab.node())?;
-    for (flow, counted) in truth.iter().chain(table.iter()) {
-        let (nft, conntrack) = (truth.of(flow), table.of(flow));
-        if nft != conntrack {
-            return Err(format!("{flow}: nft counted {nft:?}, conntrack {conntrack:?}; listed as {counted:?}"));
-        }
-    }
+    truth.same_as(&conntrack_table(lab.node())?, ("nft", "conntrack"))?;
     if truth.iter().count() != 12 {
         return Err(format!("{} flows, not 12: {truth:#?}", truth.iter().count()));
     }

@@ -1,0 +1,31 @@
+//! DAKR refuses, then takes what it says it did not take, then recovers: every byte arrives, and once.
+
+use crate::dakr::Mood;
+use crate::drive::Burst;
+use crate::lab::Lab;
+use crate::rows::{ADDRESS, Row, tcp};
+use crate::scenario::Scenario;
+use crate::topology::addr::*;
+use crate::topology::socket;
+use netmon::clock;
+
+/// See the file's head.
+pub const SCENARIO: Scenario = Scenario::new("dakr_fails", "rule 14", run);
+
+const EXPECTED: &[Row] = &[Row::outbound(ADDRESS, P1, REMOTE_POD, tcp(8080))];
+
+fn run(lab: &Lab) -> Result<(), String> {
+    let w = &lab.world;
+    w.peer.serve_tcp(REMOTE_POD, 8080)?;
+    let agent = lab.agent().ready()?;
+    for mood in [Mood::Refuse, Mood::Take, Mood::TakeAndFail, Mood::Take] {
+        lab.dakr.set_mood(mood);
+        let seen = lab.dakr.requests().len();
+        w.p1.actor().burst(Burst::new(socket(REMOTE_POD, 8080), 20, 100, 3_000))?;
+        clock::sleep_ns(2_500 * clock::MS);
+        if lab.dakr.requests().len() == seen {
+            return Err(format!("nothing was sent while DAKR was in the mood to {mood:?}"));
+        }
+    }
+    lab.settles(agent, EXPECTED)
+}

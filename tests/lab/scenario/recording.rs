@@ -1,0 +1,56 @@
+//! What a run recorded gives the same rows when it is played, byte for byte.
+
+use std::time::Duration;
+
+use crate::agent::eventually;
+use crate::drive::{Burst, Ending};
+use crate::lab::{Lab, Source};
+use crate::rows::{ADDRESS, HOST, Row, tcp, udp};
+use crate::scenario::Scenario;
+use crate::topology::addr::*;
+use crate::topology::{SERVICE_PORT, socket};
+
+/// See the file's head.
+pub const SCENARIO: Scenario = Scenario::new("recording", "the recorder; rules 10, 11", run).only(&[Source::Netfilter]);
+
+const EXPECTED: &[Row] = &[
+    Row::outbound(ADDRESS, P1, P2, tcp(8080)),
+    Row::inbound(ADDRESS, P2, P1, tcp(8080)),
+    Row::outbound(ADDRESS, P3, OUTSIDE, udp(53)).outside(),
+    Row::inbound(HOST, NODE, PEER, tcp(9100)),
+];
+
+fn run(lab: &Lab) -> Result<(), String> {
+    let w = &lab.world;
+    lab.node().sysctl("net/netfilter/nf_conntrack_tcp_timeout_time_wait", "1")?;
+    w.p2.serve_tcp(P2, 8080)?;
+    w.node.serve_tcp(NODE, 9100)?;
+    w.outside.serve_udp(OUTSIDE, 53)?;
+    let file = lab.file("recording");
+    let file = file.to_str().ok_or("the scratch directory has no plain name")?;
+    let old = w.p1.actor().open(socket(SERVICE, SERVICE_PORT))?;
+    old.exchange(1_000, 200_000)?;
+    let before = lab.truth()?;
+    let agent = lab.quiet_agent().flag("-record", file).ready()?;
+    old.exchange(2_000, 3_000)?;
+    w.p1.actor().burst(Burst {
+        ports: (40_000, 16),
+        ending: Ending::Server,
+        ..Burst::new(socket(P2, 8080), 400, 100, 900)
+    })?;
+    w.p3.actor().udp(socket(OUTSIDE, 53), 50, 2, 40, 120)?;
+    w.peer.actor().burst(Burst::new(socket(NODE, 9100), 20, 100, 2_000))?;
+    agent.wait_sweeps(2)?;
+    old.exchange(500, 700)?;
+    old.close()?;
+    let truth = lab.truth()?.since(&before);
+    lab.shows(&agent, EXPECTED, &truth)?;
+    let recorded = agent.flows()?["items"].clone();
+    agent.terminate()?;
+
+    let player = lab.quiet_agent().flag("-collector-mode", &format!("replay:{file}")).ready()?;
+    eventually("the rows of the recording are those recorded", Duration::from_secs(10), || {
+        let played = player.flows()?["items"].clone();
+        if played == recorded { Ok(()) } else { Err(format!("recorded:\n{recorded:#}\nplayed:\n{played:#}")) }
+    })
+}
