@@ -1,0 +1,514 @@
+//! Where a failed request failed: the real transport against servers that fail at every byte of request and answer.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use netmon::clock::{self, MS, SECOND};
+use netmon::export::dakr::framing::Reply;
+use netmon::export::dakr::transport::{Call, Failure, Http, Transport, without_credentials};
+use nix::sys::socket::{setsockopt, sockopt};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// How a server fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    Reset,
+    Close,
+    Stall,
+}
+
+const FAULTS: [Fault; 3] = [Fault::Reset, Fault::Close, Fault::Stall];
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/proto\r\nContent-Length: 2\r\n\r\n\x08\x02";
+
+fn fail(stream: &TcpStream, fault: Fault) {
+    match fault {
+        Fault::Reset => {
+            let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+            setsockopt(stream, sockopt::Linger, &linger).expect("linger");
+        }
+        Fault::Close => {}
+        // Until the client goes away.
+        Fault::Stall => {
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(20)));
+            while matches!((&*stream).peek_one(), Some(_)) {
+                clock::sleep_ns(MS);
+            }
+        }
+    }
+}
+
+trait PeekOne {
+    fn peek_one(&self) -> Option<u8>;
+}
+
+impl PeekOne for &TcpStream {
+    /// A byte that waits; `None` once the peer is gone.
+    fn peek_one(&self) -> Option<u8> {
+        let mut byte = [0];
+        match self.peek(&mut byte) {
+            Ok(1) => Some(byte[0]),
+            _ => None,
+        }
+    }
+}
+
+/// Reads at most `most` bytes, or up to the end of the whole request; says how many, and whether it was whole.
+fn read_some(stream: &mut impl Read, most: usize) -> (usize, bool) {
+    let mut raw = Vec::new();
+    let mut chunk = vec![0; 16 << 10];
+    loop {
+        let head = raw.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4);
+        if let Some(head) = head {
+            let text = String::from_utf8_lossy(&raw[..head]).to_ascii_lowercase();
+            let length = text.split("content-length: ").nth(1).and_then(|rest| rest.split('\r').next());
+            if raw.len() >= head + length.and_then(|l| l.parse::<usize>().ok()).unwrap_or(0) {
+                return (raw.len(), true);
+            }
+        }
+        let room = chunk.len().min(most - raw.len());
+        if room == 0 {
+            return (raw.len(), false);
+        }
+        match stream.read(&mut chunk[..room]) {
+            Ok(read @ 1..) => raw.extend_from_slice(&chunk[..read]),
+            _ => return (raw.len(), false),
+        }
+    }
+}
+
+/// A server that handles each connection by `each`.
+fn serve(each: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let each = Arc::new(each);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let each = each.clone();
+            std::thread::spawn(move || each(stream.expect("a connection")));
+        }
+    });
+    port
+}
+
+fn send(http: &mut Http, body: &[u8], timeout_ns: u64) -> Result<Reply, Failure> {
+    let headers =
+        [("content-type", "application/proto".to_owned()), ("authorization", "Bearer dakr-secret".to_owned())];
+    http.send(&Call { path: "/p", headers: &headers, body }, clock::now().mono_ns + timeout_ns)
+}
+
+fn to(port: u16) -> Http {
+    Http::new(&format!("http://127.0.0.1:{port}"), None, None)
+}
+
+/// More than the socket buffers of both sides hold on loopback.
+fn large_body() -> Vec<u8> {
+    vec![b'x'; 16 << 20]
+}
+
+#[test]
+fn no_fault_at_any_byte_of_a_small_request_is_taken_for_an_answer_or_for_unsent_when_it_was_whole() {
+    let body = b"0123456789";
+    let whole_len = {
+        let (tell, told) = crossbeam_channel::bounded(1);
+        let port = serve(move |mut stream| {
+            let (len, whole) = read_some(&mut stream, usize::MAX);
+            assert!(whole);
+            stream.write_all(ANSWER).expect("written");
+            tell.send(len).expect("wanted");
+        });
+        let reply = send(&mut to(port), body, 5 * SECOND).expect("an answer");
+        assert_eq!((reply.status, &reply.body[..], reply.cut), (200, &[8, 2][..], false));
+        told.recv().expect("a length")
+    };
+    for fault in FAULTS {
+        for offset in 0..=whole_len {
+            let port = serve(move |mut stream| {
+                read_some(&mut stream, offset);
+                fail(&stream, fault);
+            });
+            match send(&mut to(port), body, if fault == Fault::Stall { 20 * MS } else { 5 * SECOND }) {
+                // The kernel took the little request whole, whether the server read it or not: in doubt.
+                Err(Failure::Unknown(_)) => {}
+                // Only if it surely was not whole.
+                Err(Failure::Unsent(_)) => assert!(offset < whole_len, "{fault:?} at {offset}"),
+                Ok(reply) => panic!("{fault:?} at {offset} of the request: {reply:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_that_does_not_fit_is_unsent_until_its_last_byte_is_taken() {
+    let body = Arc::new(large_body());
+    for fault in FAULTS {
+        for offset in [0, 1, 17, 100, 4096, 65_537, 1 << 20] {
+            let port = serve(move |mut stream| {
+                let (_, whole) = read_some(&mut stream, offset);
+                assert!(!whole);
+                fail(&stream, fault);
+            });
+            let timeout_ns = if fault == Fault::Stall { 300 * MS } else { 10 * SECOND };
+            match send(&mut to(port), &body, timeout_ns) {
+                Err(Failure::Unsent(_)) => {}
+                other => panic!("{fault:?} at {offset}: {other:?}"),
+            }
+        }
+        // Read whole: in doubt from then on.
+        let port = serve(move |mut stream| {
+            let (_, whole) = read_some(&mut stream, usize::MAX);
+            assert!(whole);
+            fail(&stream, fault);
+        });
+        match send(&mut to(port), &body, if fault == Fault::Stall { 2 * SECOND } else { 20 * SECOND }) {
+            Err(Failure::Unknown(_)) => {}
+            other => panic!("{fault:?} after the request: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn no_prefix_of_an_answer_is_taken_for_the_answer() {
+    for fault in FAULTS {
+        for offset in 0..=ANSWER.len() {
+            let port = serve(move |mut stream| {
+                assert!(read_some(&mut stream, usize::MAX).1);
+                stream.write_all(&ANSWER[..offset]).expect("written");
+                if fault == Fault::Reset {
+                    // What was written is not to be taken back by the reset before the client could read it.
+                    clock::sleep_ns(5 * MS);
+                }
+                fail(&stream, fault);
+            });
+            let whole = offset == ANSWER.len();
+            let result = send(&mut to(port), b"x", if fault == Fault::Stall && !whole { 20 * MS } else { 5 * SECOND });
+            match result {
+                Ok(reply) if whole => assert!(!reply.cut && reply.body == [8, 2], "{fault:?}: {reply:?}"),
+                Ok(reply) => assert!(reply.cut, "{fault:?} at {offset}: {reply:?}"),
+                Err(Failure::Unknown(_)) => assert!(!whole, "{fault:?} at {offset}"),
+                Err(Failure::Unsent(cause)) => panic!("{fault:?} at {offset} of the answer: {cause}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refusal_is_read_though_the_server_stopped_reading() {
+    let port = serve(|mut stream| {
+        read_some(&mut stream, 1000);
+        stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n").expect("written");
+        clock::sleep_ns(50 * MS);
+        // Closed with unread bytes: a reset.
+    });
+    let reply = send(&mut to(port), &large_body(), 10 * SECOND).expect("an answer");
+    assert_eq!(reply.status, 413);
+}
+
+#[test]
+fn nobody_there_is_unsent() {
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.local_addr().expect("bound").port()
+    };
+    assert!(matches!(send(&mut to(port), b"x", SECOND), Err(Failure::Unsent(_))));
+    for url in ["http://nowhere.invalid", "http://[::1]:9", "https://127.0.0.1:9"] {
+        let result = send(&mut Http::new(url, None, None), b"x", 10 * SECOND);
+        assert!(matches!(result, Err(Failure::Unsent(_))), "{url}: {result:?}");
+    }
+}
+
+#[test]
+fn endless_slow_and_odd_answers_end() {
+    let started_ns = clock::now().mono_ns;
+    let script = |bytes: &'static [u8], endless: bool, pause_ns: u64| {
+        serve(move |mut stream| {
+            read_some(&mut stream, usize::MAX);
+            let _ = stream.write_all(bytes);
+            while endless && stream.write_all(if pause_ns == 0 { &[b'x'; 4096] } else { b"x" }).is_ok() {
+                clock::sleep_ns(pause_ns);
+            }
+            fail(&stream, Fault::Stall);
+        })
+    };
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/proto\r\nContent-Length: 10000000000\r\n\r\n";
+    let reply = send(&mut to(script(head, true, 0)), b"x", 5 * SECOND).expect("a status");
+    assert!(reply.cut && reply.body.is_empty());
+    let reply = send(&mut to(script(head, true, 50 * MS)), b"x", 300 * MS).expect("a status");
+    assert!(reply.cut);
+    for bytes in [
+        &b"HTTP/1.1 100 Continue\r\n\r\n"[..],
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"SSH-2.0-x\r\n",
+        b"\x15\x03\x01\0\x02\x02\x46",
+    ] {
+        let result = send(&mut to(script(bytes, false, 0)), b"x", 200 * MS);
+        assert!(matches!(result, Err(Failure::Unknown(_))), "{bytes:?}: {result:?}");
+    }
+    let result = send(&mut to(script(b"HTTP/1.1 200 OK\r\nX: ", true, 0)), b"x", 5 * SECOND);
+    assert!(matches!(result, Err(Failure::Unknown(_))), "an endless header: {result:?}");
+    let moved = b"HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(send(&mut to(script(moved, false, 0)), b"x", SECOND).expect("an answer").status, 307);
+    assert!(clock::now().mono_ns - started_ns < 15 * SECOND);
+}
+
+#[test]
+fn a_connection_is_used_again_and_one_that_was_closed_is_not() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = connections.clone();
+    let port = serve(move |mut stream| {
+        count.fetch_add(1, Ordering::SeqCst);
+        // Two requests each, then the end.
+        for _ in 0..2 {
+            if !read_some(&mut stream, usize::MAX).1 || stream.write_all(ANSWER).is_err() {
+                return;
+            }
+        }
+    });
+    let mut http = to(port);
+    for _ in 0..6 {
+        assert_eq!(send(&mut http, b"x", 5 * SECOND).expect("an answer").status, 200);
+        clock::sleep_ns(5 * MS);
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn every_wait_ends_at_once_when_it_is_cut_from_another_thread() {
+    let silent = serve(|stream| fail(&stream, Fault::Stall));
+    let deaf = serve(|_stream| clock::sleep_ns(3 * SECOND));
+    for (port, body, unsent) in [(silent, b"x".to_vec(), false), (deaf, large_body(), true)] {
+        let mut http = to(port);
+        let flight = http.flight();
+        let started_ns = clock::now().mono_ns;
+        let cut = std::thread::spawn(move || {
+            clock::sleep_ns(200 * MS);
+            flight.set_ceiling(0);
+        });
+        let result = send(&mut http, &body, 15 * SECOND);
+        assert_eq!(matches!(result, Err(Failure::Unsent(_))), unsent, "{result:?}");
+        assert!(clock::now().mono_ns - started_ns < 500 * MS);
+        cut.join().expect("no panic");
+        // And nothing is begun any more.
+        assert!(matches!(send(&mut http, b"x", 15 * SECOND), Err(Failure::Unsent(_))));
+    }
+}
+
+// TLS.
+
+struct Tls {
+    ca_pem: std::path::PathBuf,
+    config: Arc<rustls::ServerConfig>,
+}
+
+fn tls() -> &'static Tls {
+    static TLS: OnceLock<Tls> = OnceLock::new();
+    TLS.get_or_init(|| {
+        let made =
+            rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("made");
+        let ca_pem = std::env::temp_dir().join(format!("netmon-ca-{}.pem", std::process::id()));
+        std::fs::write(&ca_pem, made.cert.pem()).expect("written");
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![CertificateDer::from(made.cert.der().to_vec())], key)
+            .expect("a certificate");
+        Tls { ca_pem, config: Arc::new(config) }
+    })
+}
+
+/// A TLS server; `each` gets the stream and its socket.
+fn serve_tls(
+    each: impl Fn(&mut rustls::StreamOwned<rustls::ServerConnection, TcpStream>) + Send + Sync + 'static,
+) -> u16 {
+    serve(move |socket| {
+        let connection = rustls::ServerConnection::new(tls().config.clone()).expect("a connection");
+        each(&mut rustls::StreamOwned::new(connection, socket));
+    })
+}
+
+#[test]
+fn tls_with_an_extra_ca_and_without() {
+    let port = serve_tls(|stream| {
+        if read_some(stream, usize::MAX).1 {
+            stream.write_all(ANSWER).expect("written");
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    });
+    for host in ["localhost", "127.0.0.1"] {
+        let url = format!("https://{host}:{port}");
+        let reply = send(&mut Http::new(&url, Some(&tls().ca_pem), None), b"x", 5 * SECOND).expect("trusted");
+        assert_eq!((reply.status, reply.body), (200, vec![8, 2]));
+        // Neither an unknown issuer nor a file without a certificate lets a request out.
+        for ca in [None, Some(std::path::Path::new("Cargo.toml")), Some(std::path::Path::new("/nonexistent"))] {
+            let result = send(&mut Http::new(&url, ca, None), b"x", 5 * SECOND);
+            assert!(matches!(result, Err(Failure::Unsent(_))), "{result:?}");
+        }
+    }
+}
+
+#[test]
+fn tls_knows_as_well_whether_a_request_left_whole() {
+    let url = |port| format!("https://127.0.0.1:{port}");
+    let body = Arc::new(large_body());
+    for fault in FAULTS {
+        for offset in [0, 1, 200, 16_384, 100_000] {
+            let port = serve_tls(move |stream| {
+                assert!(!read_some(stream, offset).1);
+                fail(&stream.sock, fault);
+            });
+            let timeout_ns = if fault == Fault::Stall { 500 * MS } else { 10 * SECOND };
+            let result = send(&mut Http::new(&url(port), Some(&tls().ca_pem), None), &body, timeout_ns);
+            assert!(matches!(result, Err(Failure::Unsent(_))), "{fault:?} at {offset}: {result:?}");
+        }
+        for small in [true, false] {
+            let port = serve_tls(move |stream| {
+                assert!(read_some(stream, usize::MAX).1);
+                fail(&stream.sock, fault);
+            });
+            let body = if small { &b"x"[..] } else { &body };
+            let timeout_ns = match (fault, small) {
+                (Fault::Stall, true) => 300 * MS,
+                (Fault::Stall, false) => 3 * SECOND,
+                _ => 10 * SECOND,
+            };
+            let result = send(&mut Http::new(&url(port), Some(&tls().ca_pem), None), body, timeout_ns);
+            assert!(matches!(result, Err(Failure::Unknown(_))), "{fault:?} after the request: {result:?}");
+        }
+    }
+}
+
+#[test]
+fn a_handshake_that_fails_at_any_byte_is_unsent() {
+    for fault in FAULTS {
+        for offset in [0, 1, 5, 50, 200] {
+            let port = serve(move |mut stream| {
+                let mut chunk = vec![0; offset];
+                let _ = stream.read_exact(&mut chunk);
+                fail(&stream, fault);
+            });
+            let mut http = Http::new(&format!("https://127.0.0.1:{port}"), Some(&tls().ca_pem), None);
+            let result = send(&mut http, b"x", if fault == Fault::Stall { 200 * MS } else { 5 * SECOND });
+            assert!(matches!(result, Err(Failure::Unsent(_))), "{fault:?} at {offset}: {result:?}");
+        }
+    }
+}
+
+// Proxy.
+
+/// A proxy that counts its tunnels, or refuses them.
+fn proxy(tunnels: Arc<AtomicUsize>, refuse: bool) -> u16 {
+    serve(move |mut stream| {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read(&mut byte) {
+                Ok(1) => head.push(byte[0]),
+                _ => return,
+            }
+        }
+        let text = String::from_utf8_lossy(&head).into_owned();
+        assert!(!text.contains("dakr-secret"), "the token is for DAKR alone");
+        if refuse {
+            let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+            return;
+        }
+        tunnels.fetch_add(1, Ordering::SeqCst);
+        let target = text.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).expect("CONNECT");
+        let upstream = TcpStream::connect(target).expect("the target");
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").expect("written");
+        let (mut from, mut back) = (stream.try_clone().expect("cloned"), upstream.try_clone().expect("cloned"));
+        let up = std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut &upstream);
+            let _ = upstream.shutdown(Shutdown::Write);
+        });
+        let _ = std::io::copy(&mut back, &mut &stream);
+        let _ = stream.shutdown(Shutdown::Write);
+        up.join().expect("no panic");
+    })
+}
+
+#[test]
+fn a_proxy_is_used_unless_no_proxy_names_the_host() {
+    let port = serve_tls(|stream| {
+        while read_some(stream, usize::MAX).1 {
+            stream.write_all(ANSWER).expect("written");
+        }
+    });
+    let url = format!("https://127.0.0.1:{port}");
+    let tunnels = Arc::new(AtomicUsize::new(0));
+    let through = |port: u16, no_proxy: &str| {
+        let mut builder = ureq::Proxy::builder(ureq::ProxyProtocol::Http).host("127.0.0.1").port(port);
+        if !no_proxy.is_empty() {
+            builder = builder.no_proxy(no_proxy);
+        }
+        Http::new(&url, Some(&tls().ca_pem), Some(builder.build().expect("a proxy")))
+    };
+    let open = proxy(tunnels.clone(), false);
+    assert_eq!(send(&mut through(open, ""), b"x", 5 * SECOND).expect("through the proxy").body, [8, 2]);
+    assert_eq!(tunnels.load(Ordering::SeqCst), 1);
+    assert_eq!(send(&mut through(open, "127.0.0.1"), b"x", 5 * SECOND).expect("past the proxy").body, [8, 2]);
+    assert_eq!(tunnels.load(Ordering::SeqCst), 1);
+    let result = send(&mut through(proxy(tunnels, true), ""), b"x", 5 * SECOND);
+    assert!(matches!(result, Err(Failure::Unsent(_))), "{result:?}");
+}
+
+// What is logged.
+
+static LOGGED: Mutex<String> = Mutex::new(String::new());
+
+struct Capture;
+
+impl log::Log for Capture {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, record: &log::Record<'_>) {
+        let line = format!("{} {}\n", record.target(), record.args());
+        LOGGED.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push_str(&line);
+    }
+    fn flush(&self) {}
+}
+
+#[test]
+fn neither_the_token_nor_the_credentials_of_a_url_are_logged_at_any_level() {
+    log::set_logger(&Capture).expect("the only logger");
+    log::set_max_level(log::LevelFilter::Trace);
+    let port = serve(|mut stream| {
+        let mut raw = Vec::new();
+        let mut chunk = [0; 1024];
+        while !raw.ends_with(b"\r\n\r\nx") {
+            match stream.read(&mut chunk) {
+                Ok(read @ 1..) => raw.extend_from_slice(&chunk[..read]),
+                _ => return,
+            }
+        }
+        let text = String::from_utf8_lossy(&raw).into_owned();
+        assert!(text.contains("Bearer dakr-secret") && !text.contains("hunter2"), "{text}");
+        stream.write_all(ANSWER).expect("written");
+    });
+    let url = format!("http://user:hunter2@127.0.0.1:{port}/base//");
+    assert_eq!(without_credentials(&url), format!("http://127.0.0.1:{port}/base//"));
+    send(&mut Http::new(&url, None, None), b"x", 5 * SECOND).expect("an answer");
+    for bad in [
+        "http://user:hunter2@127.0.0.1:1/",
+        "http://user:hunter2@nowhere.invalid",
+        "http://user:hunter2@@/",
+        "x://user:hunter2@h",
+    ] {
+        match send(&mut Http::new(bad, None, None), b"x", 5 * SECOND) {
+            Err(Failure::Unsent(cause)) => assert!(!cause.contains("hunter2"), "{cause}"),
+            other => panic!("{bad}: {other:?}"),
+        }
+    }
+    let logged = LOGGED.lock().expect("not poisoned");
+    assert!(logged.contains("ureq"), "ureq says something at trace level, or this test proves nothing");
+    for secret in ["dakr-secret", "hunter2"] {
+        assert!(!logged.contains(secret), "{}", logged.lines().find(|l| l.contains(secret)).unwrap_or_default());
+    }
+}
