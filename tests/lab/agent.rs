@@ -99,13 +99,16 @@ impl<'a> Start<'a> {
 impl Agent<'_> {
     /// Waits for `/readyz` to say 200.
     pub fn wait_ready(&mut self) -> Result<(), String> {
+        let mut ended = None;
         eventually("the agent is ready", Duration::from_secs(15), || {
-            if let Some(status) = self.child.try_wait().map_err(|e| e.to_string())? {
-                return Err(format!("the agent ended with {status}\n{}", self.log_tail()));
+            ended = self.child.try_wait().map_err(|e| e.to_string())?;
+            if ended.is_some() {
+                return Ok(());
             }
             let (status, body) = self.get("/readyz")?;
             if status == 200 { Ok(()) } else { Err(format!("/readyz says {status}: {body}")) }
-        })
+        })?;
+        ended.map_or(Ok(()), |status| Err(format!("the agent ended with {status}\n{}", self.log_tail())))
     }
 
     /// What it has logged, the last of it.
@@ -113,11 +116,6 @@ impl Agent<'_> {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
-    }
-
-    /// The whole log.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Status and body of a GET.
@@ -189,21 +187,6 @@ impl Agent<'_> {
                 Some(status) => Err(format!("it ended with {status}\n{}", self.log_tail())),
             }
         })
-    }
-
-    /// Waits for it to end by itself and returns its exit status.
-    pub fn wait_end(mut self) -> Result<i32, String> {
-        let mut code = -1;
-        eventually("the agent ends", Duration::from_secs(20), || {
-            match self.child.try_wait().map_err(|e| e.to_string())? {
-                None => Err("it still runs".to_owned()),
-                Some(status) => {
-                    code = status.code().unwrap_or(-1);
-                    Ok(())
-                }
-            }
-        })?;
-        Ok(code)
     }
 }
 

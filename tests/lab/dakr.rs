@@ -88,6 +88,38 @@ struct TrafficResponse {
     processed_count: i32,
 }
 
+/// `api.v1.ComponentHealth`.
+#[derive(Clone, PartialEq, Message)]
+pub struct ComponentHealth {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(int32, tag = "2")]
+    pub status: i32,
+    #[prost(string, tag = "3")]
+    pub message: String,
+    #[prost(map = "string, string", tag = "4")]
+    pub metadata: HashMap<String, String>,
+}
+
+/// `api.v1.ReportHealthRequest`.
+#[derive(Clone, PartialEq, Message)]
+pub struct HealthRequest {
+    #[prost(string, tag = "1")]
+    pub cluster_id: String,
+    #[prost(int32, tag = "2")]
+    pub operator_type: i32,
+    #[prost(string, tag = "3")]
+    pub version: String,
+    #[prost(int32, tag = "4")]
+    pub overall_status: i32,
+    #[prost(message, repeated, tag = "5")]
+    pub components: Vec<ComponentHealth>,
+    #[prost(message, optional, tag = "6")]
+    pub uptime_since: Option<prost_types::Timestamp>,
+    #[prost(string, tag = "7")]
+    pub commit: String,
+}
+
 /// How a push is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
@@ -162,6 +194,13 @@ impl FakeDakr {
     /// Every request so far.
     pub fn requests(&self) -> Vec<Recorded> {
         self.kept.lock().expect("never poisoned").requests.clone()
+    }
+
+    /// The heartbeats so far.
+    pub fn heartbeats(&self) -> Vec<HealthRequest> {
+        let requests = self.requests();
+        let bodies = requests.iter().filter(|r| r.path == HEALTH).map(|r| r.body.as_slice());
+        bodies.filter_map(|body| HealthRequest::decode(body).ok()).collect()
     }
 
     /// What was counted, summed; an error if anything that came was not as the protocol wants it.
@@ -260,7 +299,11 @@ fn answer(mut request: Request, mood: Mood, kept: &Mutex<Kept>) {
             }
             Err(error) => fault = format!("undecodable traffic: {error}"),
         },
-        HEALTH => {}
+        HEALTH => {
+            if let Err(error) = HealthRequest::decode(body.as_slice()) {
+                fault = format!("undecodable heartbeat: {error}");
+            }
+        }
         _ => fault = format!("no such procedure: {path}"),
     }
     let mood = if path == TRAFFIC { mood } else { Mood::Take };

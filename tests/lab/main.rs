@@ -81,6 +81,7 @@ fn main() -> ExitCode {
         }
     };
     println!("running {} scenarios of the lab, source {}", chosen.len(), source.mode());
+    lab::sweep_leftovers();
     let started = clock::now().mono_ns;
     let tally = Mutex::new(Tally::default());
     // Those that load the machine or turn a knob of the whole kernel run alone, the others two at a time.

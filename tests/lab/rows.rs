@@ -183,11 +183,21 @@ pub fn shown(expected: &[Row], truth: &Truth) -> Shown {
 
 /// What DAKR must have received (rules 4, 6 and 9).
 pub fn pushed(expected: &[Row], truth: &Truth) -> Pushed {
+    let of_rule_9: Vec<Row> = expected.iter().copied().filter(Row::is_pushed).collect();
+    on_the_wire(&of_rule_9, truth)
+}
+
+/// Rows as items of the wire, all of them.
+pub fn on_the_wire(rows: &[Row], truth: &Truth) -> Pushed {
     let mut items = Pushed::new();
-    for row in expected.iter().filter(|r| r.is_pushed()) {
-        let port = if row.direction == Direction::Inbound { 0 } else { row.port };
-        let key =
-            WireKey { pod: Default::default(), src: ip(row.local), dst: ip(row.remote), protocol: row.protocol, port };
+    for row in rows {
+        let key = WireKey {
+            pod: Default::default(),
+            src: ip(row.local),
+            dst: ip(row.remote),
+            protocol: row.protocol,
+            port: if row.direction == Direction::Inbound { 0 } else { row.port },
+        };
         *items.entry(key).or_default() += truth.of(row.flow()).seen_by(row.direction);
     }
     items

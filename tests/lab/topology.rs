@@ -82,11 +82,6 @@ impl Host {
         &self.actor
     }
 
-    /// A second helper process here, for traffic that must go on beside.
-    pub fn another_actor(&self) -> Result<Actor, String> {
-        self.netns.enter(|| Actor::start(&self.place))
-    }
-
     /// Answers TCP here.
     pub fn serve_tcp(&self, at: &str, port: u16) -> Result<(), String> {
         self.actor.serve_tcp(socket(at, port))

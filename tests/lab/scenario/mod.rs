@@ -7,10 +7,13 @@ mod both_directions;
 mod burst_of_20000;
 mod dakr_fails;
 mod event_overflow;
+mod fragments;
 mod full_connection_table;
 mod full_row_table;
 mod hairpin;
+mod heartbeat;
 mod icmp;
+mod icmp_errors;
 mod inbound_from_outside;
 mod ipv6;
 mod long_and_short;
@@ -20,6 +23,7 @@ mod nodeport_local;
 mod nodeport_remote;
 mod nothing_tracks;
 mod older_than_the_agent;
+mod push_inbound;
 mod recording;
 mod resize_mid_dump;
 mod restart;
@@ -105,13 +109,17 @@ pub fn all() -> &'static [Scenario] {
         nodeport_remote::SCENARIO,
         no_local_end::SCENARIO,
         icmp::SCENARIO,
+        icmp_errors::SCENARIO,
         udp::SCENARIO,
+        fragments::SCENARIO,
         ipv6::SCENARIO,
         reused_tuples::SCENARIO,
         older_than_the_agent::SCENARIO,
         restart::SCENARIO,
         sigterm_delivers::SCENARIO,
         dakr_fails::SCENARIO,
+        heartbeat::SCENARIO,
+        push_inbound::SCENARIO,
         accounting_off::SCENARIO,
         nothing_tracks::SCENARIO,
         address_comes_and_goes::SCENARIO,

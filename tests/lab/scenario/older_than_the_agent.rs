@@ -25,7 +25,7 @@ fn run(lab: &Lab) -> Result<(), String> {
     held.exchange(2_000, 30_000)?;
     agent.wait_sweeps(2)?;
     held.exchange(40_000, 100)?;
-    held.close()?;
+    held.reset()?;
     let truth = lab.truth()?.since(&before);
     lab.shows(&agent, EXPECTED, &truth)?;
     lab.delivers(agent, EXPECTED, &truth)
