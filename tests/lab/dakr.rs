@@ -1,7 +1,6 @@
-//! A DAKR of our own: takes pushes and heartbeats, decodes them with structures written from the protocol's schema (not
-//! with the agent's encoder), keeps every body, and fails when told to.
+//! A DAKR of our own: takes pushes and heartbeats, decodes them by an independent protobuf implementation, keeps every body, and fails when told to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,111 +13,10 @@ use netmon::flow::{Counts, TxRx};
 use prost::Message;
 use tiny_http::{Header, Request, Response, Server};
 
+use crate::dakr_schema::{
+    NetworkTrafficItem, ReportHealthRequest, SendNetworkTrafficMetricsRequest, SendNetworkTrafficMetricsResponse,
+};
 use crate::rows::{Pushed, WireKey};
-
-/// `api.v1.NetworkTrafficItem`.
-#[derive(Clone, PartialEq, Message)]
-pub struct NetworkTrafficItem {
-    #[prost(string, tag = "1")]
-    pub src_ip: String,
-    #[prost(string, tag = "2")]
-    pub dst_ip: String,
-    #[prost(string, tag = "3")]
-    pub src_pod_name: String,
-    #[prost(string, tag = "4")]
-    pub src_pod_namespace: String,
-    #[prost(int32, tag = "5")]
-    pub protocol: i32,
-    #[prost(int32, tag = "6")]
-    pub dst_port: i32,
-    #[prost(int64, tag = "7")]
-    pub tx_bytes: i64,
-    #[prost(int64, tag = "8")]
-    pub rx_bytes: i64,
-    #[prost(int64, tag = "9")]
-    pub tx_packets: i64,
-    #[prost(int64, tag = "10")]
-    pub rx_packets: i64,
-    #[prost(message, optional, tag = "11")]
-    pub timestamp: Option<prost_types::Timestamp>,
-}
-
-/// `api.v1.DnsLookupItem`.
-#[derive(Clone, PartialEq, Message)]
-pub struct DnsLookupItem {
-    #[prost(string, tag = "1")]
-    pub client_ip: String,
-    #[prost(string, tag = "2")]
-    pub domain: String,
-    #[prost(string, repeated, tag = "3")]
-    pub resolved_ips: Vec<String>,
-    #[prost(message, optional, tag = "4")]
-    pub timestamp: Option<prost_types::Timestamp>,
-    #[prost(string, tag = "5")]
-    pub src_pod_name: String,
-    #[prost(string, tag = "6")]
-    pub src_pod_namespace: String,
-}
-
-/// `api.v1.SendNetworkTrafficMetricsRequest`.
-#[derive(Clone, PartialEq, Message)]
-pub struct TrafficRequest {
-    #[prost(string, tag = "1")]
-    pub cluster_id: String,
-    #[prost(string, tag = "2")]
-    pub team_id: String,
-    #[prost(string, tag = "3")]
-    pub node_name: String,
-    #[prost(message, repeated, tag = "4")]
-    pub items: Vec<NetworkTrafficItem>,
-    #[prost(message, repeated, tag = "5")]
-    pub dns_lookups: Vec<DnsLookupItem>,
-    #[prost(map = "string, string", tag = "6")]
-    pub ip2domain: HashMap<String, String>,
-    #[prost(string, optional, tag = "7")]
-    pub operator_version: Option<String>,
-    #[prost(string, optional, tag = "8")]
-    pub operator_commit: Option<String>,
-}
-
-/// `api.v1.SendNetworkTrafficMetricsResponse`.
-#[derive(Clone, PartialEq, Message)]
-struct TrafficResponse {
-    #[prost(int32, tag = "1")]
-    processed_count: i32,
-}
-
-/// `api.v1.ComponentHealth`.
-#[derive(Clone, PartialEq, Message)]
-pub struct ComponentHealth {
-    #[prost(string, tag = "1")]
-    pub name: String,
-    #[prost(int32, tag = "2")]
-    pub status: i32,
-    #[prost(string, tag = "3")]
-    pub message: String,
-    #[prost(map = "string, string", tag = "4")]
-    pub metadata: HashMap<String, String>,
-}
-
-/// `api.v1.ReportHealthRequest`.
-#[derive(Clone, PartialEq, Message)]
-pub struct HealthRequest {
-    #[prost(string, tag = "1")]
-    pub cluster_id: String,
-    #[prost(int32, tag = "2")]
-    pub operator_type: i32,
-    #[prost(string, tag = "3")]
-    pub version: String,
-    #[prost(int32, tag = "4")]
-    pub overall_status: i32,
-    #[prost(message, repeated, tag = "5")]
-    pub components: Vec<ComponentHealth>,
-    #[prost(message, optional, tag = "6")]
-    pub uptime_since: Option<prost_types::Timestamp>,
-    #[prost(string, tag = "7")]
-    pub commit: String,
-}
 
 /// How a push is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,10 +95,10 @@ impl FakeDakr {
     }
 
     /// The heartbeats so far.
-    pub fn heartbeats(&self) -> Vec<HealthRequest> {
+    pub fn heartbeats(&self) -> Vec<ReportHealthRequest> {
         let requests = self.requests();
         let bodies = requests.iter().filter(|r| r.path == HEALTH).map(|r| r.body.as_slice());
-        bodies.filter_map(|body| HealthRequest::decode(body).ok()).collect()
+        bodies.filter_map(|body| ReportHealthRequest::decode(body).ok()).collect()
     }
 
     /// What was counted, summed; an error if anything that came was not as the protocol wants it.
@@ -211,11 +109,12 @@ impl FakeDakr {
         }
         let mut sums = Pushed::new();
         for recorded in kept.requests.iter().filter(|r| r.counted) {
-            let request = TrafficRequest::decode(recorded.body.as_slice()).map_err(|e| format!("undecodable: {e}"))?;
-            let mut in_message: BTreeMap<(WireKey, String), ()> = BTreeMap::new();
+            let request = SendNetworkTrafficMetricsRequest::decode(recorded.body.as_slice())
+                .map_err(|e| format!("undecodable: {e}"))?;
+            let mut in_message = BTreeSet::new();
             for item in &request.items {
                 let (key, counts, at) = read(item)?;
-                if in_message.insert((key.clone(), at), ()).is_some() {
+                if !in_message.insert((key.clone(), at)) {
                     return Err(format!("two items of one message have the same key and time: {key}"));
                 }
                 *sums.entry(key).or_default() += counts;
@@ -286,7 +185,7 @@ fn answer(mut request: Request, mood: Mood, kept: &Mutex<Kept>) {
     let mut reply = Vec::new();
     let mut items = 0;
     match path.as_str() {
-        TRAFFIC => match TrafficRequest::decode(body.as_slice()) {
+        TRAFFIC => match SendNetworkTrafficMetricsRequest::decode(body.as_slice()) {
             Ok(decoded) => {
                 items = decoded.items.len();
                 if decoded.node_name != crate::agent::NODE_NAME {
@@ -295,12 +194,12 @@ fn answer(mut request: Request, mood: Mood, kept: &Mutex<Kept>) {
                 if batch.is_empty() {
                     fault = "a push without X-Netmon-Batch".to_owned();
                 }
-                reply = TrafficResponse { processed_count: items as i32 }.encode_to_vec();
+                reply = SendNetworkTrafficMetricsResponse { processed_count: items as i32 }.encode_to_vec();
             }
             Err(error) => fault = format!("undecodable traffic: {error}"),
         },
         HEALTH => {
-            if let Err(error) = HealthRequest::decode(body.as_slice()) {
+            if let Err(error) = ReportHealthRequest::decode(body.as_slice()) {
                 fault = format!("undecodable heartbeat: {error}");
             }
         }

@@ -23,6 +23,8 @@
 mod actor;
 mod agent;
 mod dakr;
+#[path = "../support/dakr_schema.rs"]
+mod dakr_schema;
 mod drive;
 mod lab;
 mod netns;
@@ -137,8 +139,13 @@ fn end_of(scenario: &Scenario, source: Source) -> End {
     if !nix::unistd::geteuid().is_root() {
         return End::Skipped("not root".to_owned());
     }
+    let path = std::env::var_os("PATH").unwrap_or_default();
     if !scenario.sources.contains(&source) {
         return End::Skipped(format!("not for source {}", source.mode()));
+    }
+    let found = |program: &&str| std::env::split_paths(&path).any(|dir| dir.join(program).exists());
+    if let Some(missing) = scenario.programs.iter().find(|program| !found(program)) {
+        return End::Skipped(format!("{missing} is not installed"));
     }
     let worked = catch_unwind(AssertUnwindSafe(|| {
         let lab = Lab::new(scenario, source)?;

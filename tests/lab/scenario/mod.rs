@@ -5,6 +5,7 @@ mod address_comes_and_goes;
 mod another_zone;
 mod both_directions;
 mod burst_of_20000;
+mod connect_server;
 mod dakr_fails;
 mod event_overflow;
 mod fragments;
@@ -56,6 +57,8 @@ pub struct Scenario {
     pub wish: Wish,
     /// Packets that the truth must not count, as nft matches.
     pub ignored: &'static [&'static str],
+    /// Programs that it needs beside those of every scenario; without one of them it is skipped.
+    pub programs: &'static [&'static str],
     /// Its steps.
     pub run: fn(&Lab) -> Result<(), String>,
 }
@@ -64,7 +67,7 @@ impl Scenario {
     /// For every source, in the usual world.
     pub const fn new(name: &'static str, rules: &'static str, run: fn(&Lab) -> Result<(), String>) -> Scenario {
         let sources = &[Source::Netfilter, Source::Ebpf, Source::Cilium];
-        Scenario { name, rules, sources, alone: false, wish: Wish::USUAL, ignored: &[], run }
+        Scenario { name, rules, sources, alone: false, wish: Wish::USUAL, ignored: &[], programs: &[], run }
     }
 
     /// Only for these sources.
@@ -82,6 +85,12 @@ impl Scenario {
     /// In another world.
     pub const fn within(mut self, wish: Wish) -> Scenario {
         self.wish = wish;
+        self
+    }
+
+    /// Skipped where a program is missing.
+    pub const fn needing(mut self, programs: &'static [&'static str]) -> Scenario {
+        self.programs = programs;
         self
     }
 
@@ -119,6 +128,7 @@ pub fn all() -> &'static [Scenario] {
         sigterm_delivers::SCENARIO,
         dakr_fails::SCENARIO,
         heartbeat::SCENARIO,
+        connect_server::SCENARIO,
         push_inbound::SCENARIO,
         accounting_off::SCENARIO,
         nothing_tracks::SCENARIO,
