@@ -27,6 +27,7 @@ pub mod health;
 pub mod http;
 pub mod kube;
 pub mod ledger;
+pub mod limits;
 pub mod owner;
 pub mod rows;
 pub mod series;

@@ -1,16 +1,11 @@
 //! Ends a window: frozen rows as encoded messages of bounded size, with times that never repeat.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-
 use super::pipeline::Pipeline;
 use crate::batch::{Batch, Message};
 use crate::clock::{MS, Now};
 use crate::export::dakr::encode::{self, Header, Item};
 use crate::owner::Owner;
 
-/// Items in one message at most; fewer where the framing wants it.
-pub const MAX_ITEMS: u32 = 5_000;
 /// Bytes of one message at most, before compression.
 const MAX_BODY_BYTES: usize = 1 << 20;
 /// An item is smaller than this: two addresses, two names of at most 253 and 63 bytes, ten numbers.
@@ -28,16 +23,15 @@ pub struct Sender {
 /// Makes batches.
 pub struct Freezer {
     sender: Sender,
-    max_items: Arc<AtomicU32>,
     seq: u64,
     last_item_ns: u64,
     spare: Batch,
 }
 
 impl Freezer {
-    /// `max_items` may be lowered by the push while it runs (gRPC framing takes fewer).
-    pub fn new(sender: Sender, max_items: Arc<AtomicU32>) -> Freezer {
-        Freezer { sender, max_items, seq: 0, last_item_ns: 0, spare: Batch::default() }
+    /// The first batch will have the number 1.
+    pub fn new(sender: Sender) -> Freezer {
+        Freezer { sender, seq: 0, last_item_ns: 0, spare: Batch::default() }
     }
 
     /// Takes back the buffers of a settled batch.
@@ -45,8 +39,9 @@ impl Freezer {
         self.spare = batch;
     }
 
-    /// Freezes the open window. `None` where nothing is to be pushed: then the window is settled all the same.
-    pub fn freeze(&mut self, pipeline: &mut Pipeline, now: Now) -> Option<Batch> {
+    /// Freezes the open window, with at most `max_items` items in a message. `None` where nothing is to be pushed:
+    /// then the window is settled all the same.
+    pub fn freeze(&mut self, pipeline: &mut Pipeline, max_items: u32, now: Now) -> Option<Batch> {
         let mut batch = std::mem::take(&mut self.spare);
         let mut bodies: Vec<Vec<u8>> = batch.messages.drain(..).map(|message| message.body).collect();
         let header = Header {
@@ -55,7 +50,7 @@ impl Freezer {
             operator_version: Some(crate::VERSION),
             operator_commit: Some(crate::COMMIT),
         };
-        let max_items = self.max_items.load(Relaxed).clamp(1, MAX_ITEMS);
+        let max_items = max_items.max(1);
         // Strictly later than every item of the batch before, whatever the wall clock does: a sink that drops
         // byte-identical repeats must never take a new item for an old one.
         let frozen_ns = now.wall_ns.max(self.last_item_ns + MS);

@@ -4,9 +4,11 @@
 //! connections, address changes, messages of the push and requests for pictures.
 
 pub mod blind;
+pub mod delivery;
 pub mod freezer;
 pub mod pace;
 pub mod picture;
 pub mod pipeline;
+pub mod run;
 pub mod trouble;
 pub mod zone;

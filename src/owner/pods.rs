@@ -59,7 +59,7 @@ pub struct PodIndex {
 impl PodIndex {
     /// Builds the index; order of the arguments does not matter.
     pub fn new(mut tenures: Vec<Tenure>, mut pods: Vec<Arc<Pod>>, synced: bool, generation: u64) -> PodIndex {
-        tenures.sort_by(|a, b| (a.addr, a.from_ns).cmp(&(b.addr, b.from_ns)));
+        tenures.sort_by_key(|t| (t.addr, t.from_ns));
         pods.sort_by(|a, b| a.uid.cmp(&b.uid));
         PodIndex { tenures, pods, synced, generation }
     }

@@ -69,7 +69,7 @@ impl RowTable {
         }
         let table = &mut self.table;
         let place = |slot: &u32| table.get(*slot).map(|row| (row.wire_key(), row.key.owner));
-        self.order.sort_unstable_by(|a, b| place(a).cmp(&place(b)));
+        self.order.sort_unstable_by_key(place);
         let mut item: Option<Item> = None;
         for slot in &self.order {
             let Some(row) = table.get_mut(*slot) else { continue };

@@ -1,6 +1,8 @@
 //! Where the program meets the kernel: descriptors, signals, sockets, maps. The only hand-written `unsafe` is in here.
 
+pub mod addresses;
 pub mod bpf;
+pub mod netlink;
 pub mod poll;
 pub mod signals;
 pub mod waker;

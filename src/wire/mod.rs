@@ -1,1 +1,10 @@
-//! (being written)
+//! Bytes to words: what the kernel and peers send, read at offsets. No I/O, no allocation, no unsafe, and no panic
+//! whatever the bytes: every reader here is fuzzed.
+
+pub mod conntrack;
+pub mod netlink;
+pub mod nftables;
+
+/// Bytes that cannot be what they say. Nobody can act on more detail, so there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;

@@ -1,0 +1,329 @@
+//! The collector's loop: what is due, then wait.
+
+use std::sync::Arc;
+
+use log::{debug, info, warn};
+
+use super::blind::{Sight, Watch};
+use super::delivery::Delivery;
+use super::freezer::Freezer;
+use super::pace::{Facts, Pace};
+use super::picture::Painter;
+use super::pipeline::Pipeline;
+use super::trouble::{Teller, Trouble};
+use crate::clock::{self, MS, Now, SECOND};
+use crate::config::Config;
+use crate::health::{Health, Pulse};
+use crate::snapshot::Board;
+use crate::source::{Source, SourceError, Sweep};
+use crate::stats::{Lost, Stats};
+use crate::stop::Stop;
+use crate::sys::addresses::{AddressChange, HostAddresses};
+use crate::sys::poll;
+use crate::sys::waker::Waker;
+
+/// Ends of connections are collected for so long before they are read: one wake-up for many.
+const DRAIN_NAP_NS: u64 = 50 * MS;
+/// How often a source looks after what it needs of the kernel.
+const UPKEEP_NS: u64 = 60 * SECOND;
+/// Rows stay visible for at least so long after they were settled.
+const LEAST_IDLE_NS: u64 = 60 * SECOND;
+/// After a vanished baseline sweeps stay frequent for so many complete sweeps.
+const WARY_SWEEPS: u8 = 12;
+
+/// What the collector is given.
+pub struct Parts {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Where connections are read from.
+    pub source: Box<dyn Source>,
+    /// The host's addresses.
+    pub addresses: HostAddresses,
+    /// The tables.
+    pub pipeline: Pipeline,
+    /// The way to the push, where there is one.
+    pub delivery: Option<Delivery>,
+    /// Makes batches.
+    pub freezer: Freezer,
+    /// The agent's counters.
+    pub stats: Arc<Stats>,
+    /// The agent's health.
+    pub health: Arc<Health>,
+    /// Signs of life for the probes.
+    pub pulse: Arc<Pulse>,
+    /// Where pictures hang.
+    pub board: Arc<Board>,
+    /// Tells the end.
+    pub stop: Arc<Stop>,
+    /// Wakes this thread.
+    pub waker: Waker,
+}
+
+/// The moments at which something is due, monotonic.
+struct Schedule {
+    sweep: u64,
+    flush: u64,
+    cleanup: u64,
+    upkeep: u64,
+    /// When the ends that are queued are read; `u64::MAX` where none is known of.
+    drain: u64,
+}
+
+/// The thread's state.
+pub struct Collector {
+    p: Parts,
+    due: Schedule,
+    pace: Pace,
+    painter: Painter,
+    watch: Watch,
+    trouble: Trouble,
+    teller: Teller,
+    /// When the last sweep began, monotonic.
+    swept_ns: u64,
+    /// CPU time of the last sweep.
+    cost_ns: u64,
+    /// Complete sweeps for which the interval stays short because a baseline vanished.
+    wary: u8,
+}
+
+impl Collector {
+    /// Ready to run. The first flush comes `flush_phase_ns` from now: it spreads many nodes over the interval.
+    pub fn new(parts: Parts, trouble: Trouble, now: Now, flush_phase_ns: u64) -> Collector {
+        let config = &parts.config;
+        let due = Schedule {
+            sweep: now.mono_ns,
+            flush: now.mono_ns + flush_phase_ns,
+            cleanup: now.mono_ns + config.cleanup_interval_ns,
+            upkeep: now.mono_ns,
+            drain: u64::MAX,
+        };
+        let pace = Pace {
+            read_interval_ns: config.read_interval_ns,
+            given: config.read_interval_given,
+            flush_interval_ns: config.flush_interval_ns,
+        };
+        Collector {
+            p: parts,
+            due,
+            pace,
+            painter: Painter::default(),
+            watch: Watch::open(),
+            trouble,
+            teller: Teller::default(),
+            swept_ns: now.mono_ns,
+            cost_ns: 0,
+            wary: 0,
+        }
+    }
+
+    /// Runs until told to stop, then delivers what there is.
+    pub fn run(mut self) {
+        while !self.p.stop.requested() {
+            self.turn();
+            self.wait();
+        }
+        self.finish();
+    }
+
+    /// Does what is due.
+    fn turn(&mut self) {
+        self.p.waker.clear();
+        self.follow_addresses();
+        if let Some(delivery) = &mut self.p.delivery {
+            delivery.settle(&mut self.p.freezer, &mut self.p.pipeline);
+            if delivery.take_collect_now() {
+                self.due.sweep = 0;
+                self.due.flush = self.due.flush.min(clock::now().mono_ns);
+            }
+        }
+        let now = clock::now();
+        if now.mono_ns >= self.due.upkeep {
+            self.due.upkeep = now.mono_ns + UPKEEP_NS;
+            self.trouble.source = self.p.source.upkeep(now).degraded;
+        }
+        if now.mono_ns >= self.due.drain {
+            self.drain(now);
+        }
+        if now.mono_ns >= self.due.sweep {
+            self.sweep(now);
+        }
+        let now = clock::now();
+        if now.mono_ns >= self.due.flush || now.mono_ns >= self.again_ns() {
+            self.flush(now);
+        }
+        if now.mono_ns >= self.due.cleanup {
+            self.due.cleanup = now.mono_ns + self.p.config.cleanup_interval_ns;
+            self.p.pipeline.cleanup(now, self.p.config.flush_interval_ns.max(LEAST_IDLE_NS));
+        }
+        if let Some(ticket) = self.p.board.asked() {
+            self.paint(ticket);
+        }
+        self.p.pipeline.publish(&self.p.stats);
+        self.teller.tell(&self.trouble, self.p.pipeline.baselines().first_sweep_done(), &self.p.health);
+    }
+
+    /// Waits until something is due or happens.
+    fn wait(&mut self) {
+        let due = &self.due;
+        let next = due.sweep.min(due.flush).min(due.cleanup).min(due.upkeep).min(due.drain).min(self.again_ns());
+        let mut fds = [-1; poll::MAX_FDS];
+        fds[0] = self.p.waker.raw_fd();
+        fds[1] = self.p.addresses.fd();
+        // Once a drain is due, further ends would only wake us early.
+        if self.due.drain == u64::MAX {
+            fds.iter_mut().skip(2).zip(self.p.source.poll_fds()).for_each(|(to, from)| *to = *from);
+        }
+        let now_ns = clock::now().mono_ns;
+        let ready = poll::readable(&fds, next.saturating_sub(now_ns));
+        if ready >> 2 != 0 {
+            self.due.drain = clock::now().mono_ns + DRAIN_NAP_NS;
+        }
+    }
+
+    fn again_ns(&self) -> u64 {
+        self.p.delivery.as_ref().map_or(u64::MAX, Delivery::again_ns)
+    }
+
+    fn follow_addresses(&mut self) {
+        let local = self.p.pipeline.local_ends();
+        self.p.addresses.drain(&mut |change| match change {
+            AddressChange::Added(addr) => local.add_host(addr),
+            AddressChange::Removed(addr) => local.remove_host(addr),
+        });
+    }
+
+    fn drain(&mut self, now: Now) {
+        self.due.drain = u64::MAX;
+        let pipeline = &mut self.p.pipeline;
+        match self.p.source.drain(now, &mut |c| pipeline.record(c, now)) {
+            Ok(drained) => self.note(&drained),
+            Err(error) => warn!("cannot read ends of connections: {error}"),
+        }
+    }
+
+    /// Reads everything; a voided dump is repeated at once, once (rule 11).
+    fn sweep(&mut self, now: Now) {
+        self.swept_ns = now.mono_ns;
+        let mut complete = self.read(now);
+        if matches!(complete, Ok(false)) {
+            self.p.stats.sweeps_voided.inc();
+            complete = self.read(clock::now());
+        }
+        match complete {
+            Ok(_) => self.trouble.sweep.clear(),
+            Err(error) => {
+                self.p.stats.sweep_errors.inc();
+                self.trouble.sweep = error.to_string();
+            }
+        }
+        let facts = Facts {
+            cost_ns: self.cost_ns,
+            ends_are_told: self.p.source.ends_are_told(),
+            may_end_untold: self.p.pipeline.baselines().may_end_untold() > 0 || self.wary > 0,
+        };
+        let interval_ns = self.pace.interval_ns(facts);
+        let next_ns = now.mono_ns + interval_ns;
+        // A sweep asked for by the one that has just ended must not follow on its heels for ever.
+        let soonest_ns = clock::now().mono_ns + self.cost_ns * 4;
+        self.due.sweep = if self.due.sweep == 0 { soonest_ns.min(next_ns) } else { next_ns };
+        self.p.stats.sweep_interval_ms.set(interval_ns / MS);
+        if self.p.pipeline.baselines().first_sweep_done() {
+            self.p.pulse.cycle_completed(clock::now().mono_ns, interval_ns);
+        }
+    }
+
+    fn read(&mut self, now: Now) -> Result<bool, SourceError> {
+        let cpu_ns = clock::thread_cpu_ns();
+        let pipeline = &mut self.p.pipeline;
+        pipeline.begin_sweep();
+        let result = self.p.source.sweep(now, &mut |c| pipeline.record(c, now));
+        let sweep = result.as_ref().copied().unwrap_or_default();
+        let end = pipeline.end_sweep(&sweep, now);
+        self.cost_ns = clock::thread_cpu_ns().saturating_sub(cpu_ns);
+        let stats = &self.p.stats;
+        stats.sweeps.inc();
+        stats.sweep_cpu_ns.add(self.cost_ns);
+        stats.sweep_last_ns.set(clock::now().mono_ns.saturating_sub(now.mono_ns));
+        stats.lose_events(Lost::Vanished, end.vanished_untold);
+        stats.lose_events(Lost::ConnectionTableFull, end.not_followed);
+        self.due.sweep = u64::MAX;
+        self.note(&sweep);
+        if sweep.complete {
+            self.wary = if end.vanished_untold > 0 { WARY_SWEEPS } else { self.wary.saturating_sub(1) };
+            self.trouble.events_lost = sweep.overflows > 0;
+            self.trouble.other_zone = self.p.pipeline.zone().only_elsewhere();
+            self.trouble.not_followed = end.not_followed;
+            match self.watch.end_sweep(end.seen_bytes) {
+                Sight::Unknown => {}
+                Sight::Clear => self.trouble.sight = None,
+                blind => self.trouble.sight = Some(blind),
+            }
+        }
+        if let Some(zone) = end.new_zone {
+            info!("conntrack zone {zone} holds the local ends and is counted from the next sweep on");
+        }
+        result.map(|sweep| sweep.complete)
+    }
+
+    /// Books what a sweep or a drain says of itself.
+    fn note(&mut self, sweep: &Sweep) {
+        let stats = &self.p.stats;
+        stats.records.add(sweep.seen);
+        for (cell, n) in stats.skipped.iter().zip(sweep.skipped.0) {
+            cell.add(n);
+        }
+        if sweep.overflows > 0 {
+            // At least one event per overflow, where the kernel does not say how many.
+            stats.lose_events(Lost::EventQueueFull, sweep.events_lost.max(sweep.overflows));
+            self.trouble.events_lost = true;
+        }
+        if sweep.sweep_soon {
+            self.due.sweep = 0;
+        }
+    }
+
+    fn flush(&mut self, now: Now) {
+        let interval_ns = self.p.config.flush_interval_ns;
+        if now.mono_ns >= self.due.flush {
+            self.due.flush += interval_ns * ((now.mono_ns - self.due.flush) / interval_ns + 1);
+            // A stretched interval must not make the window's end stale.
+            if now.mono_ns.saturating_sub(self.swept_ns) > self.p.config.read_interval_ns {
+                self.sweep(now);
+            }
+        }
+        let now = clock::now();
+        match &mut self.p.delivery {
+            Some(delivery) if delivery.is_open(now) => {
+                delivery.flush(&mut self.p.freezer, &mut self.p.pipeline, now);
+            }
+            // New traffic stays open: memory follows the number of rows, not the length of an outage.
+            Some(_) => {}
+            None => {
+                let nothing = self.p.freezer.freeze(&mut self.p.pipeline, 1, now);
+                debug_assert!(nothing.is_none(), "without DAKR nothing is pushed");
+            }
+        }
+    }
+
+    fn paint(&mut self, ticket: u64) {
+        if let Some(picture) = self.painter.paint(&self.p.pipeline, clock::now()) {
+            let old = self.p.board.hang(picture, ticket);
+            self.painter.put_back(old);
+        }
+    }
+
+    /// A last sweep, then everything is delivered or named.
+    fn finish(mut self) {
+        let deadline_ns = self.p.stop.deadline_mono_ns();
+        self.follow_addresses();
+        self.sweep(clock::now());
+        if let Some(delivery) = self.p.delivery.take() {
+            let left = delivery.finish(&mut self.p.freezer, &mut self.p.pipeline, deadline_ns);
+            if !left.is_zero() {
+                warn!("{} bytes were counted and not delivered (netmon_lost_bytes_total)", left.total_bytes());
+            }
+        }
+        self.p.pipeline.publish(&self.p.stats);
+        debug!("the collector has ended: {:?}", self.p.pipeline.ledger());
+    }
+}

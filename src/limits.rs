@@ -1,0 +1,88 @@
+//! How large the tables may be on this node: what the kernel tracks at most, and what the memory limit allows.
+
+use std::fs;
+use std::path::Path;
+
+use crate::baseline::BYTES_PER_CONNECTION;
+
+/// Where the kernel does not say how much it tracks: its own default on a machine with 8 GiB or more.
+const DEFAULT_CONNTRACK_MAX: u64 = 262_144;
+/// The share of the memory limit that the connection table may take.
+const MEMORY_SHARE: u64 = 4;
+/// Fewer make no sense.
+const LEAST: u64 = 1_024;
+
+/// Connections to follow at most where `-max-connections` does not say: the smaller of `nf_conntrack_max` and what a
+/// quarter of the memory limit holds.
+pub fn max_connections() -> u32 {
+    let tracked = read_number(Path::new("/proc/sys/net/netfilter/nf_conntrack_max")).unwrap_or(DEFAULT_CONNTRACK_MAX);
+    let held = memory_limit_bytes().map_or(u64::MAX, |bytes| bytes / MEMORY_SHARE / BYTES_PER_CONNECTION);
+    tracked.min(held).clamp(LEAST, 1 << 24) as u32
+}
+
+/// The smallest of this process's cgroup limit (either version) and the machine's memory.
+fn memory_limit_bytes() -> Option<u64> {
+    let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = limit_files(&membership);
+    limits.iter().filter_map(|file| read_number(Path::new(file))).chain(machine_bytes()).min()
+}
+
+/// Where the limit of the memory controller stands, for the cgroup and all above it (cgroups(7)). In a container
+/// with a cgroup namespace of its own the path is `/`.
+fn limit_files(membership: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for line in membership.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let (root, name) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            list if list.split(',').any(|c| c == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            _ => continue,
+        };
+        let mut path = path.trim_end_matches('/');
+        loop {
+            files.push(format!("{root}{path}/{name}"));
+            let Some(parent) = path.rfind('/') else { break };
+            path = &path[..parent];
+        }
+    }
+    files
+}
+
+fn machine_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1_024)
+}
+
+/// A file that holds one number; "max" and everything else is none.
+fn read_number(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_looked_for_up_the_tree_in_both_versions() {
+        let files = limit_files("4:memory:/kubepods/pod1\n1:cpu:/\n0::/kubepods.slice/x.scope\n");
+        assert_eq!(
+            files,
+            [
+                "/sys/fs/cgroup/memory/kubepods/pod1/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/kubepods/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                "/sys/fs/cgroup/kubepods.slice/x.scope/memory.max",
+                "/sys/fs/cgroup/kubepods.slice/memory.max",
+                "/sys/fs/cgroup/memory.max",
+            ]
+        );
+        assert_eq!(limit_files("0::/\n"), ["/sys/fs/cgroup/memory.max"]);
+    }
+
+    #[test]
+    fn this_machine_gets_a_sensible_table() {
+        assert!((LEAST as u32..=1 << 24).contains(&max_connections()));
+    }
+}

@@ -1,0 +1,107 @@
+//! Sees to it that the kernel counts bytes per connection and tells the ends of connections.
+//!
+//! Both are settings of the network namespace that somebody may change at any time, so they are looked at every minute.
+//! Where `/proc/sys` is read-only, as in a container, accounting is switched on by a throw-away nf_tables rule, which
+//! needs CAP_NET_ADMIN alone.
+
+use std::fs;
+use std::io;
+
+use super::tracking::transact;
+use crate::sys::netlink::{Family, RequestSocket};
+use crate::wire::nftables::{self, CtKey};
+
+const ACCOUNTING: &str = "/proc/sys/net/netfilter/nf_conntrack_acct";
+const EVENTS: &str = "/proc/sys/net/netfilter/nf_conntrack_events";
+/// The table lives for two requests.
+const THROW_AWAY: &str = "zxporter-netmon-acct";
+
+/// What was found and done.
+pub struct Accounting {
+    manage: bool,
+    events_are_on: bool,
+    said_untold: bool,
+}
+
+impl Accounting {
+    /// `manage`: whether settings may be changed.
+    pub fn new(manage: bool) -> Accounting {
+        Accounting { manage, events_are_on: true, said_untold: false }
+    }
+
+    /// Whether the kernel tells ends at all.
+    pub fn events_are_on(&self) -> bool {
+        self.events_are_on
+    }
+
+    /// Looks, switches on what is off, and returns what is still wrong (empty: nothing).
+    pub fn ensure(&mut self) -> String {
+        self.ensure_events();
+        let accounting = self.ensure_accounting();
+        if self.events_are_on {
+            return accounting;
+        }
+        let events = "ends of connections are not told (net.netfilter.nf_conntrack_events is 0; set it to 1)";
+        if accounting.is_empty() { events.to_owned() } else { format!("{accounting}; {events}") }
+    }
+
+    fn ensure_accounting(&self) -> String {
+        let state = match read(ACCOUNTING) {
+            Ok(state) => state,
+            Err(error) => return format!("cannot read {ACCOUNTING}: {error} (is the module nf_conntrack loaded?)"),
+        };
+        if state == "1" {
+            return String::new();
+        }
+        const OFF: &str = "accounting is off (net.netfilter.nf_conntrack_acct is 0)";
+        if !self.manage {
+            return format!("{OFF} and -manage-conntrack=false forbids to switch it on: set it to 1");
+        }
+        let by_sysctl = fs::write(ACCOUNTING, "1");
+        if by_sysctl.is_ok() {
+            log::info!("accounting was off and is switched on; connections older than this show no counters");
+            return String::new();
+        }
+        match switch_on_by_nft() {
+            Ok(()) if read(ACCOUNTING).is_ok_and(|state| state == "1") => {
+                log::info!(
+                    "accounting was off and is switched on through nf_tables; connections older than this show no \
+                     counters"
+                );
+                String::new()
+            }
+            Ok(()) => format!("{OFF} and an nf_tables rule did not switch it on: set it to 1"),
+            Err(error) => format!("{OFF} and cannot be switched on: {error} (set it to 1 on the host)"),
+        }
+    }
+
+    /// With 2, the kernel's default, connections made before anybody listened never tell their end: set 1 where
+    /// allowed.
+    fn ensure_events(&mut self) {
+        let Ok(state) = read(EVENTS) else { return };
+        if state == "1" || (self.manage && fs::write(EVENTS, "1").is_ok()) {
+            self.events_are_on = true;
+            return;
+        }
+        self.events_are_on = state != "0";
+        if self.events_are_on && !self.said_untold {
+            self.said_untold = true;
+            log::info!(
+                "connections older than the agent may end untold (net.netfilter.nf_conntrack_events is {state} and \
+                 cannot be set to 1): sweeps stay frequent until they are gone"
+            );
+        }
+    }
+}
+
+fn switch_on_by_nft() -> io::Result<()> {
+    let socket = RequestSocket::open(Family::Netfilter)?;
+    // What a killed predecessor left.
+    let _ = transact(&socket, &nftables::delete(THROW_AWAY));
+    transact(&socket, &nftables::create(THROW_AWAY, CtKey::OriginalBytes, false))?;
+    transact(&socket, &nftables::delete(THROW_AWAY))
+}
+
+fn read(path: &str) -> io::Result<String> {
+    Ok(fs::read_to_string(path)?.trim().to_owned())
+}

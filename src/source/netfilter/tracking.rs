@@ -1,0 +1,98 @@
+//! Switches connection tracking on where nothing else does: a host without firewall rules tracks nothing.
+//!
+//! An nf_tables table of our own holds one `ct state` rule in a chain without a hook, which no packet traverses; while
+//! it stands, the network namespace tracks. It belongs to our socket and goes when the process goes, however it goes.
+//! Kernels before 5.12 know no owned tables: there it has a fixed name, is replaced at start and deleted at exit. In a
+//! cluster this is never done: kube-proxy or the CNI decides what is tracked.
+
+use std::io;
+
+use crate::sys::netlink::{Family, RequestSocket};
+use crate::wire::netlink::{self, Messages};
+use crate::wire::nftables::{self, CtKey, Request};
+
+const FIXED_NAME: &str = "zxporter-netmon";
+
+/// The table, once it stands.
+#[derive(Default)]
+pub struct Tracking {
+    table: Option<Table>,
+}
+
+struct Table {
+    socket: RequestSocket,
+    owned: bool,
+}
+
+impl Tracking {
+    /// No table yet.
+    pub fn new() -> Tracking {
+        Tracking::default()
+    }
+
+    /// Makes the table if it does not stand; returns what is wrong (empty: nothing).
+    pub fn ensure(&mut self) -> String {
+        if self.table.is_some() {
+            return String::new();
+        }
+        match make() {
+            Ok(table) => {
+                log::info!(
+                    "connection tracking is held on by an nf_tables table of our own{} (-manage-conntrack=false \
+                     forbids it)",
+                    if table.owned { ", which goes with this process" } else { "" }
+                );
+                self.table = Some(table);
+                String::new()
+            }
+            Err(error) => format!("cannot hold connection tracking on through nf_tables: {error}"),
+        }
+    }
+}
+
+impl Drop for Tracking {
+    fn drop(&mut self) {
+        if let Some(Table { socket, owned: false }) = &self.table {
+            // Nobody is left to tell if this fails; the next start replaces the table.
+            let _ = transact(socket, &nftables::delete(FIXED_NAME));
+        }
+    }
+}
+
+fn make() -> io::Result<Table> {
+    let socket = RequestSocket::open(Family::Netfilter)?;
+    let name = format!("{FIXED_NAME}-{}", std::process::id());
+    match transact(&socket, &nftables::create(&name, CtKey::State, true)) {
+        Ok(()) => return Ok(Table { socket, owned: true }),
+        // What a kernel says that does not know the flag.
+        Err(error) if matches!(error.raw_os_error(), Some(nix::libc::EOPNOTSUPP | nix::libc::EINVAL)) => {}
+        Err(error) => return Err(error),
+    }
+    let _ = transact(&socket, &nftables::delete(FIXED_NAME));
+    transact(&socket, &nftables::create(FIXED_NAME, CtKey::State, false))?;
+    Ok(Table { socket, owned: false })
+}
+
+/// Sends a batch and reads its answers: the first refusal is the error.
+pub(super) fn transact(socket: &RequestSocket, request: &Request) -> io::Result<()> {
+    let mut buffer = [0u8; 8 * 1024];
+    socket.discard_pending(&mut buffer);
+    socket.send(&request.bytes)?;
+    let (mut answers, mut refusal) = (0, None);
+    while answers < request.answers {
+        let len = socket.receive(&mut buffer)?;
+        for message in Messages::of(buffer.get(..len).unwrap_or_default()).map_while(Result::ok) {
+            if message.kind == netlink::ERROR {
+                answers += 1;
+                if message.errno() != 0 {
+                    refusal.get_or_insert(message.errno());
+                    // A batch refused as a whole (EPERM) is answered once.
+                    if message.seq == 0 {
+                        answers = request.answers;
+                    }
+                }
+            }
+        }
+    }
+    refusal.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
+}

@@ -1,0 +1,224 @@
+//! Netlink sockets: requests and dumps on one, events on another, received into buffers made at the start.
+//!
+//! Knows sizes, errors and who sent a datagram; what is in it is read by [`crate::wire`].
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use nix::libc;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, send, setsockopt, socket, sockopt,
+};
+
+/// Datagrams that one [`EventSocket::receive`] takes at most.
+const BATCH: usize = 64;
+/// Larger than any conntrack event (236 bytes with time stamps, some more with labels and helpers).
+const EVENT_BYTES: usize = 2_048;
+
+/// Which netlink family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// `NETLINK_NETFILTER`.
+    Netfilter,
+    /// `NETLINK_ROUTE`.
+    Route,
+}
+
+fn open(family: Family, groups: u32) -> io::Result<OwnedFd> {
+    let protocol = match family {
+        Family::Netfilter => SockProtocol::NetlinkNetFilter,
+        Family::Route => SockProtocol::NetlinkRoute,
+    };
+    let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
+    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
+    Ok(fd)
+}
+
+/// A datagram that did not come from the kernel, or did not fit, is an error: neither may be read.
+fn receive(fd: RawFd, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+    // SAFETY: all-zero is a valid sockaddr_nl.
+    #[allow(unsafe_code)]
+    let mut sender: libc::sockaddr_nl = unsafe { mem::zeroed() };
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all-zero is a valid msghdr; the pointers set below are to locals that outlive the call.
+    #[allow(unsafe_code)]
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_name = (&raw mut sender).cast();
+    header.msg_namelen = mem::size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    // SAFETY: `header` points to one buffer of the stated length and one address, all alive and writable.
+    #[allow(unsafe_code)]
+    let len = unsafe { libc::recvmsg(fd, &raw mut header, flags) };
+    if len < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    check(&header, &sender)?;
+    Ok(len as usize)
+}
+
+fn check(header: &libc::msghdr, sender: &libc::sockaddr_nl) -> io::Result<()> {
+    if sender.nl_pid != 0 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "a netlink message from another process"));
+    }
+    if header.msg_flags & libc::MSG_TRUNC != 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a netlink message larger than the buffer"));
+    }
+    Ok(())
+}
+
+/// A socket for requests and their answers.
+#[derive(Debug)]
+pub struct RequestSocket {
+    fd: OwnedFd,
+}
+
+impl RequestSocket {
+    /// Opens one; a request that the kernel does not answer within 10 s fails with `WouldBlock`.
+    ///
+    /// # Errors
+    /// When the process has no descriptors left or the kernel lacks the family.
+    pub fn open(family: Family) -> io::Result<RequestSocket> {
+        let fd = open(family, 0)?;
+        let patience = nix::sys::time::TimeVal::new(10, 0);
+        setsockopt(&fd, sockopt::ReceiveTimeout, &patience)?;
+        Ok(RequestSocket { fd })
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// What the kernel says at once, EPERM where a capability is missing among it.
+    pub fn send(&self, request: &[u8]) -> io::Result<()> {
+        send(self.fd.as_raw_fd(), request, MsgFlags::empty())?;
+        Ok(())
+    }
+
+    /// Receives a datagram into `buffer` and returns its length.
+    ///
+    /// # Errors
+    /// Time-out, a datagram larger than the buffer, or one from another process.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match receive(self.fd.as_raw_fd(), buffer, 0) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Not ours to read; the answer is still to come.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Throws away answers that nobody waited for, so that the next request meets its own.
+    pub fn discard_pending(&self, buffer: &mut [u8]) {
+        while receive(self.fd.as_raw_fd(), buffer, libc::MSG_DONTWAIT).is_ok() {}
+    }
+}
+
+/// A socket that hears events.
+pub struct EventSocket {
+    fd: OwnedFd,
+    buffer: Vec<u8>,
+    lengths: [usize; BATCH],
+    drops: u32,
+}
+
+/// What one [`EventSocket::receive`] brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// So many datagrams; zero means that the queue is empty.
+    Datagrams(usize),
+    /// The kernel dropped events since it was last asked: so many, or 0 where it does not say.
+    Overflow(u32),
+}
+
+impl EventSocket {
+    /// Opens one that hears the groups in the mask (bit n - 1 for group n), with a queue of `queue_bytes` where
+    /// CAP_NET_ADMIN allows it, else as large as `net.core.rmem_max`.
+    ///
+    /// # Errors
+    /// EPERM where the group needs CAP_NET_ADMIN.
+    pub fn open(family: Family, groups: u32, queue_bytes: usize) -> io::Result<EventSocket> {
+        let fd = open(family, groups)?;
+        if setsockopt(&fd, sockopt::RcvBufForce, &queue_bytes).is_err() {
+            setsockopt(&fd, sockopt::RcvBuf, &queue_bytes)?;
+        }
+        Ok(EventSocket { fd, buffer: vec![0; BATCH * EVENT_BYTES], lengths: [0; BATCH], drops: 0 })
+    }
+
+    /// To poll for reading.
+    pub fn raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// Takes what is queued, at most 64 datagrams, without waiting.
+    ///
+    /// # Errors
+    /// None that another call would not meet again.
+    pub fn receive(&mut self) -> io::Result<Received> {
+        let mut parts = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
+        // SAFETY: all-zero is a valid sockaddr_nl, and a valid mmsghdr.
+        #[allow(unsafe_code)]
+        let (mut senders, mut headers): ([libc::sockaddr_nl; BATCH], [libc::mmsghdr; BATCH]) =
+            unsafe { (mem::zeroed(), mem::zeroed()) };
+        let chunks = self.buffer.chunks_exact_mut(EVENT_BYTES);
+        for (((header, part), sender), chunk) in headers.iter_mut().zip(&mut parts).zip(&mut senders).zip(chunks) {
+            *part = libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: chunk.len() };
+            header.msg_hdr.msg_name = std::ptr::from_mut(sender).cast();
+            header.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+            header.msg_hdr.msg_iov = part;
+            header.msg_hdr.msg_iovlen = 1;
+        }
+        // SAFETY: each header points to a part of `buffer` of its own and to one address, all alive and writable for
+        // the whole call; the count is that of the headers.
+        #[allow(unsafe_code)]
+        let count = unsafe {
+            let (fd, count) = (self.fd.as_raw_fd(), BATCH as libc::c_uint);
+            libc::recvmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _, std::ptr::null_mut())
+        };
+        if count < 0 {
+            let error = io::Error::last_os_error();
+            return match error.raw_os_error() {
+                Some(libc::EAGAIN) => Ok(Received::Datagrams(0)),
+                Some(libc::EINTR) => Ok(Received::Datagrams(0)),
+                Some(libc::ENOBUFS) => Ok(Received::Overflow(self.new_drops())),
+                _ => Err(error),
+            };
+        }
+        for ((length, header), sender) in self.lengths.iter_mut().zip(&headers).zip(&senders) {
+            // What may not be read is left out: an empty datagram holds no message.
+            let readable = check(&header.msg_hdr, sender).is_ok();
+            *length = if readable { header.msg_len as usize } else { 0 };
+        }
+        Ok(Received::Datagrams(count as usize))
+    }
+
+    /// A datagram of the last [`EventSocket::receive`].
+    pub fn datagram(&self, number: usize) -> &[u8] {
+        let len = self.lengths.get(number).copied().unwrap_or(0).min(EVENT_BYTES);
+        let start = number.saturating_mul(EVENT_BYTES);
+        self.buffer.get(start..start + len).unwrap_or_default()
+    }
+
+    /// Events dropped since the last call, as the kernel counts them (`SK_MEMINFO_DROPS`); 0 where it does not say.
+    fn new_drops(&mut self) -> u32 {
+        const SO_MEMINFO: libc::c_int = 55;
+        const SK_MEMINFO_DROPS: usize = 8;
+        let mut info = [0u32; 9];
+        let mut len = mem::size_of_val(&info) as libc::socklen_t;
+        // SAFETY: the pointer and the length are those of `info`, and getsockopt writes no more than the length.
+        #[allow(unsafe_code)]
+        let told = unsafe {
+            let fd = self.fd.as_raw_fd();
+            libc::getsockopt(fd, libc::SOL_SOCKET, SO_MEMINFO, info.as_mut_ptr().cast(), &raw mut len)
+        };
+        if told != 0 {
+            return 0;
+        }
+        let drops = info[SK_MEMINFO_DROPS];
+        let new = drops.wrapping_sub(self.drops);
+        self.drops = drops;
+        new
+    }
+}
