@@ -203,7 +203,7 @@ impl Lab {
         if let Some((key, _)) = want.iter().find(|(_, counts)| counts.is_zero()) {
             return Err(format!("the truth holds nothing of {key}: the scenario does not send what it should"));
         }
-        eventually("the rows at /flows are those expected", Duration::from_secs(8), || {
+        eventually("the rows at /flows are those expected", Duration::from_secs(15), || {
             rows::equal("/flows", &want, &agent.shown()?)
         })?;
         agent.wait_sweeps(2)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::agent::eventually;
+use crate::agent::{Agent, eventually};
 use crate::drive::{Burst, Ending};
 use crate::lab::{Lab, Source};
 use crate::rows::{ADDRESS, HOST, Row, tcp, udp};
@@ -45,12 +45,20 @@ fn run(lab: &Lab) -> Result<(), String> {
     old.close()?;
     let truth = lab.truth()?.since(&before);
     lab.shows(&agent, EXPECTED, &truth)?;
-    let recorded = agent.flows()?["items"].clone();
+    let recorded = rows_as_text(&agent)?;
     agent.terminate()?;
 
     let player = lab.quiet_agent().flag("-collector-mode", &format!("replay:{file}")).ready()?;
     eventually("the rows of the recording are those recorded", Duration::from_secs(10), || {
-        let played = player.flows()?["items"].clone();
-        if played == recorded { Ok(()) } else { Err(format!("recorded:\n{recorded:#}\nplayed:\n{played:#}")) }
+        let played = rows_as_text(&player)?;
+        if played == recorded { Ok(()) } else { Err(format!("recorded:\n{recorded:#?}\nplayed:\n{played:#?}")) }
     })
+}
+
+/// Every row as it stands in `/flows`, in an order of its own.
+fn rows_as_text(agent: &Agent<'_>) -> Result<Vec<String>, String> {
+    let document = agent.flows()?;
+    let mut rows: Vec<String> = document["items"].as_array().into_iter().flatten().map(|i| i.to_string()).collect();
+    rows.sort();
+    if rows.is_empty() { Err("no rows".to_owned()) } else { Ok(rows) }
 }
