@@ -19,6 +19,7 @@ mod inbound_from_outside;
 mod ipv6;
 mod long_and_short;
 mod masquerade;
+mod metrics;
 mod no_local_end;
 mod nodeport_local;
 mod nodeport_remote;
@@ -128,6 +129,7 @@ pub fn all() -> &'static [Scenario] {
         sigterm_delivers::SCENARIO,
         dakr_fails::SCENARIO,
         heartbeat::SCENARIO,
+        metrics::SCENARIO,
         connect_server::SCENARIO,
         push_inbound::SCENARIO,
         accounting_off::SCENARIO,

@@ -1,12 +1,14 @@
-//! The lab judges itself first: nft's counters equal conntrack's own and what was sent, without an agent between them.
+//! The lab judges itself first: nft's counters equal conntrack's own and what was sent, without an agent between them,
+//! and the comparison of rows sees a single byte or packet.
 
 use crate::drive::{Burst, Ending};
 use crate::lab::{Lab, Sent, Source};
-use crate::rows::{ICMP, ICMPV6};
+use crate::rows::{self, ADDRESS, HOST, ICMP, ICMPV6, Row, tcp};
 use crate::scenario::Scenario;
 use crate::topology::addr::*;
 use crate::topology::{NODE_PORT_LOCAL, NODE_PORT_REMOTE, SERVICE_PORT, socket};
-use crate::truth::{Flow, conntrack_table};
+use crate::truth::{Flow, Truth, conntrack_table};
+use netmon::flow::TxRx;
 
 /// See the file's head.
 pub const SCENARIO: Scenario = Scenario::new("truth_itself", "the lab's own", run).only(&[Source::Netfilter]);
@@ -43,6 +45,7 @@ fn run(lab: &Lab) -> Result<(), String> {
     }
 
     let truth = lab.truth()?;
+    the_comparison_can_fail(&truth)?;
     truth.same_as(&conntrack_table(lab.node())?, ("nft", "conntrack"))?;
     if truth.iter().count() != 12 {
         return Err(format!("{} flows, not 12: {truth:#?}", truth.iter().count()));
@@ -60,4 +63,27 @@ fn run(lab: &Lab) -> Result<(), String> {
     lab.sent_datagrams(&truth, Flow::new(P1_V6, P2_V6, UDP, 5353), (30, 100), (30, 300))?;
     lab.sent_datagrams(&truth, Flow::new(P1, P2, ICMP.0, 0), (5, 1000), (5, 1000))?;
     lab.sent_datagrams(&truth, Flow::new(P1_V6, P2_V6, ICMPV6.0, 0), (5, 1000), (5, 1000))
+}
+
+/// One byte more, one packet less, a row too many, a row too few.
+fn the_comparison_can_fail(truth: &Truth) -> Result<(), String> {
+    const ROWS: &[Row] = &[Row::outbound(ADDRESS, P1, P2, tcp(8080)), Row::inbound(ADDRESS, P2, P1, tcp(8080))];
+    let want = rows::shown(ROWS, truth);
+    rows::equal("a map and itself", &want, &want)?;
+    let altered = |alter: &dyn Fn(&mut TxRx)| {
+        let mut other = want.clone();
+        other.values_mut().for_each(alter);
+        other
+    };
+    let unequal = [
+        altered(&|counts| counts.rx.bytes += 1),
+        altered(&|counts| counts.tx.packets -= 1),
+        rows::shown(&ROWS[..1], truth),
+        rows::shown(&[ROWS, &[Row::outbound(HOST, P1, P2, tcp(8080))]].concat(), truth),
+        rows::shown(&[ROWS[0], ROWS[1].outside()], truth),
+    ];
+    match unequal.iter().position(|other| rows::equal("", &want, other).is_ok()) {
+        None => Ok(()),
+        Some(number) => Err(format!("the comparison does not see difference {number}")),
+    }
 }
