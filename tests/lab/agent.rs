@@ -143,13 +143,15 @@ impl Agent<'_> {
         if status != 200 {
             return Err(format!("/metrics says {status}: {body}"));
         }
-        let samples = body.lines().filter(|l| !l.starts_with('#') && !l.is_empty());
-        samples
-            .map(|line| {
-                let (name, value) = line.rsplit_once(' ').ok_or_else(|| format!("no sample: {line}"))?;
-                Ok((name.to_owned(), value.parse().map_err(|_| format!("no number: {line}"))?))
-            })
-            .collect()
+        let mut samples = BTreeMap::new();
+        for line in body.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
+            let (name, value) = line.rsplit_once(' ').ok_or_else(|| format!("no sample: {line}"))?;
+            let value = value.parse().map_err(|_| format!("no number: {line}"))?;
+            if samples.insert(name.to_owned(), value).is_some() {
+                return Err(format!("/metrics shows a sample twice: {name}"));
+            }
+        }
+        Ok(samples)
     }
 
     /// One sample of `/metrics`; absent is an error, for a counter that is never shown cannot be held to anything.

@@ -1,5 +1,6 @@
 //! One scenario's world with everything in place: the namespaces, the truth, a DAKR, and the steps they share.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::agent::{Agent, Start, eventually};
 use crate::dakr::FakeDakr;
 use crate::netns::Netns;
 use crate::process::Place;
-use crate::rows::{self, Row};
+use crate::rows::{self, Pushed, Row, WireKey};
 use crate::scenario::Scenario;
 use crate::topology::World;
 use crate::truth::{Flow, Truth};
@@ -203,11 +204,11 @@ impl Lab {
         if let Some((key, _)) = want.iter().find(|(_, counts)| counts.is_zero()) {
             return Err(format!("the truth holds nothing of {key}: the scenario does not send what it should"));
         }
-        eventually("the rows at /flows are those expected", Duration::from_secs(15), || {
-            rows::equal("/flows", &want, &agent.shown()?)
-        })?;
+        let (opened, _) = rows::opened(expected, truth);
+        let judge = |when: &str| rows::equal_for(self.source, when, &want, &agent.shown()?, &opened);
+        eventually("the rows at /flows are those expected", Duration::from_secs(15), || judge("/flows"))?;
         agent.wait_sweeps(2)?;
-        rows::equal("/flows, two sweeps later", &want, &agent.shown()?)?;
+        judge("/flows, two sweeps later")?;
         self.balances(agent)
     }
 
@@ -239,7 +240,12 @@ impl Lab {
     /// Ends `agent` by SIGTERM; then DAKR must have received exactly what rule 9 says of the expected rows.
     pub fn delivers(&self, agent: Agent<'_>, expected: &[Row], truth: &Truth) -> Result<(), String> {
         agent.terminate()?;
-        rows::equal("what DAKR received", &rows::pushed(expected, truth), &self.dakr.pushed()?)
+        self.received(&rows::pushed(expected, truth), &rows::opened(expected, truth).1)
+    }
+
+    /// DAKR must have received exactly `want`.
+    pub fn received(&self, want: &Pushed, opened: &BTreeMap<WireKey, u64>) -> Result<(), String> {
+        rows::equal_for(self.source, "what DAKR received", want, &self.dakr.pushed()?, opened)
     }
 
     /// The usual end of a scenario: shown, and delivered.
@@ -263,6 +269,9 @@ impl Lab {
         for (who, counts, payload) in [("client", traffic.orig, sent.up), ("server", traffic.reply, sent.down)] {
             let predicted = payload + header * counts.packets + 4 * sent.connections;
             let retransmitted = self.retransmitted()?;
+            if truth.opened(flow) != sent.connections && retransmitted == 0 {
+                return Err(format!("{flow}: {} SYNs for {} connections", truth.opened(flow), sent.connections));
+            }
             if counts.bytes == predicted || (retransmitted > 0 && counts.bytes > predicted) {
                 continue;
             }

@@ -49,7 +49,11 @@ impl fmt::Display for Flow {
 
 /// What was counted up to some moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Truth(BTreeMap<Flow, Traffic>);
+pub struct Truth {
+    carried: BTreeMap<Flow, Traffic>,
+    /// SYNs that were sent, one for each TCP connection unless one was repeated.
+    opened: BTreeMap<Flow, u64>,
+}
 
 impl Truth {
     /// Lays the counters into the node's namespace.
@@ -64,6 +68,8 @@ impl Truth {
                 set from4 {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags dynamic; size 65535; }}
                 set to6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags dynamic; size 65535; }}
                 set from6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags dynamic; size 65535; }}
+                set syn4 {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags dynamic; size 65535; }}
+                set syn6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags dynamic; size 65535; }}
                 set echo4 {{ type ipv4_addr . ipv4_addr . icmp_type; flags dynamic; size 65535; }}
                 set echo6 {{ type ipv6_addr . ipv6_addr . icmpv6_type; flags dynamic; size 65535; }}
                 chain count {{
@@ -71,6 +77,8 @@ impl Truth {
                     icmp type {{ echo-request, echo-reply }} update @echo4 {{ ip saddr . ip daddr . icmp type counter }}
                     icmpv6 type {{ echo-request, echo-reply }} update @echo6 {{ ip6 saddr . ip6 daddr . icmpv6 type counter }}
                     meta l4proto {{ icmp, icmpv6 }} return
+                    meta nfproto ipv4 tcp flags & (syn | ack) == syn update @syn4 {{ ip saddr . ip daddr . meta l4proto . th dport counter }}
+                    meta nfproto ipv6 tcp flags & (syn | ack) == syn update @syn6 {{ ip6 saddr . ip6 daddr . meta l4proto . th dport counter }}
                     meta nfproto ipv4 th dport < 32768 update @to4 {{ ip saddr . ip daddr . meta l4proto . th dport counter }}
                     meta nfproto ipv4 th sport < 32768 update @from4 {{ ip saddr . ip daddr . meta l4proto . th sport counter }}
                     meta nfproto ipv6 th dport < 32768 update @to6 {{ ip6 saddr . ip6 daddr . meta l4proto . th dport counter }}
@@ -98,7 +106,11 @@ impl Truth {
                     packets: counted["packets"].as_u64().ok_or_else(|| format!("no counter in {element}"))?,
                 };
                 let (flow, reply) = flow_of(name, &element["val"]["concat"])?;
-                let traffic = truth.0.entry(flow).or_default();
+                if name.starts_with("syn") {
+                    *truth.opened.entry(flow).or_default() += counts.packets;
+                    continue;
+                }
+                let traffic = truth.carried.entry(flow).or_default();
                 *(if reply { &mut traffic.reply } else { &mut traffic.orig }) += counts;
             }
         }
@@ -107,25 +119,32 @@ impl Truth {
 
     /// What one flow carried.
     pub fn of(&self, flow: Flow) -> Traffic {
-        self.0.get(&flow).copied().unwrap_or_default()
+        self.carried.get(&flow).copied().unwrap_or_default()
+    }
+
+    /// How many TCP connections one flow is made of.
+    pub fn opened(&self, flow: Flow) -> u64 {
+        self.opened.get(&flow).copied().unwrap_or_default()
     }
 
     /// Both together.
     pub fn and(&self, other: &Truth) -> Truth {
         let mut both = self.clone();
-        other.iter().for_each(|(flow, traffic)| *both.0.entry(flow).or_default() += traffic);
+        other.iter().for_each(|(flow, traffic)| *both.carried.entry(flow).or_default() += traffic);
+        other.opened.iter().for_each(|(flow, opened)| *both.opened.entry(*flow).or_default() += opened);
         both
     }
 
     /// What was counted since `earlier`.
     pub fn since(&self, earlier: &Truth) -> Truth {
-        let grown = self.0.iter().map(|(flow, now)| (*flow, *now - earlier.of(*flow)));
-        Truth(grown.filter(|(_, t)| !t.is_zero()).collect())
+        let carried = self.carried.iter().map(|(flow, now)| (*flow, *now - earlier.of(*flow)));
+        let opened = self.opened.iter().map(|(flow, now)| (*flow, now - earlier.opened(*flow)));
+        Truth { carried: carried.filter(|(_, t)| !t.is_zero()).collect(), opened: opened.collect() }
     }
 
     /// Every flow.
     pub fn iter(&self) -> impl Iterator<Item = (Flow, Traffic)> {
-        self.0.iter().map(|(f, t)| (*f, *t))
+        self.carried.iter().map(|(f, t)| (*f, *t))
     }
 }
 
@@ -238,7 +257,7 @@ impl Truth {
             let protocol = words.next().and_then(|p| p.parse().ok()).ok_or_else(|| format!("no protocol in {line}"))?;
             let port = if seen.contains_key("sport") { number("sport", 1)? as u16 } else { 0 };
             let counts = |at| Ok::<_, String>(Counts { bytes: number("bytes", at)?, packets: number("packets", at)? });
-            let traffic = self.0.entry(Flow { client, server, protocol, port }).or_default();
+            let traffic = self.carried.entry(Flow { client, server, protocol, port }).or_default();
             *traffic += Traffic { orig: counts(0)?, reply: counts(1)? };
         }
         Ok(())

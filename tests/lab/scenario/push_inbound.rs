@@ -37,7 +37,8 @@ fn run(lab: &Lab) -> Result<(), String> {
         lab.shows(&agent, EXPECTED, &truth)?;
         agent.terminate()?;
         delivered = rows::sum(&delivered, &rows::on_the_wire(&EXPECTED[..1 + inbound_rows], &truth));
-        rows::equal(&format!("what DAKR received up to {push_inbound}"), &delivered, &lab.dakr.pushed()?)?;
+        lab.received(&delivered, &rows::opened(EXPECTED, &lab.truth()?).1)
+            .map_err(|why| format!("-push-inbound {push_inbound}: {why}"))?;
     }
     Ok(())
 }
