@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use netmon::batch::{Batch, Message, Settled, Verdict};
 use netmon::clock::{self, SECOND};
 use netmon::config::DakrProtocol;
+use netmon::export::dakr::client::Client;
 use netmon::export::dakr::push::{Push, PushHandle, Settings};
 use netmon::export::dakr::token::Token;
 use netmon::export::dakr::transport::Http;
@@ -113,7 +114,8 @@ fn push(url: &str, token: Token) -> Pushing {
         started_wall_ns: 1_790_000_000 * SECOND,
     };
     let flight = http.flight();
-    let push = Push::new(http, flight, settings, token, health.clone(), stats.clone(), clock::now, move |what| {
+    let client = Client::new(http, token, clock::now);
+    let push = Push::new(client, flight, settings, health.clone(), stats.clone(), move |what| {
         let _ = report.send(what);
     });
     let (handle, thread) = push.start(batch).expect("a thread");
@@ -204,4 +206,215 @@ fn a_batch_is_delivered_message_by_message_with_the_headers_that_dakr_knows() {
     let transport = pushing.health.components().into_iter().find(|c| c.name == "dakr_transport").expect("in use");
     assert_eq!(transport.message, "connected");
     end(pushing);
+}
+
+fn status(line: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {line}\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\n").into_bytes()
+}
+
+fn is_beat(request: &Seen) -> bool {
+    request.path.ends_with("ReportHealth")
+}
+
+/// Pushes only, in the order they came.
+fn next_push(sees: &Receiver<Seen>) -> Seen {
+    loop {
+        let seen = sees.recv_timeout(Duration::from_secs(20)).expect("a push");
+        if !is_beat(&seen) {
+            return seen;
+        }
+    }
+}
+
+fn give(pushing: &Pushing, batch: Batch) {
+    pushing.batches.as_ref().expect("open").send(batch).expect("running");
+}
+
+#[test]
+fn a_missing_health_service_says_nothing_about_the_traffic_service() {
+    let (url, sees) = serve(|request| if is_beat(request) { status("404 Not Found") } else { ok(&[8, 1]) });
+    let pushing = push(&url, Token::new("t", None));
+    give(&pushing, batch(1, &[1]));
+    assert_eq!(until_batch(&pushing.settled).0, [(0, 1, Verdict::Acknowledged)]);
+    assert_eq!(next_push(&sees).header("content-type"), "application/proto");
+    assert_eq!(pushing.stats.heartbeats_failed.get(), 1);
+    end(pushing);
+}
+
+#[test]
+fn a_server_that_speaks_another_framing_is_found_and_remembered() {
+    let (url, sees) = serve(|request| match request.header("content-type") {
+        "application/grpc-web+proto" => {
+            let mut answer =
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc-web+proto\r\nContent-Length: 28\r\n\r\n".to_vec();
+            answer.extend_from_slice(&[0, 0, 0, 0, 2, 8, 1, 0x80, 0, 0, 0, 16]);
+            answer.extend_from_slice(b"grpc-status: 0\r\n");
+            answer
+        }
+        _ => status("415 Unsupported Media Type"),
+    });
+    let pushing = push(&url, Token::new("t", None));
+    for (seq, tries) in [(1, 2), (2, 1)] {
+        give(&pushing, batch(seq, &[1]));
+        assert_eq!(until_batch(&pushing.settled).0, [(0, 1, Verdict::Acknowledged)]);
+        for _ in 0..tries {
+            assert_eq!(next_push(&sees).header("x-netmon-batch"), format!("node-a/b00t/{seq}.0"));
+        }
+    }
+    end(pushing);
+}
+
+#[test]
+fn a_refused_token_is_read_again_from_its_file() {
+    let file = std::env::temp_dir().join(format!("netmon-push-token-{}", std::process::id()));
+    std::fs::write(&file, "dakr-old\n").expect("written");
+    let rotated = file.clone();
+    let (url, sees) = serve(move |request| match request.header("authorization") {
+        "Bearer dakr-new" => ok(&[8, 1]),
+        said => {
+            // Rotated in the very moment of the refusal. The server is careless enough to repeat the old one.
+            std::fs::write(&rotated, "dakr-new\n").expect("written");
+            let body = format!(r#"{{"code":"unauthenticated","message":"bad token {said}"}}"#);
+            let head = "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length:";
+            format!("{head} {}\r\n\r\n{body}", body.len()).into_bytes()
+        }
+    });
+    let pushing = push(&url, Token::new("from-env", Some(file.clone())));
+    // The heartbeat was refused first; put the old token back for the push.
+    let beat = sees.recv_timeout(Duration::from_secs(10)).expect("a heartbeat");
+    assert_eq!(beat.header("authorization"), "Bearer dakr-old");
+    clock::sleep_ns(50_000_000);
+    std::fs::write(&file, "dakr-older\n").expect("written");
+    give(&pushing, batch(1, &[1]));
+    assert_eq!(until_batch(&pushing.settled).0, [(0, 1, Verdict::Merge)]);
+    assert_eq!(next_push(&sees).header("authorization"), "Bearer dakr-older");
+    let transport = pushing.health.components().into_iter().find(|c| c.name == "dakr_transport").expect("in use");
+    assert!(
+        transport.message.contains("unauthenticated") && !transport.message.contains("dakr-"),
+        "{}",
+        transport.message
+    );
+    give(&pushing, batch(2, &[1]));
+    assert_eq!(until_batch(&pushing.settled).0, [(0, 1, Verdict::Acknowledged)]);
+    assert_eq!(next_push(&sees).header("authorization"), "Bearer dakr-new");
+    std::fs::remove_file(&file).expect("removed");
+    end(pushing);
+}
+
+#[test]
+fn too_large_a_message_goes_in_halves_with_their_own_names() {
+    let (url, sees) = serve(|request| {
+        if is_beat(request) {
+            return ok(&[]);
+        }
+        let items = SendNetworkTrafficMetricsRequest::decode(&request.body[..]).expect("protobuf").items.len();
+        if items > 2 { status("413 Content Too Large") } else { ok(&[8, items as u8]) }
+    });
+    let pushing = push(&url, Token::new("t", None));
+    give(&pushing, batch(5, &[3]));
+    let acked = Verdict::Acknowledged;
+    assert_eq!(until_batch(&pushing.settled).0, [(0, 2, acked), (2, 1, acked)]);
+    let names: Vec<String> = (0..3).map(|_| next_push(&sees).header("x-netmon-batch").to_owned()).collect();
+    assert_eq!(names, ["node-a/b00t/5.0", "node-a/b00t/5.0.0", "node-a/b00t/5.0.1"]);
+    end(pushing);
+}
+
+#[test]
+fn an_unanswered_message_is_resent_as_it_was() {
+    let answered = std::sync::atomic::AtomicUsize::new(0);
+    let (url, sees) = serve(move |request| match is_beat(request) {
+        true => ok(&[]),
+        // Two connections closed without an answer, then one.
+        false if answered.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 2 => Vec::new(),
+        false => ok(&[8, 2]),
+    });
+    let pushing = push(&url, Token::new("t", None));
+    give(&pushing, batch(1, &[2]));
+    assert_eq!(until_batch(&pushing.settled).0, [(0, 2, Verdict::Acknowledged)]);
+    let sends: Vec<Seen> = (0..3).map(|_| next_push(&sees)).collect();
+    for send in &sends {
+        assert_eq!(send.body, sends[0].body);
+        assert_eq!(send.header("x-netmon-batch"), "node-a/b00t/1.0");
+    }
+    assert_eq!((pushing.stats.pushes_ok.get(), pushing.stats.pushes_failed.get()), (1, 2));
+    end(pushing);
+}
+
+#[test]
+fn the_stop_delivers_the_last_batch() {
+    let (url, _sees) = serve(|_| ok(&[8, 1]));
+    let mut pushing = push(&url, Token::new("t", None));
+    let now = clock::now();
+    pushing.handle.stop(now, now.mono_ns + 15 * SECOND);
+    clock::sleep_ns(50_000_000);
+    give(&pushing, batch(1, &[1, 1]));
+    let acked = Verdict::Acknowledged;
+    assert_eq!(until_batch(&pushing.settled).0, [(0, 1, acked), (1, 1, acked)]);
+    pushing.batches = None;
+    pushing.thread.join().expect("no panic");
+    assert!(clock::now().mono_ns - now.mono_ns < SECOND);
+}
+
+#[test]
+fn the_stop_does_not_wait_for_a_heartbeat() {
+    let (url, _sees) = serve(|request| {
+        if is_beat(request) {
+            clock::sleep_ns(60 * SECOND);
+        }
+        ok(&[8, 1])
+    });
+    let mut pushing = push(&url, Token::new("t", None));
+    clock::sleep_ns(200_000_000);
+    give(&pushing, batch(1, &[1]));
+    let now = clock::now();
+    pushing.handle.stop(now, now.mono_ns + 15 * SECOND);
+    assert_eq!(until_batch(&pushing.settled).0, [(0, 1, Verdict::Acknowledged)]);
+    pushing.batches = None;
+    pushing.thread.join().expect("no panic");
+    assert!(clock::now().mono_ns - now.mono_ns < SECOND);
+}
+
+#[test]
+fn a_stop_in_a_send_that_hangs_settles_everything_by_the_deadline() {
+    let (url, _sees) = serve(|request| {
+        if !is_beat(request) {
+            clock::sleep_ns(60 * SECOND);
+        }
+        ok(&[])
+    });
+    let mut pushing = push(&url, Token::new("t", None));
+    give(&pushing, batch(1, &[1, 1]));
+    clock::sleep_ns(300_000_000);
+    let now = clock::now();
+    pushing.handle.stop(now, now.mono_ns + 2 * SECOND);
+    // The first was sent and hangs; for the second no time is left.
+    let unknown = Verdict::Drop(netmon::stats::Lost::ShutdownAmbiguous);
+    assert_eq!(until_batch(&pushing.settled).0, [(0, 1, unknown), (1, 1, Verdict::Merge)]);
+    // A batch that comes too late goes back.
+    let _ = pushing.batches.take().map(|batches| batches.send(batch(2, &[1])));
+    pushing.thread.join().expect("no panic");
+    assert!(clock::now().mono_ns - now.mono_ns < 3 * SECOND);
+}
+
+#[test]
+fn giving_up_ends_a_send_at_once() {
+    let (url, _sees) = serve(|request| if is_beat(request) { ok(&[]) } else { wait_long() });
+    let mut pushing = push(&url, Token::new("t", None));
+    give(&pushing, batch(1, &[1]));
+    clock::sleep_ns(200_000_000);
+    let now = clock::now();
+    pushing.handle.stop(now, now.mono_ns + 15 * SECOND);
+    clock::sleep_ns(100_000_000);
+    pushing.handle.give_up();
+    let unknown = Verdict::Drop(netmon::stats::Lost::ShutdownAmbiguous);
+    assert_eq!(until_batch(&pushing.settled).0, [(0, 1, unknown)]);
+    pushing.batches = None;
+    pushing.thread.join().expect("no panic");
+    assert!(clock::now().mono_ns - now.mono_ns < SECOND);
+}
+
+/// No answer for longer than any test.
+fn wait_long() -> Vec<u8> {
+    clock::sleep_ns(60 * SECOND);
+    Vec::new()
 }

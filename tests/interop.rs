@@ -15,6 +15,7 @@ use std::time::Duration;
 use netmon::batch::{Batch, Message, Settled, Verdict};
 use netmon::clock::{self, SECOND};
 use netmon::config::DakrProtocol;
+use netmon::export::dakr::client::Client;
 use netmon::export::dakr::framing::{Answer, Code, Framing};
 use netmon::export::dakr::push::{Push, Settings};
 use netmon::export::dakr::token::Token;
@@ -98,10 +99,10 @@ fn pushed(framing: Framing) {
     };
     let (stats, health) = (Arc::new(Stats::default()), Arc::new(Health::default()));
     let (report, settled) = crossbeam_channel::unbounded();
-    let push =
-        Push::new(http, flight, settings, Token::new("dakr-t", None), health, stats.clone(), clock::now, move |what| {
-            let _ = report.send(what);
-        });
+    let client = Client::new(http, Token::new("dakr-t", None), clock::now);
+    let push = Push::new(client, flight, settings, health, stats.clone(), move |what| {
+        let _ = report.send(what);
+    });
     let (batches, batch) = crossbeam_channel::bounded(1);
     let (handle, thread) = push.start(batch).expect("a thread");
 

@@ -1,7 +1,10 @@
 //! The push to DAKR: protobuf, framing, transport, what to do when a send fails, and the thread that does it.
 
+pub mod client;
 pub mod encode;
 pub mod framing;
+pub mod heart;
+pub mod outcome;
 pub mod proto;
 pub mod push;
 pub mod retry;

@@ -6,15 +6,14 @@
 //! One thing goes beyond the table's rows: once a send of a message has ended in the unknown, no later refusal can say
 //! that the earlier send was not counted. Such a message is never merged back before its hour is over.
 
-use super::framing::{Answer, Code, Framing};
+use super::framing::Framing;
+use super::outcome::{MAX_RETRY_AFTER_NS, Outcome, SendEnd};
 use super::split::split;
 use crate::batch::{Batch, Settled, Verdict};
 use crate::clock::SECOND;
 use crate::config::DakrProtocol;
 use crate::stats::Lost;
 
-/// The longest wait that a server may ask for.
-pub const MAX_RETRY_AFTER_NS: u64 = 300 * SECOND;
 /// How long an unknown outcome is resent before the message is merged back and counted as ambiguous.
 pub const AMBIGUITY_NS: u64 = 3600 * SECOND;
 /// How often a refused message is resent.
@@ -25,109 +24,6 @@ const BACKOFF_BASE_NS: u64 = SECOND;
 const BACKOFF_MAX_NS: u64 = 60 * SECOND;
 /// Items of a message in gRPC framing: there a refusal for size cannot be told from any other failure.
 pub const MAX_GRPC_ITEMS: u32 = 500;
-
-/// What a send ended with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SendEnd {
-    /// It failed before the last byte of the request was written (names, connecting and TLS included).
-    Unsent,
-    /// The request was written, and no answer came: a timeout, a reset, or bytes that are not HTTP.
-    NoAnswer,
-    /// An answer came.
-    Answered {
-        /// Its HTTP status.
-        status: u16,
-        /// What it says in the framing of the request.
-        answer: Answer,
-        /// Its `Retry-After`, from now.
-        retry_after_ns: Option<u64>,
-    },
-}
-
-/// The rows of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Delivered.
-    Acknowledged,
-    /// Surely not counted: the network, or a redirect.
-    NotCounted,
-    /// Not counted: the server asks for patience.
-    Busy,
-    /// Not counted: the token is not accepted.
-    Denied,
-    /// Not counted: too large.
-    TooLarge,
-    /// Not an answer of this framing; what it means depends on whether any framing has worked.
-    WrongFraming,
-    /// Not counted: the server does not want this.
-    Refused,
-    /// It may have been counted.
-    Unknown,
-}
-
-impl SendEnd {
-    /// The row that it belongs to. A Connect or gRPC code decides over the HTTP status.
-    pub fn outcome(&self) -> Outcome {
-        let SendEnd::Answered { status, answer, retry_after_ns } = self else {
-            return if *self == SendEnd::Unsent { Outcome::NotCounted } else { Outcome::Unknown };
-        };
-        match answer {
-            Answer::Ok(_) => Outcome::Acknowledged,
-            Answer::Unreadable => Outcome::Unknown,
-            Answer::Error { code, message } => of_code(*code, message),
-            Answer::Foreign => of_status(*status, retry_after_ns.is_some()),
-        }
-    }
-}
-
-fn of_code(code: Code, message: &str) -> Outcome {
-    match code {
-        // connect-go answers so when a message exceeds its read limit.
-        Code::ResourceExhausted if message.contains("larger than") => Outcome::TooLarge,
-        Code::ResourceExhausted => Outcome::Busy,
-        Code::OutOfRange => Outcome::TooLarge,
-        Code::Unauthenticated | Code::PermissionDenied => Outcome::Denied,
-        Code::InvalidArgument
-        | Code::Unimplemented
-        | Code::FailedPrecondition
-        | Code::NotFound
-        | Code::AlreadyExists => Outcome::Refused,
-        Code::Canceled
-        | Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::Aborted
-        | Code::Internal
-        | Code::Unavailable
-        | Code::DataLoss => Outcome::Unknown,
-    }
-}
-
-fn of_status(status: u16, retry_after: bool) -> Outcome {
-    match status {
-        200 | 404 | 405 | 415 | 501 | 505 => Outcome::WrongFraming,
-        300..=399 => Outcome::NotCounted,
-        401 | 403 => Outcome::Denied,
-        413 => Outcome::TooLarge,
-        429 => Outcome::Busy,
-        503 if retry_after => Outcome::Busy,
-        408 | 409 | 499 => Outcome::Unknown,
-        400..=499 => Outcome::Refused,
-        _ => Outcome::Unknown,
-    }
-}
-
-/// `Retry-After` in nanoseconds from `wall_ns`, at most [`MAX_RETRY_AFTER_NS`]; `None` if it cannot be read.
-pub fn retry_after_ns(value: &str, wall_ns: u64) -> Option<u64> {
-    let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        let seconds = value.parse::<u64>().unwrap_or(u64::MAX);
-        return Some(seconds.saturating_mul(SECOND).min(MAX_RETRY_AFTER_NS));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let at_ns = since_epoch.as_secs().saturating_mul(SECOND);
-    Some(at_ns.saturating_sub(wall_ns).min(MAX_RETRY_AFTER_NS))
-}
 
 /// Which framing a procedure is called in.
 #[derive(Clone, Copy, Debug)]
@@ -202,6 +98,12 @@ impl Jitter {
         let whole = BACKOFF_BASE_NS.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(BACKOFF_MAX_NS);
         whole / 2 + self.up_to(whole / 2)
     }
+}
+
+/// A seed from names (FNV-1a): spreads nodes whose names differ in a digit.
+pub fn hash(parts: [&str; 2]) -> u64 {
+    let bytes = parts.iter().flat_map(|part| part.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// A message, or a half of one, that is not settled.

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use prost::Message as _;
 
+use super::super::framing::{Answer, Code};
+use super::super::outcome::retry_after_ns;
 use super::super::schema::{NetworkTrafficItem, SendNetworkTrafficMetricsRequest};
 use super::*;
 use crate::batch::Message;

@@ -1,0 +1,92 @@
+//! One call of a DAKR procedure: the headers that DAKR knows us by, the token, the framing, and what the end of it was.
+//!
+//! Knows nothing of when to call or what to do with the outcome.
+
+use super::framing::{Answer, Framing, Reply};
+use super::outcome::{SendEnd, retry_after_ns};
+use super::token::Token;
+use super::transport::{Call, Failure, Transport};
+use crate::clock::{MS, Now};
+
+/// Our version, as the incumbent writes its own: without a `v`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit that we were built from.
+pub const COMMIT: &str = env!("NETMON_COMMIT");
+
+/// Calls procedures.
+pub struct Client<T> {
+    transport: T,
+    token: Token,
+    clock: Box<dyn Fn() -> Now + Send>,
+    /// Reused for request bodies.
+    wire: Vec<u8>,
+}
+
+impl<T: Transport> Client<T> {
+    /// Over `transport`, as the bearer of `token`.
+    pub fn new(transport: T, token: Token, clock: impl Fn() -> Now + Send + 'static) -> Client<T> {
+        Client { transport, token, clock: Box::new(clock), wire: Vec::new() }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Now {
+        (self.clock)()
+    }
+
+    /// Calls the procedure at `path` with an encoded message, to be over by `until_ns` on the monotonic clock. Returns
+    /// how it ended, and that in words which hold no secret.
+    pub fn call(
+        &mut self,
+        path: &str,
+        framing: Framing,
+        message: &[u8],
+        batch: Option<String>,
+        until_ns: u64,
+    ) -> (SendEnd, String) {
+        if let Err(error) = self.token.refresh() {
+            log::debug!("{error}");
+        }
+        let timeout_ms = until_ns.saturating_sub(self.now().mono_ns).div_ceil(MS).max(1);
+        let mut headers = framing.request(message, timeout_ms, &mut self.wire);
+        headers.push(("authorization", self.token.authorization()));
+        // As the incumbent introduces itself, for the server may know operators by these.
+        headers.push(("x-client", format!("zxporter/{VERSION}")));
+        headers.push(("x-operator-type", "zxporter".to_owned()));
+        headers.push(("x-operator-version", VERSION.to_owned()));
+        headers.push(("x-operator-git-sha", COMMIT.to_owned()));
+        headers.push(("user-agent", format!("zxporter-netmon/{VERSION}")));
+        headers.extend(batch.map(|batch| ("x-netmon-batch", batch)));
+        match self.transport.send(&Call { path, headers: &headers, body: &self.wire }, until_ns) {
+            Err(Failure::Unsent(cause)) => (SendEnd::Unsent, self.token.redacted(&cause)),
+            Err(Failure::Unknown(cause)) => (SendEnd::NoAnswer, self.token.redacted(&cause)),
+            Ok(reply) => {
+                let answer = framing.answer(&reply);
+                let cause = self.token.redacted(&in_words(&reply, &answer));
+                let wall_ns = self.now().wall_ns;
+                let retry_after_ns = reply.header("retry-after").and_then(|value| retry_after_ns(value, wall_ns));
+                (SendEnd::Answered { status: reply.status, answer, retry_after_ns }, cause)
+            }
+        }
+    }
+
+    /// Reads the token's file, whether it changed or not: DAKR refused the one that we have.
+    pub fn reread_token(&mut self) {
+        if let Err(error) = self.token.reread() {
+            log::warn!("{error}");
+        }
+    }
+}
+
+/// An answer in a few words, for health and log: never longer than a line, whatever the server sends.
+fn in_words(reply: &Reply, answer: &Answer) -> String {
+    let clean = |text: &str| text.chars().filter(|c| !c.is_control()).take(200).collect::<String>();
+    match answer {
+        Answer::Ok(_) => format!("HTTP {}", reply.status),
+        Answer::Error { code, message } => format!("{}: {} (HTTP {})", code.as_str(), clean(message), reply.status),
+        Answer::Unreadable => format!("HTTP {} with an answer that cannot be read", reply.status),
+        Answer::Foreign => {
+            let kind = clean(reply.header("content-type").unwrap_or("no content type"));
+            format!("HTTP {} with {kind}, which is no answer of DAKR", reply.status)
+        }
+    }
+}
