@@ -18,6 +18,18 @@ pub enum Mode {
     Replay(PathBuf),
 }
 
+impl Mode {
+    /// As on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Mode::Netfilter => "netfilter",
+            Mode::Ebpf => "ebpf",
+            Mode::Cilium => "cilium",
+            Mode::Replay(_) => "replay",
+        }
+    }
+}
+
 /// Which inbound rows are pushed (rule 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushInbound {

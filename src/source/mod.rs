@@ -7,6 +7,7 @@ use std::fmt;
 use std::os::fd::RawFd;
 
 use crate::clock::Now;
+use crate::config::{Config, Mode};
 use crate::flow::Connection;
 
 pub mod ebpf;
@@ -154,3 +155,18 @@ impl fmt::Display for SourceError {
 }
 
 impl std::error::Error for SourceError {}
+
+/// Opens the source of a mode.
+///
+/// # Errors
+/// [`SourceError::Open`] where it cannot run here, with cause and cure.
+pub fn open(mode: &Mode, config: &Config) -> Result<Box<dyn Source>, SourceError> {
+    match mode {
+        Mode::Netfilter => {
+            let options =
+                netfilter::Options { manage_conntrack: config.manage_conntrack, standalone: config.standalone };
+            Ok(Box::new(netfilter::Netfilter::open(options, replay::Recorder::off())?))
+        }
+        other => Err(SourceError::Open(format!("mode {} does not exist yet", other.name()))),
+    }
+}
