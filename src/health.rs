@@ -5,6 +5,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use crate::clock::SECOND;
+
 /// State of a component, ordered by severity; the numbers are those of DAKR's `HealthStatus`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -121,47 +123,76 @@ impl Health {
     }
 }
 
-/// Signs of life of the collector, for the probes: written by it, read without a lock.
-#[derive(Debug, Default)]
+/// Signs of life, for the probes: written by the collector and at the end by `main`, read without a lock.
+#[derive(Debug)]
 pub struct Pulse {
     cycle_mono_ns: AtomicU64,
     interval_ns: AtomicU64,
+    swept: AtomicBool,
     stopping: AtomicBool,
 }
 
-/// Effective intervals without a cycle after which the collector counts as stuck.
-const STUCK_INTERVALS: u64 = 5;
+/// What the probes are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// As it should be.
+    Well,
+    /// No sweep was complete yet.
+    NotSwept,
+    /// The end has come.
+    Stopping,
+    /// The collector has completed no cycle for so long, nanoseconds.
+    Stuck(u64),
+}
+
+/// Missed intervals after which the collector is called stuck.
+const MISSED: u64 = 5;
+/// The shortest time after which it is: at short intervals a sweep of a large table takes several of them.
+const LEAST_STUCK_NS: u64 = 10 * SECOND;
 
 impl Pulse {
-    /// The collector has completed a cycle, the first complete sweep behind it, and means to sweep every
-    /// `interval_ns`.
-    pub fn cycle_completed(&self, mono_ns: u64, interval_ns: u64) {
-        self.interval_ns.store(interval_ns, Relaxed);
-        self.cycle_mono_ns.store(mono_ns.max(1), Relaxed);
+    /// Of a collector that starts now; `interval_ns` is the one between its cycles.
+    pub fn new(mono_ns: u64, interval_ns: u64) -> Pulse {
+        Pulse {
+            cycle_mono_ns: AtomicU64::new(mono_ns),
+            interval_ns: AtomicU64::new(interval_ns),
+            swept: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        }
     }
 
-    /// The agent ends.
-    pub fn stop(&self) {
+    /// Collector: a cycle has ended, whether or not its sweep was complete; the next comes after `interval_ns`.
+    pub fn cycle_completed(&self, mono_ns: u64, interval_ns: u64) {
+        self.interval_ns.store(interval_ns, Relaxed);
+        self.cycle_mono_ns.store(mono_ns, Relaxed);
+    }
+
+    /// Collector: a sweep was complete. Said once or often.
+    pub fn sweep_completed(&self) {
+        self.swept.store(true, Relaxed);
+    }
+
+    /// Main: the end has come.
+    pub fn stopping(&self) {
         self.stopping.store(true, Relaxed);
     }
 
-    /// `/readyz`: whether the first complete sweep is made and the agent does not end.
-    pub fn is_ready(&self) -> bool {
-        self.cycle_mono_ns.load(Relaxed) != 0 && !self.is_stopping()
+    /// For `/healthz`: well, or stuck.
+    pub fn alive(&self, mono_ns: u64) -> Life {
+        let silent_ns = mono_ns.saturating_sub(self.cycle_mono_ns.load(Relaxed));
+        let patience_ns = self.interval_ns.load(Relaxed).saturating_mul(MISSED).max(LEAST_STUCK_NS);
+        if silent_ns > patience_ns { Life::Stuck(silent_ns) } else { Life::Well }
     }
 
-    /// Whether the agent ends.
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Relaxed)
-    }
-
-    /// `/healthz`: whether the collector has completed no cycle for five effective intervals. Before the first one
-    /// it is starting, not stuck; while the agent ends it is busy with that.
-    pub fn is_stuck(&self, now_mono_ns: u64) -> bool {
-        let (cycle, interval) = (self.cycle_mono_ns.load(Relaxed), self.interval_ns.load(Relaxed));
-        cycle != 0
-            && !self.is_stopping()
-            && now_mono_ns.saturating_sub(cycle) > interval.saturating_mul(STUCK_INTERVALS)
+    /// For `/readyz`: well from the first complete sweep on, until the end comes.
+    pub fn ready(&self) -> Life {
+        if self.stopping.load(Relaxed) {
+            Life::Stopping
+        } else if self.swept.load(Relaxed) {
+            Life::Well
+        } else {
+            Life::NotSwept
+        }
     }
 }
 
@@ -170,24 +201,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_probes_follow_the_collector_alone() {
-        let pulse = Pulse::default();
-        assert!(!pulse.is_ready() && !pulse.is_stuck(u64::MAX));
-        pulse.cycle_completed(100, 10);
-        assert!(pulse.is_ready() && !pulse.is_stuck(150) && pulse.is_stuck(151));
-        pulse.stop();
-        assert!(!pulse.is_ready() && !pulse.is_stuck(1_000));
+    fn a_collector_is_stuck_after_five_missed_intervals() {
+        let pulse = Pulse::new(0, 5 * SECOND);
+        assert_eq!(pulse.alive(25 * SECOND), Life::Well);
+        assert_eq!(pulse.alive(25 * SECOND + 1), Life::Stuck(25 * SECOND + 1));
+        pulse.cycle_completed(26 * SECOND, 30 * SECOND);
+        assert_eq!(pulse.alive(176 * SECOND), Life::Well, "the interval has stretched");
+        pulse.cycle_completed(176 * SECOND, SECOND / 10);
+        assert_eq!(pulse.alive(186 * SECOND), Life::Well, "a short interval is not a short patience");
+        assert_eq!(pulse.alive(187 * SECOND), Life::Stuck(11 * SECOND));
     }
 
     #[test]
-    fn dns_does_not_decide_the_whole() {
-        let health = Health::default();
-        health.set(Component::Monitor, Status::Healthy, "collecting");
-        health.set(Component::Dns, Status::Degraded, "no BTF");
-        health.note(Component::Monitor, "b", "2");
-        health.note(Component::Monitor, "a", "1");
-        assert_eq!(health.overall(), Status::Healthy);
-        let metadata = &health.components()[0].metadata;
-        assert_eq!(metadata[0], ("a".to_owned(), "1".to_owned()));
+    fn readiness_lasts_from_the_first_complete_sweep_to_the_end() {
+        let pulse = Pulse::new(0, SECOND);
+        pulse.cycle_completed(1, SECOND);
+        assert_eq!(pulse.ready(), Life::NotSwept);
+        pulse.sweep_completed();
+        assert_eq!(pulse.ready(), Life::Well);
+        pulse.stopping();
+        assert_eq!(pulse.ready(), Life::Stopping);
     }
 }

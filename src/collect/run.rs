@@ -227,8 +227,9 @@ impl Collector {
         let soonest_ns = clock::now().mono_ns + self.cost_ns * 4;
         self.due.sweep = if self.due.sweep == 0 { soonest_ns.min(next_ns) } else { next_ns };
         self.p.stats.sweep_interval_ms.set(interval_ns / MS);
+        self.p.pulse.cycle_completed(clock::now().mono_ns, interval_ns);
         if self.p.pipeline.baselines().first_sweep_done() {
-            self.p.pulse.cycle_completed(clock::now().mono_ns, interval_ns);
+            self.p.pulse.sweep_completed();
         }
     }
 
