@@ -226,12 +226,14 @@ static __always_inline bool listens6(struct __sk_buff *skb, const struct flow6_k
 	return listens(skb, &tuple, sizeof(tuple.ipv6));
 }
 
-/* A raw socket that listens to TCP, UDP or SCTP receives a copy of what its real receiver is counted for. */
-static __always_inline bool is_raw(struct __sk_buff *skb)
+/* A raw socket that listens to TCP, UDP or SCTP receives a copy of what its real receiver is counted for. Its "port" is
+ * the protocol's number, so the costly look at the type is taken only where the ports differ (a transparent proxy's
+ * do, too). */
+static __always_inline bool is_raw_copy(struct __sk_buff *skb, __be16 dest)
 {
 	struct bpf_sock *sk = skb->sk;
 
-	if (!sk)
+	if (!sk || sk->src_port == bpf_ntohs(dest))
 		return false;
 	sk = bpf_sk_fullsock(sk);
 	return sk && sk->type == SOCK_RAW;
@@ -344,12 +346,6 @@ DEFINE_INSERT(6, FLOW_FAMILY_V6)
 		void *flows;                                                                                 \
 		struct flow_value *v;                                                                        \
                                                                                                              \
-		if (t->icmp_error)                                                                           \
-			return skip(SKIP_ICMP_ERROR);                                                        \
-		key->local_port = egress ? t->source : t->dest;                                              \
-		key->remote_port = egress ? t->dest : t->source;                                             \
-		if (!egress && has_ports(key->protocol) && is_raw(skb))                                      \
-			return skip(SKIP_RAW_COPY);                                                          \
 		flows = bpf_map_lookup_elem(&flows##FAMILY, &zero);                                          \
 		if (!flows)                                                                                  \
 			return skip(SKIP_NO_BUFFER);                                                         \
@@ -372,21 +368,42 @@ static __always_inline void note_fragment(void)
 		s->fragments++;
 }
 
+/* Whether a packet is left out for what its transport header says. */
+static __always_inline bool is_left_out(struct __sk_buff *skb, const struct transport *t, __u8 protocol, bool egress)
+{
+	if (t->icmp_error) {
+		skip(SKIP_ICMP_ERROR);
+		return true;
+	}
+	if (!egress && has_ports(protocol) && is_raw_copy(skb, t->dest)) {
+		skip(SKIP_RAW_COPY);
+		return true;
+	}
+	return false;
+}
+
 static __always_inline int count4(struct __sk_buff *skb, const struct iphdr *ip, const void *end, bool egress)
 {
-	struct flow4_key key = {};
-	struct transport t = {};
 	__u32 header = (ip->version_ihl & 15) * 4;
+	__u8 protocol = ip->protocol, flags = 0;
+	struct transport t = {};
 
-	key.local = egress ? ip->saddr : ip->daddr;
-	key.remote = egress ? ip->daddr : ip->saddr;
-	key.protocol = ip->protocol;
 	if (ip->frag_off & bpf_htons(0x1fff)) {
-		key.flags = FLOW_LATER_FRAGMENT;
+		flags = FLOW_LATER_FRAGMENT;
 		note_fragment();
-	} else if (header != sizeof(*ip) || !transport_direct((const __u8 *)(ip + 1), end, key.protocol, &t)) {
-		transport_load(skb, header, key.protocol, &t);
+	} else if (header != sizeof(*ip) || !transport_direct((const __u8 *)(ip + 1), end, protocol, &t)) {
+		transport_load(skb, header, protocol, &t);
 	}
+	if (is_left_out(skb, &t, protocol, egress))
+		return 1;
+	struct flow4_key key = {
+		.local = egress ? ip->saddr : ip->daddr,
+		.remote = egress ? ip->daddr : ip->saddr,
+		.local_port = egress ? t.source : t.dest,
+		.remote_port = egress ? t.dest : t.source,
+		.protocol = protocol,
+		.flags = flags,
+	};
 	return account4(skb, &key, &t, egress);
 }
 
@@ -427,24 +444,28 @@ static __always_inline bool skip_extensions(struct __sk_buff *skb, __u8 *protoco
 
 static __always_inline int count6(struct __sk_buff *skb, const struct ipv6hdr *ip, const void *end, bool egress)
 {
-	struct flow6_key key = {};
-	struct transport t = {};
+	__u8 protocol = ip->nexthdr, flags = 0;
 	__u32 offset = sizeof(*ip);
-	__u8 protocol = ip->nexthdr;
+	struct transport t = {};
 
-	__builtin_memcpy(key.local, egress ? ip->saddr : ip->daddr, 16);
-	__builtin_memcpy(key.remote, egress ? ip->daddr : ip->saddr, 16);
-	if (has_ports(protocol) && transport_direct((const __u8 *)(ip + 1), end, protocol, &t)) {
-		key.protocol = protocol;
-	} else {
+	if (!has_ports(protocol) || !transport_direct((const __u8 *)(ip + 1), end, protocol, &t)) {
 		if (skip_extensions(skb, &protocol, &offset)) {
 			transport_load(skb, offset, protocol, &t);
 		} else {
-			key.flags = FLOW_LATER_FRAGMENT;
+			flags = FLOW_LATER_FRAGMENT;
 			note_fragment();
 		}
-		key.protocol = protocol;
 	}
+	if (is_left_out(skb, &t, protocol, egress))
+		return 1;
+	struct flow6_key key = {
+		.local_port = egress ? t.source : t.dest,
+		.remote_port = egress ? t.dest : t.source,
+		.protocol = protocol,
+		.flags = flags,
+	};
+	__builtin_memcpy(key.local, egress ? ip->saddr : ip->daddr, 16);
+	__builtin_memcpy(key.remote, egress ? ip->daddr : ip->saddr, 16);
 	return account6(skb, &key, &t, egress);
 }
 

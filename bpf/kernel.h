@@ -143,6 +143,8 @@ struct iphdr {
 	__be32 daddr;
 };
 
+_Static_assert(sizeof(struct iphdr) == 20, "RFC 791");
+
 struct ipv6hdr {
 	__u8 version_class;
 	__u8 flow_label[3];
@@ -152,3 +154,5 @@ struct ipv6hdr {
 	__be32 saddr[4];
 	__be32 daddr[4];
 };
+
+_Static_assert(sizeof(struct ipv6hdr) == 40, "RFC 8200");

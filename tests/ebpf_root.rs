@@ -611,6 +611,85 @@ fn root_sctp_counts_with_ports_and_role() {
     assert_eq!((ends[&3000], ends[&3001], ends[&3002]), (Ends::Originator, Ends::Responder, Ends::Originator));
 }
 
+#[test]
+fn root_a_raw_sockets_copy_is_not_counted_again() {
+    let bench = Bench::new();
+    let mut counting = bench.open(Settings::default());
+    let server = bench.within(&bench.b, || UdpSocket::bind(at(B4, 7080)).expect("bind"));
+    let _sniffers = bench.within(&bench.b, || {
+        [0; 2].map(|_| {
+            socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), SockProtocol::Udp).expect("a raw socket")
+        })
+    });
+    let client = bench.within(&bench.a, || UdpSocket::bind(at(A4, 0)).expect("bind"));
+    for _ in 0..10 {
+        client.send_to(&[1; 100], at(B4, 7080)).expect("send");
+        server.recv(&mut [0; 200]).expect("receive");
+    }
+    counting.sweep();
+    assert_same_one_way(&counting, &bench);
+    assert_eq!(counting.total.skipped.0[Skip::RawCopy as usize], 20);
+}
+
+#[test]
+fn root_errors_about_traffic_are_not_traffic() {
+    let bench = Bench::new();
+    let mut counting = bench.open(Settings::default());
+    let echo = |kind: u8| {
+        let mut message = vec![kind, 0, 0, 0, 0, 1, 0, 1];
+        let sum = checksum(&[&message]);
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+        ipv4(protocol::ICMP, &[], 0, 1, &message)
+    };
+    // An echo request is a conversation of its own; "destination unreachable" speaks about another one.
+    send_raw(&bench, &[echo(8), echo(3)]);
+    counting.sweep();
+    assert_eq!(counting.sum(A4, protocol::ICMP).tx, Counts { bytes: 28, packets: 1 });
+    // What the namespaces' own neighbour discovery and multicast joins send is of the kernel's sockets.
+    assert_eq!(counting.total.skipped.0[Skip::IcmpError as usize], 1);
+}
+
+/// Rule 15: segments that meet no socket, or that the kernel sends from none, are not counted: at most 4 packets and
+/// 160 bytes per connection and end, and never more than passed.
+#[test]
+fn root_socketless_tcp_segments_are_few() {
+    let bench = Bench::new();
+    let mut counting = bench.open(Settings::default());
+    const CONNECTIONS: u64 = 12;
+    let pause = || clock::sleep_ns(60 * clock::MS);
+    for n in 0..CONNECTIONS {
+        let listener = bench.within(&bench.b, || TcpListener::bind(at(B4, 7090)).expect("listen"));
+        let mut client = bench.within(&bench.a, || TcpStream::connect(at(B4, 7090)).expect("connect"));
+        let (mut server, _) = listener.accept().expect("accept");
+        client.write_all(&[1; 1000]).expect("write");
+        server.read_exact(&mut [0; 1000]).expect("read");
+        drop(client);
+        // Until the client's FIN is acknowledged; then a TIME_WAIT bucket stands where its socket was.
+        pause();
+        if n % 2 == 0 {
+            // Data for a client that is gone: answered by a reset that no socket sends.
+            server.write_all(&[2; 100]).expect("write");
+            pause();
+            let _ = server.write_all(&[2; 100]);
+        }
+    }
+    clock::sleep_ns(50 * clock::MS);
+    counting.sweep();
+    for (ns, local) in [(&bench.a, A4), (&bench.b, B4)] {
+        let truth = bench.truth(ns, 4, "tcp");
+        let seen = counting.sum(local, protocol::TCP);
+        for (truth, seen) in [(truth.tx, seen.tx), (truth.rx, seen.rx)] {
+            let missing = truth - seen;
+            assert!(seen.bytes <= truth.bytes && seen.packets <= truth.packets, "{local}: {seen:?} of {truth:?}");
+            assert!(missing.packets <= 4 * CONNECTIONS, "{local}: {missing:?}");
+        }
+        let missing = (truth.tx - seen.tx) + (truth.rx - seen.rx);
+        println!("{local}: {missing:?} of {CONNECTIONS} connections missing");
+        assert!(missing.bytes <= 160 * CONNECTIONS, "{local}: {missing:?}");
+        assert!(local == B4 || !missing.is_zero(), "no segment was socketless: the test proves nothing");
+    }
+}
+
 // ---- bounds ------------------------------------------------------------------------------------------------------
 
 #[test]

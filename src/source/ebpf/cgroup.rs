@@ -44,6 +44,8 @@ impl fmt::Display for CgroupError {
     }
 }
 
+impl std::error::Error for CgroupError {}
+
 /// The cgroup to attach to.
 pub fn find(asked: Option<&Path>) -> Result<PathBuf, CgroupError> {
     if let Some(path) = asked {

@@ -79,6 +79,8 @@ impl fmt::Display for LoadError {
     }
 }
 
+impl std::error::Error for LoadError {}
+
 /// Two buffers of one family and the slot that says which of them the programs fill.
 pub struct Buffers {
     slot: MapHandle,

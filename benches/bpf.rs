@@ -1,0 +1,243 @@
+//! What the BPF programs cost: per packet against an empty program and against an older design, per drained entry,
+//! and in kernel memory. Needs root; run with `cargo bench --bench bpf`.
+//!
+//! All programs run in one process, turn by turn, so that the machine's moods hit all alike; medians of the rounds.
+//! BPF_PROG_TEST_RUN measures a hot cache and a loop of its own, which the empty program shows. Read ratios first.
+
+use std::error::Error;
+use std::fs;
+use std::mem::MaybeUninit;
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, AsRawFd};
+use std::process::Command;
+use std::sync::Arc;
+
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{MapCore, MapFlags, ProgramInput, ProgramMut};
+use netmon::clock::{self, Now};
+use netmon::source::Source;
+use netmon::source::ebpf::{Ebpf, Settings, cgroup};
+use netmon::stats::Stats;
+use netmon::sys::bpf::BatchReader;
+use nix::sched::{CloneFlags, unshare};
+
+#[allow(unsafe_code, clippy::undocumented_unsafe_blocks, missing_docs)]
+mod flow {
+    include!(concat!(env!("OUT_DIR"), "/flow.skel.rs"));
+}
+#[allow(unsafe_code, clippy::undocumented_unsafe_blocks, missing_docs)]
+mod shapes {
+    include!(concat!(env!("OUT_DIR"), "/shapes.skel.rs"));
+}
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const ROUNDS: usize = 15;
+const REPEAT: u32 = 300_000;
+/// Offset of `ifindex` in `struct __sk_buff`.
+const IFINDEX_AT: usize = 40;
+/// Size of `struct __sk_buff` as of Linux 5.10.
+const CONTEXT_BYTES: usize = 184;
+
+fn main() -> Outcome {
+    // A namespace of our own: the test runs need a device that is not loopback, the sends an address.
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    for command in [
+        "link add v0 type veth peer name v1",
+        "link set v0 up",
+        "link set v1 up",
+        "addr add 10.78.0.1/24 dev v0",
+        "neigh add 10.78.0.2 lladdr 02:00:00:00:00:02 dev v0",
+    ] {
+        if !Command::new("ip").args(command.split(' ')).status()?.success() {
+            return Err(format!("ip {command} failed").into());
+        }
+    }
+    packets()?;
+    memory()?;
+    for flows in [65_536, 250_000] {
+        drain(flows)?;
+    }
+    for sockets in [1, 4] {
+        sweep(sockets)?;
+    }
+    Ok(())
+}
+
+// ---- per packet --------------------------------------------------------------------------------------------------
+
+fn packets() -> Outcome {
+    let (mut flow_object, mut shapes_object) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    let flow = flow::FlowSkelBuilder::default().open(&mut flow_object)?.load()?;
+    let shapes = shapes::ShapesSkelBuilder::default().open(&mut shapes_object)?.load()?;
+    let (tcp4, tcp6) = (packet4(6), packet6(6));
+    let udp4 = packet4(17);
+    let runs: [(&str, &ProgramMut<'_>, &[u8]); 8] = [
+        ("empty", &shapes.progs.empty, &tcp4),
+        ("older design, IPv4 TCP", &shapes.progs.load_bytes, &tcp4),
+        ("older design, IPv6 TCP", &shapes.progs.load_bytes, &tcp6),
+        ("egress, IPv4 TCP", &flow.progs.egress, &tcp4),
+        ("ingress, IPv4 TCP", &flow.progs.ingress, &tcp4),
+        ("egress, IPv4 UDP", &flow.progs.egress, &udp4),
+        ("egress, IPv6 TCP", &flow.progs.egress, &tcp6),
+        ("ingress, IPv6 TCP", &flow.progs.ingress, &tcp6),
+    ];
+    let mut times = [[0.0; ROUNDS]; 8];
+    for round in 0..ROUNDS {
+        for ((_, program, packet), times) in runs.iter().zip(&mut times) {
+            times[round] = test_run(program, packet)?;
+        }
+    }
+    // The kernel gives whole nanoseconds per packet.
+    let medians = times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times[ROUNDS / 2]
+    });
+    println!("per packet, flow known (budget: <= 2.4x empty, <= 0.55x older design):");
+    for ((name, ..), median) in runs.iter().zip(medians) {
+        let older = if name.contains("IPv6") { medians[2] } else { medians[1] };
+        println!("  {name:24} {median:6.1} ns   {:4.2}x empty   {:4.2}x older", median / medians[0], median / older);
+    }
+    Ok(())
+}
+
+fn test_run(program: &ProgramMut<'_>, packet: &[u8]) -> Outcome<f64> {
+    let mut context = [0u8; CONTEXT_BYTES];
+    context[IFINDEX_AT..IFINDEX_AT + 4].copy_from_slice(&2u32.to_ne_bytes());
+    let input = ProgramInput {
+        context_in: Some(&mut context),
+        data_in: Some(packet),
+        repeat: REPEAT,
+        ..ProgramInput::default()
+    };
+    let output = program.test_run(input)?;
+    if output.return_value != 1 {
+        return Err(format!("a program returned {}", output.return_value).into());
+    }
+    Ok(output.duration.as_nanos() as f64)
+}
+
+/// 100 bytes of IPv4 behind an Ethernet header: TEST_RUN takes frames and shows the program what follows.
+fn packet4(protocol: u8) -> Vec<u8> {
+    let mut packet = frame(0x0800);
+    packet.extend([0x45, 0, 0, 100, 0, 1, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    packet.extend(transport(protocol));
+    packet
+}
+
+fn packet6(protocol: u8) -> Vec<u8> {
+    let mut packet = frame(0x86dd);
+    packet.extend([0x60, 0, 0, 0, 0, 80, protocol, 64]);
+    for last in [1, 2] {
+        packet.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+    }
+    packet.extend(transport(protocol));
+    packet
+}
+
+fn frame(ethertype: u16) -> Vec<u8> {
+    [&[2; 12][..], &ethertype.to_be_bytes()].concat()
+}
+
+fn transport(protocol: u8) -> Vec<u8> {
+    let mut bytes = vec![0; 80];
+    // The socket that TEST_RUN lends has port 0, as the receiver of a packet has the packet's destination port.
+    bytes[..4].copy_from_slice(&[0x9c, 0x40, 0, 0]);
+    if protocol == 6 {
+        bytes[12..14].copy_from_slice(&[0x50, 0x10]);
+    }
+    bytes
+}
+
+// ---- memory ------------------------------------------------------------------------------------------------------
+
+fn memory() -> Outcome {
+    let mut object = MaybeUninit::uninit();
+    let flow = flow::FlowSkelBuilder::default().open(&mut object)?.load()?;
+    let maps = &flow.maps;
+    let mut total = 0;
+    println!("kernel memory of the maps (budget 24 MiB):");
+    for map in [&maps.flows4_a, &maps.flows4_b, &maps.flows6_a, &maps.flows6_b, &maps.stats, &maps.fill, &maps.wake] {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", map.as_fd().as_raw_fd()))?;
+        let bytes: u64 = info
+            .lines()
+            .find_map(|line| line.strip_prefix("memlock:"))
+            .and_then(|text| text.trim().parse().ok())
+            .ok_or("fdinfo has no memlock")?;
+        println!("  {:12} {:>10} bytes", map.name().to_string_lossy(), bytes);
+        total += bytes;
+    }
+    println!("  {:12} {:>10} bytes = {:.1} MiB", "all", total, total as f64 / (1 << 20) as f64);
+    Ok(())
+}
+
+// ---- drain -------------------------------------------------------------------------------------------------------
+
+/// Emptying a map, without what is made of the entries.
+fn drain(flows: u32) -> Outcome {
+    let mut object = MaybeUninit::uninit();
+    let mut open = flow::FlowSkelBuilder::default().open(&mut object)?;
+    open.maps.flows4_a.set_max_entries(flows)?;
+    let flow = open.load()?;
+    let map = &flow.maps.flows4_a;
+    let mut reader = BatchReader::new(16, 48, flows);
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        for n in 0..flows {
+            let mut key = [0u8; 16];
+            key[..4].copy_from_slice(&n.to_be_bytes());
+            map.update(&key, &[1; 48], MapFlags::ANY)?;
+        }
+        let began = clock::thread_cpu_ns();
+        let mut bytes = 0u64;
+        let drained = reader.drain(map.as_fd(), &mut |key, value| bytes += (key[0] + value[0]) as u64)?;
+        let took = clock::thread_cpu_ns() - began;
+        if drained != flows as u64 || bytes == 0 {
+            return Err(format!("{drained} of {flows} drained").into());
+        }
+        times.push(took / flows as u64);
+    }
+    times.sort_unstable();
+    println!("drain of {flows}: {} ns per entry (budget 350)", times[times.len() / 2]);
+    Ok(())
+}
+
+/// A whole sweep of real flows: swap, drain, roles, records.
+fn sweep(sockets: usize) -> Outcome {
+    let home = cgroup::find(None)?;
+    let path = home.join(format!("nm-ebpf-bench-{}", std::process::id()));
+    fs::create_dir(&path)?;
+    fs::write(path.join("cgroup.procs"), std::process::id().to_string())?;
+    let outcome = sweep_in(&path, sockets);
+    fs::write(home.join("cgroup.procs"), std::process::id().to_string())?;
+    fs::remove_dir(&path)?;
+    outcome
+}
+
+fn sweep_in(path: &std::path::Path, sockets: usize) -> Outcome {
+    let settings = Settings { cgroup_root: Some(path.to_owned()), slots_v4: 262_144, ..Settings::default() };
+    let now = Now { mono_ns: 1, wall_ns: 1 };
+    let mut source = Ebpf::open(&settings, Arc::new(Stats::default()), now)?;
+    let mut times = Vec::new();
+    let mut seen = 0;
+    for _ in 0..4 {
+        for _ in 0..sockets {
+            let socket = UdpSocket::bind("10.78.0.1:0")?;
+            for port in 1..=62_500u16 {
+                socket.send_to(&[1; 32], ("10.78.0.2", port))?;
+            }
+        }
+        let mut bytes = 0;
+        let began = clock::thread_cpu_ns();
+        let sweep = source.sweep(now, &mut |record| bytes += record.traffic.orig.bytes)?;
+        let took = clock::thread_cpu_ns() - began;
+        if sweep.seen < 62_500 * sockets as u64 || bytes == 0 {
+            return Err(format!("{} of {} flows seen", sweep.seen, 62_500 * sockets).into());
+        }
+        seen = sweep.seen;
+        times.push(took / sweep.seen);
+    }
+    times.sort_unstable();
+    println!("sweep of {seen} new flows with their roles: {} ns per flow", times[times.len() / 2]);
+    Ok(())
+}
