@@ -2,7 +2,8 @@
 //!
 //! Built and published by [`crate::kube`]; read by the collector, which never waits for it.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::flow::Addr;
 
@@ -50,6 +51,8 @@ pub struct PodIndex {
     tenures: Vec<Tenure>,
     /// Every pod by uid, host-network pods included; sorted by uid.
     pods: Vec<Arc<Pod>>,
+    /// Static pods by the uid that names their cgroups; sorted by it.
+    static_pods: Vec<(Box<str>, Arc<Pod>)>,
     /// Whether the first list has arrived.
     pub synced: bool,
     /// Grows with every change.
@@ -61,7 +64,15 @@ impl PodIndex {
     pub fn new(mut tenures: Vec<Tenure>, mut pods: Vec<Arc<Pod>>, synced: bool, generation: u64) -> PodIndex {
         tenures.sort_by_key(|t| (t.addr, t.from_ns));
         pods.sort_by(|a, b| a.uid.cmp(&b.uid));
-        PodIndex { tenures, pods, synced, generation }
+        PodIndex { tenures, pods, static_pods: Vec::new(), synced, generation }
+    }
+
+    /// Adds the static pods by the uid that the kubelet names their cgroups by: the hash of their file, while
+    /// `metadata.uid` is that of the mirror pod in the API.
+    pub fn with_static_pods(mut self, mut static_pods: Vec<(Box<str>, Arc<Pod>)>) -> PodIndex {
+        static_pods.sort_by(|a, b| a.0.cmp(&b.0));
+        self.static_pods = static_pods;
+        self
     }
 
     /// Whose `addr` was at `at_ns` (nanoseconds since the epoch). Of overlapping tenures the one that began last
@@ -76,6 +87,22 @@ impl PodIndex {
         self.pods.binary_search_by(|p| p.uid.as_ref().cmp(uid)).ok().map(|at| &self.pods[at])
     }
 
+    /// The pod whose cgroups bear this uid: [`PodIndex::by_uid`], and static pods by their own.
+    pub fn by_cgroup_uid(&self, uid: &str) -> Option<&Arc<Pod>> {
+        let at_static = || self.static_pods.binary_search_by(|(own, _)| own.as_ref().cmp(uid)).ok();
+        self.by_uid(uid).or_else(|| at_static().and_then(|at| self.static_pods.get(at)).map(|(_, pod)| pod))
+    }
+
+    /// The pods, sorted by uid.
+    pub fn pods(&self) -> &[Arc<Pod>] {
+        &self.pods
+    }
+
+    /// The spans of time in which addresses were pods' own, sorted by address and beginning.
+    pub fn tenures(&self) -> &[Tenure] {
+        &self.tenures
+    }
+
     /// How many pods are known, those that went lately included.
     pub fn len(&self) -> usize {
         self.pods.len()
@@ -84,5 +111,38 @@ impl PodIndex {
     /// Whether no pod is known.
     pub fn is_empty(&self) -> bool {
         self.pods.is_empty()
+    }
+}
+
+/// Where the newest [`PodIndex`] is found: one writer, readers that take a reference and never wait for I/O.
+#[derive(Debug, Default)]
+pub struct Published {
+    // Held for the copy of a reference.
+    current: Mutex<Arc<PodIndex>>,
+    generation: AtomicU64,
+}
+
+impl Published {
+    /// Puts a new index in place of the old one.
+    pub fn publish(&self, index: PodIndex) {
+        let generation = index.generation;
+        let old = {
+            let mut current = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let old = std::mem::replace(&mut *current, Arc::new(index));
+            self.generation.store(generation, Ordering::Release);
+            old
+        };
+        // Freed, where nobody reads it, after the lock is.
+        drop(old);
+    }
+
+    /// Generation of the index in place, without a lock: zero until the first is published.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The index in place.
+    pub fn get(&self) -> Arc<PodIndex> {
+        self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 }

@@ -1,0 +1,472 @@
+//! The two requests we make of an API server, list and watch, with every waiting time bounded.
+//!
+//! A thin layer over `ureq`: the address, the credentials and their renewal, the settings of each request, and what
+//! an answer that is no success means. Decides nothing: when to ask what is [`super::watch`]'s.
+
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use flate2::read::MultiGzDecoder;
+use k8s_openapi::Resource;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use rustls::{AlertDescription, CertificateError};
+use ureq::config::Config;
+use ureq::http::{Response, header};
+use ureq::{Agent, Body, BodyReader};
+
+use super::credentials::{Auth, Endpoint, Secret, checked_token, read_file};
+use super::decode::{ReadError, is_too_large, read_status};
+use super::exec::{self, Credential};
+use super::tls::{self, Pem};
+use super::watch::{Failure, ListVersion};
+use crate::clock::{Now, SECOND};
+
+/// A token file is read anew when what we have is this old: the kubelet rewrites it at 80 % of its hour.
+const TOKEN_AGE_NS: u64 = 60 * SECOND;
+/// Roots and client certificates are compared with their files this often.
+const TLS_AGE_NS: u64 = 300 * SECOND;
+/// A plugin is asked again this long before what it gave expires.
+const EXPIRY_MARGIN_NS: u64 = 60 * SECOND;
+/// The part of an answer that is no success which is looked at.
+const REFUSAL_MAX_BYTES: u64 = 64 << 10;
+/// Of it, what goes into a message.
+const MESSAGE_MAX_CHARS: usize = 240;
+
+/// How long each part of a request may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Finding the address of the server.
+    pub resolve: Duration,
+    /// Connecting, TLS included.
+    pub connect: Duration,
+    /// Sending the request.
+    pub send: Duration,
+    /// Until the head of the answer: a list may queue at the server for 15 s (API priority and fairness).
+    pub answer: Duration,
+    /// Silence within a list.
+    pub list_read: Duration,
+    /// A whole list.
+    pub list: Duration,
+    /// Silence within a watch: more than two bookmarks take.
+    pub watch_read: Duration,
+    /// A whole watch: more than the deadline that the server is asked to keep.
+    pub watch: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        let seconds = Duration::from_secs;
+        Timeouts {
+            resolve: seconds(5),
+            connect: seconds(5),
+            send: seconds(10),
+            answer: seconds(30),
+            list_read: seconds(15),
+            list: seconds(60),
+            watch_read: seconds(150),
+            watch: seconds(300),
+        }
+    }
+}
+
+/// Ends what the client does, from another thread.
+#[derive(Default)]
+pub struct Stopper(Mutex<Slot>);
+
+#[derive(Default)]
+struct Slot {
+    stopped: bool,
+    agent: Option<Agent>,
+}
+
+impl Stopper {
+    /// Ends the request at hand, and lets no other begin. A connection that is being set up is not interrupted; it
+    /// is bounded by its time-outs.
+    pub fn stop(&self) {
+        let agent = {
+            let mut slot = self.lock();
+            slot.stopped = true;
+            slot.agent.take()
+        };
+        if let Some(agent) = agent {
+            agent.shutdown();
+        }
+    }
+
+    /// Whether it was called.
+    pub fn stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
+    fn arm(&self, agent: &Agent) {
+        let mut slot = self.lock();
+        if slot.stopped {
+            agent.clone().shutdown();
+        } else {
+            slot.agent = Some(agent.clone());
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Slot> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// The client.
+pub struct Client {
+    endpoint: Endpoint,
+    /// Path and the part of the query that never changes.
+    pods: String,
+    timeouts: Timeouts,
+    stopper: Arc<Stopper>,
+    agent: Option<(Agent, Pem)>,
+    /// When the certificates were last compared with their files; `None` makes it due.
+    tls_checked_ns: Option<u64>,
+    token: Option<(Secret, u64)>,
+    credential: Option<Credential>,
+    /// Renewals of roots or certificates that failed, so that the old ones stayed in use.
+    pub renewals_failed: u64,
+}
+
+/// The body of an answer.
+pub enum Answer {
+    /// As sent.
+    Plain(BodyReader<'static>),
+    /// Compressed.
+    Gzip(Box<MultiGzDecoder<BodyReader<'static>>>),
+}
+
+impl Read for Answer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Answer::Plain(body) => body.read(buffer),
+            Answer::Gzip(body) => body.read(buffer),
+        }
+    }
+}
+
+impl Client {
+    /// Nothing is read or connected before the first request.
+    pub fn new(endpoint: Endpoint, node_name: &str, timeouts: Timeouts, stopper: Arc<Stopper>) -> Client {
+        // The phase is part of it so that lists stay small on nodes with many finished jobs; the server tells a pod
+        // that finishes as deleted.
+        let selector = format!("spec.nodeName={node_name},status.phase!=Succeeded,status.phase!=Failed");
+        let (version, segment) = (Pod::API_VERSION, Pod::URL_PATH_SEGMENT);
+        let pods = format!("{}/api/{version}/{segment}?fieldSelector={}", endpoint.url, encoded(&selector));
+        Client {
+            endpoint,
+            pods,
+            timeouts,
+            stopper,
+            agent: None,
+            tls_checked_ns: None,
+            token: None,
+            credential: None,
+            renewals_failed: 0,
+        }
+    }
+
+    /// Where the server is, for messages.
+    pub fn url(&self) -> &str {
+        &self.endpoint.url
+    }
+
+    /// Asks for the pods; the rest of an earlier answer where `more` is its `continue`.
+    pub fn list(&mut self, now: Now, version: &ListVersion, more: Option<&str>) -> Result<Answer, Failure> {
+        let mut url = self.pods.clone();
+        match (more, version) {
+            // A continued list has its version already.
+            (Some(more), _) => url.extend(["&continue=", &encoded(more)]),
+            (None, ListVersion::Any) => url.push_str("&resourceVersion=0"),
+            (None, ListVersion::AtLeast(version)) => url.extend(["&resourceVersion=", &encoded(version)]),
+            (None, ListVersion::Newest) => {}
+        }
+        let Timeouts { list_read, list, .. } = self.timeouts;
+        self.get(now, &url, true, list_read, list)
+    }
+
+    /// Asks to be told what changes from `version` on.
+    pub fn watch(&mut self, now: Now, version: &str, timeout_seconds: u32) -> Result<Answer, Failure> {
+        let url = format!(
+            "{}&watch=true&allowWatchBookmarks=true&timeoutSeconds={timeout_seconds}&resourceVersion={}",
+            self.pods,
+            encoded(version)
+        );
+        let Timeouts { watch_read, watch, .. } = self.timeouts;
+        self.get(now, &url, false, watch_read, watch)
+    }
+
+    /// The server refused our credentials: the next request reads them anew.
+    pub fn forget_credentials(&mut self) {
+        self.token = None;
+        self.credential = None;
+        self.tls_checked_ns = None;
+    }
+
+    /// A certificate was refused: the next request compares the roots with their file.
+    pub fn recheck_tls(&mut self) {
+        self.tls_checked_ns = None;
+    }
+
+    fn get(&mut self, now: Now, url: &str, gzip: bool, read: Duration, whole: Duration) -> Result<Answer, Failure> {
+        let token = self.token(now)?;
+        let agent = self.agent(now)?;
+        let mut request = agent.get(url).header(header::ACCEPT, "application/json");
+        if gzip {
+            request = request.header(header::ACCEPT_ENCODING, "gzip");
+        }
+        if let Some(Secret(token)) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.config().timeout_per_read(Some(read)).timeout_global(Some(whole)).build();
+        let response = request.call().map_err(|error| failure(&error))?;
+        if response.status() != 200 {
+            return Err(refusal(response));
+        }
+        let head = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind = head(header::CONTENT_TYPE);
+        if !kind.starts_with("application/json") {
+            return Err(Failure::Unreadable(format!("{} in place of JSON (a proxy between?)", printable(kind))));
+        }
+        let gzipped = match head(header::CONTENT_ENCODING) {
+            "" | "identity" => false,
+            "gzip" => true,
+            other => return Err(Failure::Unreadable(format!("content encoding {}", printable(other)))),
+        };
+        let body = response.into_body().into_reader();
+        Ok(if gzipped { Answer::Gzip(Box::new(MultiGzDecoder::new(body))) } else { Answer::Plain(body) })
+    }
+
+    /// The bearer token to use now.
+    fn token(&mut self, now: Now) -> Result<Option<Secret>, Failure> {
+        match &self.endpoint.auth {
+            Auth::Anonymous => Ok(None),
+            Auth::Token(token) => Ok(Some(token.clone())),
+            Auth::TokenFile(path) => {
+                if let Some((token, read_ns)) = &self.token
+                    && now.mono_ns.saturating_sub(*read_ns) < TOKEN_AGE_NS
+                {
+                    return Ok(Some(token.clone()));
+                }
+                let origin = path.display().to_string();
+                match read_file(path).and_then(|text| checked_token(&text, &origin)) {
+                    Ok(token) => self.token = Some((token, now.mono_ns)),
+                    // A token that is being replaced is better than none.
+                    Err(why) => match &mut self.token {
+                        Some(kept) => {
+                            log::warn!("the old API token stays in use: {why}");
+                            kept.1 = now.mono_ns;
+                        }
+                        None => return Err(Failure::Credentials(why)),
+                    },
+                }
+                Ok(self.token.as_ref().map(|(token, _)| token.clone()))
+            }
+            Auth::Plugin(plugin) => {
+                let ends = |credential: &Credential| {
+                    credential.expires_ns.is_some_and(|at| now.wall_ns.saturating_add(EXPIRY_MARGIN_NS) >= at)
+                };
+                if self.credential.as_ref().is_none_or(ends) {
+                    let stopper = self.stopper.clone();
+                    let fresh = plugin.run(exec::LIMIT_NS, &|| stopper.stopped()).map_err(Failure::Credentials)?;
+                    if fresh.client != self.credential.as_ref().and_then(|old| old.client.clone()) {
+                        self.tls_checked_ns = None;
+                    }
+                    self.credential = Some(fresh);
+                }
+                Ok(self.credential.as_ref().and_then(|credential| credential.token.clone()))
+            }
+        }
+    }
+
+    /// The HTTP client, made anew where roots or certificates changed: it keeps those it was made with.
+    fn agent(&mut self, now: Now) -> Result<Agent, Failure> {
+        let due = self.tls_checked_ns.is_none_or(|checked| now.mono_ns.saturating_sub(checked) >= TLS_AGE_NS);
+        if let Some((agent, _)) = self.agent.as_ref().filter(|_| !due) {
+            return Ok(agent.clone());
+        }
+        let secure = self.endpoint.url.starts_with("https://");
+        let client = self.credential.as_ref().and_then(|credential| credential.client.clone());
+        let client = client.map(|(certificate, Secret(key))| (certificate, key.into_bytes()));
+        let in_use = self.agent.as_ref().map(|(_, pem)| pem);
+        let renewed = tls::read(&self.endpoint, client).and_then(|pem| {
+            if in_use == Some(&pem) {
+                return Ok(None);
+            }
+            Ok(Some((self.make_agent(&pem, secure)?, pem)))
+        });
+        match renewed {
+            Ok(Some((agent, pem))) => {
+                self.stopper.arm(&agent);
+                self.agent = Some((agent, pem));
+            }
+            Ok(None) => {}
+            // A file that is being replaced, or was replaced by rubbish.
+            Err(Failure::Tls(why) | Failure::Credentials(why)) if self.agent.is_some() => {
+                self.renewals_failed += 1;
+                log::warn!("the old certificates for the API server stay in use: {why}");
+            }
+            Err(failure) => return Err(failure),
+        }
+        self.tls_checked_ns = Some(now.mono_ns);
+        self.agent.as_ref().map(|(agent, _)| agent.clone()).ok_or(Failure::Network("no client".to_owned()))
+    }
+
+    fn make_agent(&self, pem: &Pem, secure: bool) -> Result<Agent, Failure> {
+        let proxy = match &self.endpoint.proxy {
+            Some(url) => Some(
+                ureq::Proxy::new(url)
+                    .map_err(|_| Failure::Network("the proxy-url of the kubeconfig cannot be used".to_owned()))?,
+            ),
+            None => None,
+        };
+        let Timeouts { resolve, connect, send, answer, .. } = self.timeouts;
+        let config: Config = Agent::config_builder()
+            .tls_config(tls::settings(pem, self.endpoint.insecure, secure)?)
+            .proxy(proxy)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("zxporter-netmon/", env!("CARGO_PKG_VERSION")))
+            .timeout_resolve(Some(resolve))
+            .timeout_connect(Some(connect))
+            .timeout_send_request(Some(send))
+            .timeout_recv_response(Some(answer))
+            .input_buffer_size(16 << 10)
+            .output_buffer_size(4 << 10)
+            .max_idle_connections(1)
+            .max_idle_connections_per_host(1)
+            .build();
+        Ok(config.new_agent())
+    }
+}
+
+/// What a body that could not be read to its end means.
+pub fn broken(error: ReadError) -> Failure {
+    match error {
+        ReadError::CutShort => Failure::Network("the answer ended within an object".to_owned()),
+        ReadError::Unreadable(why) => Failure::Unreadable(printable(&why)),
+        ReadError::Read(error) if error.kind() == io::ErrorKind::FileTooLarge => Failure::Unreadable(error.to_string()),
+        ReadError::Read(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
+            Some(inner) => failure(inner),
+            None => io_failure(&error),
+        },
+    }
+}
+
+/// What a `Status` in the stream means.
+pub fn told(status: &Status) -> Failure {
+    let retry_after_seconds = status.details.as_ref().and_then(|details| details.retry_after_seconds);
+    let retry_after_ns = retry_after_seconds.and_then(|s| u64::try_from(s).ok()).map(|s| s.saturating_mul(SECOND));
+    let code = status.code.and_then(|code| u16::try_from(code).ok()).filter(|code| *code != 0);
+    let code = code.unwrap_or(match status.reason.as_deref().unwrap_or_default() {
+        "Expired" | "Gone" => 410,
+        "TooManyRequests" => 429,
+        "Unauthorized" => 401,
+        "Forbidden" => 403,
+        "ServiceUnavailable" => 503,
+        "Timeout" | "ServerTimeout" => 504,
+        _ => 500,
+    });
+    judged(code, status, retry_after_ns)
+}
+
+fn judged(code: u16, status: &Status, retry_after_ns: Option<u64>) -> Failure {
+    let message = printable(status.message.as_deref().or(status.reason.as_deref()).unwrap_or_default());
+    match (code, status.reason.as_deref().unwrap_or_default()) {
+        _ if is_too_large(status) => Failure::TooLarge,
+        (410, _) | (_, "Expired" | "Gone") => Failure::Gone,
+        // Older servers say it in the text only.
+        _ if message.contains("too old resource version") => Failure::Gone,
+        (401, _) => Failure::Unauthorized,
+        (403, _) => Failure::Forbidden(message),
+        (429, _) => Failure::Overloaded { retry_after_ns },
+        (500..=599, _) => Failure::Server { code, retry_after_ns, message },
+        _ => Failure::Refused { code, message },
+    }
+}
+
+/// What an answer that is no success means.
+fn refusal(response: Response<Body>) -> Failure {
+    let code = response.status().as_u16();
+    let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    // Kubernetes sends seconds; a date, a negative number or a word leaves the usual back-off.
+    let retry_after_ns = retry_after.and_then(|text| text.trim().parse::<u64>().ok());
+    let retry_after_ns = retry_after_ns.map(|seconds| seconds.saturating_mul(SECOND));
+    let mut body = Vec::new();
+    let whole = response.into_body().into_reader().take(REFUSAL_MAX_BYTES).read_to_end(&mut body);
+    let mut status = read_status(&body);
+    if status.message.is_none() && whole.is_ok() && !body.starts_with(b"{") {
+        status.message = Some(String::from_utf8_lossy(&body).into_owned());
+    }
+    judged(code, &status, retry_after_ns)
+}
+
+fn failure(error: &ureq::Error) -> Failure {
+    match error {
+        ureq::Error::Timeout(ureq::Timeout::PerRead) => Failure::Idle,
+        ureq::Error::Timeout(what) => Failure::Network(format!("timed out ({what})")),
+        ureq::Error::HostNotFound => Failure::Network("the server's name cannot be resolved".to_owned()),
+        ureq::Error::Io(error) => io_failure(error),
+        ureq::Error::Rustls(error) => tls_failure(error),
+        other => Failure::Network(printable(&other.to_string())),
+    }
+}
+
+fn io_failure(error: &io::Error) -> Failure {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(inner) => tls_failure(inner),
+        None => Failure::Network(printable(&error.to_string())),
+    }
+}
+
+fn tls_failure(error: &rustls::Error) -> Failure {
+    use CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext, UnknownIssuer,
+    };
+    match error {
+        rustls::Error::InvalidCertificate(why) => match why {
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
+                Failure::Clock(printable(&why.to_string()))
+            }
+            UnknownIssuer => {
+                Failure::Tls("the server's certificate is not from our certificate authority".to_owned())
+            }
+            NotValidForName | NotValidForNameContext { .. } => Failure::Tls(printable(&why.to_string())),
+            other => Failure::Tls(printable(&other.to_string())),
+        },
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied,
+        ) => Failure::Credentials(format!("the server does not take our client certificate: {error}")),
+        other => Failure::Tls(printable(&other.to_string())),
+    }
+}
+
+/// What a server said, on one line and of bounded length: it goes into logs and health.
+fn printable(text: &str) -> String {
+    let mut line: String =
+        text.chars().take(MESSAGE_MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// Percent-encoded for a query (RFC 3986 unreserved characters stay).
+fn encoded(text: &str) -> String {
+    let mut url = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            url.push(char::from(byte));
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    url
+}

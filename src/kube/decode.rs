@@ -1,0 +1,543 @@
+//! From the bytes of an API server to a narrow view of pods, while they stream by.
+//!
+//! Of a pod of some 17 KB a dozen fields are kept; annotations, managed fields, environments and the rest are
+//! skipped without being held in memory. The full types of `k8s-openapi` need 20 MB of heap for 110 pods, and its
+//! `WatchEvent` builds a tree of the whole object first. Knows nothing of connections, and decides nothing: what an
+//! event means for the watch is [`super::watch`]'s, what it means for addresses [`super::index`]'s.
+//!
+//! Formats: the Kubernetes API conventions (`PodList`, watch events, `Status`) and the API reference of `Pod` v1.
+
+use std::cell::Cell;
+use std::io::{self, BufReader, Read};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Status, StatusCause, StatusDetails};
+use k8s_openapi::{ListableResource, Resource};
+use serde::de::{DeserializeSeed, MapAccess};
+
+use super::lenient::{self, Flag, Into, Lenient, Number, Text, skip, value};
+use super::time::rfc3339_ns;
+use crate::flow::Addr;
+
+/// The most that one list may have, after decompression. A node's list is 4 MB at 250 pods; 10,000 pods are 170 MB.
+pub const LIST_MAX_BYTES: u64 = 256 << 20;
+/// The most that one event may have. An object in etcd has at most 1.5 MiB by default; skipping costs no memory.
+pub const EVENT_MAX_BYTES: u64 = 16 << 20;
+/// Read at once from the connection.
+const READ_BYTES: usize = 16 << 10;
+/// Dual stack is two; whatever else a server claims is left out.
+const ADDRESSES_MAX: usize = 8;
+
+/// A pod, as far as owning addresses and bytes goes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PodView {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.ownerReferences[controller]`.
+    pub controller: Option<OwnerReference>,
+    /// Label `pod-template-hash`, which a Deployment puts into its ReplicaSets' names.
+    pub template_hash: Option<String>,
+    /// Annotation `kubernetes.io/config.hash`: the uid that the kubelet uses for the cgroups of a static pod, whose
+    /// `metadata.uid` is that of its mirror.
+    pub config_hash: Option<String>,
+    /// `spec.nodeName`.
+    pub node_name: Option<String>,
+    /// `spec.hostNetwork`.
+    pub host_network: bool,
+    /// `status.phase` is `Succeeded` or `Failed`: its addresses are no longer its own.
+    pub terminal: bool,
+    /// `status.podIP` and `status.podIPs`, without repetitions; those that are addresses.
+    pub addresses: Vec<Addr>,
+    /// `status.startTime`, nanoseconds since the epoch.
+    pub started_ns: Option<u64>,
+}
+
+/// One line of a watch.
+#[derive(Debug, PartialEq)]
+pub enum Event {
+    /// `ADDED` or `MODIFIED`: the pod as it is now, none where the object is none that we can use.
+    Changed {
+        /// `metadata.resourceVersion`.
+        version: Option<String>,
+        /// The pod.
+        pod: Option<PodView>,
+    },
+    /// `DELETED`: the pod as it was, perhaps with its addresses already cleared.
+    Deleted {
+        /// `metadata.resourceVersion`: that of the deletion.
+        version: Option<String>,
+        /// The pod.
+        pod: Option<PodView>,
+    },
+    /// `BOOKMARK`: nothing happened up to this version.
+    Bookmark {
+        /// `metadata.resourceVersion`.
+        version: Option<String>,
+    },
+    /// `ERROR`: the watch is over.
+    Error(Status),
+    /// A type that is none of these.
+    Unknown {
+        /// `metadata.resourceVersion`.
+        version: Option<String>,
+    },
+}
+
+/// What came with the items of a list.
+#[derive(Debug, PartialEq)]
+pub struct List {
+    /// `metadata.resourceVersion`: where the watch begins.
+    pub version: String,
+    /// `metadata.continue`, where the server gave a part only.
+    pub more: Option<String>,
+}
+
+/// Why a list or a watch could not be read to its end.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The connection failed, or an item or list was larger than allowed.
+    Read(io::Error),
+    /// The stream ended within an object.
+    CutShort,
+    /// Not JSON, or not what was asked for.
+    Unreadable(String),
+}
+
+impl From<serde_json::Error> for ReadError {
+    fn from(error: serde_json::Error) -> ReadError {
+        match error.classify() {
+            serde_json::error::Category::Io => ReadError::Read(error.into()),
+            serde_json::error::Category::Eof => ReadError::CutShort,
+            _ => ReadError::Unreadable(error.to_string()),
+        }
+    }
+}
+
+/// Reads a list; `each` gets the pods one by one, `None` for an item that is none that we can use.
+pub fn read_list(reader: impl Read, each: impl FnMut(Option<PodView>)) -> Result<List, ReadError> {
+    let budget = Rc::new(Cell::new(LIST_MAX_BYTES));
+    let reader = BufReader::with_capacity(READ_BYTES, Capped { reader, budget });
+    let mut json = serde_json::Deserializer::from_reader(reader);
+    let mut list = ListBody { each, kind: Text::default(), metadata: Metadata::default() };
+    Into(&mut list).deserialize(&mut json)?;
+    match list.kind.given() {
+        Some(kind) if kind == k8s_openapi::api::core::v1::Pod::LIST_KIND => {}
+        Some(kind) => return Err(ReadError::Unreadable(format!("kind {kind} in place of a list of pods"))),
+        None => return Err(ReadError::Unreadable("no kind, so no list of pods".to_owned())),
+    }
+    match list.metadata.version.given() {
+        Some(version) => Ok(List { version, more: list.metadata.more.given() }),
+        None => Err(ReadError::Unreadable("a list without resourceVersion".to_owned())),
+    }
+}
+
+/// The events of a watch, as they come.
+pub struct Events<R: Read> {
+    json: serde_json::StreamDeserializer<'static, serde_json::de::IoRead<BufReader<Capped<R>>>, EventBody>,
+    budget: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Events<R> {
+    /// Reads from the body of a watch.
+    pub fn new(reader: R) -> Events<R> {
+        let budget = Rc::new(Cell::new(EVENT_MAX_BYTES));
+        let capped = Capped { reader, budget: budget.clone() };
+        let json = serde_json::Deserializer::from_reader(BufReader::with_capacity(READ_BYTES, capped)).into_iter();
+        Events { json, budget }
+    }
+}
+
+impl<R: Read> Iterator for Events<R> {
+    type Item = Result<Event, ReadError>;
+
+    /// Blocks until the next event is whole. `None`: the server ended the watch between two events.
+    fn next(&mut self) -> Option<Self::Item> {
+        self.budget.set(EVENT_MAX_BYTES);
+        Some(self.json.next()?.map(EventBody::into_event).map_err(ReadError::from))
+    }
+}
+
+/// Reads a `Status`, which is what the API server's own refusals are; anything else gives one without content.
+pub fn read_status(body: &[u8]) -> Status {
+    let mut object = Object::default();
+    match Into(&mut object).deserialize(&mut serde_json::Deserializer::from_slice(body)) {
+        Ok(()) if object.kind.0.as_deref() == Some(Status::KIND) => object.into_status(),
+        _ => Status::default(),
+    }
+}
+
+/// Whether a `Status` says that a resource version lies in the server's future ("Too large resource version").
+pub fn is_too_large(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| details.causes.iter().flatten());
+    causes.into_iter().any(|cause| cause.reason.as_deref() == Some("ResourceVersionTooLarge"))
+        || status.message.as_deref().is_some_and(|message| message.contains("Too large resource version"))
+}
+
+/// Lets no more than a budget through. Counted by reads, so exact to the size of one.
+struct Capped<R> {
+    reader: R,
+    budget: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Capped<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.budget.get();
+        if left == 0 {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "an item or list larger than allowed"));
+        }
+        let read = self.reader.read(buffer)?;
+        self.budget.set(left.saturating_sub(read as u64));
+        Ok(read)
+    }
+}
+
+struct ListBody<F> {
+    each: F,
+    kind: Text,
+    metadata: Metadata,
+}
+
+impl<F: FnMut(Option<PodView>)> Lenient for ListBody<F> {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "kind" => self.kind = value(map)?,
+            "metadata" => self.metadata = value(map)?,
+            "items" => lenient::each(map, |item: Object| (self.each)(item.into_pod()))?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+/// A watch event, whatever the order of its keys.
+#[derive(Default)]
+struct EventBody {
+    kind: Text,
+    object: Object,
+}
+
+impl Lenient for EventBody {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "type" => self.kind = value(map)?,
+            "object" => self.object = value(map)?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for EventBody {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<EventBody, D::Error> {
+        let mut event = EventBody::default();
+        Into(&mut event).deserialize(deserializer)?;
+        Ok(event)
+    }
+}
+
+impl EventBody {
+    fn into_event(self) -> Event {
+        let EventBody { kind, mut object } = self;
+        let version = object.metadata.version.0.take().filter(|version| !version.is_empty());
+        match kind.0.as_deref() {
+            Some("ADDED" | "MODIFIED") => Event::Changed { version, pod: object.into_pod() },
+            Some("DELETED") => Event::Deleted { version, pod: object.into_pod() },
+            Some("BOOKMARK") => Event::Bookmark { version },
+            Some("ERROR") => Event::Error(object.into_status()),
+            _ => Event::Unknown { version },
+        }
+    }
+}
+
+/// What stands in a list or an event: a pod, or a `Status`.
+#[derive(Default)]
+struct Object {
+    kind: Text,
+    metadata: Metadata,
+    spec: Spec,
+    /// Of a pod an object, of a `Status` a word.
+    status: PodStatus,
+    code: Number,
+    reason: Text,
+    message: Text,
+    details: Details,
+}
+
+impl Lenient for Object {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "kind" => self.kind = value(map)?,
+            "metadata" => self.metadata = value(map)?,
+            "spec" => self.spec = value(map)?,
+            "status" => self.status = value(map)?,
+            "code" => self.code = value(map)?,
+            "reason" => self.reason = value(map)?,
+            "message" => self.message = value(map)?,
+            "details" => self.details = value(map)?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+impl Object {
+    /// The pod; `None` where what names it is missing, or where it says that it is something else.
+    fn into_pod(self) -> Option<PodView> {
+        let Object { kind, metadata, spec, status, .. } = self;
+        // Items of a list have no kind.
+        if kind.given().is_some_and(|kind| kind != k8s_openapi::api::core::v1::Pod::KIND) {
+            return None;
+        }
+        Some(PodView {
+            uid: metadata.uid.given()?,
+            namespace: metadata.namespace.given()?,
+            name: metadata.name.given()?,
+            controller: metadata.controller,
+            template_hash: metadata.template_hash.given(),
+            config_hash: metadata.config_hash.given(),
+            node_name: spec.node_name.given(),
+            host_network: spec.host_network.0,
+            terminal: matches!(status.phase.0.as_deref(), Some("Succeeded" | "Failed")),
+            started_ns: status.start_time.0.as_deref().and_then(rfc3339_ns),
+            addresses: status.into_addresses(),
+        })
+    }
+
+    fn into_status(self) -> Status {
+        let causes = Some(self.details.causes).filter(|causes| !causes.is_empty());
+        Status {
+            code: self.code.0.and_then(|code| i32::try_from(code).ok()),
+            reason: self.reason.0,
+            message: self.message.0,
+            details: Some(StatusDetails {
+                causes,
+                retry_after_seconds: self.details.retry_after.0.and_then(|seconds| i32::try_from(seconds).ok()),
+                ..StatusDetails::default()
+            }),
+            ..Status::default()
+        }
+    }
+}
+
+#[derive(Default)]
+struct Metadata {
+    name: Text,
+    namespace: Text,
+    uid: Text,
+    version: Text,
+    more: Text,
+    controller: Option<OwnerReference>,
+    template_hash: Text,
+    config_hash: Text,
+}
+
+impl Lenient for Metadata {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "name" => self.name = value(map)?,
+            "namespace" => self.namespace = value(map)?,
+            "uid" => self.uid = value(map)?,
+            "resourceVersion" => self.version = value(map)?,
+            "continue" => self.more = value(map)?,
+            "labels" => self.template_hash = value::<Labels, A>(map)?.template_hash,
+            "annotations" => self.config_hash = value::<Annotations, A>(map)?.config_hash,
+            "ownerReferences" => {
+                self.controller = None;
+                lenient::each(map, |owner: Owner| {
+                    if owner.controller.0 && self.controller.is_none() {
+                        self.controller = owner.into_reference();
+                    }
+                })?;
+            }
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Labels {
+    template_hash: Text,
+}
+
+impl Lenient for Labels {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "pod-template-hash" => self.template_hash = value(map)?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Annotations {
+    config_hash: Text,
+}
+
+impl Lenient for Annotations {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "kubernetes.io/config.hash" => self.config_hash = value(map)?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Owner {
+    api_version: Text,
+    kind: Text,
+    name: Text,
+    uid: Text,
+    controller: Flag,
+}
+
+impl Lenient for Owner {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "apiVersion" => self.api_version = value(map)?,
+            "kind" => self.kind = value(map)?,
+            "name" => self.name = value(map)?,
+            "uid" => self.uid = value(map)?,
+            "controller" => self.controller = value(map)?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+impl Owner {
+    fn into_reference(self) -> Option<OwnerReference> {
+        Some(OwnerReference {
+            api_version: self.api_version.0.unwrap_or_default(),
+            kind: self.kind.given()?,
+            name: self.name.given()?,
+            uid: self.uid.0.unwrap_or_default(),
+            controller: Some(true),
+            block_owner_deletion: None,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Spec {
+    node_name: Text,
+    host_network: Flag,
+}
+
+impl Lenient for Spec {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "nodeName" => self.node_name = value(map)?,
+            "hostNetwork" => self.host_network = value(map)?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct PodStatus {
+    phase: Text,
+    start_time: Text,
+    pod_ip: Text,
+    pod_ips: Vec<Addr>,
+}
+
+impl Lenient for PodStatus {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "phase" => self.phase = value(map)?,
+            "startTime" => self.start_time = value(map)?,
+            "podIP" => self.pod_ip = value(map)?,
+            "podIPs" => {
+                self.pod_ips.clear();
+                lenient::each(map, |pod_ip: PodIp| push_address(&mut self.pod_ips, &pod_ip.ip))?;
+            }
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+impl PodStatus {
+    fn into_addresses(mut self) -> Vec<Addr> {
+        push_address(&mut self.pod_ips, &self.pod_ip);
+        self.pod_ips
+    }
+}
+
+fn push_address(addresses: &mut Vec<Addr>, text: &Text) {
+    let parsed = text.0.as_deref().and_then(|text| text.parse::<IpAddr>().ok()).map(Addr::from);
+    if let Some(addr) = parsed.filter(|addr| !addr.is_unspecified() && !addr.is_loopback())
+        && addresses.len() < ADDRESSES_MAX
+        && !addresses.contains(&addr)
+    {
+        addresses.push(addr);
+    }
+}
+
+#[derive(Default)]
+struct PodIp {
+    ip: Text,
+}
+
+impl Lenient for PodIp {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "ip" => self.ip = value(map)?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+/// Of a `Status`.
+#[derive(Default)]
+struct Details {
+    causes: Vec<StatusCause>,
+    retry_after: Number,
+}
+
+impl Lenient for Details {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "retryAfterSeconds" => self.retry_after = value(map)?,
+            "causes" => {
+                self.causes.clear();
+                lenient::each(map, |cause: Cause| {
+                    if self.causes.len() < ADDRESSES_MAX {
+                        let (reason, message) = (cause.reason.0, cause.message.0);
+                        self.causes.push(StatusCause { reason, message, ..StatusCause::default() });
+                    }
+                })?;
+            }
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Cause {
+    reason: Text,
+    message: Text,
+}
+
+impl Lenient for Cause {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "reason" => self.reason = value(map)?,
+            "message" => self.message = value(map)?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}

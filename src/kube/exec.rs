@@ -1,0 +1,175 @@
+//! Credential plugins of a kubeconfig (`client.authentication.k8s.io/v1`): a program that prints a token or a
+//! certificate. Managed clusters' kubeconfigs hold nothing else.
+//!
+//! The program gets no terminal, a time limit and a limit on what it prints, and its result is kept until shortly
+//! before it expires. Knows nothing of HTTP.
+
+use std::fmt;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde::Deserialize;
+
+use super::credentials::{Secret, checked_token};
+use super::time::rfc3339_ns;
+use crate::clock::{self, MS, SECOND};
+
+/// The most that a plugin may print.
+const OUTPUT_MAX_BYTES: u64 = 1 << 20;
+/// How long a plugin may take. It may ask a cloud's API, but not the user.
+pub const LIMIT_NS: u64 = 30 * SECOND;
+
+/// How to run a plugin.
+#[derive(Clone)]
+pub struct Plugin {
+    /// The program; with a slash in it a path, else found by `PATH`.
+    pub command: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Added to its environment.
+    pub env: Vec<(String, String)>,
+    /// `client.authentication.k8s.io/v1` or `/v1beta1`.
+    pub api_version: String,
+    /// The server, for `provideClusterInfo`, as JSON; given to the plugin with the rest of `KUBERNETES_EXEC_INFO`.
+    pub cluster: Option<serde_json::Value>,
+    /// What to say where the program is not there.
+    pub install_hint: String,
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Arguments and environment may hold secrets.
+        write!(f, "Plugin({})", self.command.display())
+    }
+}
+
+/// What a plugin printed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// A bearer token.
+    pub token: Option<Secret>,
+    /// A client certificate and its key, PEM.
+    pub client: Option<(Vec<u8>, Secret)>,
+    /// When it ends, nanoseconds since the epoch.
+    pub expires_ns: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExecCredential {
+    api_version: String,
+    kind: String,
+    status: Option<ExecStatus>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExecStatus {
+    expiration_timestamp: Option<String>,
+    token: Option<String>,
+    client_certificate_data: Option<String>,
+    client_key_data: Option<String>,
+}
+
+impl Plugin {
+    /// Runs the program. `stopped` is asked now and then; once it says yes, the program is killed.
+    pub fn run(&self, limit_ns: u64, stopped: &dyn Fn() -> bool) -> Result<Credential, String> {
+        let name = self.command.display();
+        let mut info = serde_json::json!({
+            "apiVersion": self.api_version,
+            "kind": "ExecCredential",
+            "spec": { "interactive": false },
+        });
+        if let Some(cluster) = &self.cluster {
+            info["spec"]["cluster"] = cluster.clone();
+        }
+        let mut child = Command::new(&self.command)
+            .args(&self.args)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .env("KUBERNETES_EXEC_INFO", info.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .map_err(|error| {
+                let hint = if self.install_hint.is_empty() { String::new() } else { format!(" ({})", self.install_hint) };
+                format!("cannot run credential plugin {name}: {error}{hint}")
+            })?;
+        let until_ns = clock::now().mono_ns.saturating_add(limit_ns);
+        let mut output = collect(&mut child, until_ns, stopped);
+        // It may have closed its output and stay.
+        while output.is_ok() && matches!(child.try_wait(), Ok(None)) {
+            if clock::now().mono_ns >= until_ns || stopped() {
+                output = Err("does not end".to_owned());
+            }
+            clock::sleep_ns(5 * MS);
+        }
+        // Whatever happened, the program must not outlive this call, nor stay behind as a zombie.
+        if output.is_err() {
+            let _ = child.kill();
+        }
+        let status = child.wait().map_err(|error| format!("cannot wait for credential plugin {name}: {error}"))?;
+        let output = output.map_err(|why| format!("credential plugin {name} {why}"))?;
+        if !status.success() {
+            return Err(format!("credential plugin {name} failed: {status}"));
+        }
+        self.parse(&output).map_err(|why| format!("credential plugin {name}: {why}"))
+    }
+
+    fn parse(&self, output: &[u8]) -> Result<Credential, String> {
+        // The parser's own message could quote what it read.
+        let printed: ExecCredential =
+            serde_json::from_slice(output).map_err(|_| "what it printed is no ExecCredential".to_owned())?;
+        if printed.kind != "ExecCredential" || printed.api_version != self.api_version {
+            let (kind, version) = (printed.kind, printed.api_version);
+            return Err(format!("it printed {kind} {version}, expected ExecCredential {}", self.api_version));
+        }
+        let status = printed.status.ok_or("it printed no status")?;
+        let token = status.token.filter(|token| !token.is_empty());
+        let token = token.map(|token| checked_token(token.as_bytes(), "it")).transpose()?;
+        let client = match (status.client_certificate_data, status.client_key_data) {
+            (Some(certificate), Some(key)) => Some((certificate.into_bytes(), Secret(key))),
+            (None, None) => None,
+            _ => return Err("it printed a certificate without key, or a key without certificate".to_owned()),
+        };
+        if token.is_none() && client.is_none() {
+            return Err("it printed neither token nor certificate".to_owned());
+        }
+        let expires_ns = match status.expiration_timestamp {
+            Some(text) => Some(rfc3339_ns(&text).ok_or("it printed an expirationTimestamp that is no time")?),
+            None => None,
+        };
+        Ok(Credential { token, client, expires_ns })
+    }
+}
+
+/// Reads what the program prints until it closes its output. A thread reads, so that a program that prints nothing
+/// and does not end can be left after the limit.
+fn collect(child: &mut Child, until_ns: u64, stopped: &dyn Fn() -> bool) -> Result<Vec<u8>, String> {
+    let Some(stdout) = child.stdout.take() else { return Err("has no output".to_owned()) };
+    let (done, output) = crossbeam_channel::bounded(1);
+    std::thread::Builder::new()
+        .name("kube-exec".to_owned())
+        .spawn(move || {
+            let mut text = Vec::new();
+            let read = stdout.take(OUTPUT_MAX_BYTES + 1).read_to_end(&mut text).map(|_| text);
+            let _ = done.send(read);
+        })
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    loop {
+        match output.recv_timeout(std::time::Duration::from_nanos(50 * MS)) {
+            Ok(Ok(text)) if text.len() as u64 > OUTPUT_MAX_BYTES => return Err("printed more than 1 MiB".to_owned()),
+            Ok(Ok(text)) => return Ok(text),
+            Ok(Err(error)) => return Err(format!("cannot be read: {error}")),
+            Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return Err("cannot be read".to_owned()),
+            Err(crossbeam_channel::RecvTimeoutError::Timeout) if stopped() => {
+                return Err("was stopped with the agent".to_owned());
+            }
+            Err(crossbeam_channel::RecvTimeoutError::Timeout) if clock::now().mono_ns >= until_ns => {
+                return Err("took too long".to_owned());
+            }
+            Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! From PEM to the TLS settings of the HTTP client, refusing what would make it panic later.
+//!
+//! The client is given only what has been tried before: a key that does not fit its certificate, or a bundle without
+//! a usable certificate, ends here as a message.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
+
+use super::credentials::{Endpoint, read_file};
+use super::watch::Failure;
+
+/// Where distributions keep the roots that browsers trust: Debian and Alpine, Fedora, openSUSE.
+const SYSTEM_ROOTS: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+];
+
+/// What a connection is made with, compared to see whether it changed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pem {
+    /// Roots, none where the server's certificate is not checked.
+    pub roots: Vec<u8>,
+    /// Client certificate and key.
+    pub client: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Reads what the endpoint names. `client` is a plugin's certificate, which goes before the endpoint's own.
+pub fn read(endpoint: &Endpoint, client: Option<(Vec<u8>, Vec<u8>)>) -> Result<Pem, Failure> {
+    let roots = match &endpoint.ca {
+        _ if endpoint.insecure || endpoint.url.starts_with("http://") => Vec::new(),
+        Some(ca) => ca.read().map_err(|why| Failure::Tls(format!("no certificate authority: {why}")))?,
+        None => system_roots()?,
+    };
+    let client = match (client, &endpoint.client) {
+        (Some(client), _) => Some(client),
+        (None, Some((certificate, key))) => {
+            let read = || Ok((certificate.read()?, key.read()?));
+            Some(read().map_err(|why: String| Failure::Credentials(format!("no client certificate: {why}")))?)
+        }
+        (None, None) => None,
+    };
+    Ok(Pem { roots, client })
+}
+
+fn system_roots() -> Result<Vec<u8>, Failure> {
+    let found = SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.exists());
+    let found = found.ok_or_else(|| {
+        Failure::Tls("no certificate authority is given, and the system has none in a known place".to_owned())
+    })?;
+    read_file(found).map_err(Failure::Tls)
+}
+
+/// The settings, tried with the TLS library itself first.
+pub fn settings(pem: &Pem, insecure: bool, secure: bool) -> Result<TlsConfig, Failure> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(provider.clone())
+        .disable_verification(insecure);
+    let roots: Vec<CertificateDer> = CertificateDer::pem_slice_iter(&pem.roots).flatten().collect();
+    let mut store = RootCertStore::empty();
+    let (usable, _) = store.add_parsable_certificates(roots.iter().cloned());
+    if usable == 0 && secure && !insecure {
+        return Err(Failure::Tls("the certificate authority holds no certificate that can be used".to_owned()));
+    }
+    let roots: Vec<Certificate<'static>> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    let builder = builder.root_certs(RootCerts::new_with_certs(&roots));
+    let Some((certificate, key)) = &pem.client else { return Ok(builder.client_cert(None).build()) };
+
+    let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(certificate).flatten().collect();
+    let refuse = |why: &str| Failure::Credentials(format!("the client certificate cannot be used: {why}"));
+    if chain.is_empty() {
+        return Err(refuse("it holds no certificate"));
+    }
+    // Both take the first key of the text.
+    let der = PrivateKeyDer::from_pem_slice(key).map_err(|_| refuse("its key is no PEM key"))?;
+    let key = PrivateKey::from_pem(key).map_err(|_| refuse("its key is no PEM key"))?;
+    ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .map_err(|error| refuse(&error.to_string()))?
+        .with_root_certificates(store)
+        .with_client_auth_cert(chain.clone(), der)
+        .map_err(|error| refuse(&error.to_string()))?;
+    let chain: Vec<Certificate<'static>> = chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    Ok(builder.client_cert(Some(ClientCert::new_with_certs(&chain, key))).build())
+}
