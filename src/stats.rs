@@ -117,6 +117,24 @@ impl Withheld {
     ];
 }
 
+/// Why something that the API server sent is left out (`reason` of `netmon_kube_skipped_total`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum KubeSkip {
+    /// A pod without name or uid, or an object that is no pod.
+    NoPod,
+    /// An event of a type that we do not know.
+    UnknownType,
+    /// A pod beyond the number that we keep.
+    TooMany,
+}
+
+impl KubeSkip {
+    /// All of them, in the order of their numbers, with the value of the `reason` label.
+    pub const ALL: [(KubeSkip, &'static str); 3] =
+        [(KubeSkip::NoPod, "no_pod"), (KubeSkip::UnknownType, "unknown_type"), (KubeSkip::TooMany, "too_many")];
+}
+
 /// One family of series, for `/metrics`.
 pub struct FamilyView<'a> {
     /// Metric name.
@@ -237,6 +255,20 @@ stats! {
     bpf_roles_evicted: Counter "netmon_bpf_roles_evicted_total";
     /// Later fragments, which the BPF programs count without ports.
     bpf_later_fragments: Counter "netmon_bpf_later_fragments_total";
+    /// Lists of pods that the API server was asked for.
+    kube_lists: Counter "netmon_kube_lists_total";
+    /// Watches of pods that the API server was asked for.
+    kube_watches: Counter "netmon_kube_watches_total";
+    /// Events that watches brought, bookmarks included.
+    kube_events: Counter "netmon_kube_events_total";
+    /// Requests to the API server that failed, and watches that broke.
+    kube_failures: Counter "netmon_kube_failures_total";
+    /// What the API server sent and we could not use, by reason.
+    kube_skipped: Counter "netmon_kube_skipped_total" ["reason"; KubeSkip];
+    /// Renewals of roots or certificates for the API server that failed, so that the old ones stay in use.
+    kube_renewals_failed: Counter "netmon_kube_renewals_failed_total";
+    /// Pods known to live on this node.
+    pods: Gauge "netmon_pods";
     /// Requests that the local endpoint answered.
     http_requests: Counter "netmon_http_requests_total";
     /// Connections to the local endpoint that were cut (slow, malformed, or too many).
@@ -265,6 +297,7 @@ mod tests {
         assert!(Lost::ALL.iter().enumerate().all(|(i, (r, _))| *r as usize == i));
         assert!(Unattributed::ALL.iter().enumerate().all(|(i, (r, _))| *r as usize == i));
         assert!(Withheld::ALL.iter().enumerate().all(|(i, (r, _))| *r as usize == i));
+        assert!(KubeSkip::ALL.iter().enumerate().all(|(i, (r, _))| *r as usize == i));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! an answer that is no success means. Decides nothing: when to ask what is [`super::watch`]'s.
 
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
@@ -73,7 +73,10 @@ impl Default for Timeouts {
 
 /// Ends what the client does, from another thread.
 #[derive(Default)]
-pub struct Stopper(Mutex<Slot>);
+pub struct Stopper {
+    slot: Mutex<Slot>,
+    changed: Condvar,
+}
 
 #[derive(Default)]
 struct Slot {
@@ -90,6 +93,7 @@ impl Stopper {
             slot.stopped = true;
             slot.agent.take()
         };
+        self.changed.notify_all();
         if let Some(agent) = agent {
             agent.shutdown();
         }
@@ -98,6 +102,13 @@ impl Stopper {
     /// Whether it was called.
     pub fn stopped(&self) -> bool {
         self.lock().stopped
+    }
+
+    /// Waits for so long, or until it is called.
+    pub fn wait(&self, ns: u64) {
+        let slot = self.lock();
+        let wait = self.changed.wait_timeout_while(slot, Duration::from_nanos(ns), |slot| !slot.stopped);
+        drop(wait);
     }
 
     fn arm(&self, agent: &Agent) {
@@ -110,7 +121,7 @@ impl Stopper {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Slot> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -223,7 +234,7 @@ impl Client {
         let request = request.config().timeout_per_read(Some(read)).timeout_global(Some(whole)).build();
         let response = request.call().map_err(|error| failure(&error))?;
         if response.status() != 200 {
-            return Err(refusal(response));
+            return Err(refusal(response, now));
         }
         let head = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let kind = head(header::CONTENT_TYPE);
@@ -389,12 +400,10 @@ fn judged(code: u16, status: &Status, retry_after_ns: Option<u64>) -> Failure {
 }
 
 /// What an answer that is no success means.
-fn refusal(response: Response<Body>) -> Failure {
+fn refusal(response: Response<Body>, now: Now) -> Failure {
     let code = response.status().as_u16();
     let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    // Kubernetes sends seconds; a date, a negative number or a word leaves the usual back-off.
-    let retry_after_ns = retry_after.and_then(|text| text.trim().parse::<u64>().ok());
-    let retry_after_ns = retry_after_ns.map(|seconds| seconds.saturating_mul(SECOND));
+    let retry_after_ns = retry_after.and_then(|text| retry_after_ns(text, now.wall_ns));
     let mut body = Vec::new();
     let whole = response.into_body().into_reader().take(REFUSAL_MAX_BYTES).read_to_end(&mut body);
     let mut status = read_status(&body);
@@ -402,6 +411,16 @@ fn refusal(response: Response<Body>) -> Failure {
         status.message = Some(String::from_utf8_lossy(&body).into_owned());
     }
     judged(code, &status, retry_after_ns)
+}
+
+/// Seconds, as Kubernetes sends them, or a date (RFC 9110 10.2.3). What is neither leaves the usual back-off.
+fn retry_after_ns(text: &str, wall_ns: u64) -> Option<u64> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(seconds.saturating_mul(SECOND));
+    }
+    let at = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(at.as_secs().saturating_mul(SECOND).saturating_sub(wall_ns))
 }
 
 fn failure(error: &ureq::Error) -> Failure {
@@ -424,16 +443,15 @@ fn io_failure(error: &io::Error) -> Failure {
 
 fn tls_failure(error: &rustls::Error) -> Failure {
     use CertificateError::{
-        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext, UnknownIssuer,
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext,
+        UnknownIssuer,
     };
     match error {
         rustls::Error::InvalidCertificate(why) => match why {
             Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
                 Failure::Clock(printable(&why.to_string()))
             }
-            UnknownIssuer => {
-                Failure::Tls("the server's certificate is not from our certificate authority".to_owned())
-            }
+            UnknownIssuer => Failure::Tls("the server's certificate is not from our certificate authority".to_owned()),
             NotValidForName | NotValidForNameContext { .. } => Failure::Tls(printable(&why.to_string())),
             other => Failure::Tls(printable(&other.to_string())),
         },
@@ -452,8 +470,7 @@ fn tls_failure(error: &rustls::Error) -> Failure {
 
 /// What a server said, on one line and of bounded length: it goes into logs and health.
 fn printable(text: &str) -> String {
-    let mut line: String =
-        text.chars().take(MESSAGE_MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line: String = text.chars().take(MESSAGE_MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
     line.truncate(line.trim_end().len());
     line
 }

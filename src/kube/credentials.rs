@@ -113,10 +113,7 @@ impl std::error::Error for CredentialsError {}
 
 /// Finds the API server: the kubeconfig if one is given, else the cluster we run in, else `~/.kube/config`.
 /// `env` looks up the environment.
-pub fn discover(
-    kubeconfig: Option<&Path>,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Endpoint, CredentialsError> {
+pub fn discover(kubeconfig: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> Result<Endpoint, CredentialsError> {
     if let Some(path) = kubeconfig {
         return from_kubeconfig(path);
     }
@@ -167,9 +164,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
         Ok(content)
     };
     match read() {
-        Ok(content) if content.len() as u64 > FILE_MAX_BYTES => {
-            Err(format!("{} is larger than 1 MiB", path.display()))
-        }
+        Ok(content) if content.len() as u64 > FILE_MAX_BYTES => Err(format!("{} is larger than 1 MiB", path.display())),
         Ok(content) => Ok(content),
         Err(error) => Err(format!("cannot read {}: {error}", path.display())),
     }

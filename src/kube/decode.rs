@@ -125,6 +125,8 @@ pub fn read_list(reader: impl Read, each: impl FnMut(Option<PodView>)) -> Result
     let mut json = serde_json::Deserializer::from_reader(reader);
     let mut list = ListBody { each, kind: Text::default(), metadata: Metadata::default() };
     Into(&mut list).deserialize(&mut json)?;
+    // Reads to the end of the body, so that the connection can be used again.
+    json.end()?;
     match list.kind.given() {
         Some(kind) if kind == k8s_openapi::api::core::v1::Pod::LIST_KIND => {}
         Some(kind) => return Err(ReadError::Unreadable(format!("kind {kind} in place of a list of pods"))),

@@ -93,7 +93,8 @@ impl Plugin {
             .stderr(Stdio::inherit())
             .spawn()
             .map_err(|error| {
-                let hint = if self.install_hint.is_empty() { String::new() } else { format!(" ({})", self.install_hint) };
+                let hint =
+                    if self.install_hint.is_empty() { String::new() } else { format!(" ({})", self.install_hint) };
                 format!("cannot run credential plugin {name}: {error}{hint}")
             })?;
         let until_ns = clock::now().mono_ns.saturating_add(limit_ns);

@@ -95,13 +95,7 @@ impl Index {
         let workload = workload(&view);
         let PodView { uid, namespace, name, config_hash, host_network, addresses, started_ns, .. } = view;
         let addresses = if host_network { Vec::new() } else { addresses };
-        let pod = Pod {
-            uid: uid.into(),
-            namespace: namespace.into(),
-            name: name.into(),
-            workload,
-            host_network,
-        };
+        let pod = Pod { uid: uid.into(), namespace: namespace.into(), name: name.into(), workload, host_network };
         let from_ns = started_ns.map_or(now.wall_ns, |started_ns| started_ns.min(now.wall_ns));
         let uid = pod.uid.clone();
         let known = match self.known.entry(uid.clone()) {
@@ -124,7 +118,7 @@ impl Index {
             self.gone -= 1;
             self.changed = true;
         }
-        let static_uid = config_hash.map(Box::from).filter(|own: &Box<str>| *own != uid);
+        let static_uid: Option<Box<str>> = config_hash.filter(|own| own.as_str() != &*uid).map(Box::from);
         self.changed |= known.static_uid != static_uid;
         known.static_uid = static_uid;
         for span in &mut known.spans {

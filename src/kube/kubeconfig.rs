@@ -123,7 +123,8 @@ fn decode(bytes: Vec<u8>) -> Result<String, String> {
 pub fn parse(text: &str, directory: &Path, origin: &str) -> Result<Endpoint, String> {
     // The parser's messages name line and column and may name a key; they quote values only where a type is wrong.
     let file: File = yaml_serde::from_str(text).map_err(|error| {
-        let place = error.location().map_or(String::new(), |at| format!(" at line {}, column {}", at.line(), at.column()));
+        let place =
+            error.location().map_or(String::new(), |at| format!(" at line {}, column {}", at.line(), at.column()));
         format!("it is no kubeconfig{place}")
     })?;
     let wanted = file.current_context.filter(|name| !name.is_empty()).ok_or("current-context is not set")?;
@@ -168,7 +169,12 @@ fn endpoint(cluster: Cluster, user: User, directory: &Path, origin: &str) -> Res
     if proxy.as_ref().is_some_and(|proxy| !proxy.starts_with("http://") && !proxy.starts_with("https://")) {
         return Err("cluster.proxy-url other than http:// and https:// is not supported".to_owned());
     }
-    let ca = material(cluster.certificate_authority_data, cluster.certificate_authority, directory, "certificate-authority")?;
+    let ca = material(
+        cluster.certificate_authority_data,
+        cluster.certificate_authority,
+        directory,
+        "certificate-authority",
+    )?;
     let insecure = cluster.insecure_skip_tls_verify.unwrap_or(false);
     if insecure && ca.is_some() {
         return Err("insecure-skip-tls-verify and certificate-authority exclude each other".to_owned());
@@ -200,7 +206,12 @@ fn endpoint(cluster: Cluster, user: User, directory: &Path, origin: &str) -> Res
 }
 
 /// Base64 in the file goes before a path, as with kubectl.
-fn material(data: Option<String>, path: Option<PathBuf>, directory: &Path, name: &str) -> Result<Option<Material>, String> {
+fn material(
+    data: Option<String>,
+    path: Option<PathBuf>,
+    directory: &Path,
+    name: &str,
+) -> Result<Option<Material>, String> {
     if let Some(data) = data.filter(|data| !data.is_empty()) {
         let text: String = data.split_ascii_whitespace().collect();
         return match STANDARD.decode(text) {

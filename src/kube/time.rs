@@ -59,7 +59,8 @@ fn days_in(year: i64, month: i64) -> i64 {
 /// the last.
 fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day - 719_469
+    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
+        - 719_469
 }
 
 #[cfg(test)]
@@ -74,7 +75,8 @@ mod tests {
         assert_eq!(rfc3339_ns("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(rfc3339_ns("2000-02-29T12:34:56Z"), Some(951_827_696 * SECOND));
         assert_eq!(rfc3339_ns("2026-11-24T10:00:00.25+02:00"), Some(1_795_507_200 * SECOND + 250_000_000));
-        for bad in ["", "2026", "2026-02-29T00:00:00Z", "2026-11-24T10:00:00", "2026-11-24T10:00:00.Z", "2026-13-01T00:00:00Z"]
+        for bad in
+            ["", "2026", "2026-02-29T00:00:00Z", "2026-11-24T10:00:00", "2026-11-24T10:00:00.Z", "2026-13-01T00:00:00Z"]
         {
             assert_eq!(rfc3339_ns(bad), None, "{bad}");
         }

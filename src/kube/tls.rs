@@ -3,7 +3,6 @@
 //! The client is given only what has been tried before: a key that does not fit its certificate, or a bundle without
 //! a usable certificate, ends here as a message.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
@@ -11,21 +10,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
 
-use super::credentials::{Endpoint, read_file};
+use super::credentials::Endpoint;
 use super::watch::Failure;
-
-/// Where distributions keep the roots that browsers trust: Debian and Alpine, Fedora, openSUSE.
-const SYSTEM_ROOTS: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-];
 
 /// What a connection is made with, compared to see whether it changed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pem {
     /// Roots, none where the server's certificate is not checked.
-    pub roots: Vec<u8>,
+    pub roots: Vec<CertificateDer<'static>>,
     /// Client certificate and key.
     pub client: Option<(Vec<u8>, Vec<u8>)>,
 }
@@ -34,8 +26,13 @@ pub struct Pem {
 pub fn read(endpoint: &Endpoint, client: Option<(Vec<u8>, Vec<u8>)>) -> Result<Pem, Failure> {
     let roots = match &endpoint.ca {
         _ if endpoint.insecure || endpoint.url.starts_with("http://") => Vec::new(),
-        Some(ca) => ca.read().map_err(|why| Failure::Tls(format!("no certificate authority: {why}")))?,
-        None => system_roots()?,
+        Some(ca) => {
+            let text = ca.read().map_err(|why| Failure::Tls(format!("no certificate authority: {why}")))?;
+            CertificateDer::pem_slice_iter(&text).flatten().collect()
+        }
+        // Never in a cluster, whose authority nobody else vouches for; a kubeconfig may name a server that the
+        // public ones do.
+        None => rustls_native_certs::load_native_certs().certs,
     };
     let client = match (client, &endpoint.client) {
         (Some(client), _) => Some(client),
@@ -48,14 +45,6 @@ pub fn read(endpoint: &Endpoint, client: Option<(Vec<u8>, Vec<u8>)>) -> Result<P
     Ok(Pem { roots, client })
 }
 
-fn system_roots() -> Result<Vec<u8>, Failure> {
-    let found = SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.exists());
-    let found = found.ok_or_else(|| {
-        Failure::Tls("no certificate authority is given, and the system has none in a known place".to_owned())
-    })?;
-    read_file(found).map_err(Failure::Tls)
-}
-
 /// The settings, tried with the TLS library itself first.
 pub fn settings(pem: &Pem, insecure: bool, secure: bool) -> Result<TlsConfig, Failure> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -63,13 +52,12 @@ pub fn settings(pem: &Pem, insecure: bool, secure: bool) -> Result<TlsConfig, Fa
         .provider(TlsProvider::Rustls)
         .unversioned_rustls_crypto_provider(provider.clone())
         .disable_verification(insecure);
-    let roots: Vec<CertificateDer> = CertificateDer::pem_slice_iter(&pem.roots).flatten().collect();
     let mut store = RootCertStore::empty();
-    let (usable, _) = store.add_parsable_certificates(roots.iter().cloned());
+    let (usable, _) = store.add_parsable_certificates(pem.roots.iter().cloned());
     if usable == 0 && secure && !insecure {
         return Err(Failure::Tls("the certificate authority holds no certificate that can be used".to_owned()));
     }
-    let roots: Vec<Certificate<'static>> = roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    let roots: Vec<Certificate<'static>> = pem.roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
     let builder = builder.root_certs(RootCerts::new_with_certs(&roots));
     let Some((certificate, key)) = &pem.client else { return Ok(builder.client_cert(None).build()) };
 

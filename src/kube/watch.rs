@@ -235,8 +235,9 @@ impl Machine {
         self.success();
     }
 
-    /// The request that [`Machine::step`] asked for failed, or the watch ended.
-    pub fn failed(&mut self, now_ns: u64, failure: &Failure) {
+    /// The request that [`Machine::step`] asked for failed, or the watch ended. Whether the pods are now to be listed
+    /// anew, though a watch was at hand.
+    pub fn failed(&mut self, now_ns: u64, failure: &Failure) -> bool {
         let listing = self.list.is_some();
         let lasted_ns = now_ns.saturating_sub(self.watch_began_ns);
         match failure {
@@ -288,6 +289,7 @@ impl Machine {
         if !listing && now_ns.saturating_sub(self.life_ns) >= self.pace.silence_ns {
             self.relist();
         }
+        !listing && self.list.is_some()
     }
 
     /// When the server last gave a sign of life: an event, a bookmark or a list.

@@ -40,7 +40,8 @@ fn deployment<'a>(replica_set: &'a str, hash: Option<&str>) -> Option<&'a str> {
 fn cron_job(job: &str) -> Option<&str> {
     let (name, minutes) = job.rsplit_once('-')?;
     let due = minutes.len() == 8 && minutes.bytes().all(|b| b.is_ascii_digit());
-    (due && !name.is_empty() && minutes.parse().is_ok_and(|minutes: u64| CRON_MINUTES.contains(&minutes))).then_some(name)
+    (due && !name.is_empty() && minutes.parse().is_ok_and(|minutes: u64| CRON_MINUTES.contains(&minutes)))
+        .then_some(name)
 }
 
 #[cfg(test)]
@@ -49,11 +50,8 @@ mod tests {
 
     fn controlled(kind: &str, name: &str, hash: Option<&str>) -> Option<(String, String)> {
         let controller = OwnerReference { kind: kind.into(), name: name.into(), ..OwnerReference::default() };
-        let pod = PodView {
-            controller: Some(controller),
-            template_hash: hash.map(str::to_owned),
-            ..PodView::default()
-        };
+        let pod =
+            PodView { controller: Some(controller), template_hash: hash.map(str::to_owned), ..PodView::default() };
         workload(&pod).map(|workload| (workload.kind.into(), workload.name.into()))
     }
 

@@ -1,0 +1,158 @@
+//! What is said of the API server, in health and in the log: which kind of trouble, what it means, the way out.
+
+use std::sync::Arc;
+
+use super::watch::Failure;
+use crate::clock::{Now, SECOND};
+use crate::health::{Component, Health, Status};
+use crate::stats::Stats;
+
+/// The same kind of trouble is logged once in this time.
+const LOG_INTERVAL_NS: u64 = 60 * SECOND;
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A list.
+    Listing,
+    /// A watch that did not begin.
+    Opening,
+    /// A watch that had begun.
+    Reading,
+}
+
+/// Speaks for the component `pod_cache`.
+pub struct Report {
+    health: Arc<Health>,
+    stats: Arc<Stats>,
+    url: String,
+    node_name: String,
+    in_cluster: bool,
+    /// When the API server was last heard of, monotonic; `None` before the first list.
+    heard_ns: Option<u64>,
+    /// Whether what was said last is that all is well, and of how many pods.
+    well: Option<usize>,
+    /// The kind of trouble last logged, when, and how often it came since.
+    logged: Option<(&'static str, u64, u64)>,
+}
+
+impl Report {
+    /// Nothing is known yet.
+    pub fn new(health: Arc<Health>, stats: Arc<Stats>, url: &str, node_name: &str, in_cluster: bool) -> Report {
+        health.set(Component::PodCache, Status::Unspecified, "waiting for the first list of pods");
+        Report {
+            health,
+            stats,
+            url: url.to_owned(),
+            node_name: node_name.to_owned(),
+            in_cluster,
+            heard_ns: None,
+            well: None,
+            logged: None,
+        }
+    }
+
+    /// A list arrived.
+    pub fn listed(&mut self, now: Now, pods: usize) {
+        if self.heard_ns.is_none() {
+            log::info!("{pods} pods run on node {}, as {} says", self.node_name, self.url);
+        }
+        self.watching(now, pods);
+    }
+
+    /// A watch began.
+    pub fn watching(&mut self, now: Now, pods: usize) {
+        if let Some((kind, _, suppressed)) = self.logged.take() {
+            log::info!("the API server answers again (last trouble: {kind}, {suppressed} more of it not logged)");
+        }
+        self.well = None;
+        self.alive(now, pods);
+    }
+
+    /// An event or a bookmark came.
+    pub fn alive(&mut self, now: Now, pods: usize) {
+        self.heard_ns = Some(now.mono_ns);
+        self.stats.pods.set(pods as u64);
+        if self.well == Some(pods) {
+            return;
+        }
+        self.well = Some(pods);
+        // The agent is a pod of its node itself.
+        if pods == 0 && self.in_cluster {
+            let message = format!("no pod runs on node {:?}, not even this one: is NODE_NAME right?", self.node_name);
+            self.health.set(Component::PodCache, Status::Degraded, &message);
+            log::warn!("{message}");
+        } else {
+            self.health.set(Component::PodCache, Status::Healthy, "informer synced");
+        }
+        self.health.note(Component::PodCache, "pods", &pods.to_string());
+    }
+
+    /// Something failed; `relist` where pods are to be listed anew because of it.
+    pub fn failed(&mut self, now: Now, stage: Stage, failure: &Failure, relist: bool) {
+        let (kind, message) = self.words(failure);
+        if relist {
+            self.health.note(Component::PodCache, "listed_again", kind);
+        }
+        let usual = stage == Stage::Reading && matches!(failure, Failure::Ended | Failure::Idle | Failure::Network(_));
+        if usual || (stage != Stage::Listing && *failure == Failure::Gone) {
+            log::debug!("a watch of pods ended: {message}");
+            return;
+        }
+        self.stats.kube_failures.inc();
+        let known = match self.heard_ns {
+            Some(heard_ns) => {
+                format!("pods as of {} s ago", now.mono_ns.saturating_sub(heard_ns) / SECOND)
+            }
+            None => "no pods known yet".to_owned(),
+        };
+        self.well = None;
+        self.health.set(Component::PodCache, Status::Degraded, &format!("{kind}: {message}; {known}"));
+        match &mut self.logged {
+            Some((last, at_ns, suppressed))
+                if *last == kind && now.mono_ns.saturating_sub(*at_ns) < LOG_INTERVAL_NS =>
+            {
+                *suppressed += 1;
+            }
+            _ => {
+                log::warn!("trouble with the API server {}: {kind}: {message}; {known}", self.url);
+                self.logged = Some((kind, now.mono_ns, 0));
+            }
+        }
+    }
+
+    /// So many renewals of certificates failed up to now.
+    pub fn renewals_failed(&self, count: u64) {
+        let counted = self.stats.kube_renewals_failed.get();
+        self.stats.kube_renewals_failed.add(count.saturating_sub(counted));
+    }
+
+    /// The kind of trouble in one word, and what it is.
+    fn words(&self, failure: &Failure) -> (&'static str, String) {
+        let text = |text: &str| text.to_owned();
+        match failure {
+            Failure::Ended => ("ended", text("the server ended the watch")),
+            Failure::Idle => ("silence", text("neither event nor bookmark came in time")),
+            Failure::Gone => {
+                ("too old", text("the server no longer knows the resource version; pods are listed again"))
+            }
+            Failure::TooLarge => {
+                ("too old", text("the server is behind what was seen before (restored from a backup?)"))
+            }
+            Failure::Overloaded { .. } => ("overload", text("the server asks to wait (429)")),
+            Failure::Server { code, message, .. } => ("server", format!("status {code}: {message}")),
+            Failure::Unauthorized => ("credentials", text("the server refuses our token or certificate (401)")),
+            Failure::Forbidden(message) => {
+                ("RBAC", format!("{message} (the service account needs list and watch on pods)"))
+            }
+            Failure::Refused { code, message } => ("refused", format!("status {code}: {message}")),
+            Failure::Tls(message) => ("TLS", message.clone()),
+            Failure::Clock(message) => {
+                ("clock", format!("{message}: is the clock of this node or of the server wrong?"))
+            }
+            Failure::Network(message) => ("network", format!("{message} ({})", self.url)),
+            Failure::Unreadable(message) => ("answer", message.clone()),
+            Failure::Credentials(message) => ("credentials", message.clone()),
+        }
+    }
+}

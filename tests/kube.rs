@@ -1,0 +1,9 @@
+//! The Kubernetes client against a scripted API server: what it asks, how often, what it makes of the answers.
+
+#[path = "support/fake_kube/mod.rs"]
+mod fake_kube;
+
+#[path = "kube/harness.rs"]
+mod harness;
+#[path = "kube/watching.rs"]
+mod watching;
