@@ -28,6 +28,7 @@ pub mod http;
 pub mod kube;
 pub mod ledger;
 pub mod limits;
+pub mod logging;
 pub mod owner;
 pub mod rows;
 pub mod series;

@@ -1,10 +1,8 @@
 //! The accounting contract, rule by rule, on records as a source hands them over.
 
-use std::net::SocketAddr;
-
 use super::*;
-use crate::config::{Dakr, DakrProtocol, Fallback, MetricsFormat, Mode, Zone};
-use crate::flow::{Cidr, ConnectionKey, Counts, protocol};
+use crate::config::{self, Command};
+use crate::flow::{ConnectionKey, Counts, protocol};
 use crate::owner::pods::{Pod, Tenure};
 
 const NODE: Addr = Addr::from_v4([192, 168, 1, 10]);
@@ -15,45 +13,16 @@ const FAR_POD: Addr = Addr::from_v4([10, 244, 2, 9]);
 const SERVICE: Addr = Addr::from_v4([10, 96, 0, 10]);
 const OUTSIDE: Addr = Addr::from_v4([198, 51, 100, 7]);
 
-fn cidr(base: Addr, bits: u8) -> Cidr {
-    Cidr::new(base, bits).expect("a literal")
-}
-
 fn config(standalone: bool) -> Config {
-    Config {
-        metrics_bind: SocketAddr::from(([127, 0, 0, 1], 0)),
-        read_interval_ns: 5 * SECOND,
-        read_interval_given: false,
-        cleanup_interval_ns: 60 * SECOND,
-        flush_interval_ns: 60 * SECOND,
-        mode: Mode::Netfilter,
-        fallback: Fallback::None,
-        standalone,
-        kubeconfig: None,
-        node_name: "node-a".into(),
-        dakr: Some(Dakr {
-            url: "http://dakr.test".into(),
-            token: "secret".into(),
-            cluster_id: String::new(),
-            protocol: DakrProtocol::Auto,
-            ca_file: None,
-            token_file: None,
-        }),
-        local_cidrs: if standalone { vec![cidr(POD_A, 24)] } else { Vec::new() },
-        cluster_cidrs: vec![cidr(POD_A, 8), cidr(NODE, 16)],
-        cluster_cidrs_given: true,
-        outside_cidrs: Vec::new(),
-        push_inbound: PushInbound::External,
-        overlay_ports: Vec::new(),
-        conntrack_zone: Zone::Auto,
-        max_rows: 1_024,
-        max_connections: Some(1_024),
-        manage_conntrack: false,
-        metrics_format: MetricsFormat::Prometheus,
-        metrics_allow: Vec::new(),
-        record: None,
-        state_dir: None,
-        log_level: log::LevelFilter::Off,
+    let flags = if standalone { vec!["-standalone", "-local-cidrs=10.244.1.0/24"] } else { vec![] };
+    let flags = flags.into_iter().chain(["-cluster-cidrs=10.0.0.0/8,192.168.0.0/16", "-max-rows=1024"]);
+    let environment = |name: &str| {
+        let set = [("NODE_NAME", "node-a"), ("DAKR_URL", "http://dakr.test"), ("CLUSTER_TOKEN", "secret")];
+        set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+    };
+    match config::parse(flags.map(Into::into), environment, None) {
+        Ok(Command::Run(config)) => *config,
+        other => panic!("{other:?}"),
     }
 }
 

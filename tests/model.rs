@@ -1,0 +1,391 @@
+//! The agent's promise as a model (rules 10 to 14): random interleavings of traffic, sweeps with voided dumps and
+//! duplicates, ends, sends with every outcome, folds, late owners and crashes. After every step the books balance; at
+//! rest they say what the kernel carried and what the sink took, to the byte and the packet.
+//!
+//! The same interleavings are run with the rule broken on purpose (mutants): each must be caught.
+
+use std::collections::HashMap;
+
+use netmon::batch::Verdict;
+use netmon::clock::{Now, SECOND};
+use netmon::collect::freezer::{Freezer, Sender};
+use netmon::collect::pipeline::Pipeline;
+use netmon::config::Config;
+use netmon::flow::{Addr, Connection, ConnectionKey, Counts, Ends, Reading, Traffic, TxRx};
+use netmon::source::Sweep;
+use netmon::stats::Lost;
+use proptest::prelude::*;
+use proptest::test_runner::{Config as RunnerConfig, TestRunner};
+
+mod support;
+use support::schema;
+
+/// A deliberate fault in the rule or in how it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mutant {
+    None,
+    /// Acknowledge a batch when it is sent, whatever the answer.
+    ConsumeBeforeAck,
+    /// Read a chunk of a dump before the events that were queued before it.
+    EventsAfterChunk,
+    /// Merge a batch back though the server may have counted it.
+    MergeAmbiguous,
+    /// Take absence from a voided dump for an end.
+    BelieveVoidedDumps,
+    /// Forget a merge.
+    DropMerged,
+}
+
+/// One step of the world. Small numbers pick connections, places and outcomes.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Traffic on a tuple; opens the connection if it does not exist.
+    Traffic { tuple: u8, bytes: u16 },
+    /// The kernel ends a connection: an event is queued.
+    End { tuple: u8 },
+    /// A dump of two chunks; between them the world moves.
+    Sweep { voided: bool, skip: u8, twice: u8, moved: Vec<(u8, u16, bool)> },
+    /// The queued events are read between sweeps.
+    Drain,
+    /// A window ends and the batch is sent, with an outcome per attempt.
+    Flush { outcomes: Vec<Outcome> },
+    /// Rows that are settled and idle go.
+    Cleanup,
+    /// The agent dies without a word and starts again without state.
+    Crash,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Counted,
+    NotCounted,
+    /// The server counted it and the answer was lost.
+    CountedUnheard,
+    /// The request was lost and nobody knows.
+    LostUnheard,
+    RefusedForGood,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    id: u32,
+    traffic: Traffic,
+}
+
+/// The kernel, the agent and the sink.
+struct World {
+    mutant: Mutant,
+    config: Config,
+    pipeline: Pipeline,
+    freezer: Freezer,
+    live: HashMap<u8, Entry>,
+    events: Vec<(u8, Entry)>,
+    next_id: u32,
+    /// What the kernel carried since this agent's first sweep began, on connections that it may count.
+    carried: Traffic,
+    /// Connections that were there before the agent, at what they had carried.
+    before_us: HashMap<u8, (u32, Traffic)>,
+    swept: bool,
+    /// Items that the sink took, by their bytes: a repeat is the same item.
+    sink: HashMap<Vec<u8>, TxRx>,
+    /// What a sink that takes everything twice would have.
+    greedy: TxRx,
+    acknowledged_before: TxRx,
+    sink_before: TxRx,
+    now: Now,
+}
+
+const LOCAL: [u8; 4] = [10, 244, 1, 9];
+
+fn key(tuple: u8) -> ConnectionKey {
+    ConnectionKey {
+        src: Addr::from_v4(LOCAL),
+        dst: Addr::from_v4([198, 51, tuple % 7, tuple]),
+        sport: 1_000 + u16::from(tuple),
+        dport: 443,
+        zone: 0,
+        protocol: 6,
+        family: 4,
+        realm: 0,
+    }
+}
+
+fn record(tuple: u8, entry: Entry, reading: Reading) -> Connection {
+    let key = key(tuple);
+    Connection {
+        key,
+        backend: key.dst,
+        backend_port: key.dport,
+        ends: Ends::Both,
+        reading,
+        id: entry.id,
+        start_ns: 0,
+        traffic: entry.traffic,
+        cgroup: 0,
+    }
+}
+
+fn traffic(bytes: u16) -> Traffic {
+    let bytes = u64::from(bytes);
+    Traffic { orig: Counts { bytes, packets: 1 }, reply: Counts { bytes: bytes * 3, packets: 2 } }
+}
+
+fn as_tx_rx(t: Traffic) -> TxRx {
+    TxRx { tx: t.orig, rx: t.reply }
+}
+
+impl World {
+    fn new(mutant: Mutant) -> World {
+        let mut config = support::standalone(&["-local-cidrs", "10.244.1.0/24", "-max-rows", "32"]);
+        config.dakr = Some(support::dakr());
+        let mut world = World {
+            mutant,
+            pipeline: Pipeline::new(&config, 64, 1),
+            freezer: freezer(),
+            config,
+            live: HashMap::new(),
+            events: Vec::new(),
+            next_id: 1,
+            carried: Traffic::ZERO,
+            before_us: HashMap::new(),
+            swept: false,
+            sink: HashMap::new(),
+            greedy: TxRx::ZERO,
+            acknowledged_before: TxRx::ZERO,
+            sink_before: TxRx::ZERO,
+            now: Now { mono_ns: SECOND, wall_ns: 1_790_000_000 * SECOND },
+        };
+        world.sweep(false, 255, 255, &[]);
+        world
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        self.now.mono_ns += SECOND;
+        self.now.wall_ns += SECOND;
+        match step {
+            Step::Traffic { tuple, bytes } => self.carry(*tuple % 24, *bytes),
+            Step::End { tuple } => self.end(*tuple % 24),
+            Step::Sweep { voided, skip, twice, moved } => self.sweep(*voided, *skip, *twice, moved),
+            Step::Drain => self.drain(),
+            Step::Flush { outcomes } => self.flush(outcomes)?,
+            Step::Cleanup => self.pipeline.cleanup(self.now, 0),
+            Step::Crash => self.crash(),
+        }
+        let ledger = self.pipeline.ledger();
+        if !ledger.is_balanced() {
+            return Err(format!("the books do not balance: {ledger:?}"));
+        }
+        Ok(())
+    }
+
+    fn carry(&mut self, tuple: u8, bytes: u16) {
+        let next_id = &mut self.next_id;
+        let entry = self.live.entry(tuple).or_insert_with(|| {
+            *next_id += 1;
+            // The kernel reuses ids: every third connection gets the id of another.
+            Entry { id: *next_id / 3 + 1, traffic: Traffic::ZERO }
+        });
+        entry.traffic += traffic(bytes);
+        self.carried += traffic(bytes);
+    }
+
+    fn end(&mut self, tuple: u8) {
+        if let Some(entry) = self.live.remove(&tuple) {
+            self.events.push((tuple, entry));
+        }
+    }
+
+    fn drain(&mut self) {
+        for (tuple, entry) in std::mem::take(&mut self.events) {
+            self.pipeline.record(&record(tuple, entry, Reading::Ended), self.now);
+        }
+    }
+
+    fn sweep(&mut self, voided: bool, skip: u8, twice: u8, moved: &[(u8, u16, bool)]) {
+        self.pipeline.begin_sweep();
+        let mut tuples: Vec<u8> = self.live.keys().copied().collect();
+        tuples.sort_unstable();
+        let half = tuples.len() / 2;
+        for (number, chunk) in [&tuples[..half], &tuples[half..]].into_iter().enumerate() {
+            // The kernel fills the chunk; then the world moves on, and ends that it tells are queued.
+            let filled: Vec<(u8, Entry)> = chunk.iter().filter_map(|t| Some((*t, *self.live.get(t)?))).collect();
+            if number == 0 {
+                for (tuple, bytes, ends) in moved {
+                    match ends {
+                        true => self.end(*tuple % 24),
+                        false => self.carry(*tuple % 24, *bytes),
+                    }
+                }
+            }
+            if self.mutant != Mutant::EventsAfterChunk {
+                self.drain();
+            }
+            for (tuple, entry) in filled {
+                if voided && tuple % 5 == skip % 5 {
+                    continue;
+                }
+                let repeats = if voided && tuple % 5 == twice % 5 { 2 } else { 1 };
+                for _ in 0..repeats {
+                    self.pipeline.record(&record(tuple, entry, Reading::Live), self.now);
+                }
+            }
+            if self.mutant == Mutant::EventsAfterChunk {
+                self.drain();
+            }
+        }
+        let complete = !voided || self.mutant == Mutant::BelieveVoidedDumps;
+        self.pipeline.end_sweep(&Sweep { complete, ..Sweep::default() }, self.now);
+        self.swept |= complete;
+    }
+
+    /// Sends the window as one batch; an unsettled message is sent again, byte for byte.
+    fn flush(&mut self, outcomes: &[Outcome]) -> Result<(), String> {
+        let Some(batch) = self.freezer.freeze(&mut self.pipeline, 5, self.now) else { return Ok(()) };
+        for (message, body) in batch.messages.iter().map(|m| (m, m.body.clone())) {
+            let mut settled = None;
+            let mut maybe_counted = false;
+            for outcome in outcomes.iter().chain(&[Outcome::Counted]) {
+                if matches!(outcome, Outcome::Counted | Outcome::CountedUnheard) {
+                    self.take(&body);
+                }
+                maybe_counted |= matches!(outcome, Outcome::CountedUnheard | Outcome::LostUnheard);
+                settled = match outcome {
+                    Outcome::Counted => Some(Verdict::Acknowledged),
+                    // After an unknown outcome only a definite yes settles it.
+                    Outcome::NotCounted if !maybe_counted => Some(Verdict::Merge),
+                    Outcome::RefusedForGood if !maybe_counted => Some(Verdict::Drop(Lost::Refused)),
+                    _ if self.mutant == Mutant::MergeAmbiguous && maybe_counted => Some(Verdict::Merge),
+                    _ => None,
+                };
+                if self.mutant == Mutant::ConsumeBeforeAck {
+                    settled = Some(Verdict::Acknowledged);
+                }
+                if settled.is_some() {
+                    break;
+                }
+            }
+            let verdict = settled.ok_or("the last outcome is definite")?;
+            let verdict = match (self.mutant, verdict) {
+                (Mutant::DropMerged, Verdict::Merge) => Verdict::Acknowledged,
+                (_, verdict) => verdict,
+            };
+            let (rows, ledger, _) = self.pipeline.books();
+            rows.settle(message.first_item, message.items, verdict, ledger);
+        }
+        self.freezer.put_back(batch);
+        Ok(())
+    }
+
+    /// The sink takes a request; it knows an item by its bytes, as a store with a natural key does.
+    fn take(&mut self, body: &[u8]) {
+        for item in schema::items(body) {
+            self.greedy += item.counts;
+            self.sink.insert(item.bytes, item.counts);
+        }
+    }
+
+    fn sink_sum(&self) -> TxRx {
+        self.sink.values().fold(TxRx::ZERO, |sum, counts| sum + *counts)
+    }
+
+    fn crash(&mut self) {
+        self.acknowledged_before += self.pipeline.ledger().acknowledged;
+        self.sink_before = self.sink_sum();
+        self.pipeline = Pipeline::new(&self.config, 64, 1);
+        // A process that starts later has a later boot: its items never repeat those of the one before.
+        self.freezer = freezer();
+        self.events.clear();
+        self.carried = Traffic::ZERO;
+        self.before_us = self.live.iter().map(|(t, e)| (*t, (e.id, e.traffic))).collect();
+        self.acknowledged_before = TxRx::ZERO;
+        self.sweep(false, 255, 255, &[]);
+    }
+
+    /// Brings everything to rest and holds it against what the kernel carried.
+    fn check_at_rest(&mut self) -> Result<(), String> {
+        self.sweep(false, 255, 255, &[]);
+        self.drain();
+        self.sweep(false, 255, 255, &[]);
+        self.flush(&[])?;
+        let ledger = *self.pipeline.ledger();
+        let carried = as_tx_rx(self.carried);
+        if ledger.counted != carried {
+            return Err(format!("counted {:?}, the kernel carried {carried:?}", ledger.counted));
+        }
+        let sunk = self.sink_sum() - self.sink_before;
+        if ledger.acknowledged != sunk {
+            return Err(format!("acknowledged {:?}, the sink took {sunk:?}", ledger.acknowledged));
+        }
+        let lost = ledger.lost[Lost::Refused as usize];
+        if ledger.acknowledged + lost != carried {
+            return Err(format!("at rest something is neither delivered nor named: {ledger:?}"));
+        }
+        Ok(())
+    }
+}
+
+fn freezer() -> Freezer {
+    Freezer::new(Sender { node_name: "model".into(), cluster_id: String::new() })
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        4 => Just(Outcome::Counted),
+        2 => Just(Outcome::NotCounted),
+        2 => Just(Outcome::CountedUnheard),
+        2 => Just(Outcome::LostUnheard),
+        1 => Just(Outcome::RefusedForGood),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let moved = proptest::collection::vec((any::<u8>(), 1u16..2_000, any::<bool>()), 0..6);
+    prop_oneof![
+        8 => (any::<u8>(), 1u16..2_000).prop_map(|(tuple, bytes)| Step::Traffic { tuple, bytes }),
+        3 => any::<u8>().prop_map(|tuple| Step::End { tuple }),
+        4 => (any::<bool>(), any::<u8>(), any::<u8>(), moved)
+            .prop_map(|(voided, skip, twice, moved)| Step::Sweep { voided, skip, twice, moved }),
+        2 => Just(Step::Drain),
+        3 => proptest::collection::vec(outcome(), 0..4).prop_map(|outcomes| Step::Flush { outcomes }),
+        1 => Just(Step::Cleanup),
+        1 => Just(Step::Crash),
+    ]
+}
+
+fn run(mutant: Mutant, cases: u32) -> Result<(), String> {
+    let config = RunnerConfig { cases, failure_persistence: None, max_shrink_iters: 2_000, ..RunnerConfig::default() };
+    let mut runner = TestRunner::new_with_rng(
+        config,
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    );
+    runner
+        .run(&proptest::collection::vec(step(), 1..60), |steps| {
+            let mut world = World::new(mutant);
+            for step in &steps {
+                world.step(step).map_err(TestCaseError::fail)?;
+            }
+            world.check_at_rest().map_err(TestCaseError::fail)
+        })
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn rule_14_holds_over_any_interleaving() {
+    let cases = if std::env::var_os("NETMON_LONG").is_some() { 100_000 } else { 3_000 };
+    if let Err(error) = run(Mutant::None, cases) {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn every_mutant_of_the_rule_is_caught() {
+    for mutant in [
+        Mutant::ConsumeBeforeAck,
+        Mutant::EventsAfterChunk,
+        Mutant::MergeAmbiguous,
+        Mutant::BelieveVoidedDumps,
+        Mutant::DropMerged,
+    ] {
+        assert!(run(mutant, 3_000).is_err(), "{mutant:?} was not caught");
+    }
+}
