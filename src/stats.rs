@@ -253,6 +253,8 @@ stats! {
     bpf_roles_guessed: Counter "netmon_bpf_roles_guessed_total";
     /// Flows that the ebpf source forgot to make room for new ones.
     bpf_roles_evicted: Counter "netmon_bpf_roles_evicted_total";
+    /// Flows of the ebpf source that were looked up in conntrack.
+    bpf_lookups: Counter "netmon_bpf_lookups_total";
     /// Later fragments, which the BPF programs count without ports.
     bpf_later_fragments: Counter "netmon_bpf_later_fragments_total";
     /// Lists of pods that the API server was asked for.

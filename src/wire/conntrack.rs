@@ -3,7 +3,7 @@
 //! Reads dump entries and DESTROY events alike into a [`Record`]; whether it is to be believed is decided elsewhere.
 
 use super::Malformed;
-use super::netlink::{Attributes, u16_be, u32_be, u64_be};
+use super::netlink::{Attributes, Writer, u16_be, u32_be, u64_be};
 use crate::flow::{Addr, Connection, ConnectionKey, Counts, Ends, Reading, Traffic, protocol};
 
 /// `NFNL_SUBSYS_CTNETLINK << 8`: the subsystem in the type of a message.
@@ -130,6 +130,53 @@ pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
         cgroup: 0,
     };
     Ok(Record { connection, status, has_counters: orig_counts.is_some() && reply_counts.is_some() })
+}
+
+/// One direction of a connection with ports, as asked for by [`request`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OneWay {
+    /// Who sends.
+    pub src: Addr,
+    /// Who receives.
+    pub dst: Addr,
+    /// The sender's port.
+    pub sport: u16,
+    /// The receiver's port.
+    pub dport: u16,
+    /// IP protocol number; one with ports.
+    pub protocol: u8,
+    /// 4 or 6.
+    pub family: u8,
+}
+
+/// Writes the request for the entry that has `tuple` as either of its directions, in the default zone. The kernel
+/// answers with one message: the entry, or an error (`ENOENT`).
+pub fn request(buffer: Vec<u8>, seq: u32, tuple: &OneWay) -> Vec<u8> {
+    // NLM_F_REQUEST
+    const FLAGS: u16 = 1;
+    const AF_INET: u8 = 2;
+    const AF_INET6: u8 = 10;
+    let mut writer = Writer::reusing(buffer);
+    writer.message(MESSAGE_GET, FLAGS, seq);
+    writer.raw(&[if tuple.family == 4 { AF_INET } else { AF_INET6 }, 0, 0, 0]);
+    writer.nested(attribute::TUPLE_ORIG, |writer| {
+        writer.nested(attribute::TUPLE_IP, |writer| {
+            let (src, dst) = (tuple.src.octets(), tuple.dst.octets());
+            if tuple.family == 4 {
+                writer.attribute(attribute::IP_V4_SRC, &src[12..]);
+                writer.attribute(attribute::IP_V4_DST, &dst[12..]);
+            } else {
+                writer.attribute(attribute::IP_V6_SRC, src);
+                writer.attribute(attribute::IP_V6_DST, dst);
+            }
+        });
+        writer.nested(attribute::TUPLE_PROTO, |writer| {
+            writer.attribute(attribute::PROTO_NUM, &[tuple.protocol]);
+            writer.attribute(attribute::PROTO_SRC_PORT, &tuple.sport.to_be_bytes());
+            writer.attribute(attribute::PROTO_DST_PORT, &tuple.dport.to_be_bytes());
+        });
+    });
+    writer.finish()
 }
 
 /// ICMP's id, type and code stand where others have ports; they name no responder's port.

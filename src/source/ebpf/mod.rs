@@ -2,10 +2,11 @@
 //!
 //! The programs (`bpf/flow.bpf.c`) fill one of two buffers per family. A sweep gives them the other one, empties the
 //! quiet one, and hands each entry over as an increment of the end that the socket is. Who opened the flow comes from
-//! [`roles`]. Needs CAP_BPF and CAP_NET_ADMIN; no kernel BTF, for nothing here reads kernel structs.
+//! [`roles`], what became of a service address from [`resolve`]. Needs CAP_BPF and CAP_NET_ADMIN; no kernel BTF, for nothing here reads kernel structs.
 
 pub mod cgroup;
 mod load;
+mod resolve;
 mod roles;
 mod tuple;
 
@@ -20,7 +21,8 @@ use crate::stats::Stats;
 use crate::sys::bpf::{BatchReader, PerCpuReader};
 
 use load::{Buffers, Programs};
-use roles::{Role, RoleTable};
+use resolve::Resolver;
+use roles::{Role, RoleTable, Settled};
 use tuple::{Counted, KEY4_BYTES, KEY6_BYTES, KernelStats, STATS_BYTES, Tuple, VALUE_BYTES};
 
 /// What can be chosen.
@@ -34,11 +36,13 @@ pub struct Settings {
     pub slots_v6: u32,
     /// Flows whose opener and owner are remembered.
     pub roles: u32,
+    /// Look tuples up in conntrack.
+    pub resolve: bool,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { cgroup_root: None, slots_v4: 65_536, slots_v6: 16_384, roles: 131_072 }
+        Settings { cgroup_root: None, slots_v4: 65_536, slots_v6: 16_384, roles: 131_072, resolve: true }
     }
 }
 
@@ -50,6 +54,9 @@ pub struct Ebpf {
     stats_reader: PerCpuReader,
     seen: KernelStats,
     roles: RoleTable,
+    resolver: Option<Resolver>,
+    /// Why service addresses are not looked up, if they should be.
+    unresolved: String,
     fds: [RawFd; 1],
     stats: Arc<Stats>,
 }
@@ -60,6 +67,12 @@ impl Ebpf {
         let programs = load::load(settings).map_err(|error| SourceError::Open(error.to_string()))?;
         let stats_reader =
             PerCpuReader::new(STATS_BYTES).map_err(|error| SourceError::Open(format!("cannot count CPUs: {error}")))?;
+        let mut unresolved = String::new();
+        let resolver = settings.resolve.then(Resolver::open).and_then(|opened| {
+            opened
+                .map_err(|error| unresolved = format!("cannot open sockets to look tuples up in conntrack: {error}"))
+                .ok()
+        });
         let fds = [programs.wake.epoll_fd()];
         Ok(Ebpf {
             programs,
@@ -68,6 +81,8 @@ impl Ebpf {
             stats_reader,
             seen: KernelStats::default(),
             roles: RoleTable::new(settings.roles, now.mono_ns),
+            resolver,
+            unresolved,
             fds,
             stats,
         })
@@ -76,10 +91,20 @@ impl Ebpf {
     fn read_all(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
         // Whatever woke us is answered by this sweep; what wakes us later is about the buffers it leaves.
         self.programs.wake.consume().map_err(|error| SourceError::Read(format!("cannot read wake-ups: {error}")))?;
+        if let Some(resolver) = &mut self.resolver {
+            resolver.begin_sweep();
+        }
         let mut sweep = Sweep { complete: true, ..Sweep::default() };
         let Programs { v4, v6, fill, .. } = &mut self.programs;
-        empty(v4, fill, &mut self.reader_v4, &mut self.roles, now, &mut sweep, each)?;
-        empty(v6, fill, &mut self.reader_v6, &mut self.roles, now, &mut sweep, each)?;
+        let mut book = Book {
+            roles: &mut self.roles,
+            resolver: &mut self.resolver,
+            unresolved: &mut self.unresolved,
+            stats: &self.stats,
+            now,
+        };
+        empty(v4, fill, &mut self.reader_v4, &mut book, &mut sweep, each)?;
+        empty(v6, fill, &mut self.reader_v6, &mut book, &mut sweep, each)?;
         self.settle_stats(&mut sweep)?;
         Ok(sweep)
     }
@@ -112,8 +137,7 @@ fn empty(
     buffers: &mut Buffers,
     fill: &libbpf_rs::MapHandle,
     reader: &mut BatchReader,
-    roles: &mut RoleTable,
-    now: Now,
+    book: &mut Book<'_>,
     sweep: &mut Sweep,
     each: Each<'_>,
 ) -> Result<(), SourceError> {
@@ -122,9 +146,8 @@ fn empty(
     reader
         .drain(quiet, &mut |key, value| match Tuple::read(key).zip(Counted::read(value)) {
             Some((tuple, counted)) => {
-                let (role, _) = roles.settle(&tuple, &counted, now.mono_ns);
                 sweep.seen += 1;
-                each(&connection(&tuple, &counted, &role));
+                each(&connection(&tuple, &counted, &book.settle(&tuple, &counted)));
             }
             None => sweep.skipped.add(Skip::Malformed),
         })
@@ -132,31 +155,76 @@ fn empty(
     Ok(())
 }
 
+/// What a sweep consults about each entry.
+struct Book<'a> {
+    roles: &'a mut RoleTable,
+    resolver: &'a mut Option<Resolver>,
+    unresolved: &'a mut String,
+    stats: &'a Stats,
+    now: Now,
+}
+
+impl Book<'_> {
+    fn settle(&mut self, tuple: &Tuple, counted: &Counted) -> Role {
+        let mut settled = self.roles.settle(tuple, counted, self.now.mono_ns);
+        if settled.is_open {
+            self.look_up(&mut settled);
+        }
+        self.roles.count_guess(&settled);
+        settled.role
+    }
+
+    fn look_up(&mut self, settled: &mut Settled) {
+        let Some(resolver) = self.resolver else { return };
+        if !resolver.is_worth_it(&settled.role, self.now.mono_ns) {
+            return;
+        }
+        self.stats.bpf_lookups.inc();
+        match resolver.look_up(&settled.role.tuple, self.now.mono_ns) {
+            Ok(found) => {
+                if found.is_none() && settled.role.opened_by_local && resolver.is_service(&settled.role.tuple) {
+                    self.stats.vip_unresolved.inc();
+                }
+                self.roles.translate(settled, found);
+            }
+            // The kernel has no conntrack, or refuses: another try would meet the same.
+            Err(error) => {
+                *self.unresolved = format!("cannot look tuples up in conntrack: {error} (CAP_NET_ADMIN missing?)");
+                *self.resolver = None;
+            }
+        }
+    }
+}
+
 /// One entry in the words of all sources.
 fn connection(tuple: &Tuple, counted: &Counted, role: &Role) -> Connection {
-    let (src, sport, dst, dport) = if role.opened_by_local {
-        (tuple.local, tuple.local_port, tuple.remote, tuple.remote_port)
-    } else {
-        (tuple.remote, tuple.remote_port, tuple.local, tuple.local_port)
+    let mut key = ConnectionKey {
+        src: tuple.local,
+        dst: tuple.remote,
+        sport: tuple.local_port,
+        dport: tuple.remote_port,
+        zone: 0,
+        protocol: tuple.protocol,
+        family: tuple.family,
+        realm: 0,
     };
-    let (ends, traffic) = if role.opened_by_local {
-        (Ends::Originator, Traffic { orig: counted.tx, reply: counted.rx })
-    } else {
-        (Ends::Responder, Traffic { orig: counted.rx, reply: counted.tx })
-    };
+    let mut ends = Ends::Originator;
+    let mut traffic = Traffic { orig: counted.tx, reply: counted.rx };
+    if !role.opened_by_local {
+        (key.src, key.dst) = (key.dst, key.src);
+        (key.sport, key.dport) = (key.dport, key.sport);
+        ends = Ends::Responder;
+        traffic = Traffic { orig: traffic.reply, reply: traffic.orig };
+    }
+    let (mut backend, mut backend_port) = (key.dst, key.dport);
+    if let Some(found) = role.translation {
+        (key.src, key.dst, key.sport, key.dport) = (found.src, found.dst, found.sport, found.dport);
+        (backend, backend_port) = (found.backend, found.backend_port);
+    }
     Connection {
-        key: ConnectionKey {
-            src,
-            dst,
-            sport,
-            dport,
-            zone: 0,
-            protocol: tuple.protocol,
-            family: tuple.family,
-            realm: 0,
-        },
-        backend: dst,
-        backend_port: dport,
+        key,
+        backend,
+        backend_port,
         ends,
         reading: Reading::Increment,
         id: 0,
@@ -191,7 +259,7 @@ impl Source for Ebpf {
             _ => true,
         });
         let degraded = if attached {
-            String::new()
+            self.unresolved.clone()
         } else {
             "the BPF programs were detached from their cgroup: nothing is counted; restart the agent".to_owned()
         };
@@ -228,14 +296,14 @@ mod tests {
             ..Counted::default()
         };
         let mut roles = RoleTable::new(4, 0);
-        let inbound = connection(&tuple, &counted, &roles.settle(&tuple, &counted, 0).0);
+        let inbound = connection(&tuple, &counted, &roles.settle(&tuple, &counted, 0).role);
         assert_eq!((inbound.key.src, inbound.key.sport), (tuple.remote, 50_000));
         assert_eq!((inbound.backend, inbound.backend_port, inbound.ends), (tuple.local, 80, Ends::Responder));
         assert_eq!((inbound.traffic.orig.bytes, inbound.traffic.reply.bytes), (20, 10));
         assert_eq!((inbound.reading, inbound.cgroup), (Reading::Increment, 5));
 
         let counted = Counted { opened_by_local: true, opened_by_remote: false, ..counted };
-        let outbound = connection(&tuple, &counted, &roles.settle(&tuple, &counted, 0).0);
+        let outbound = connection(&tuple, &counted, &roles.settle(&tuple, &counted, 0).role);
         assert_eq!((outbound.key.src, outbound.backend, outbound.ends), (tuple.local, tuple.remote, Ends::Originator));
         assert_eq!((outbound.traffic.orig.bytes, outbound.traffic.reply.bytes), (10, 20));
     }

@@ -4,6 +4,7 @@
 //! listener on the local port; else the lower port, which is a guess and counted as one. Bounded: the oldest idle entry
 //! leaves for a new one, counted. Knows nothing of maps, pods or rows.
 
+use super::resolve::Translation;
 use super::tuple::{Counted, Tuple};
 use crate::clock::SECOND;
 use crate::flow::protocol;
@@ -34,7 +35,11 @@ pub struct Role {
     /// Both directions were seen.
     replied: bool,
     /// Nothing but the ports said who opened it.
-    guessed: bool,
+    pub guessed: bool,
+    /// Times that conntrack was asked and did not know it.
+    unknown: u8,
+    /// What conntrack said of it.
+    pub translation: Option<Translation>,
 }
 
 impl Entry for Role {
@@ -61,6 +66,20 @@ impl Role {
             _ => idle > OTHER_IDLE_NS,
         }
     }
+}
+
+/// Times that conntrack is asked about a flow that it does not know yet.
+const ASK_MAX: u8 = 3;
+
+/// A role, and where it stands in the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled {
+    /// The role.
+    pub role: Role,
+    slot: u32,
+    /// Conntrack has not been asked often enough.
+    pub is_open: bool,
+    is_new: bool,
 }
 
 /// The roles of all flows in use.
@@ -108,8 +127,8 @@ impl RoleTable {
         self.evicted
     }
 
-    /// The role of a flow that was just drained, and whether it is new.
-    pub fn settle(&mut self, tuple: &Tuple, counted: &Counted, now_ns: u64) -> (Role, bool) {
+    /// The role of a flow that was just drained.
+    pub fn settle(&mut self, tuple: &Tuple, counted: &Counted, now_ns: u64) -> Settled {
         let began = counted.opened_by_local || counted.opened_by_remote;
         if let Some(slot) = self.table.find(tuple) {
             self.unlink(slot);
@@ -119,9 +138,10 @@ impl RoleTable {
                 if anew {
                     let opener = decide(tuple, counted, self.attached_ns, now_ns);
                     role.opened_by_local = opener.local;
-                    self.guessed += (opener.guessed && !role.guessed) as u64;
                     role.guessed = opener.guessed;
                     role.replied = false;
+                    role.unknown = 0;
+                    role.translation = None;
                 }
                 // The kernel answers for a TCP socket that is gone from a socket of its own, in the root cgroup: the
                 // owner of the handshake stays. Other protocols have no handshake, so the newest socket is the owner.
@@ -130,11 +150,11 @@ impl RoleTable {
                 }
                 role.replied |= !counted.tx.is_zero() && !counted.rx.is_zero();
                 role.last_ns = now_ns;
-                return (*role, anew);
+                let is_open = role.translation.is_none() && role.unknown < ASK_MAX;
+                return Settled { role: *role, slot, is_open, is_new: anew };
             }
         }
         let opener = decide(tuple, counted, self.attached_ns, now_ns);
-        self.guessed += opener.guessed as u64;
         let role = Role {
             tuple: *tuple,
             cgroup: counted.cgroup,
@@ -145,6 +165,8 @@ impl RoleTable {
             opened_by_local: opener.local,
             replied: !counted.tx.is_zero() && !counted.rx.is_zero(),
             guessed: opener.guessed,
+            unknown: 0,
+            translation: None,
         };
         if self.table.len() >= self.table.capacity() {
             let oldest = self.oldest;
@@ -153,10 +175,33 @@ impl RoleTable {
                 self.evicted += 1;
             }
         }
-        if let Ok(slot) = self.table.insert(role) {
-            self.link_newest(slot);
+        let slot = self.table.insert(role).unwrap_or(NONE);
+        self.link_newest(slot);
+        Settled { role, slot, is_open: true, is_new: true }
+    }
+
+    /// Counts the flow if it is new and its opener, after all that could be asked, a guess.
+    pub fn count_guess(&mut self, settled: &Settled) {
+        self.guessed += (settled.is_new && settled.role.guessed) as u64;
+    }
+
+    /// Keeps what conntrack said of a flow; nothing said is remembered, too.
+    pub fn translate(&mut self, settled: &mut Settled, translation: Option<Translation>) {
+        let role = &mut settled.role;
+        match translation {
+            Some(found) => {
+                role.opened_by_local = found.opened_by_local;
+                role.guessed = false;
+                role.translation = translation;
+            }
+            None => role.unknown += 1,
         }
-        (role, true)
+        if let Some(kept) = self.table.get_mut(settled.slot) {
+            kept.opened_by_local = role.opened_by_local;
+            kept.guessed = role.guessed;
+            kept.unknown = role.unknown;
+            kept.translation = role.translation;
+        }
     }
 
     fn link_newest(&mut self, slot: u32) {
@@ -229,6 +274,19 @@ mod tests {
         }
     }
 
+    impl RoleTable {
+        /// Settles where there is no conntrack to ask.
+        fn settle_alone(&mut self, tuple: &Tuple, counted: &Counted, now_ns: u64) -> Role {
+            let settled = self.settle(tuple, counted, now_ns);
+            self.count_guess(&settled);
+            settled.role
+        }
+
+        fn knows(&self, tuple: &Tuple) -> bool {
+            self.table.find(tuple).is_some()
+        }
+    }
+
     fn sent(cgroup: u64) -> Counted {
         Counted { tx: Counts { bytes: 100, packets: 1 }, first_is_tx: true, cgroup, ..Counted::default() }
     }
@@ -241,8 +299,8 @@ mod tests {
     fn a_syn_beats_ports_and_first_packet() {
         let mut roles = RoleTable::new(8, ATTACHED);
         let syn_in = Counted { opened_by_remote: true, ..sent(7) };
-        let (role, fresh) = roles.settle(&tuple(protocol::TCP, 50_000, 80), &syn_in, LATER);
-        assert!(!role.opened_by_local && fresh);
+        let role = roles.settle_alone(&tuple(protocol::TCP, 50_000, 80), &syn_in, LATER);
+        assert!(!role.opened_by_local);
         assert_eq!(roles.guessed(), 0);
     }
 
@@ -251,10 +309,10 @@ mod tests {
         let mut roles = RoleTable::new(8, ATTACHED);
         let t = tuple(protocol::TCP, 50_000, 80);
         roles.settle(&t, &Counted { opened_by_local: true, ..sent(7) }, LATER);
-        let (role, fresh) = roles.settle(&t, &received(7), LATER + 3600 * SECOND);
-        assert!(role.opened_by_local && !fresh);
-        let (role, fresh) = roles.settle(&t, &Counted { opened_by_remote: true, ..received(9) }, LATER);
-        assert!(!role.opened_by_local && fresh);
+        let role = roles.settle_alone(&t, &received(7), LATER + 3600 * SECOND);
+        assert!(role.opened_by_local);
+        let role = roles.settle_alone(&t, &Counted { opened_by_remote: true, ..received(9) }, LATER);
+        assert!(!role.opened_by_local);
         assert_eq!(role.cgroup, 9);
     }
 
@@ -263,33 +321,33 @@ mod tests {
         let mut roles = RoleTable::new(8, ATTACHED);
         let t = tuple(protocol::TCP, 80, 50_000);
         roles.settle(&t, &Counted { opened_by_remote: true, ..received(7) }, LATER);
-        assert_eq!(roles.settle(&t, &sent(1), LATER + SECOND).0.cgroup, 7);
+        assert_eq!(roles.settle_alone(&t, &sent(1), LATER + SECOND).cgroup, 7);
         let u = tuple(protocol::UDP, 80, 50_000);
         roles.settle(&u, &received(7), LATER);
-        assert_eq!(roles.settle(&u, &received(8), LATER + SECOND).0.cgroup, 8);
+        assert_eq!(roles.settle_alone(&u, &received(8), LATER + SECOND).cgroup, 8);
     }
 
     #[test]
     fn an_old_tcp_flow_is_told_by_its_listener_else_by_the_lower_port() {
         let mut roles = RoleTable::new(8, ATTACHED);
         let listens = Counted { listens: true, ..sent(1) };
-        assert!(!roles.settle(&tuple(protocol::TCP, 50_000, 80), &listens, LATER).0.opened_by_local);
+        assert!(!roles.settle_alone(&tuple(protocol::TCP, 50_000, 80), &listens, LATER).opened_by_local);
         assert_eq!(roles.guessed(), 0);
-        assert!(!roles.settle(&tuple(protocol::TCP, 443, 50_001), &sent(1), LATER).0.opened_by_local);
-        assert!(roles.settle(&tuple(protocol::TCP, 50_001, 443), &received(1), LATER).0.opened_by_local);
+        assert!(!roles.settle_alone(&tuple(protocol::TCP, 443, 50_001), &sent(1), LATER).opened_by_local);
+        assert!(roles.settle_alone(&tuple(protocol::TCP, 50_001, 443), &received(1), LATER).opened_by_local);
         assert_eq!(roles.guessed(), 2);
     }
 
     #[test]
     fn a_udp_flow_is_told_by_its_first_packet_once_older_flows_have_shown() {
         let mut roles = RoleTable::new(8, ATTACHED);
-        assert!(roles.settle(&tuple(protocol::UDP, 53, 60_000), &sent(1), LATER).0.opened_by_local);
+        assert!(roles.settle_alone(&tuple(protocol::UDP, 53, 60_000), &sent(1), LATER).opened_by_local);
         assert_eq!(roles.guessed(), 0);
         // Soon after the attach the reply of an older flow may come first.
         let soon = ATTACHED + SECOND;
-        assert!(!roles.settle(&tuple(protocol::UDP, 53, 60_001), &sent(1), soon).0.opened_by_local);
+        assert!(!roles.settle_alone(&tuple(protocol::UDP, 53, 60_001), &sent(1), soon).opened_by_local);
         assert_eq!(roles.guessed(), 1);
-        assert!(roles.settle(&tuple(protocol::UDP, 60_001, 53), &sent(1), soon).0.opened_by_local);
+        assert!(roles.settle_alone(&tuple(protocol::UDP, 60_001, 53), &sent(1), soon).opened_by_local);
         assert_eq!(roles.guessed(), 1);
     }
 
@@ -302,17 +360,17 @@ mod tests {
             if replied {
                 first.rx = Counts { bytes: 1, packets: 1 };
             }
-            assert!(roles.settle(&t, &first, LATER).0.opened_by_local);
-            let (role, is_fresh) = roles.settle(&t, &received(1), LATER + idle * SECOND);
-            assert_eq!((is_fresh, role.opened_by_local), (fresh, !fresh), "replied {replied}, idle {idle} s");
+            assert!(roles.settle_alone(&t, &first, LATER).opened_by_local);
+            let role = roles.settle_alone(&t, &received(1), LATER + idle * SECOND);
+            assert_eq!(role.opened_by_local, !fresh, "replied {replied}, idle {idle} s");
         }
     }
 
     #[test]
     fn protocols_without_ports_go_by_the_first_packet() {
         let mut roles = RoleTable::new(8, ATTACHED);
-        assert!(roles.settle(&tuple(protocol::ICMP, 0, 0), &sent(1), ATTACHED).0.opened_by_local);
-        assert!(!roles.settle(&tuple(protocol::GRE, 0, 0), &received(1), ATTACHED).0.opened_by_local);
+        assert!(roles.settle_alone(&tuple(protocol::ICMP, 0, 0), &sent(1), ATTACHED).opened_by_local);
+        assert!(!roles.settle_alone(&tuple(protocol::GRE, 0, 0), &received(1), ATTACHED).opened_by_local);
         assert_eq!(roles.guessed(), 0);
     }
 
@@ -325,8 +383,43 @@ mod tests {
         roles.settle(&a, &sent(1), LATER);
         roles.settle(&c, &sent(3), LATER);
         assert_eq!((roles.len(), roles.evicted()), (2, 1));
-        assert!(!roles.settle(&a, &sent(1), LATER).1);
-        assert!(roles.settle(&b, &sent(2), LATER).1);
+        assert!(roles.knows(&a) && !roles.knows(&b) && roles.knows(&c));
+    }
+
+    #[test]
+    fn what_conntrack_said_stays_until_the_flow_begins_anew() {
+        let mut roles = RoleTable::new(2, ATTACHED);
+        let t = tuple(protocol::TCP, 443, 50_001);
+        let mut settled = roles.settle(&t, &sent(1), LATER);
+        assert!(settled.is_open && settled.role.guessed);
+        let found = Translation {
+            src: t.local,
+            dst: t.remote,
+            backend: Addr::from_v4([10, 0, 0, 3]),
+            sport: 443,
+            dport: 50_001,
+            backend_port: 9,
+            opened_by_local: true,
+        };
+        roles.translate(&mut settled, Some(found));
+        roles.count_guess(&settled);
+        assert_eq!(roles.guessed(), 0);
+        let settled = roles.settle(&t, &received(1), LATER);
+        assert_eq!((settled.role.translation, settled.is_open), (Some(found), false));
+        assert!(settled.role.opened_by_local);
+        let settled = roles.settle(&t, &Counted { opened_by_remote: true, ..received(1) }, LATER);
+        assert_eq!((settled.role.translation, settled.is_open), (None, true));
+    }
+
+    #[test]
+    fn conntrack_is_asked_a_few_times_only() {
+        let mut roles = RoleTable::new(2, ATTACHED);
+        let t = tuple(protocol::UDP, 50_001, 53);
+        for open in [true, true, true, false] {
+            let mut settled = roles.settle(&t, &sent(1), LATER);
+            assert_eq!(settled.is_open, open);
+            roles.translate(&mut settled, None);
+        }
     }
 
     proptest! {
@@ -340,8 +433,8 @@ mod tests {
                     last_use.get(p).map(|at| last_use.values().filter(|other| *other > at).count())
                 };
                 let known = more_recent(port).is_some_and(|n| n < capacity as usize);
-                let (_, fresh) = roles.settle(&tuple(protocol::UDP, *port, 53), &sent(1), LATER);
-                prop_assert_eq!(!fresh, known);
+                prop_assert_eq!(roles.knows(&tuple(protocol::UDP, *port, 53)), known);
+                roles.settle(&tuple(protocol::UDP, *port, 53), &sent(1), LATER);
                 prop_assert!(roles.len() <= capacity);
                 last_use.insert(*port, turn);
             }

@@ -1,0 +1,328 @@
+//! What became of a service address: the socket's tuple looked up in the host's conntrack table, at first sight.
+//!
+//! A pod's socket knows the ClusterIP it asked for; which backend that became, and for a server behind source NAT who
+//! the client was, only conntrack knows. Flows that cannot be translated are not looked up: a destination that was found
+//! plain is trusted for a minute, and a responder is looked up only where its client has an address of this host, for no
+//! other address can be source NAT of this host's making. Never per packet.
+
+use std::io;
+
+use super::roles::Role;
+use super::tuple::Tuple;
+use crate::clock::SECOND;
+use crate::flow::{Addr, Reading, protocol};
+use crate::sys::addresses::{AddressChange, HostAddresses};
+use crate::sys::netlink::{Family, RequestSocket};
+use crate::table::{Entry, Table};
+use crate::wire::conntrack::{self, MESSAGE_NEW, OneWay};
+use crate::wire::netlink::{self, Messages};
+
+/// Larger than any single entry.
+const BUFFER_BYTES: usize = 8 * 1024;
+/// Destinations of which it is known whether they are translated.
+const KNOWN_CAPACITY: u32 = 8_192;
+/// How long a plain destination is trusted to stay so.
+const PLAIN_NS: u64 = 60 * SECOND;
+/// Lookups in a row that find nothing, after which conntrack is taken to be unused (kube-proxy replaced, or no
+/// tracking at all) and left alone for [`PAUSE_NS`].
+const MISSES_MAX: u32 = 512;
+const PAUSE_NS: u64 = 60 * SECOND;
+/// Unknown destinations looked up in one sweep; the rest wait for the next. Bounds what a scan of the Internet costs
+/// (5 us a lookup); services are known after their first flow and cost nothing of it.
+const NEW_PER_SWEEP: u32 = 8_192;
+
+/// What conntrack says of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// Who opened it, before source NAT.
+    pub src: Addr,
+    /// Whom it asked for, before destination NAT.
+    pub dst: Addr,
+    /// Who answers.
+    pub backend: Addr,
+    /// The originator's port.
+    pub sport: u16,
+    /// The port asked for.
+    pub dport: u16,
+    /// The port that answers.
+    pub backend_port: u16,
+    /// The socket is the originator's.
+    pub opened_by_local: bool,
+}
+
+/// Looks tuples up.
+pub struct Resolver {
+    socket: RequestSocket,
+    addresses: HostAddresses,
+    host: Vec<Addr>,
+    known: Table<Known>,
+    request: Vec<u8>,
+    buffer: Vec<u8>,
+    seq: u32,
+    misses: u32,
+    paused_until_ns: u64,
+    new_left: u32,
+    /// The table of destinations was full in this sweep and has been searched for what has run out.
+    cleared: bool,
+}
+
+/// What the last lookup said of a destination.
+#[derive(Clone, Copy)]
+struct Known {
+    destination: Destination,
+    /// Not to be asked for again before; 0 for a service, whose every connection has a backend of its own.
+    plain_until_ns: u64,
+    mark: u32,
+    is_service: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Destination {
+    addr: Addr,
+    port: u16,
+    protocol: u16,
+}
+
+impl Entry for Known {
+    type Key = Destination;
+    fn key(&self) -> &Destination {
+        &self.destination
+    }
+    fn mark(&self) -> u32 {
+        self.mark
+    }
+    fn set_mark(&mut self, mark: u32) {
+        self.mark = mark;
+    }
+}
+
+impl Resolver {
+    /// Opens the sockets in the caller's network namespace, which must be the host's.
+    pub fn open() -> io::Result<Resolver> {
+        let mut resolver = Resolver {
+            socket: RequestSocket::open(Family::Netfilter)?,
+            addresses: HostAddresses::open()?,
+            host: Vec::new(),
+            known: Table::with_capacity(KNOWN_CAPACITY),
+            request: Vec::with_capacity(128),
+            buffer: vec![0; BUFFER_BYTES],
+            seq: 0,
+            misses: 0,
+            paused_until_ns: 0,
+            new_left: 0,
+            cleared: false,
+        };
+        resolver.begin_sweep();
+        Ok(resolver)
+    }
+
+    /// Takes notice of addresses that the host gained or lost. To be called before each sweep.
+    pub fn begin_sweep(&mut self) {
+        self.new_left = NEW_PER_SWEEP;
+        self.cleared = false;
+        let host = &mut self.host;
+        self.addresses.drain(&mut |change| match change {
+            AddressChange::Added(addr) => {
+                if let Err(at) = host.binary_search(&addr) {
+                    host.insert(at, addr);
+                }
+            }
+            AddressChange::Removed(addr) => {
+                if let Ok(at) = host.binary_search(&addr) {
+                    host.remove(at);
+                }
+            }
+        });
+    }
+
+    /// Whether the flow may be translated, so that a lookup is worth its cost.
+    pub fn is_worth_it(&mut self, role: &Role, now_ns: u64) -> bool {
+        let tuple = &role.tuple;
+        let has_ports = matches!(tuple.protocol, protocol::TCP | protocol::UDP | protocol::SCTP);
+        if !has_ports || tuple.flags != 0 || now_ns < self.paused_until_ns {
+            return false;
+        }
+        if !role.opened_by_local {
+            return role.guessed || self.is_host(tuple.remote);
+        }
+        // The host's own flows may have been masqueraded on their way out, whatever their destination.
+        if self.is_host(tuple.local) {
+            return true;
+        }
+        match self.known(tuple) {
+            Some(known) if known.is_service => true,
+            Some(known) if now_ns < known.plain_until_ns => false,
+            _ => {
+                let within = self.new_left > 0;
+                self.new_left = self.new_left.saturating_sub(1);
+                within
+            }
+        }
+    }
+
+    /// Whether the destination was a service address when it was last looked up.
+    pub fn is_service(&self, tuple: &Tuple) -> bool {
+        self.known(tuple).is_some_and(|known| known.is_service)
+    }
+
+    fn known(&self, tuple: &Tuple) -> Option<&Known> {
+        self.known.find(&destination(tuple)).and_then(|slot| self.known.get(slot))
+    }
+
+    /// Looks a flow up. `Ok(None)`: conntrack does not know it.
+    pub fn look_up(&mut self, tuple: &Tuple, now_ns: u64) -> io::Result<Option<Translation>> {
+        let sent = OneWay {
+            src: tuple.local,
+            dst: tuple.remote,
+            sport: tuple.local_port,
+            dport: tuple.remote_port,
+            protocol: tuple.protocol,
+            family: tuple.family,
+        };
+        let received = OneWay { src: sent.dst, dst: sent.src, sport: sent.dport, dport: sent.sport, ..sent };
+        let found = match self.ask(&sent)? {
+            Some(found) => Some(translation(&found, &sent, true)),
+            // The host's own socket sees its tuple after source NAT: it is the reply's, turned round.
+            None => self.ask(&received)?.map(|found| translation(&found, &received, false)),
+        };
+        match &found {
+            Some(found) => {
+                self.misses = 0;
+                if found.opened_by_local {
+                    let is_service = found.backend != tuple.remote || found.backend_port != tuple.remote_port;
+                    self.remember(destination(tuple), is_service, now_ns);
+                }
+            }
+            None => {
+                self.misses += 1;
+                if self.misses >= MISSES_MAX {
+                    self.misses = 0;
+                    self.paused_until_ns = now_ns.saturating_add(PAUSE_NS);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn ask(&mut self, tuple: &OneWay) -> io::Result<Option<conntrack::Record>> {
+        self.seq = self.seq.wrapping_add(1).max(1);
+        self.request = conntrack::request(std::mem::take(&mut self.request), self.seq, tuple);
+        self.socket.send(&self.request)?;
+        loop {
+            let len = self.socket.receive(&mut self.buffer)?;
+            for message in Messages::of(self.buffer.get(..len).unwrap_or_default()).flatten() {
+                // An answer to a question that was given up.
+                if message.seq != self.seq {
+                    continue;
+                }
+                return match message.kind {
+                    MESSAGE_NEW => Ok(conntrack::parse(message.payload, Reading::Live).ok()),
+                    netlink::ERROR if message.errno() == nix::libc::ENOENT => Ok(None),
+                    netlink::ERROR => Err(io::Error::from_raw_os_error(message.errno())),
+                    _ => continue,
+                };
+            }
+        }
+    }
+
+    fn is_host(&self, addr: Addr) -> bool {
+        self.host.binary_search(&addr).is_ok()
+    }
+
+    fn remember(&mut self, destination: Destination, is_service: bool, now_ns: u64) {
+        let plain_until_ns = if is_service { 0 } else { now_ns.saturating_add(PLAIN_NS) };
+        if let Some(known) = self.known.find(&destination).and_then(|slot| self.known.get_mut(slot)) {
+            known.plain_until_ns = plain_until_ns;
+            known.is_service = is_service;
+            return;
+        }
+        if self.known.insert(Known { destination, plain_until_ns, mark: 0, is_service }).is_err() && !self.cleared {
+            self.cleared = true;
+            // Full: what has run out makes room. If nothing has, this destination is asked for again next time.
+            for slot in self.known.slots() {
+                if self.known.get(slot).is_some_and(|known| known.plain_until_ns <= now_ns) {
+                    self.known.remove(slot);
+                }
+            }
+        }
+    }
+}
+
+fn destination(tuple: &Tuple) -> Destination {
+    Destination { addr: tuple.remote, port: tuple.remote_port, protocol: tuple.protocol.into() }
+}
+
+/// Reads an entry that was found by one of its directions, seen from the end that sent it (`sent`) or received it.
+fn translation(found: &conntrack::Record, asked: &OneWay, sent: bool) -> Translation {
+    let c = &found.connection;
+    let is_original =
+        c.key.src == asked.src && c.key.dst == asked.dst && c.key.sport == asked.sport && c.key.dport == asked.dport;
+    Translation {
+        src: c.key.src,
+        dst: c.key.dst,
+        backend: c.backend,
+        sport: c.key.sport,
+        dport: c.key.dport,
+        backend_port: c.backend_port,
+        opened_by_local: is_original == sent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Connection, ConnectionKey, Ends, Traffic};
+
+    fn addr(last: u8) -> Addr {
+        Addr::from_v4([10, 0, 0, last])
+    }
+
+    /// Client 1 asks the service 9:80; backend 2:8080 answers to the masquerading address 5.
+    fn entry() -> conntrack::Record {
+        let key = ConnectionKey {
+            src: addr(1),
+            dst: addr(9),
+            sport: 40_000,
+            dport: 80,
+            zone: 0,
+            protocol: protocol::TCP,
+            family: 4,
+            realm: 0,
+        };
+        conntrack::Record {
+            connection: Connection {
+                key,
+                backend: addr(2),
+                backend_port: 8080,
+                ends: Ends::Both,
+                reading: Reading::Live,
+                id: 1,
+                start_ns: 0,
+                traffic: Traffic::ZERO,
+                cgroup: 0,
+            },
+            status: 0,
+            has_counters: true,
+        }
+    }
+
+    fn way(src: Addr, sport: u16, dst: Addr, dport: u16) -> OneWay {
+        OneWay { src, dst, sport, dport, protocol: protocol::TCP, family: 4 }
+    }
+
+    #[test]
+    fn each_end_finds_its_role_by_the_direction_that_it_sent_or_received() {
+        let client = translation(&entry(), &way(addr(1), 40_000, addr(9), 80), true);
+        assert!(client.opened_by_local);
+        assert_eq!((client.backend, client.backend_port, client.dst), (addr(2), 8080, addr(9)));
+        let server = translation(&entry(), &way(addr(2), 8080, addr(5), 40_000), true);
+        assert!(!server.opened_by_local);
+        assert_eq!(server.src, addr(1));
+        // The client is a socket of the host, which sends as 5 after masquerading.
+        let masqueraded = translation(&entry(), &way(addr(2), 8080, addr(5), 40_000), false);
+        assert!(masqueraded.opened_by_local);
+        assert_eq!(masqueraded.src, addr(1));
+        let redirected = translation(&entry(), &way(addr(1), 40_000, addr(9), 80), false);
+        assert!(!redirected.opened_by_local);
+    }
+}
