@@ -145,12 +145,14 @@ pub struct FamilyView<'a> {
     pub kind: Kind,
     /// The label that the cells differ by; empty where there is one cell.
     pub label: &'static str,
+    /// What a cell's number is divided by to get the unit in the name: cells are whole nanoseconds, series seconds.
+    pub per: u64,
     /// Value of that label and the cell, in order.
     pub cells: Vec<(&'static str, &'a Cell)>,
 }
 
 macro_rules! stats {
-    ($( #[doc = $help:literal] $field:ident : $kind:ident $name:literal $( [ $label:literal ; $reasons:ty ] )? ; )*) => {
+    ($( #[doc = $help:literal] $field:ident : $kind:ident $name:literal $( / $per:literal )? $( [ $label:literal ; $reasons:ty ] )? ; )*) => {
         /// All counters of one agent.
         #[derive(Debug, Default)]
         pub struct Stats {
@@ -165,6 +167,7 @@ macro_rules! stats {
                     help: $help.trim_ascii(),
                     kind: Kind::$kind,
                     label: stats!(@label $($label)?),
+                    per: stats!(@per $($per)?),
                     cells: stats!(@cells self.$field $(, $reasons)?),
                 }, )* ]
             }
@@ -174,6 +177,8 @@ macro_rules! stats {
     (@type) => { Cell };
     (@label $label:literal) => { $label };
     (@label) => { "" };
+    (@per $per:literal) => { $per };
+    (@per) => { 1 };
     (@cells $cells:expr, $reasons:ty) => {
         <$reasons>::ALL.iter().map(|(_, name)| *name).zip($cells.iter()).collect()
     };
@@ -187,12 +192,12 @@ stats! {
     sweeps_voided: Counter "netmon_sweeps_voided_total";
     /// Full reads that failed.
     sweep_errors: Counter "netmon_sweep_errors_total";
-    /// CPU time spent in sweeps, in nanoseconds.
-    sweep_cpu_ns: Counter "netmon_sweep_cpu_nanoseconds_total";
-    /// Duration of the last sweep, in nanoseconds.
-    sweep_last_ns: Gauge "netmon_sweep_last_nanoseconds";
-    /// Interval between sweeps that is in force, in milliseconds.
-    sweep_interval_ms: Gauge "netmon_sweep_interval_milliseconds";
+    /// CPU time spent in sweeps.
+    sweep_cpu_ns: Counter "netmon_sweep_cpu_seconds_total" / 1_000_000_000;
+    /// Duration of the last sweep.
+    sweep_last_ns: Gauge "netmon_sweep_last_seconds" / 1_000_000_000;
+    /// Interval between sweeps that is in force.
+    sweep_interval_ms: Gauge "netmon_sweep_interval_seconds" / 1_000;
     /// Records that the source handed over.
     records: Counter "netmon_records_total";
     /// Records that tell the end of a connection.

@@ -1,1 +1,391 @@
-//! (being written)
+//! The incumbent's JSON with our additions, written piece by piece from a shared picture.
+//!
+//! Keys and their order are those of the incumbent's `/metrics` (Go's `encoding/json`): a name that is empty is left
+//! out, times are RFC 3339 in UTC. Additions stand behind them: `direction`, `class`, `owner`, `total_*`; beside the
+//! items when the picture was taken (`timestamp`), how many rows there are and their sums since the start (`totals`).
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use crate::flow::{Addr, TxRx};
+use crate::owner::{Owner, Workload};
+use crate::snapshot::{RowView, Snapshot};
+
+/// Rows that a limit can ask for.
+pub const MAX_LIMIT: usize = 1000;
+
+/// Writes one picture.
+pub struct Flows {
+    picture: Arc<Snapshot>,
+    node_name: Arc<str>,
+    /// The rows to show, as indices; `None` is all of them.
+    chosen: Option<Vec<u32>>,
+    next: usize,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Head,
+    Items,
+    Done,
+}
+
+impl Flows {
+    /// All rows, or with a limit the rows with the most bytes (at most [`MAX_LIMIT`]), most first.
+    pub fn new(picture: Arc<Snapshot>, node_name: Arc<str>, limit: Option<usize>) -> Flows {
+        let chosen = limit.map(|limit| largest(&picture.rows, limit.min(MAX_LIMIT)));
+        Flows { picture, node_name, chosen, next: 0, stage: Stage::Head }
+    }
+
+    /// The picture it writes.
+    pub fn picture(&self) -> &Arc<Snapshot> {
+        &self.picture
+    }
+
+    /// Appends to `out` until about `limit` bytes are in it. Returns whether that was all.
+    pub fn fill(&mut self, out: &mut Vec<u8>, limit: usize) -> bool {
+        while self.stage != Stage::Done && out.len() < limit {
+            match self.stage {
+                Stage::Head => {
+                    out.extend_from_slice(b"{\"node_name\":");
+                    write(out, &*self.node_name);
+                    out.extend_from_slice(b",\"items\":[");
+                    self.stage = Stage::Items;
+                }
+                Stage::Items => match self.row() {
+                    Some(row) => {
+                        if self.next > 0 {
+                            out.extend_from_slice(b",\n");
+                        }
+                        write(out, &Item::new(&self.picture, row));
+                        self.next += 1;
+                    }
+                    None => {
+                        // No names yet: Go writes a nil slice as null, and leaves an empty map out.
+                        out.extend_from_slice(b"],\"dns_lookups\":null,\"timestamp\":");
+                        write(out, &Shown(Timestamp(self.picture.taken.wall_ns)));
+                        out.extend_from_slice(b",\"rows\":");
+                        write(out, &self.picture.rows.len());
+                        out.extend_from_slice(b",\"totals\":");
+                        write(out, &Totals::from(self.picture.series.iter().fold(TxRx::ZERO, |sum, s| sum + s.total)));
+                        out.extend_from_slice(b"}\n");
+                        self.stage = Stage::Done;
+                    }
+                },
+                Stage::Done => {}
+            }
+        }
+        self.stage == Stage::Done
+    }
+
+    fn row(&self) -> Option<&RowView> {
+        let at = match &self.chosen {
+            Some(chosen) => *chosen.get(self.next)? as usize,
+            None => self.next,
+        };
+        self.picture.rows.get(at)
+    }
+}
+
+/// Indices of the `limit` rows with the most bytes, most first; of equals the earlier.
+fn largest(rows: &[RowView], limit: usize) -> Vec<u32> {
+    let mut heap = BinaryHeap::with_capacity(limit + 1);
+    for (at, row) in rows.iter().enumerate() {
+        heap.push(Reverse((row.total.total_bytes(), Reverse(at as u32))));
+        if heap.len() > limit {
+            heap.pop();
+        }
+    }
+    heap.into_sorted_vec().into_iter().map(|Reverse((_, Reverse(at)))| at).collect()
+}
+
+#[derive(Serialize)]
+struct Item<'a> {
+    src_ip: Shown<Addr>,
+    dst_ip: Shown<Addr>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    src_pod_name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    src_pod_namespace: &'a str,
+    protocol: u8,
+    dst_port: u16,
+    tx_bytes: u64,
+    rx_bytes: u64,
+    tx_packets: u64,
+    rx_packets: u64,
+    timestamp: Shown<Timestamp>,
+    direction: &'static str,
+    class: &'static str,
+    owner: OwnerItem<'a>,
+    total_tx_bytes: u64,
+    total_rx_bytes: u64,
+    total_tx_packets: u64,
+    total_rx_packets: u64,
+}
+
+impl<'a> Item<'a> {
+    fn new(picture: &'a Snapshot, row: &RowView) -> Item<'a> {
+        let owner = picture.owners.get(row.owner as usize).unwrap_or(&Owner::Other);
+        let (src_pod_name, src_pod_namespace) = match owner {
+            Owner::Pod(pod) => (&*pod.name, &*pod.namespace),
+            Owner::Host | Owner::Address | Owner::Other => ("", ""),
+        };
+        Item {
+            src_ip: Shown(row.local),
+            dst_ip: Shown(row.remote),
+            src_pod_name,
+            src_pod_namespace,
+            protocol: row.protocol,
+            dst_port: row.port,
+            tx_bytes: row.unsettled.tx.bytes,
+            rx_bytes: row.unsettled.rx.bytes,
+            tx_packets: row.unsettled.tx.packets,
+            rx_packets: row.unsettled.rx.packets,
+            timestamp: Shown(Timestamp(row.changed_wall_ns)),
+            direction: row.direction.as_str(),
+            class: row.class.as_str(),
+            owner: OwnerItem::from(owner),
+            total_tx_bytes: row.total.tx.bytes,
+            total_rx_bytes: row.total.rx.bytes,
+            total_tx_packets: row.total.tx.packets,
+            total_rx_packets: row.total.rx.packets,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum OwnerItem<'a> {
+    Host,
+    Address,
+    Other,
+    Pod {
+        namespace: &'a str,
+        name: &'a str,
+        uid: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        workload: Option<WorkloadItem<'a>>,
+    },
+}
+
+#[derive(Serialize)]
+struct WorkloadItem<'a> {
+    kind: &'a str,
+    name: &'a str,
+}
+
+impl<'a> From<&'a Owner> for OwnerItem<'a> {
+    fn from(owner: &'a Owner) -> OwnerItem<'a> {
+        let workload = |w: &'a Workload| WorkloadItem { kind: &w.kind, name: &w.name };
+        match owner {
+            Owner::Host => OwnerItem::Host,
+            Owner::Address => OwnerItem::Address,
+            Owner::Other => OwnerItem::Other,
+            Owner::Pod(pod) => OwnerItem::Pod {
+                namespace: &pod.namespace,
+                name: &pod.name,
+                uid: &pod.uid,
+                workload: pod.workload.as_ref().map(workload),
+            },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Totals {
+    tx_bytes: u64,
+    rx_bytes: u64,
+    tx_packets: u64,
+    rx_packets: u64,
+}
+
+impl From<TxRx> for Totals {
+    fn from(sum: TxRx) -> Totals {
+        Totals {
+            tx_bytes: sum.tx.bytes,
+            rx_bytes: sum.rx.bytes,
+            tx_packets: sum.tx.packets,
+            rx_packets: sum.rx.packets,
+        }
+    }
+}
+
+/// Serialized as the text it shows.
+struct Shown<T>(T);
+
+impl<T: fmt::Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// Nanoseconds since the Unix epoch; shown as Go's `RFC3339Nano` in UTC: trailing zeros of the fraction are left out.
+pub struct Timestamp(pub u64);
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, nanos) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        // Days to a date in years that begin in March, so that the leap day comes last; eras of 400 years.
+        let days = days + 719_468;
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let march_month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+        let year = year_of_era + era * 400 + u64::from(month <= 2);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
+        if nanos != 0 {
+            let mut fraction = nanos;
+            let mut width = 9;
+            while fraction % 10 == 0 {
+                fraction /= 10;
+                width -= 1;
+            }
+            write!(f, ".{fraction:0width$}")?;
+        }
+        f.write_str("Z")
+    }
+}
+
+/// Appends one value.
+fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    // A Vec takes everything, and no type here has a map key or a Serialize that fails.
+    let written = serde_json::to_writer(out, value);
+    debug_assert!(written.is_ok());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Now;
+    use crate::flow::{Class, Counts, Direction};
+    use crate::owner::Pod;
+    use crate::snapshot::SeriesView;
+    use serde_json::Value;
+
+    fn row(local: &str, remote: &str, bytes: u64) -> RowView {
+        let addr = |text: &str| Addr::from(text.parse::<std::net::IpAddr>().expect("a literal"));
+        let counts = TxRx { tx: Counts { bytes, packets: 41 }, rx: Counts { bytes: 148_201, packets: 120 } };
+        RowView {
+            owner: 0,
+            port: 443,
+            protocol: 6,
+            direction: Direction::Outbound,
+            class: Class::Outside,
+            local: addr(local),
+            remote: addr(remote),
+            unsettled: counts,
+            total: counts + counts,
+            changed_wall_ns: 1_790_000_000_250_000_000,
+        }
+    }
+
+    fn pod(name: &str) -> Owner {
+        Owner::Pod(Arc::new(Pod {
+            uid: "u-1".into(),
+            namespace: "shop".into(),
+            name: name.into(),
+            workload: Some(Workload { kind: "StatefulSet".into(), name: "web".into() }),
+            host_network: false,
+        }))
+    }
+
+    fn text(picture: Snapshot, limit: Option<usize>, piece: usize) -> String {
+        let mut flows = Flows::new(Arc::new(picture), "node-a".into(), limit);
+        let mut whole = Vec::new();
+        loop {
+            let mut out = Vec::new();
+            let done = flows.fill(&mut out, piece);
+            assert!(out.len() < piece + 2048, "a piece is about as large as asked for");
+            whole.extend_from_slice(&out);
+            if done {
+                return String::from_utf8(whole).expect("JSON is UTF-8");
+            }
+        }
+    }
+
+    #[test]
+    fn an_item_has_the_incumbents_shape_and_ours_behind_it() {
+        let picture = Snapshot {
+            taken: Now { mono_ns: 0, wall_ns: 1_790_000_001_000_000_000 },
+            rows: vec![row("10.244.1.7", "93.184.215.14", 5312)],
+            series: vec![SeriesView {
+                owner: 0,
+                protocol: "tcp",
+                direction: Direction::Outbound,
+                class: Class::Outside,
+                total: TxRx { tx: Counts { bytes: 7, packets: 1 }, rx: Counts { bytes: 9, packets: 2 } },
+            }],
+            owners: vec![pod("web-0")],
+        };
+        let text = text(picture, None, 1 << 16);
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"node_name":"node-a","items":[{"src_ip":"10.244.1.7","dst_ip":"93.184.215.14","#,
+                r#""src_pod_name":"web-0","src_pod_namespace":"shop","protocol":6,"dst_port":443,"tx_bytes":5312,"#,
+                r#""rx_bytes":148201,"tx_packets":41,"rx_packets":120,"timestamp":"2026-09-21T14:13:20.25Z","#,
+                r#""direction":"outbound","class":"outside","owner":{"kind":"pod","namespace":"shop","name":"web-0","#,
+                r#""uid":"u-1","workload":{"kind":"StatefulSet","name":"web"}},"total_tx_bytes":10624,"#,
+                r#""total_rx_bytes":296402,"total_tx_packets":82,"total_rx_packets":240}],"dns_lookups":null,"#,
+                r#""timestamp":"2026-09-21T14:13:21Z","rows":1,"#,
+                r#""totals":{"tx_bytes":7,"rx_bytes":9,"tx_packets":1,"rx_packets":2}}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn every_owner_and_every_name_makes_valid_json() {
+        let nasty = "a\"b\\c\n\u{1}</script>\u{2028}é";
+        let mut rows = vec![row("10.0.0.1", "fd00::1", 1); 5];
+        for (at, row) in rows.iter_mut().enumerate() {
+            row.owner = at as u32;
+        }
+        let owners = vec![Owner::Host, Owner::Address, Owner::Other, pod(nasty)];
+        let value: Value =
+            serde_json::from_str(&text(Snapshot { rows, owners, ..Snapshot::default() }, None, 100)).expect("JSON");
+        let items = value["items"].as_array().expect("items");
+        let kinds: Vec<_> = items.iter().map(|i| i["owner"]["kind"].as_str().expect("kind")).collect();
+        assert_eq!(kinds, ["host", "address", "other", "pod", "other"]);
+        assert!(items[0].get("src_pod_name").is_none());
+        assert_eq!(items[3]["src_pod_name"], nasty);
+        assert_eq!(items[0]["dst_ip"], "fd00::1");
+    }
+
+    #[test]
+    fn nothing_is_an_empty_list() {
+        let value: Value = serde_json::from_str(&text(Snapshot::default(), None, 1)).expect("JSON");
+        assert_eq!(value["items"], Value::Array(vec![]));
+        assert_eq!(value["dns_lookups"], Value::Null);
+        assert!(value.get("ip2domain").is_none());
+    }
+
+    #[test]
+    fn a_limit_keeps_the_largest_rows_and_says_how_many_there_are() {
+        let rows = (0..100).map(|n| row("10.0.0.1", "10.0.0.2", (n * 37 % 100) * 1000)).collect();
+        let value: Value =
+            serde_json::from_str(&text(Snapshot { rows, ..Snapshot::default() }, Some(3), 1 << 16)).expect("JSON");
+        let sent: Vec<_> = value["items"].as_array().expect("items").iter().map(|i| i["tx_bytes"].as_u64()).collect();
+        assert_eq!(sent, [Some(99_000), Some(98_000), Some(97_000)]);
+        assert_eq!(value["rows"], 100);
+    }
+
+    #[test]
+    fn times_are_those_of_go() {
+        let shown = |ns: u64| Timestamp(ns).to_string();
+        assert_eq!(shown(0), "1970-01-01T00:00:00Z");
+        assert_eq!(shown(1_790_000_000_999_999_999), "2026-09-21T14:13:20.999999999Z");
+        assert_eq!(shown(951_782_400_000_000_001), "2000-02-29T00:00:00.000000001Z");
+        assert_eq!(shown(4_107_542_399_100_000_000), "2100-02-28T23:59:59.1Z");
+        assert_eq!(shown(u64::MAX), "2554-07-21T23:34:33.709551615Z");
+    }
+}

@@ -1,1 +1,343 @@
-//! (being written)
+//! Prometheus text (exposition format 0.0.4), written piece by piece: the agent's own counters, its health, and
+//! traffic per owner, direction, protocol and class.
+//!
+//! Series of owners with the same name are one series: labels name a pod, not its uid, and a name that comes back
+//! (a StatefulSet's) goes on where it was.
+
+use std::cmp::Ordering;
+use std::io::Write;
+use std::sync::Arc;
+
+use crate::flow::{Counts, TxRx};
+use crate::health::{Health, Status};
+use crate::owner::Owner;
+use crate::snapshot::{SeriesView, Snapshot};
+use crate::stats::{FamilyView, Kind, Stats};
+
+/// `Content-Type` of the text.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What does not change while the agent runs.
+#[derive(Clone, Debug, Default)]
+pub struct Labels {
+    /// The mode that was asked for.
+    pub wanted: String,
+    /// The mode that runs.
+    pub running: String,
+}
+
+/// Writes one scrape.
+pub struct Metrics {
+    picture: Option<Arc<Snapshot>>,
+    /// The agent's own counters and states: a few kilobytes, rendered at the start so that they are of one moment.
+    own: Vec<u8>,
+    /// Indices of the series, equal labels side by side.
+    order: Vec<u32>,
+    next: usize,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Own,
+    Bytes,
+    Packets,
+    Done,
+}
+
+impl Metrics {
+    /// `picture` is `None` before anything was counted: then there is no traffic to show.
+    pub fn new(stats: &Stats, health: &Health, labels: &Labels, picture: Option<Arc<Snapshot>>) -> Metrics {
+        let mut own = Vec::with_capacity(16 * 1024);
+        write_own(&mut own, stats, health, labels);
+        let mut order: Vec<u32> = picture.iter().flat_map(|p| 0..p.series.len() as u32).collect();
+        if let Some(picture) = &picture {
+            order.sort_by(|a, b| match (series(picture, *a), series(picture, *b)) {
+                (Some(a), Some(b)) => by_labels(picture, a, b),
+                _ => Ordering::Equal,
+            });
+        }
+        Metrics { picture, own, order, next: 0, stage: Stage::Own }
+    }
+
+    /// The picture it writes.
+    pub fn picture(&self) -> Option<&Arc<Snapshot>> {
+        self.picture.as_ref()
+    }
+
+    /// Appends to `out` until about `limit` bytes are in it. Returns whether that was all.
+    pub fn fill(&mut self, out: &mut Vec<u8>, limit: usize) -> bool {
+        while self.stage != Stage::Done && out.len() < limit {
+            match self.stage {
+                Stage::Own => {
+                    let room = limit.saturating_sub(out.len());
+                    let rest = self.own.get(self.next..).unwrap_or_default();
+                    let piece = rest.get(..room).unwrap_or(rest);
+                    out.extend_from_slice(piece);
+                    self.next += piece.len();
+                    if self.next >= self.own.len() {
+                        self.own = Vec::new();
+                        self.begin(out, Stage::Bytes);
+                    }
+                }
+                Stage::Bytes => {
+                    if !self.group(out, "netmon_traffic_bytes_total", |counts| counts.bytes) {
+                        self.begin(out, Stage::Packets);
+                    }
+                }
+                Stage::Packets => {
+                    if !self.group(out, "netmon_traffic_packets_total", |counts| counts.packets) {
+                        self.stage = Stage::Done;
+                    }
+                }
+                Stage::Done => {}
+            }
+        }
+        self.stage == Stage::Done
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>, stage: Stage) {
+        self.next = 0;
+        self.stage = stage;
+        let (name, help) = match stage {
+            Stage::Bytes => (
+                "netmon_traffic_bytes_total",
+                "Layer-3 bytes sent (tx) and received (rx) by local ends. An empty pod is the host or a given address.",
+            ),
+            _ => ("netmon_traffic_packets_total", "Packets sent (tx) and received (rx) by local ends."),
+        };
+        // A family without a sample would be a complaint of its own.
+        if !self.order.is_empty() {
+            head(out, name, help, Kind::Counter);
+        }
+    }
+
+    /// Writes the next series, those with equal labels summed up; `false` after the last.
+    fn group(&mut self, out: &mut Vec<u8>, name: &str, unit: impl Fn(Counts) -> u64) -> bool {
+        let Some(picture) = &self.picture else { return false };
+        let Some(first) = self.order.get(self.next).and_then(|at| series(picture, *at)) else { return false };
+        let rest = self.order.get(self.next..).unwrap_or_default();
+        let same = rest
+            .iter()
+            .map_while(|at| series(picture, *at).filter(|other| by_labels(picture, first, other) == Ordering::Equal));
+        let (count, total) = same.fold((0, TxRx::ZERO), |(count, sum), s| (count + 1, sum + s.total));
+        self.next += count;
+        let (namespace, pod) = names(picture, first);
+        for (flow, counts) in [("tx", total.tx), ("rx", total.rx)] {
+            sample(
+                out,
+                name,
+                &[
+                    ("namespace", namespace),
+                    ("pod", pod),
+                    ("direction", first.direction.as_str()),
+                    ("protocol", first.protocol),
+                    ("class", first.class.as_str()),
+                    ("flow", flow),
+                ],
+                unit(counts),
+                1,
+            );
+        }
+        true
+    }
+}
+
+fn series(picture: &Snapshot, at: u32) -> Option<&SeriesView> {
+    picture.series.get(at as usize)
+}
+
+/// Namespace and pod. No pod has a name in brackets, so owners beyond the bound cannot be mistaken for one.
+fn names<'a>(picture: &'a Snapshot, series: &SeriesView) -> (&'a str, &'a str) {
+    match picture.owners.get(series.owner as usize) {
+        Some(Owner::Pod(pod)) => (&pod.namespace, &pod.name),
+        Some(Owner::Host | Owner::Address) => ("", ""),
+        Some(Owner::Other) | None => ("", "(other)"),
+    }
+}
+
+fn by_labels(picture: &Snapshot, a: &SeriesView, b: &SeriesView) -> Ordering {
+    names(picture, a)
+        .cmp(&names(picture, b))
+        .then(a.direction.cmp(&b.direction))
+        .then(a.protocol.cmp(b.protocol))
+        .then(a.class.cmp(&b.class))
+}
+
+fn write_own(out: &mut Vec<u8>, stats: &Stats, health: &Health, labels: &Labels) {
+    head(out, "netmon_build_info", "The version that runs.", Kind::Gauge);
+    sample(out, "netmon_build_info", &[("version", crate::VERSION), ("commit", crate::COMMIT)], 1, 1);
+    head(out, "netmon_source", "Where connections are read from: what was asked for and what runs.", Kind::Gauge);
+    sample(out, "netmon_source", &[("wanted", &labels.wanted), ("running", &labels.running)], 1, 1);
+    let components = health.components();
+    if !components.is_empty() {
+        head(out, "netmon_component_health", "1 for the state that a component is in.", Kind::Gauge);
+        for component in &components {
+            for state in [Status::Healthy, Status::Degraded, Status::Unhealthy] {
+                let labels = [("component", component.name), ("state", state.as_str())];
+                sample(out, "netmon_component_health", &labels, u64::from(component.status == state), 1);
+            }
+        }
+    }
+    for family in stats.families() {
+        write_family(out, &family);
+    }
+}
+
+fn write_family(out: &mut Vec<u8>, family: &FamilyView<'_>) {
+    head(out, family.name, family.help, family.kind);
+    for (value, cell) in &family.cells {
+        let label = [(family.label, *value)];
+        let labels = if family.label.is_empty() { &[][..] } else { &label[..] };
+        sample(out, family.name, labels, cell.get(), family.per);
+    }
+}
+
+fn head(out: &mut Vec<u8>, name: &str, help: &str, kind: Kind) {
+    let kind = match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+    };
+    out.extend_from_slice(b"# HELP ");
+    out.extend_from_slice(name.as_bytes());
+    out.push(b' ');
+    escape(out, help, false);
+    out.extend_from_slice(b"\n# TYPE ");
+    out.extend_from_slice(name.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(kind.as_bytes());
+    out.push(b'\n');
+}
+
+/// One line: `value / per` in decimal, exactly.
+fn sample(out: &mut Vec<u8>, name: &str, labels: &[(&str, &str)], value: u64, per: u64) {
+    out.extend_from_slice(name.as_bytes());
+    for (at, (label, text)) in labels.iter().enumerate() {
+        out.push(if at == 0 { b'{' } else { b',' });
+        out.extend_from_slice(label.as_bytes());
+        out.extend_from_slice(b"=\"");
+        escape(out, text, true);
+        out.push(b'"');
+    }
+    if !labels.is_empty() {
+        out.push(b'}');
+    }
+    let per = per.max(1);
+    // A Vec takes everything.
+    let _ = write!(out, " {}", value / per);
+    if per > 1 {
+        let width = per.ilog10() as usize;
+        let _ = write!(out, ".{:0width$}", value % per);
+    }
+    out.push(b'\n');
+}
+
+/// Backslashes and line ends; in label values quotes too.
+fn escape(out: &mut Vec<u8>, text: &str, quoted: bool) {
+    for byte in text.bytes() {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'"' if quoted => out.extend_from_slice(b"\\\""),
+            byte => out.push(byte),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Class, Direction};
+    use crate::health::Component;
+    use crate::owner::Pod;
+
+    fn pod(name: &str, uid: &str) -> Owner {
+        Owner::Pod(Arc::new(Pod {
+            uid: uid.into(),
+            namespace: "shop".into(),
+            name: name.into(),
+            workload: None,
+            host_network: false,
+        }))
+    }
+
+    fn view(owner: u32, protocol: &'static str, bytes: u64) -> SeriesView {
+        let total = TxRx { tx: Counts { bytes, packets: 1 }, rx: Counts { bytes: 2 * bytes, packets: 2 } };
+        SeriesView { owner, protocol, direction: Direction::Outbound, class: Class::Outside, total }
+    }
+
+    fn text(picture: Option<Snapshot>, piece: usize) -> String {
+        let stats = Stats::default();
+        stats.sweep_cpu_ns.set(1_500_000_000);
+        stats.sweep_interval_ms.set(5_000);
+        let health = Health::default();
+        health.set(Component::Monitor, Status::Degraded, "x");
+        let labels = Labels { wanted: "ebpf".into(), running: "netfilter".into() };
+        let mut metrics = Metrics::new(&stats, &health, &labels, picture.map(Arc::new));
+        let mut whole = Vec::new();
+        loop {
+            let mut out = Vec::new();
+            let done = metrics.fill(&mut out, piece);
+            assert!(out.len() < piece + 1024);
+            whole.extend_from_slice(&out);
+            if done {
+                return String::from_utf8(whole).expect("UTF-8");
+            }
+        }
+    }
+
+    #[test]
+    fn counters_health_and_build_are_there() {
+        let text = text(None, 100);
+        for line in [
+            "netmon_sweep_cpu_seconds_total 1.500000000",
+            "netmon_sweep_interval_seconds 5.000",
+            "netmon_lost_bytes_total{reason=\"row_table_full\"} 0",
+            "netmon_component_health{component=\"monitor\",state=\"degraded\"} 1",
+            "netmon_component_health{component=\"monitor\",state=\"healthy\"} 0",
+            "netmon_source{wanted=\"ebpf\",running=\"netfilter\"} 1",
+            "# TYPE netmon_lost_bytes_total counter",
+            "# HELP netmon_lost_bytes_total Bytes lost, tx and rx together, by reason.",
+        ] {
+            assert!(text.lines().any(|l| l == line), "no {line} in\n{text}");
+        }
+        assert!(!text.contains("netmon_traffic"));
+    }
+
+    #[test]
+    fn series_of_equal_labels_are_one() {
+        let owners = vec![Owner::Host, Owner::Address, pod("web-0", "a"), pod("web-0", "b"), Owner::Other];
+        let series = vec![
+            view(0, "tcp", 1),
+            view(2, "tcp", 10),
+            view(1, "tcp", 2),
+            view(3, "tcp", 20),
+            view(4, "tcp", 5),
+            view(3, "udp", 7),
+        ];
+        let text = text(Some(Snapshot { owners, series, ..Snapshot::default() }), 64);
+        let bytes: Vec<&str> = text.lines().filter(|l| l.starts_with("netmon_traffic_bytes_total{")).collect();
+        let labels = "direction=\"outbound\",protocol=\"tcp\",class=\"outside\"";
+        assert_eq!(bytes.len(), 8, "{bytes:?}");
+        assert_eq!(bytes[0], format!("netmon_traffic_bytes_total{{namespace=\"\",pod=\"\",{labels},flow=\"tx\"}} 3"));
+        assert_eq!(
+            bytes[2],
+            format!("netmon_traffic_bytes_total{{namespace=\"\",pod=\"(other)\",{labels},flow=\"tx\"}} 5")
+        );
+        assert_eq!(
+            bytes[5],
+            format!("netmon_traffic_bytes_total{{namespace=\"shop\",pod=\"web-0\",{labels},flow=\"rx\"}} 60")
+        );
+        assert!(bytes[6].contains("protocol=\"udp\""));
+        assert_eq!(text.lines().filter(|l| l.starts_with("netmon_traffic_packets_total{")).count(), 8);
+    }
+
+    #[test]
+    fn label_values_and_help_are_escaped() {
+        let mut out = Vec::new();
+        sample(&mut out, "a", &[("b", "x\"y\\z\n")], 3, 1);
+        head(&mut out, "a", "one\\two\n\"three\"", Kind::Gauge);
+        let text = String::from_utf8(out).expect("UTF-8");
+        assert_eq!(text, "a{b=\"x\\\"y\\\\z\\n\"} 3\n# HELP a one\\\\two\\n\"three\"\n# TYPE a gauge\n");
+    }
+}

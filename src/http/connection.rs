@@ -1,1 +1,275 @@
-//! (being written)
+//! One peer: its bytes in, its answer out, and the time it may take for each.
+//!
+//! A state machine that is stepped when its socket or its deadline calls. It knows the clock only as an argument and
+//! the routes only as a function from a request to an answer.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+
+use super::pictures::{Picture, Pictures, Ticket};
+use super::request::{self, HEAD_BYTES, Parsed};
+use super::routes::{Answer, Body, Context, Wanted};
+use crate::clock::{Now, SECOND};
+use crate::flow::Addr;
+
+/// To send a whole request head.
+const HEAD_NS: u64 = 5 * SECOND;
+/// To take the whole answer.
+const DRAIN_NS: u64 = 10 * SECOND;
+/// To close its side once it has the answer.
+const LINGER_NS: u64 = SECOND;
+/// Bytes of an answer that are rendered ahead of the peer, about.
+pub const PIECE_BYTES: usize = 64 * 1024;
+/// Bytes read and thrown away in one go while lingering.
+const SINK_BYTES: usize = 2048;
+
+/// What is to become of a connection after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on.
+    Keep,
+    /// It is over.
+    Close,
+    /// It is over before its time: too slow, malformed, or the peer has gone.
+    Cut,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Bytes from the peer.
+    Read,
+    /// Room for bytes to the peer.
+    Write,
+    /// A picture.
+    Picture,
+}
+
+enum State {
+    Reading,
+    Waiting(Wanted, Ticket),
+    Writing(Body),
+    Lingering,
+}
+
+/// One peer.
+pub struct Connection {
+    stream: TcpStream,
+    peer: Addr,
+    state: State,
+    /// When its patience ends, monotonic.
+    deadline_ns: u64,
+    /// When it was accepted or last did something, monotonic.
+    active_ns: u64,
+    head: [u8; HEAD_BYTES],
+    head_len: usize,
+    /// Rendered and not yet sent: `out[sent..]`.
+    out: Vec<u8>,
+    sent: usize,
+    refused: bool,
+}
+
+impl Connection {
+    /// Of a peer that has just been accepted; `out` is a buffer to use again.
+    pub fn new(stream: TcpStream, peer: Addr, out: Vec<u8>, now: Now) -> Connection {
+        Connection {
+            stream,
+            peer,
+            state: State::Reading,
+            deadline_ns: now.mono_ns.saturating_add(HEAD_NS),
+            active_ns: now.mono_ns,
+            head: [0; HEAD_BYTES],
+            head_len: 0,
+            out,
+            sent: 0,
+            refused: false,
+        }
+    }
+
+    /// The socket, to poll.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// What it waits for.
+    pub fn interest(&self) -> Interest {
+        match self.state {
+            State::Reading | State::Lingering => Interest::Read,
+            State::Waiting(..) => Interest::Picture,
+            State::Writing(_) => Interest::Write,
+        }
+    }
+
+    /// When it must be stepped at the latest, monotonic.
+    pub fn deadline_ns(&self) -> u64 {
+        match self.state {
+            State::Waiting(_, ticket) => ticket.until_ns.min(self.deadline_ns),
+            _ => self.deadline_ns,
+        }
+    }
+
+    /// Order in which connections make room for new ones, first to last: those that have their answer, those that
+    /// have asked nothing, those that are being answered; of each kind the one that is idle the longest.
+    pub fn worth(&self) -> (u8, u64) {
+        let kind = match self.state {
+            State::Lingering => 0,
+            State::Reading => 1,
+            State::Waiting(..) | State::Writing(_) => 2,
+        };
+        (kind, self.active_ns)
+    }
+
+    /// Whether it has its whole answer.
+    pub fn is_answered(&self) -> bool {
+        matches!(self.state, State::Lingering)
+    }
+
+    /// Whether it holds a picture that `latest` is not.
+    pub fn holds_older(&self, latest: Option<*const crate::snapshot::Snapshot>) -> bool {
+        match &self.state {
+            State::Writing(body) => body.picture().is_some_and(|held| Some(held) != latest),
+            _ => false,
+        }
+    }
+
+    /// Gives its buffer back.
+    pub fn into_buffer(mut self) -> Vec<u8> {
+        self.out.clear();
+        self.out
+    }
+
+    /// Does what can be done now. `called`: whether poll(2) has something to say about the socket.
+    pub fn step(
+        &mut self,
+        called: bool,
+        context: &Context,
+        pictures: &mut Pictures,
+        older_held: bool,
+        now: Now,
+    ) -> Fate {
+        if now.mono_ns >= self.deadline_ns {
+            return if matches!(self.state, State::Lingering) { Fate::Close } else { Fate::Cut };
+        }
+        match &self.state {
+            State::Reading if called => self.read(context, pictures, older_held, now),
+            State::Waiting(wanted, ticket) => {
+                // While waiting only a hang-up or an error is polled for.
+                if called {
+                    return Fate::Cut;
+                }
+                let (wanted, ticket) = (*wanted, *ticket);
+                self.receive(wanted, Pictures::wait(&context.board, ticket, now.mono_ns), context, now)
+            }
+            State::Writing(_) if called => self.write(now),
+            State::Lingering if called => self.linger(),
+            _ => Fate::Keep,
+        }
+    }
+
+    fn read(&mut self, context: &Context, pictures: &mut Pictures, older_held: bool, now: Now) -> Fate {
+        let room = self.head.get_mut(self.head_len..).unwrap_or_default();
+        match self.stream.read(room) {
+            Ok(0) => return if self.head_len == 0 { Fate::Close } else { Fate::Cut },
+            Ok(n) => self.head_len += n,
+            Err(error) => return blocked(&error),
+        }
+        self.active_ns = now.mono_ns;
+        let bytes = self.head.get(..self.head_len).unwrap_or_default();
+        let (answer, head_only, chunks) = match request::parse(bytes) {
+            Parsed::Partial => return Fate::Keep,
+            Parsed::Refused(refusal) => {
+                self.refused = true;
+                (Answer::refusal(refusal), false, false)
+            }
+            Parsed::Whole(request) => {
+                context.stats.http_requests.inc();
+                (context.route(&request, self.peer, now), request.head_only, request.chunks)
+            }
+        };
+        match answer {
+            Answer::Now(response) => {
+                let body = response.write_head(&mut self.out, head_only, chunks);
+                self.answer(body, now)
+            }
+            Answer::Picture(mut wanted) => {
+                wanted.head_only = head_only;
+                wanted.chunks = chunks;
+                let picture = pictures.take(&context.board, older_held, now.mono_ns);
+                self.receive(wanted, picture, context, now)
+            }
+        }
+    }
+
+    /// Answers with a picture, or waits for it.
+    fn receive(&mut self, wanted: Wanted, picture: Picture, context: &Context, now: Now) -> Fate {
+        let picture = match picture {
+            Picture::Soon(ticket) => {
+                self.deadline_ns = now.mono_ns.saturating_add(DRAIN_NS);
+                self.state = State::Waiting(wanted, ticket);
+                return Fate::Keep;
+            }
+            Picture::Ready(picture) => Some(picture),
+            Picture::Missing => None,
+        };
+        let response = context.show(wanted, picture);
+        let body = response.write_head(&mut self.out, wanted.head_only, wanted.chunks);
+        self.answer(body, now)
+    }
+
+    fn answer(&mut self, body: Body, now: Now) -> Fate {
+        self.deadline_ns = now.mono_ns.saturating_add(DRAIN_NS);
+        self.state = State::Writing(body);
+        self.write(now)
+    }
+
+    /// Sends what is rendered, and renders one more piece when all of it is out: other peers have their turn then.
+    fn write(&mut self, now: Now) -> Fate {
+        let State::Writing(body) = &mut self.state else { return Fate::Keep };
+        if self.sent == self.out.len() {
+            self.out.clear();
+            self.sent = 0;
+        }
+        if self.out.len() < PIECE_BYTES / 2 {
+            body.fill(&mut self.out, PIECE_BYTES);
+        }
+        let done = body.is_done();
+        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
+                Ok(0) => return Fate::Cut,
+                Ok(n) => {
+                    self.sent += n;
+                    self.active_ns = now.mono_ns;
+                }
+                Err(error) => return blocked(&error),
+            }
+        }
+        if !done {
+            return Fate::Keep;
+        }
+        // Closing with unread bytes in the socket would reset the connection, and the peer could lose the answer.
+        if self.stream.shutdown(std::net::Shutdown::Write).is_err() {
+            return Fate::Cut;
+        }
+        self.state = State::Lingering;
+        self.deadline_ns = now.mono_ns.saturating_add(LINGER_NS);
+        self.linger()
+    }
+
+    fn linger(&mut self) -> Fate {
+        let mut sink = [0; SINK_BYTES];
+        match self.stream.read(&mut sink) {
+            Ok(0) if self.refused => Fate::Cut,
+            Ok(0) => Fate::Close,
+            Ok(_) => Fate::Keep,
+            Err(error) => blocked(&error),
+        }
+    }
+}
+
+/// What an error of a non-blocking socket means.
+fn blocked(error: &io::Error) -> Fate {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Fate::Keep,
+        _ => Fate::Cut,
+    }
+}

@@ -110,7 +110,8 @@ impl Preference {
         for range in value.split(|b| *b == b',') {
             let mut parts = range.split(|b| *b == b';').map(<[u8]>::trim_ascii);
             let media = parts.next().unwrap_or_default();
-            let weight = parts.find_map(|p| p.strip_prefix(b"q=").or_else(|| p.strip_prefix(b"Q="))).map_or(1000, weight);
+            let weight =
+                parts.find_map(|p| p.strip_prefix(b"q=").or_else(|| p.strip_prefix(b"Q="))).map_or(1000, weight);
             if media.eq_ignore_ascii_case(b"application/json") {
                 self.json = self.json.max(weight);
             } else if media.eq_ignore_ascii_case(b"text/plain") {
@@ -149,7 +150,10 @@ mod tests {
     #[test]
     fn a_get_gives_path_query_and_version() {
         let request = whole(b"GET /flows?limit=5 HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\nGET /next");
-        assert_eq!((request.path, request.query, request.head_only, request.chunks), ("/flows", "limit=5", false, true));
+        assert_eq!(
+            (request.path, request.query, request.head_only, request.chunks),
+            ("/flows", "limit=5", false, true)
+        );
         let request = whole(b"HEAD / HTTP/1.0\r\n\r\n");
         assert_eq!((request.path, request.query, request.head_only, request.chunks), ("/", "", true, false));
         assert_eq!(parse(b"GET / HTTP/1.1\r\nHost: a\r\n"), Parsed::Partial);

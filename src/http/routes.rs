@@ -1,1 +1,376 @@
-//! (being written)
+//! Which path shows what, and how an answer is framed.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::request::{Accept, Refusal, Request};
+use crate::clock::{Now, SECOND};
+use crate::config::{Config, MetricsFormat};
+use crate::export::json::{Flows, MAX_LIMIT};
+use crate::export::prometheus::{self, Labels, Metrics};
+use crate::flow::{Addr, Cidr};
+use crate::health::{Health, Life, Pulse, Status};
+use crate::snapshot::{Board, Snapshot};
+use crate::stats::Stats;
+use crate::stop::Stop;
+
+const PAGE: &[u8] = include_bytes!("page.html");
+/// Only what the page itself brings may run or style it; a test holds the hashes to the page.
+const PAGE_POLICY: &str = concat!(
+    "Content-Security-Policy: default-src 'none'; script-src 'sha256-SCRIPT'; ",
+    "style-src 'sha256-STYLE'; connect-src 'self'; img-src data:; ",
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+);
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const PATHS: &str = "/         a page to look at\n\
+                     /flows    every row, JSON (?limit=N: the N largest)\n\
+                     /metrics  Prometheus text\n\
+                     /healthz  whether the agent lives\n\
+                     /readyz   whether it counts\n";
+
+/// What the answers are made from.
+#[derive(Debug)]
+pub struct Context {
+    /// Shown in the JSON.
+    pub node_name: Arc<str>,
+    /// What `/metrics` says to a client that does not ask for a format.
+    pub metrics_format: MetricsFormat,
+    /// Who may read beyond the probes; empty is everyone.
+    pub metrics_allow: Vec<Cidr>,
+    /// The source that was wanted and the one that runs.
+    pub labels: Labels,
+    /// The agent's counters.
+    pub stats: Arc<Stats>,
+    /// The agent's health.
+    pub health: Arc<Health>,
+    /// Signs of life of the collector.
+    pub pulse: Arc<Pulse>,
+    /// Where pictures hang.
+    pub board: Arc<Board>,
+    /// Ends the endpoint. Not the agent's own `Stop`: probes are answered until everything else has ended.
+    pub end: Arc<Stop>,
+}
+
+impl Context {
+    /// From the settings, with what the agent's threads share.
+    pub fn new(
+        config: &Config,
+        labels: Labels,
+        stats: &Arc<Stats>,
+        health: &Arc<Health>,
+        pulse: &Arc<Pulse>,
+        board: &Arc<Board>,
+        end: &Arc<Stop>,
+    ) -> Context {
+        Context {
+            node_name: config.node_name.as_str().into(),
+            metrics_format: config.metrics_format,
+            metrics_allow: config.metrics_allow.clone(),
+            labels,
+            stats: Arc::clone(stats),
+            health: Arc::clone(health),
+            pulse: Arc::clone(pulse),
+            board: Arc::clone(board),
+            end: Arc::clone(end),
+        }
+    }
+
+    /// What a request gets, or which picture it needs first.
+    pub fn route(&self, request: &Request<'_>, peer: Addr, now: Now) -> Answer {
+        match request.path {
+            "/healthz" => return Answer::Now(self.probe(self.pulse.alive(now.mono_ns))),
+            "/readyz" => return Answer::Now(self.probe(self.pulse.ready())),
+            _ => {}
+        }
+        if !self.metrics_allow.is_empty() && !self.metrics_allow.iter().any(|range| range.contains(peer)) {
+            return Answer::Now(Response::text("403 Forbidden", "your address is not in -metrics-allow\n"));
+        }
+        let json = match request.accept {
+            Accept::Json => true,
+            Accept::Text => false,
+            Accept::Any => self.metrics_format == MetricsFormat::Json,
+        };
+        match request.path {
+            "/" => Answer::Now(Response {
+                status: "200 OK",
+                content_type: "text/html; charset=utf-8",
+                extra: PAGE_POLICY,
+                body: Content::Page(0),
+            }),
+            "/flows" => Answer::Picture(Wanted::new(Show::Flows(limit(request.query)))),
+            "/metrics" if json => Answer::Picture(Wanted::new(Show::Flows(limit(request.query)))),
+            "/metrics" => Answer::Picture(Wanted::new(Show::Metrics)),
+            _ => Answer::Now(Response::text("404 Not Found", PATHS)),
+        }
+    }
+
+    /// What is shown with a picture, or without one.
+    pub fn show(&self, wanted: Wanted, picture: Option<Arc<Snapshot>>) -> Response {
+        match (wanted.show, picture) {
+            (Show::Metrics, picture) => {
+                let metrics = Metrics::new(&self.stats, &self.health, &self.labels, picture);
+                Response::ok(prometheus::CONTENT_TYPE, Content::Metrics(Box::new(metrics)))
+            }
+            (Show::Flows(limit), Some(picture)) => {
+                let flows = Flows::new(picture, Arc::clone(&self.node_name), limit);
+                Response::ok(JSON, Content::Flows(Box::new(flows)))
+            }
+            (Show::Flows(_), None) => Response {
+                extra: "Retry-After: 2\r\n",
+                ..Response::text("503 Service Unavailable", "nothing was counted yet\n")
+            },
+        }
+    }
+
+    /// The incumbent's body: Go's field names, the status as a number.
+    fn probe(&self, life: Life) -> Response {
+        let error = match life {
+            Life::Well => None,
+            Life::NotSwept => Some("no sweep was complete yet".to_owned()),
+            Life::Stopping => Some("the agent is stopping".to_owned()),
+            Life::Stuck(ns) => Some(format!("the collector has completed no cycle for {} s", ns / SECOND)),
+        };
+        let overall = match life {
+            Life::Stuck(_) => Status::Unhealthy,
+            _ => self.health.overall(),
+        };
+        let components = self.health.components();
+        let components = components
+            .iter()
+            .map(|c| {
+                let metadata = c.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+                (c.name, ProbeComponent { status: c.status as u8, message: &c.message, metadata })
+            })
+            .collect();
+        let body = ProbeBody { components, error: error.as_deref(), status: overall.as_str() };
+        let mut text = serde_json::to_vec(&body).unwrap_or_default();
+        text.push(b'\n');
+        let status = if error.is_none() { "200 OK" } else { "503 Service Unavailable" };
+        Response { status, content_type: JSON, extra: "", body: Content::Bytes(text, 0) }
+    }
+}
+
+#[derive(Serialize)]
+struct ProbeBody<'a> {
+    components: std::collections::BTreeMap<&'a str, ProbeComponent<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    status: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ProbeComponent<'a> {
+    status: u8,
+    message: &'a str,
+    metadata: std::collections::BTreeMap<&'a str, &'a str>,
+}
+
+/// `limit=N` of a query, 1 to [`MAX_LIMIT`]; anything else limits nothing.
+fn limit(query: &str) -> Option<usize> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix("limit="))?;
+    value.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n))
+}
+
+/// What is to be done for a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// It is answered at once.
+    Now(Response),
+    /// It needs a picture.
+    Picture(Wanted),
+}
+
+impl Answer {
+    /// To what is no request.
+    pub fn refusal(refusal: Refusal) -> Answer {
+        Answer::Now(match refusal {
+            Refusal::Malformed => Response::text("400 Bad Request", "not an HTTP/1.1 request\n"),
+            Refusal::Body => Response::text("400 Bad Request", "a body is not taken\n"),
+            Refusal::Method => Response {
+                extra: "Allow: GET, HEAD\r\n",
+                ..Response::text("405 Method Not Allowed", "GET and HEAD only\n")
+            },
+            Refusal::TooLarge => {
+                Response::text("431 Request Header Fields Too Large", "a request of at most 2 KiB is taken\n")
+            }
+        })
+    }
+}
+
+/// What is to be shown once there is a picture.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    show: Show,
+    /// Whether only the head of the answer is wanted.
+    pub head_only: bool,
+    /// Whether the peer understands chunks.
+    pub chunks: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Show {
+    Flows(Option<usize>),
+    Metrics,
+}
+
+impl Wanted {
+    fn new(show: Show) -> Wanted {
+        Wanted { show, head_only: false, chunks: false }
+    }
+}
+
+/// An answer that is not framed yet.
+#[derive(Debug)]
+pub struct Response {
+    status: &'static str,
+    content_type: &'static str,
+    /// Further header lines, whole.
+    extra: &'static str,
+    body: Content,
+}
+
+enum Content {
+    Page(usize),
+    Bytes(Vec<u8>, usize),
+    Flows(Box<Flows>),
+    Metrics(Box<Metrics>),
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Content::Page(_) => "page",
+            Content::Bytes(..) => "bytes",
+            Content::Flows(_) => "flows",
+            Content::Metrics(_) => "metrics",
+        })
+    }
+}
+
+impl Response {
+    fn ok(content_type: &'static str, body: Content) -> Response {
+        Response { status: "200 OK", content_type, extra: "", body }
+    }
+
+    fn text(status: &'static str, text: &'static str) -> Response {
+        Response { status, content_type: TEXT, extra: "", body: Content::Bytes(text.into(), 0) }
+    }
+
+    /// Appends the head to `out`; the body follows by [`Body::fill`].
+    pub fn write_head(self, out: &mut Vec<u8>, head_only: bool, chunks: bool) -> Body {
+        let length = match &self.body {
+            Content::Page(_) => Some(PAGE.len()),
+            Content::Bytes(bytes, _) => Some(bytes.len()),
+            Content::Flows(_) | Content::Metrics(_) => None,
+        };
+        let mut head = String::with_capacity(512);
+        let (status, content_type, extra) = (self.status, self.content_type, self.extra);
+        // A String takes everything.
+        let _ = write!(head, "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\n{extra}");
+        // What is streamed has no length beforehand: chunks tell a whole answer from one that was cut. HTTP/1.0 has
+        // only the end of the connection.
+        match length {
+            Some(length) => {
+                let _ = write!(head, "Content-Length: {length}\r\n");
+            }
+            None if chunks => head.push_str("Transfer-Encoding: chunked\r\n"),
+            None => {}
+        }
+        head.push_str("Connection: close\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n");
+        out.extend_from_slice(head.as_bytes());
+        Body { content: self.body, chunked: chunks && length.is_none(), done: head_only }
+    }
+}
+
+/// The rest of an answer, rendered as the peer takes it.
+#[derive(Debug)]
+pub struct Body {
+    content: Content,
+    chunked: bool,
+    done: bool,
+}
+
+/// Hex digits and line end before a chunk; leading zeros are allowed (RFC 9112 7.1), so the place can be kept free.
+const CHUNK_HEAD: &[u8] = b"000000\r\n";
+
+impl Body {
+    /// Whether all of it was rendered.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// The picture it reads, while it does.
+    pub fn picture(&self) -> Option<*const Snapshot> {
+        match &self.content {
+            _ if self.done => None,
+            Content::Flows(flows) => Some(Arc::as_ptr(flows.picture())),
+            Content::Metrics(metrics) => metrics.picture().map(Arc::as_ptr),
+            Content::Page(_) | Content::Bytes(..) => None,
+        }
+    }
+
+    /// Appends to `out` until about `limit` bytes are in it, or all is.
+    pub fn fill(&mut self, out: &mut Vec<u8>, limit: usize) {
+        if self.done {
+            return;
+        }
+        if self.chunked {
+            let at = out.len();
+            out.extend_from_slice(CHUNK_HEAD);
+            self.done = self.content.fill(out, limit);
+            finish_chunk(out, at);
+            if self.done {
+                out.extend_from_slice(b"0\r\n\r\n");
+            }
+        } else {
+            self.done = self.content.fill(out, limit);
+        }
+        if self.done {
+            // Lets go of the picture while the rest of the answer is still on its way.
+            self.content = Content::Page(PAGE.len());
+        }
+    }
+}
+
+/// Writes the length of the chunk whose head stands at `at`, and its end; an empty one would end the body, so its
+/// head is taken back.
+fn finish_chunk(out: &mut Vec<u8>, at: usize) {
+    let length = out.len().saturating_sub(at + CHUNK_HEAD.len());
+    if length == 0 {
+        out.truncate(at);
+        return;
+    }
+    let digits = (0..6).map(|n| b"0123456789abcdef"[length >> (20 - 4 * n) & 0xf]);
+    for (to, digit) in out.iter_mut().skip(at).zip(digits) {
+        *to = digit;
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+impl Content {
+    /// Returns whether that was all.
+    fn fill(&mut self, out: &mut Vec<u8>, limit: usize) -> bool {
+        match self {
+            Content::Page(at) => copy(out, PAGE, at, limit),
+            Content::Bytes(bytes, at) => copy(out, bytes, at, limit),
+            Content::Flows(flows) => flows.fill(out, limit),
+            Content::Metrics(metrics) => metrics.fill(out, limit),
+        }
+    }
+}
+
+fn copy(out: &mut Vec<u8>, from: &[u8], at: &mut usize, limit: usize) -> bool {
+    let rest = from.get(*at..).unwrap_or_default();
+    let piece = rest.get(..limit.saturating_sub(out.len())).unwrap_or(rest);
+    out.extend_from_slice(piece);
+    *at += piece.len();
+    *at >= from.len()
+}
+
+#[cfg(test)]
+#[path = "routes_tests.rs"]
+mod tests;

@@ -1,1 +1,226 @@
-//! (being written)
+//! The endpoint's thread: one poll(2) loop over the listener and a bounded number of connections.
+//!
+//! There is no thread, queue or buffer per peer that a peer could multiply. When all places are taken, the connection
+//! that has the least to lose leaves (see [`Connection::worth`]), so a new one is always heard. One descriptor is kept
+//! in reserve for when the process has no other left.
+
+use std::fs::File;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::connection::{Connection, Fate, Interest, PIECE_BYTES};
+use super::listen::listener;
+use super::pictures::Pictures;
+use crate::clock::{self, MS, Now, SECOND};
+use crate::config::Config;
+use crate::sys::waker::Waker;
+
+pub use super::listen::BindError;
+pub use super::routes::Context;
+
+/// Connections at a time.
+pub const MAX_CONNECTIONS: usize = 32;
+/// Room in a buffer for the item that fills a piece, so that it never doubles.
+const OVERHANG_BYTES: usize = 4096;
+/// Connections accepted before those that are there have their turn.
+const ACCEPT_BURST: usize = 16;
+/// How long nobody is accepted after an error that will not go away by itself.
+const ACCEPT_PAUSE_NS: u64 = 100 * MS;
+/// The longest wait; nothing depends on it.
+const IDLE_NS: u64 = 60 * SECOND;
+
+/// A listening endpoint.
+pub struct Server {
+    listener: TcpListener,
+    waker: Waker,
+    spare: Option<File>,
+    connections: Vec<Connection>,
+    /// Output buffers of connections that have ended, used again.
+    buffers: Vec<Vec<u8>>,
+    pictures: Pictures,
+    /// Nobody is accepted before, monotonic.
+    paused_until_ns: u64,
+}
+
+impl Server {
+    /// Listens on `-metrics-bind-address`.
+    ///
+    /// # Errors
+    /// When the port is taken after three tries, or the kernel refuses.
+    pub fn bind(config: &Config) -> Result<Server, BindError> {
+        Server::listen(config.metrics_bind)
+    }
+
+    /// Listens on `addr`.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    pub fn listen(addr: SocketAddr) -> Result<Server, BindError> {
+        Ok(Server {
+            listener: listener(addr)?,
+            waker: Waker::open().map_err(BindError::Descriptors)?,
+            spare: reserve(),
+            connections: Vec::with_capacity(MAX_CONNECTIONS),
+            buffers: Vec::with_capacity(MAX_CONNECTIONS),
+            pictures: Pictures::default(),
+            paused_until_ns: 0,
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until [`Context::end`] is requested.
+    pub fn run(self, context: Context) {
+        self.run_by(context, clock::now);
+    }
+
+    /// As [`Server::run`], by a clock of the caller's.
+    pub fn run_by(mut self, context: Context, mut clock: impl FnMut() -> Now) {
+        context.end.wakes(&self.waker);
+        let waker = self.waker.clone();
+        context.board.wake_reader_by(Box::new(move || waker.wake()));
+        while !context.end.requested() {
+            let ready = self.wait(clock().mono_ns);
+            self.waker.clear();
+            let now = clock();
+            self.serve(&ready, &context, now);
+            if ready.listener {
+                self.accept(&context, now);
+            }
+        }
+    }
+
+    /// Waits until a socket or a deadline calls.
+    fn wait(&self, mono_ns: u64) -> Ready {
+        let listening = mono_ns >= self.paused_until_ns;
+        let accept = if listening { PollFlags::POLLIN } else { PollFlags::empty() };
+        let mut fds: [PollFd<'_>; MAX_CONNECTIONS + 2] = std::array::from_fn(|at| match at {
+            0 => PollFd::new(self.waker.as_fd(), PollFlags::POLLIN),
+            1 => PollFd::new(self.listener.as_fd(), accept),
+            _ => match at.checked_sub(2).and_then(|at| self.connections.get(at)) {
+                Some(connection) => PollFd::new(connection.stream().as_fd(), flags(connection.interest())),
+                // Entries without a connection ask nothing of a descriptor that never fails.
+                None => PollFd::new(self.waker.as_fd(), PollFlags::empty()),
+            },
+        });
+        let deadlines = self.connections.iter().map(Connection::deadline_ns);
+        let resume = if listening { u64::MAX } else { self.paused_until_ns };
+        let next_ns = deadlines.fold(mono_ns.saturating_add(IDLE_NS).min(resume), u64::min);
+        let wait_ms = next_ns.saturating_sub(mono_ns).div_ceil(MS);
+        let mut ready = Ready::default();
+        // EINTR is a wait that ended early.
+        if poll(&mut fds, PollTimeout::try_from(wait_ms).unwrap_or(PollTimeout::MAX)).is_err() {
+            return ready;
+        }
+        let called = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any).unwrap_or(false);
+        ready.listener = listening && called(fds.get(1));
+        for (to, fd) in ready.connections.iter_mut().zip(fds.iter().skip(2)) {
+            *to = called(Some(fd));
+        }
+        ready
+    }
+
+    /// Steps every connection.
+    fn serve(&mut self, ready: &Ready, context: &Context, now: Now) {
+        // Backwards: an ended connection's place is taken by the last, which was stepped already.
+        for at in (0..self.connections.len()).rev() {
+            self.step(at, ready.connections.get(at).copied().unwrap_or(false), context, now);
+        }
+    }
+
+    fn step(&mut self, at: usize, called: bool, context: &Context, now: Now) {
+        let latest = context.board.latest();
+        let latest = latest.as_ref().map(std::sync::Arc::as_ptr);
+        let older_held = self.connections.iter().any(|c| c.holds_older(latest));
+        let Some(connection) = self.connections.get_mut(at) else { return };
+        match connection.step(called, context, &mut self.pictures, older_held, now) {
+            Fate::Keep => {}
+            Fate::Close => self.end(at),
+            Fate::Cut => {
+                context.stats.http_cut.inc();
+                self.end(at);
+            }
+        }
+    }
+
+    fn end(&mut self, at: usize) {
+        if at < self.connections.len() {
+            self.buffers.push(self.connections.swap_remove(at).into_buffer());
+        }
+        if self.spare.is_none() {
+            self.spare = reserve();
+        }
+    }
+
+    fn accept(&mut self, context: &Context, now: Now) {
+        for _ in 0..ACCEPT_BURST {
+            match self.listener.accept() {
+                Ok((stream, peer)) => {
+                    if self.connections.len() >= MAX_CONNECTIONS {
+                        self.make_room(context);
+                    }
+                    if stream.set_nonblocking(true).is_err() {
+                        continue;
+                    }
+                    let buffer = self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES + OVERHANG_BYTES));
+                    self.connections.push(Connection::new(stream, peer.ip().into(), buffer, now));
+                    // Its request is mostly there already. Then it has its answer before anybody can crowd it out.
+                    self.step(self.connections.len() - 1, true, context, now);
+                }
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EAGAIN) => return,
+                    // The peer has gone, or a signal came: the next one may be there.
+                    Some(libc::ECONNABORTED | libc::EINTR | libc::EPROTO) => {}
+                    // No descriptor left: first the reserve, then the place of a connection.
+                    Some(libc::EMFILE | libc::ENFILE) if self.spare.take().is_some() => {}
+                    Some(libc::EMFILE | libc::ENFILE) if !self.connections.is_empty() => self.make_room(context),
+                    errno => {
+                        self.paused_until_ns = now.mono_ns.saturating_add(ACCEPT_PAUSE_NS);
+                        log::debug!("cannot accept a connection: {}", Errno::from_raw(errno.unwrap_or(0)));
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Ends the connection that has the least to lose.
+    fn make_room(&mut self, context: &Context) {
+        if let Some((at, connection)) = self.connections.iter().enumerate().min_by_key(|(_, c)| c.worth()) {
+            if !connection.is_answered() {
+                context.stats.http_cut.inc();
+            }
+            self.end(at);
+        }
+    }
+}
+
+/// What poll(2) said.
+#[derive(Default)]
+struct Ready {
+    listener: bool,
+    connections: [bool; MAX_CONNECTIONS],
+}
+
+fn flags(interest: Interest) -> PollFlags {
+    match interest {
+        Interest::Read => PollFlags::POLLIN,
+        Interest::Write => PollFlags::POLLOUT,
+        Interest::Picture => PollFlags::empty(),
+    }
+}
+
+fn reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}

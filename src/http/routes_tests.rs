@@ -1,0 +1,193 @@
+use super::*;
+use crate::health::Component;
+use crate::http::request::{Parsed, parse};
+use serde_json::{Value, json};
+
+fn context(allow: &str) -> Context {
+    let range = |text: &str| {
+        let (addr, prefix) = text.split_once('/').expect("a literal");
+        let addr: std::net::IpAddr = addr.parse().expect("a literal");
+        Cidr::new(addr.into(), prefix.parse().expect("a literal")).expect("a literal")
+    };
+    Context {
+        node_name: "node-a".into(),
+        metrics_format: MetricsFormat::Prometheus,
+        metrics_allow: allow.split_terminator(',').map(range).collect(),
+        labels: Labels::default(),
+        stats: Arc::default(),
+        health: Arc::default(),
+        pulse: Arc::new(Pulse::new(0, SECOND)),
+        board: Arc::default(),
+        end: Arc::default(),
+    }
+}
+
+/// Status line, head and body of the answer to a GET, with an empty picture where one is wanted.
+fn get(context: &Context, target: &str, peer: &str, mono_ns: u64) -> (String, String) {
+    let head = format!("GET {target} HTTP/1.1\r\n\r\n");
+    let Parsed::Whole(request) = parse(head.as_bytes()) else { panic!("{target}") };
+    let peer: std::net::IpAddr = peer.parse().expect("a literal");
+    let response = match context.route(&request, peer.into(), Now { mono_ns, wall_ns: 0 }) {
+        Answer::Now(response) => response,
+        Answer::Picture(wanted) => context.show(wanted, Some(Arc::default())),
+    };
+    let mut out = Vec::new();
+    let mut body = response.write_head(&mut out, false, false);
+    while !body.is_done() {
+        body.fill(&mut out, usize::MAX);
+    }
+    let text = String::from_utf8(out).expect("UTF-8");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    (head.to_owned(), body.to_owned())
+}
+
+#[test]
+fn health_has_the_incumbents_body() {
+    let context = context("");
+    context.health.set(Component::Monitor, Status::Healthy, "collecting");
+    context.health.set(Component::DakrTransport, Status::Degraded, "say \"why\"");
+    context.health.note(Component::DakrTransport, "a", "b");
+    let (head, body) = get(&context, "/healthz", "10.0.0.1", 0);
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains("\r\nX-Content-Type-Options: nosniff"));
+    let want = json!({
+        "components": {
+            "monitor": {"Status": 1, "Message": "collecting", "Metadata": {}},
+            "dakr_transport": {"Status": 2, "Message": "say \"why\"", "Metadata": {"a": "b"}},
+        },
+        "status": "degraded",
+    });
+    assert_eq!(serde_json::from_str::<Value>(&body).expect("JSON"), want);
+    let (head, body) = get(&context, "/healthz", "10.0.0.1", 20 * SECOND);
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(body["error"], "the collector has completed no cycle for 20 s");
+    assert_eq!(body["status"], "unhealthy");
+}
+
+#[test]
+fn readiness_begins_with_a_sweep_and_ends_with_the_stop() {
+    let context = context("");
+    let status = || get(&context, "/readyz", "10.0.0.1", 60 * SECOND).0[9..12].to_owned();
+    assert_eq!(status(), "503");
+    context.pulse.sweep_completed();
+    assert_eq!(status(), "200", "a collector that is stuck is a matter of /healthz");
+    context.pulse.stopping();
+    assert_eq!(status(), "503");
+}
+
+#[test]
+fn who_is_not_allowed_sees_the_probes_only() {
+    let context = context("10.0.0.0/8,fd00::/8");
+    let status = |target: &str, peer: &str| get(&context, target, peer, 0).0[9..12].to_owned();
+    for target in ["/", "/flows", "/metrics", "/else"] {
+        assert_eq!(status(target, "192.0.2.1"), "403", "{target}");
+        assert_eq!(status(target, "2001:db8::1"), "403", "{target}");
+    }
+    assert_eq!(status("/healthz", "192.0.2.1"), "200");
+    assert_eq!(status("/readyz", "192.0.2.1"), "503");
+    assert_eq!(status("/metrics", "10.1.1.1"), "200");
+    assert_eq!(status("/metrics", "::ffff:10.1.1.1"), "200", "a dual-stack socket shows IPv4 so");
+    assert_eq!(status("/metrics", "fd00::1"), "200");
+}
+
+#[test]
+fn paths_are_exact() {
+    let context = context("");
+    for target in ["/flows/", "/Flows", "/%66lows", "/../flows", "/flows%00", "//", "/favicon.ico"] {
+        let (head, body) = get(&context, target, "10.0.0.1", 0);
+        assert!(head.starts_with("HTTP/1.1 404 "), "{target}: {head}");
+        assert!(body.contains("/metrics"), "the list of what there is");
+    }
+    assert!(get(&context, "/flows?limit=3", "10.0.0.1", 0).0.starts_with("HTTP/1.1 200 "));
+    assert!(get(&context, "/?x", "10.0.0.1", 0).0.starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn metrics_come_in_the_format_that_is_asked_for() {
+    let kind = |format: MetricsFormat, accept: &str| {
+        let context = Context { metrics_format: format, ..context("") };
+        let head = format!("GET /metrics HTTP/1.1\r\nAccept: {accept}\r\n\r\n");
+        let Parsed::Whole(request) = parse(head.as_bytes()) else { panic!("{accept}") };
+        match context.route(&request, Addr::UNSPECIFIED_V4, Now::default()) {
+            Answer::Picture(wanted) => context.show(wanted, Some(Arc::default())).content_type,
+            Answer::Now(response) => panic!("{response:?}"),
+        }
+    };
+    assert_eq!(kind(MetricsFormat::Prometheus, "*/*"), prometheus::CONTENT_TYPE);
+    assert_eq!(kind(MetricsFormat::Prometheus, "application/json"), JSON);
+    assert_eq!(kind(MetricsFormat::Json, "*/*"), JSON);
+    assert_eq!(kind(MetricsFormat::Json, "text/plain;version=0.0.4"), prometheus::CONTENT_TYPE);
+}
+
+#[test]
+fn without_a_picture_there_are_no_rows_but_counters() {
+    let context = context("");
+    let missing = context.show(Wanted::new(Show::Flows(None)), None);
+    assert!(missing.status.starts_with("503"), "an empty list would be a lie");
+    assert_eq!(context.show(Wanted::new(Show::Metrics), None).status, "200 OK");
+}
+
+#[test]
+fn chunks_make_up_the_same_bytes() {
+    let rows = vec![
+        crate::snapshot::RowView {
+            owner: 0,
+            port: 1,
+            protocol: 6,
+            direction: crate::flow::Direction::Inbound,
+            class: crate::flow::Class::Inside,
+            local: Addr::UNSPECIFIED_V4,
+            remote: Addr::UNSPECIFIED_V6,
+            unsettled: crate::flow::TxRx::ZERO,
+            total: crate::flow::TxRx::ZERO,
+            changed_wall_ns: 0,
+        };
+        50
+    ];
+    let picture = Arc::new(Snapshot { rows, ..Snapshot::default() });
+    let render = |chunks: bool, piece: usize| {
+        let response = context("").show(Wanted::new(Show::Flows(None)), Some(Arc::clone(&picture)));
+        let mut head = Vec::new();
+        let mut body = response.write_head(&mut head, false, chunks);
+        let mut whole = Vec::new();
+        while !body.is_done() {
+            let mut out = Vec::new();
+            body.fill(&mut out, piece);
+            whole.extend_from_slice(&out);
+        }
+        assert!(body.picture().is_none(), "the picture is let go");
+        whole
+    };
+    let plain = render(false, 1000);
+    let chunked = render(true, 1000);
+    let mut rest = &chunked[..];
+    let mut joined = Vec::new();
+    loop {
+        let Ok(httparse::Status::Complete((at, length))) = httparse::parse_chunk_size(rest) else { panic!("no chunk") };
+        let end = at + length as usize;
+        joined.extend_from_slice(&rest[at..end]);
+        assert_eq!(&rest[end..end + 2], b"\r\n");
+        rest = &rest[end + 2..];
+        if length == 0 {
+            break;
+        }
+    }
+    assert!(rest.is_empty());
+    assert_eq!(joined, plain);
+    assert!(serde_json::from_slice::<Value>(&plain).is_ok());
+}
+
+#[test]
+fn the_head_of_an_answer_promises_what_the_body_keeps() {
+    let context = context("");
+    let (head, body) = get(&context, "/", "10.0.0.1", 0);
+    assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
+    assert!(head.contains("\r\nContent-Security-Policy: default-src 'none'; "));
+    assert!(body.len() <= 30 * 1024, "the page is small: {}", body.len());
+    let answer = context.show(Wanted::new(Show::Flows(None)), Some(Arc::default()));
+    let mut out = Vec::new();
+    let body = answer.write_head(&mut out, true, true);
+    assert!(body.is_done(), "HEAD has no body");
+    assert!(String::from_utf8(out).expect("UTF-8").contains("\r\nTransfer-Encoding: chunked\r\n"));
+}
