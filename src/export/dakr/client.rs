@@ -7,11 +7,7 @@ use super::outcome::{SendEnd, retry_after_ns};
 use super::token::Token;
 use super::transport::{Call, Failure, Transport};
 use crate::clock::{MS, Now};
-
-/// Our version, as the incumbent writes its own: without a `v`.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The commit that we were built from.
-pub const COMMIT: &str = env!("NETMON_COMMIT");
+use crate::{COMMIT, VERSION};
 
 /// Calls procedures.
 pub struct Client<T> {

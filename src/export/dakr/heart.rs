@@ -3,7 +3,7 @@
 //! Their framing is found apart from that of the pushes: a server without a health service answers 404, which says
 //! nothing about the traffic service.
 
-use super::client::{COMMIT, Client, VERSION};
+use super::client::Client;
 use super::encode::{Heartbeat, collect_now, heartbeat};
 use super::framing::Answer;
 use super::outcome::{Outcome, SendEnd};
@@ -13,6 +13,7 @@ use super::transport::Transport;
 use crate::clock::SECOND;
 use crate::health::Health;
 use crate::stats::Stats;
+use crate::{COMMIT, VERSION};
 
 /// Time between heartbeats.
 pub const INTERVAL_NS: u64 = 60 * SECOND;

@@ -43,6 +43,8 @@ pub const SEND_TIMEOUT_NS: u64 = 15 * SECOND;
 pub const LAST_SEND_TIMEOUT_NS: u64 = 10 * SECOND;
 /// How long the agent may take to stop.
 pub const STOP_TIMEOUT_NS: u64 = 15 * SECOND;
+/// How long before the deadline the thread is done, so that what it reports is heard.
+const STOP_MARGIN_NS: u64 = 200 * MS;
 /// Items of a message, unless the framing holds fewer.
 pub const MAX_ITEMS: u32 = 5_000;
 /// How often the log repeats that pushes fail in the same way.
@@ -109,8 +111,9 @@ struct Signs {
 }
 
 impl PushHandle {
-    /// See the module's documentation. `deadline_ns` is on the monotonic clock.
+    /// See the module's documentation. `deadline_ns` is on the monotonic clock; the thread is done a little earlier.
     pub fn stop(&self, now: Now, deadline_ns: u64) {
+        let deadline_ns = deadline_ns.saturating_sub(STOP_MARGIN_NS);
         // Either we see the heartbeat, or it sees us.
         self.signs.stopping.store(true, SeqCst);
         let limit_ns = match self.signs.beating.load(SeqCst) {

@@ -510,7 +510,13 @@ fn a_fleet_comes_back_without_a_stampede() {
             let (mut settled, mut now_ns, mut flush_ns) = (Vec::new(), 0, phase_ns);
             let delivered_ns = loop {
                 delivery.pass(now_ns, &mut settled);
-                if delivery.is_idle() && flush_ns <= now_ns {
+                // As the collector does: at each flush, and when what was merged back may be sent again.
+                let merged = settled
+                    .iter()
+                    .any(|s| matches!(s, Settled::Items { verdict: Verdict::Merge | Verdict::MergeAmbiguous, .. }));
+                let gate_ns = delivery.gate_ns();
+                if delivery.is_idle() && (flush_ns <= now_ns || merged) && gate_ns <= now_ns {
+                    settled.clear();
                     delivery.accept(batch(&[1]), &mut settled).expect("idle");
                 }
                 while flush_ns <= now_ns {
@@ -519,7 +525,8 @@ fn a_fleet_comes_back_without_a_stampede() {
                 match delivery.next(now_ns).map(|due| due.index) {
                     Ok(_) if now_ns >= OUTAGE_NS => break now_ns,
                     Ok(index) => drop(delivery.ended(index, &end, now_ns, &mut settled)),
-                    Err(again_ns) if delivery.is_idle() => now_ns = again_ns.min(flush_ns).max(now_ns + 1),
+                    Err(_) if delivery.is_idle() && merged => now_ns = gate_ns.max(now_ns + 1),
+                    Err(_) if delivery.is_idle() => now_ns = flush_ns.max(gate_ns).max(now_ns + 1),
                     Err(again_ns) => now_ns = again_ns,
                 }
             };
