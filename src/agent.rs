@@ -1,1 +1,347 @@
-//! (being written)
+//! Builds the parts, starts the threads, waits for a signal and ends in time.
+//!
+//! Threads: `main` (here), `collect`, `push`, `kube`, `http`. The order at the start: everything that can fail comes
+//! before the first thread, so a failed start is one line and exit status 1.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, bounded, unbounded};
+use log::{info, warn};
+
+use crate::clock::{self, Now, SECOND};
+use crate::collect::delivery::Delivery;
+use crate::collect::freezer::{Freezer, Sender};
+use crate::collect::pipeline::Pipeline;
+use crate::collect::run::{Collector, Parts};
+use crate::collect::trouble::Trouble;
+use crate::config::{Config, Dakr, Fallback, Mode};
+use crate::export::dakr::push::{Push, PushHandle, Settings};
+use crate::export::dakr::token::Token;
+use crate::export::dakr::transport::Http;
+use crate::health::{Component, Health, Pulse, Status};
+use crate::export::prometheus::Labels;
+use crate::http::server::{BindError, Context, Server};
+use crate::kube::credentials::{self, CredentialsError};
+use crate::kube::{self, Kube};
+use crate::limits;
+use crate::owner::pods::Published;
+use crate::snapshot::Board;
+use crate::source::{self, Source, SourceError};
+use crate::stats::Stats;
+use crate::stop::Stop;
+use crate::sys::addresses::HostAddresses;
+use crate::sys::signals::{self, Signals};
+use crate::sys::waker::Waker;
+
+/// From SIGTERM to the end, whatever hangs.
+const STOP_NS: u64 = 15 * SECOND;
+
+/// Why the agent cannot start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The wanted mode, or any mode, cannot run here.
+    Source(SourceError),
+    /// The local endpoint cannot be opened.
+    Bind(BindError),
+    /// The API server cannot be reached for want of credentials.
+    Credentials(CredentialsError),
+    /// The host's addresses cannot be read.
+    Addresses(std::io::Error),
+    /// No descriptor or thread is to be had.
+    Resources(&'static str, std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Source(error) => error.fmt(f),
+            StartError::Bind(error) => error.fmt(f),
+            StartError::Credentials(error) => write!(f, "cannot find the API server: {error}"),
+            StartError::Addresses(error) => write!(f, "cannot read the host's addresses by rtnetlink: {error}"),
+            StartError::Resources(what, error) => write!(f, "cannot start {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Runs the agent until a signal ends it.
+///
+/// # Errors
+/// [`StartError`] where it cannot start; once it runs, nothing ends it but a signal.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let signals = Signals::block().map_err(|error| StartError::Resources("signal handling", error))?;
+    signals::ignore_hangup();
+    let config = Arc::new(config);
+    let started = clock::now();
+    let shared = Shared::new(&config, started);
+    say_what_is_pushed(&config);
+
+    let mut trouble = Trouble::default();
+    let source = open_source(&config, &shared, started, &mut trouble)?;
+    let labels = Labels { wanted: config.mode.name().to_owned(), running: source.name().to_owned() };
+    let server = Server::bind(&config).map_err(StartError::Bind)?;
+    let addresses = HostAddresses::open().map_err(StartError::Addresses)?;
+    let waker = Waker::open().map_err(|error| StartError::Resources("the collector's waker", error))?;
+    shared.stop.wakes(&waker);
+    let board_waker = waker.clone();
+    shared.board.wake_collector_by(Box::new(move || board_waker.wake()));
+    let kube = if config.standalone {
+        shared.health.set(Component::PodCache, Status::Healthy, "standalone mode");
+        None
+    } else {
+        Some(start_kube(&config, &shared, &waker)?)
+    };
+
+    let mut threads = Threads::default();
+    let delivery = match &config.dakr {
+        Some(dakr) => {
+            let (delivery, push) = start_push(&config, dakr, &shared, started, &waker)
+                .map_err(|error| StartError::Resources("thread push", error))?;
+            threads.add("push", push);
+            Some(delivery)
+        }
+        None => None,
+    };
+    let sender = Sender {
+        node_name: config.node_name.clone(),
+        cluster_id: config.dakr.as_ref().map(|dakr| dakr.cluster_id.clone()).unwrap_or_default(),
+    };
+    let max_connections = config.max_connections.unwrap_or_else(limits::max_connections);
+    let parts = Parts {
+        pipeline: Pipeline::new(&config, max_connections, started.wall_ns),
+        config: Arc::clone(&config),
+        source,
+        addresses,
+        pods: kube.as_ref().map(|(_, published)| Arc::clone(published)),
+        delivery,
+        freezer: Freezer::new(sender),
+        stats: Arc::clone(&shared.stats),
+        health: Arc::clone(&shared.health),
+        pulse: Arc::clone(&shared.pulse),
+        board: Arc::clone(&shared.board),
+        stop: Arc::clone(&shared.stop),
+        waker,
+    };
+    let phase_ns = flush_phase_ns(&config.node_name, config.flush_interval_ns);
+    let collector = Collector::new(parts, trouble, started, phase_ns);
+    // The probes are answered until everything else has ended.
+    let end = Arc::new(Stop::default());
+    let context =
+        Context::new(&config, labels, &shared.stats, &shared.health, &shared.pulse, &shared.board, &end);
+    let mut endpoint = Threads::default();
+    endpoint.spawn("http", move || server.run(context))?;
+    threads.spawn("collect", move || collector.run())?;
+
+    // Only a broken kernel ends the wait with an error; ending is the best that is left then too.
+    if let Err(error) = signals.wait() {
+        warn!("cannot wait for signals: {error}");
+    }
+    let deadline_ns = clock::now().mono_ns + STOP_NS;
+    info!("ending: a last sweep and a last flush, at most {} s", STOP_NS / SECOND);
+    shared.pulse.stopping();
+    exit_on_second_signal(signals);
+    shared.stop.request(deadline_ns);
+    threads.join(deadline_ns);
+    if let Some((kube, _)) = kube {
+        kube.stop(std::time::Duration::from_secs(1));
+    }
+    end.request(deadline_ns);
+    endpoint.join(clock::now().mono_ns + SECOND);
+    Ok(())
+}
+
+/// What all threads share.
+struct Shared {
+    stats: Arc<Stats>,
+    health: Arc<Health>,
+    pulse: Arc<Pulse>,
+    board: Arc<Board>,
+    stop: Arc<Stop>,
+}
+
+impl Shared {
+    fn new(config: &Config, started: Now) -> Shared {
+        Shared {
+            stats: Arc::default(),
+            health: Arc::default(),
+            pulse: Arc::new(Pulse::new(started.mono_ns, config.read_interval_ns)),
+            board: Arc::default(),
+            stop: Arc::default(),
+        }
+    }
+}
+
+/// The threads, and how one learns that they have ended.
+struct Threads {
+    handles: Vec<(&'static str, JoinHandle<()>)>,
+    ended: (crossbeam_channel::Sender<()>, Receiver<()>),
+}
+
+impl Default for Threads {
+    fn default() -> Threads {
+        Threads { handles: Vec::new(), ended: unbounded() }
+    }
+}
+
+impl Threads {
+    fn add(&mut self, name: &'static str, handle: JoinHandle<()>) {
+        self.handles.push((name, handle));
+    }
+
+    fn spawn(&mut self, name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        let ended = self.ended.0.clone();
+        let run = move || {
+            body();
+            // Nobody waits before the end of the agent.
+            let _ = ended.send(());
+        };
+        let handle = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+        self.handles.push((name, handle.map_err(|error| StartError::Resources(name, error))?));
+        Ok(())
+    }
+
+    /// Waits for all threads until the deadline; then names those that would not leave and goes without them.
+    fn join(self, deadline_ns: u64) {
+        const GLANCE_NS: u64 = 20_000_000;
+        while self.handles.iter().any(|(_, handle)| !handle.is_finished()) {
+            let now_ns = clock::now().mono_ns;
+            if now_ns >= deadline_ns {
+                let late = self.handles.iter().filter(|(_, handle)| !handle.is_finished());
+                let names: Vec<&str> = late.map(|(name, _)| *name).collect();
+                warn!("ending without waiting for: {}", names.join(", "));
+                return;
+            }
+            // Threads that were not spawned here end without a word, so the wait is short.
+            let wait_ns = GLANCE_NS.min(deadline_ns - now_ns);
+            let _ = self.ended.1.recv_timeout(std::time::Duration::from_nanos(wait_ns));
+        }
+    }
+}
+
+/// Opens the wanted source, or under `-fallback auto` the next best that runs here.
+fn open_source(
+    config: &Config,
+    shared: &Shared,
+    started: Now,
+    trouble: &mut Trouble,
+) -> Result<Box<dyn Source>, StartError> {
+    let mut refusals: Vec<String> = Vec::new();
+    for mode in candidates(config) {
+        match source::open(&mode, config, &shared.stats, started) {
+            Ok(source) => {
+                if !refusals.is_empty() {
+                    trouble.fallback = format!("running {} instead: {}", source.name(), refusals.join("; "));
+                    warn!("{}", trouble.fallback);
+                }
+                return Ok(source);
+            }
+            Err(error) if config.fallback == Fallback::Auto => refusals.push(error.to_string()),
+            Err(error) => return Err(StartError::Source(error)),
+        }
+    }
+    Err(StartError::Source(SourceError::Open(refusals.join("; "))))
+}
+
+fn start_kube(config: &Config, shared: &Shared, waker: &Waker) -> Result<(Kube, Arc<Published>), StartError> {
+    let endpoint = credentials::discover(config.kubeconfig.as_deref(), &|name| std::env::var(name).ok())
+        .map_err(StartError::Credentials)?;
+    let published = Arc::new(Published::default());
+    let waker = waker.clone();
+    let settings = kube::Settings {
+        endpoint,
+        node_name: config.node_name.clone(),
+        pace: kube::watch::Pace::default(),
+        timeouts: kube::client::Timeouts::default(),
+    };
+    let outlets = kube::Outlets {
+        published: Arc::clone(&published),
+        health: Arc::clone(&shared.health),
+        stats: Arc::clone(&shared.stats),
+        wake: Box::new(move || waker.wake()),
+    };
+    let kube = kube::spawn(settings, outlets).map_err(|error| StartError::Resources("thread kube", error))?;
+    Ok((kube, published))
+}
+
+/// Cilium, then ebpf, then netfilter, from the wanted one on. A recording has no second best.
+fn candidates(config: &Config) -> Vec<Mode> {
+    let all = [Mode::Cilium, Mode::Ebpf, Mode::Netfilter];
+    match all.iter().position(|mode| *mode == config.mode) {
+        Some(from) if config.fallback == Fallback::Auto => all[from..].to_vec(),
+        _ => vec![config.mode.clone()],
+    }
+}
+
+fn say_what_is_pushed(config: &Config) {
+    info!(
+        "zxporter-netmon {} ({}) on node {:?}: {} mode, {}",
+        crate::VERSION,
+        crate::COMMIT,
+        config.node_name,
+        config.mode.name(),
+        if config.standalone { "standalone" } else { "in a cluster" }
+    );
+    if config.dakr.is_none() {
+        info!("nothing is pushed: DAKR_URL and CLUSTER_TOKEN are not both set; rows are shown on the endpoints only");
+    }
+    if !config.cluster_cidrs_given {
+        let ranges: Vec<String> = config.cluster_cidrs.iter().map(ToString::to_string).collect();
+        info!("inside are the default ranges {} (-cluster-cidrs, -outside-cidrs)", ranges.join(","));
+    }
+}
+
+fn start_push(
+    config: &Config,
+    dakr: &Dakr,
+    shared: &Shared,
+    started: Now,
+    waker: &Waker,
+) -> std::io::Result<(Delivery, JoinHandle<()>)> {
+    let settings = Settings {
+        node_name: config.node_name.clone(),
+        cluster_id: dakr.cluster_id.clone(),
+        boot: format!("{:x}", started.wall_ns),
+        protocol: dakr.protocol,
+        flush_interval_ns: config.flush_interval_ns,
+        started_wall_ns: started.wall_ns,
+    };
+    let http = Http::new(&dakr.url, dakr.ca_file.as_deref(), ureq::Proxy::try_from_env());
+    let flight = http.flight();
+    let token = Token::new(&dakr.token, dakr.token_file.clone());
+    let (batches, to_push) = bounded(1);
+    let (report, settled) = unbounded();
+    let waker = waker.clone();
+    let tell = move |news| {
+        // The collector is gone only at the very end, when nothing is left to settle.
+        let _ = report.send(news);
+        waker.wake();
+    };
+    let (health, stats) = (Arc::clone(&shared.health), Arc::clone(&shared.stats));
+    let push = Push::new(http, flight, settings, token, health, stats, clock::now, tell);
+    let (handle, thread): (PushHandle, _) = push.start(to_push)?;
+    Ok((Delivery::new(batches, settled, handle), thread))
+}
+
+/// Spreads the flushes of many nodes over the interval. FNV-1a: names that differ in a digit land far apart.
+fn flush_phase_ns(node_name: &str, interval_ns: u64) -> u64 {
+    let hash = node_name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    hash % interval_ns.max(1)
+}
+
+/// A second signal means: now.
+fn exit_on_second_signal(signals: Signals) {
+    let wait = move || {
+        if signals.wait().is_ok() {
+            warn!("a second signal: ending at once");
+            std::process::exit(1);
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("signals".to_owned()).spawn(wait) {
+        warn!("a second signal will not be heard: {error}");
+    }
+}

@@ -1,2 +1,33 @@
-//! (being written)
-fn main() {}
+//! Arguments to configuration, agent to exit code.
+
+use std::process::ExitCode;
+
+use netmon::config::{self, Command};
+use netmon::{agent, logging};
+
+fn main() -> ExitCode {
+    let arguments = std::env::args_os().skip(1);
+    let config = match config::parse(arguments, |name| std::env::var_os(name), nix::unistd::gethostname().ok()) {
+        Ok(Command::Run(config)) => *config,
+        Ok(Command::Help) => {
+            print!("{}", config::help());
+            return ExitCode::SUCCESS;
+        }
+        Ok(Command::Version) => {
+            println!("zxporter-netmon {} ({})", netmon::VERSION, netmon::COMMIT);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("zxporter-netmon: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    logging::init(config.log_level);
+    match agent::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zxporter-netmon: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -14,6 +14,7 @@ use super::trouble::{Teller, Trouble};
 use crate::clock::{self, MS, Now, SECOND};
 use crate::config::Config;
 use crate::health::{Health, Pulse};
+use crate::owner::pods::Published;
 use crate::snapshot::Board;
 use crate::source::{Source, SourceError, Sweep};
 use crate::stats::{Lost, Stats};
@@ -39,6 +40,8 @@ pub struct Parts {
     pub source: Box<dyn Source>,
     /// The host's addresses.
     pub addresses: HostAddresses,
+    /// Where the pod index is published, in a cluster.
+    pub pods: Option<Arc<Published>>,
     /// The tables.
     pub pipeline: Pipeline,
     /// The way to the push, where there is one.
@@ -129,6 +132,7 @@ impl Collector {
     fn turn(&mut self) {
         self.p.waker.clear();
         self.follow_addresses();
+        self.follow_pods();
         if let Some(delivery) = &mut self.p.delivery {
             delivery.settle(&mut self.p.freezer, &mut self.p.pipeline);
             if delivery.take_collect_now() {
@@ -190,6 +194,13 @@ impl Collector {
             AddressChange::Added(addr) => local.add_host(addr),
             AddressChange::Removed(addr) => local.remove_host(addr),
         });
+    }
+
+    fn follow_pods(&mut self) {
+        let Some(published) = &self.p.pods else { return };
+        if published.generation() != self.p.pipeline.local_ends().pods().generation {
+            self.p.pipeline.set_pods(published.get(), clock::now());
+        }
     }
 
     fn drain(&mut self, now: Now) {

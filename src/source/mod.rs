@@ -5,10 +5,12 @@
 
 use std::fmt;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::config::{Config, Mode};
 use crate::flow::Connection;
+use crate::stats::Stats;
 
 pub mod ebpf;
 pub mod netfilter;
@@ -160,13 +162,18 @@ impl std::error::Error for SourceError {}
 ///
 /// # Errors
 /// [`SourceError::Open`] where it cannot run here, with cause and cure.
-pub fn open(mode: &Mode, config: &Config) -> Result<Box<dyn Source>, SourceError> {
+pub fn open(mode: &Mode, config: &Config, stats: &Arc<Stats>, now: Now) -> Result<Box<dyn Source>, SourceError> {
     match mode {
         Mode::Netfilter => {
             let options =
                 netfilter::Options { manage_conntrack: config.manage_conntrack, standalone: config.standalone };
             Ok(Box::new(netfilter::Netfilter::open(options, replay::Recorder::off())?))
         }
-        other => Err(SourceError::Open(format!("mode {} does not exist yet", other.name()))),
+        Mode::Ebpf => {
+            let settings = ebpf::Settings { cgroup_root: config.cgroup_root.clone(), ..ebpf::Settings::default() };
+            Ok(Box::new(ebpf::Ebpf::open(&settings, Arc::clone(stats), now)?))
+        }
+        Mode::Cilium => Err(SourceError::Open("cilium mode does not exist yet".to_owned())),
+        Mode::Replay(file) => Err(SourceError::Open(format!("cannot play {}: not yet", file.display()))),
     }
 }
