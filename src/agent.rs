@@ -17,11 +17,9 @@ use crate::collect::pipeline::Pipeline;
 use crate::collect::run::{Collector, Parts};
 use crate::collect::trouble::Trouble;
 use crate::config::{Config, Dakr, Fallback, Mode};
-use crate::export::dakr::push::{Push, PushHandle, Settings};
-use crate::export::dakr::token::Token;
-use crate::export::dakr::transport::Http;
-use crate::health::{Component, Health, Pulse, Status};
+use crate::export::dakr::push::{Push, PushHandle};
 use crate::export::prometheus::Labels;
+use crate::health::{Component, Health, Pulse, Status};
 use crate::http::server::{BindError, Context, Server};
 use crate::kube::credentials::{self, CredentialsError};
 use crate::kube::{self, Kube};
@@ -129,8 +127,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let collector = Collector::new(parts, trouble, started, phase_ns);
     // The probes are answered until everything else has ended.
     let end = Arc::new(Stop::default());
-    let context =
-        Context::new(&config, labels, &shared.stats, &shared.health, &shared.pulse, &shared.board, &end);
+    let context = Context::new(&config, labels, &shared.stats, &shared.health, &shared.pulse, &shared.board, &end);
     let mut endpoint = Threads::default();
     endpoint.spawn("http", move || server.run(context))?;
     threads.spawn("collect", move || collector.run())?;
@@ -300,17 +297,6 @@ fn start_push(
     started: Now,
     waker: &Waker,
 ) -> std::io::Result<(Delivery, JoinHandle<()>)> {
-    let settings = Settings {
-        node_name: config.node_name.clone(),
-        cluster_id: dakr.cluster_id.clone(),
-        boot: format!("{:x}", started.wall_ns),
-        protocol: dakr.protocol,
-        flush_interval_ns: config.flush_interval_ns,
-        started_wall_ns: started.wall_ns,
-    };
-    let http = Http::new(&dakr.url, dakr.ca_file.as_deref(), ureq::Proxy::try_from_env());
-    let flight = http.flight();
-    let token = Token::new(&dakr.token, dakr.token_file.clone());
     let (batches, to_push) = bounded(1);
     let (report, settled) = unbounded();
     let waker = waker.clone();
@@ -320,7 +306,7 @@ fn start_push(
         waker.wake();
     };
     let (health, stats) = (Arc::clone(&shared.health), Arc::clone(&shared.stats));
-    let push = Push::new(http, flight, settings, token, health, stats, clock::now, tell);
+    let push = Push::over_http(dakr, &config.node_name, config.flush_interval_ns, started, health, stats, tell);
     let (handle, thread): (PushHandle, _) = push.start(to_push)?;
     Ok((Delivery::new(batches, settled, handle), thread))
 }
