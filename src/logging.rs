@@ -1,9 +1,11 @@
-//! The log: stderr, one line a message, human time stamps.
+//! The log: how it is set up, and how messages that repeat are kept rare.
 
 use log::LevelFilter;
 
-/// Starts logging at `level`, unless `RUST_LOG` says otherwise (env_logger's syntax). Messages of the TLS and HTTP
-/// libraries are held to warnings: they would show what is sent to whom.
+use crate::clock::{Now, SECOND};
+
+/// Starts the log on stderr, one line a message, at `level`; `RUST_LOG` (env_logger's syntax) goes before it where it
+/// says otherwise. The libraries of TLS and HTTP are held to warnings: their talk would show what is sent to whom.
 pub fn init(level: LevelFilter) {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(level.min(LevelFilter::Warn)).filter_module("netmon", level).format_target(false);
@@ -11,4 +13,85 @@ pub fn init(level: LevelFilter) {
         builder.parse_filters(&filters);
     }
     builder.format_timestamp_millis().init();
+}
+
+/// One class of messages, let through at most once a minute.
+///
+/// ```
+/// use netmon::clock::{self, SECOND};
+/// use netmon::logging::Rare;
+///
+/// let mut rare = Rare::new();
+/// let now = clock::now();
+/// if let Some(suppressed) = rare.allow(now) {
+///     log::warn!("cannot read the table: EPERM{suppressed}");
+/// }
+/// assert!(rare.allow(now).is_none());
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rare {
+    last_ns: Option<u64>,
+    suppressed: u64,
+}
+
+/// How many messages were held back since the last one; shown as ` (and N more like it)`, or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suppressed(pub u64);
+
+impl std::fmt::Display for Suppressed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            n => write!(f, " (and {n} more like it)"),
+        }
+    }
+}
+
+/// From one message of a class to the next.
+const INTERVAL_NS: u64 = 60 * SECOND;
+
+impl Rare {
+    /// A class of which nothing was said yet.
+    pub const fn new() -> Rare {
+        Rare { last_ns: None, suppressed: 0 }
+    }
+
+    /// Whether to say it now, and how often it was not said since the last time.
+    pub fn allow(&mut self, now: Now) -> Option<Suppressed> {
+        let is_early = self.last_ns.is_some_and(|last| now.mono_ns.saturating_sub(last) < INTERVAL_NS);
+        if is_early {
+            self.suppressed = self.suppressed.saturating_add(1);
+            return None;
+        }
+        self.last_ns = Some(now.mono_ns);
+        Some(Suppressed(std::mem::take(&mut self.suppressed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Now {
+        Now { mono_ns: seconds * SECOND, wall_ns: 0 }
+    }
+
+    #[test]
+    fn a_class_speaks_once_a_minute_and_says_what_it_held_back() {
+        let mut rare = Rare::new();
+        assert_eq!(rare.allow(at(0)), Some(Suppressed(0)), "the first at once, even at time zero");
+        assert_eq!((rare.allow(at(1)), rare.allow(at(59))), (None, None));
+        assert_eq!(rare.allow(at(60)), Some(Suppressed(2)));
+        assert_eq!(rare.allow(at(119)), None);
+        assert_eq!(rare.allow(at(500)), Some(Suppressed(1)));
+        assert_eq!(rare.allow(at(560)), Some(Suppressed(0)));
+    }
+
+    #[test]
+    fn the_count_is_shown_where_there_is_one() {
+        assert_eq!(
+            (Suppressed(0).to_string().as_str(), Suppressed(3).to_string().as_str()),
+            ("", " (and 3 more like it)")
+        );
+    }
 }

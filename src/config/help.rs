@@ -1,86 +1,115 @@
-//! What the table of settings looks like to a reader: `--help` and the README.
+//! The table of settings as texts: `--help`, and the section of README.md between its markers.
 
 use std::fmt::Write;
 
-use super::settings::{Given, Group, SETTINGS, Setting};
+use super::settings::{Default, Group, Kind, Setting, offered};
+use crate::{COMMIT, VERSION};
 
-const WIDTH: usize = 100;
-const INDENT: &str = "        ";
-
-/// The text of `--help`.
-pub fn help() -> String {
-    let mut out = String::from(
-        "Counts the bytes that this node's pods exchange, says who exchanged them with whom, and pushes the increments.\n\
-         \n\
-         Usage: zxporter-netmon [flags]\n",
-    );
-    for (group, heading) in Group::ALL {
-        let _ = write!(out, "\n{heading}:\n");
-        for setting in SETTINGS.iter().filter(|setting| setting.group == group) {
-            let _ = writeln!(out, "  {}", signature(setting));
-            wrap(&mut out, setting.help);
-        }
-    }
-    out.push_str(
-        "\nOther:\n  -h, --help\n        Print this.\n  --version\n        Print version and commit.\n\
-         \nExamples:\n\
-         \x20 Watch this host's traffic on http://localhost:8081/:\n\
-         \x20     zxporter-netmon -standalone\n\
-         \x20 The same, with the containers of a bridge counted by their own addresses:\n\
-         \x20     zxporter-netmon -standalone -local-cidrs 172.17.0.0/16\n\
-         \x20 Push to a control plane every 30 seconds:\n\
-         \x20     DAKR_URL=https://dakr.example/api CLUSTER_TOKEN=… FLUSH_INTERVAL=30s zxporter-netmon -standalone\n\
-         \x20 Record what the kernel says, and play it again:\n\
-         \x20     zxporter-netmon -standalone -record day.rec\n\
-         \x20     zxporter-netmon -standalone -collector-mode replay:day.rec\n\
-         \nExit status: 0 after a signal, 1 failed start, 2 bad usage.\n",
-    );
-    out
+/// What `--version` prints, without a line end.
+pub fn version() -> String {
+    format!("zxporter-netmon {VERSION} ({COMMIT})")
 }
 
-fn signature(setting: &Setting) -> String {
-    let mut text = setting.written();
-    if !setting.value.is_empty() {
-        let _ = write!(text, "{}{}", if setting.given == Given::Environment { "=" } else { " " }, setting.value);
+/// Columns of a terminal.
+const WIDTH: usize = 100;
+/// Where descriptions begin.
+const INDENT: usize = 34;
+
+/// What `-h` and `--help` print.
+pub fn help() -> String {
+    let mut text = String::from(
+        "Counts the bytes that this node's pods exchange, and pushes them to the control plane exactly once.\n\n\
+         Usage: zxporter-netmon [flags]\n\n\
+         Flags are written -flag value or -flag=value, with one dash or two; names in capitals are variables of the\n\
+         environment.\n",
+    );
+    for group in Group::ALL {
+        let mut settings = offered().filter(|setting| setting.group == group).peekable();
+        if settings.peek().is_some() {
+            push(&mut text, format_args!("\n{}\n", group.title()));
+            settings.for_each(|setting| describe(&mut text, &left(setting), &right(setting)));
+        }
     }
-    if !setting.default.is_empty() {
-        let _ = write!(text, "  (default {})", setting.default);
+    text.push_str("\nOther\n");
+    describe(&mut text, "-h, --help", "say this");
+    describe(&mut text, "--version", "say the version");
+    text.push_str(
+        "\nExamples\n  \
+         zxporter-netmon -standalone\n      \
+             count this host's own traffic and show it on http://localhost:8081/\n  \
+         zxporter-netmon -standalone -local-cidrs 172.17.0.0/16 -metrics-bind-address 127.0.0.1:8081\n      \
+             with the containers of a bridge, shown to this host alone\n  \
+         NODE_NAME=node-1 DAKR_URL=https://dakr.example.com CLUSTER_TOKEN=... zxporter-netmon\n      \
+             on a node of a cluster, pushing once a minute\n\n\
+         Exit status: 0 after SIGTERM or SIGINT, 1 when it cannot start, 2 when these are used wrongly.\n",
+    );
+    text
+}
+
+fn left(setting: &Setting) -> String {
+    match (setting.kind, setting.value) {
+        (Kind::Switch, _) => setting.written(),
+        (Kind::Flag, value) => format!("{} {}", setting.written(), value.placeholder()),
+        (Kind::Variable | Kind::Secret, value) => format!("{}={}", setting.written(), value.placeholder()),
+    }
+}
+
+fn right(setting: &Setting) -> String {
+    match setting.default {
+        Default::Text("false") | Default::Described("none") => setting.short.to_owned(),
+        Default::Text(default) | Default::Described(default) => format!("{} (default: {default})", setting.short),
+    }
+}
+
+/// One entry: the name, and its words in the second column, wrapped.
+fn describe(text: &mut String, left: &str, right: &str) {
+    push(text, format_args!("  {left}"));
+    let mut column = 2 + left.chars().count();
+    if column + 2 > INDENT {
+        text.push('\n');
+        column = 0;
+    }
+    push(text, format_args!("{:width$}", "", width = INDENT - column));
+    column = INDENT;
+    // A list of ranges may break behind its commas, and has no blanks there.
+    for piece in right.split_inclusive([' ', ',']) {
+        if column + piece.trim_end().chars().count() > WIDTH {
+            text.truncate(text.trim_end_matches(' ').len());
+            push(text, format_args!("\n{:INDENT$}", ""));
+            column = INDENT;
+        }
+        text.push_str(piece);
+        column += piece.chars().count();
+    }
+    text.push('\n');
+}
+
+/// The settings as Markdown: a heading and a table for each group.
+pub fn readme_table() -> String {
+    let mut text = String::new();
+    for group in Group::ALL {
+        let mut settings = offered().filter(|setting| setting.group == group).peekable();
+        if settings.peek().is_none() {
+            continue;
+        }
+        push(
+            &mut text,
+            format_args!("\n### {}\n\n| setting | default | what it does |\n| --- | --- | --- |\n", group.title()),
+        );
+        for setting in settings {
+            let default = match setting.default {
+                Default::Text(default) => format!("`{}`", default.replace(',', "`, `")),
+                Default::Described(default) => default.to_owned(),
+            };
+            let long = if setting.long.is_empty() { String::new() } else { format!(". {}", setting.long) };
+            let name = left(setting).replace('|', "\\|");
+            push(&mut text, format_args!("| `{name}` | {default} | {}{long} |\n", setting.short));
+        }
     }
     text
 }
 
-fn wrap(out: &mut String, text: &str) {
-    let mut column = WIDTH;
-    for word in text.split_whitespace() {
-        if column + 1 + word.chars().count() > WIDTH {
-            if column != WIDTH {
-                out.push('\n');
-            }
-            out.push_str(INDENT);
-            column = INDENT.len();
-        } else {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += word.chars().count();
-    }
-    out.push('\n');
-}
-
-/// The settings as the README's table.
-pub fn readme_table() -> String {
-    let mut out = String::new();
-    for (group, heading) in Group::ALL {
-        let _ = write!(out, "\n**{heading}**\n\n| setting | default | meaning |\n| --- | --- | --- |\n");
-        for setting in SETTINGS.iter().filter(|setting| setting.group == group) {
-            let default = match setting.default {
-                "" => String::new(),
-                default => format!("`{default}`"),
-            };
-            let value = if setting.value.is_empty() { String::new() } else { format!(" {}", setting.value) };
-            let _ = writeln!(out, "| `{}{value}` | {default} | {} |", setting.written(), setting.help);
-        }
-    }
-    out
+fn push(text: &mut String, piece: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = text.write_fmt(piece);
 }

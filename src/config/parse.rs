@@ -1,0 +1,194 @@
+//! Arguments and environment to a [`Command`], with Go's flag habits: one dash or two, `-flag value` or
+//! `-flag=value`, switches that never take the next argument, the last of equals wins
+//! (<https://pkg.go.dev/flag#hdr-Command_line_flag_syntax>). Unlike there, arguments that are no flags are refused.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::iter;
+
+use lexopt::{Arg, Parser};
+
+use super::near::nearest;
+use super::settings::{Apply, Default, Draft, Kind, SETTINGS, Setting};
+use super::{Config, Mode, value};
+
+/// What the arguments ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// To count.
+    Run(Box<Config>),
+    /// To say what can be set.
+    Help,
+    /// To say which version this is.
+    Version,
+}
+
+/// Why the arguments or the environment cannot be used: one line, without secrets. The exit status is 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// Reads `arguments` (without the program's name) and `environment`; `hostname` stands in for `NODE_NAME` outside a
+/// cluster. Of several mistakes the first is told.
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl Fn(&str) -> Option<OsString>,
+    hostname: Option<OsString>,
+) -> Result<Command, UsageError> {
+    parse_offered(arguments, environment, hostname, Setting::is_offered)
+}
+
+/// As [`parse`], with a say in what is offered, so that tests reach every setting.
+pub(super) fn parse_offered(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl Fn(&str) -> Option<OsString>,
+    hostname: Option<OsString>,
+    is_offered: impl Fn(&Setting) -> bool,
+) -> Result<Command, UsageError> {
+    let mut draft = defaults();
+    let mut parser = Parser::from_args(arguments);
+    loop {
+        parser = double_the_dash(parser);
+        let argument = parser.next().map_err(|error| UsageError(one_line(&error.to_string())))?;
+        let name = match argument {
+            None => break,
+            Some(Arg::Long(name)) => name.to_owned(),
+            // Both of these come from texts that begin with no dash.
+            Some(Arg::Value(text)) => return Err(unexpected(&text)),
+            Some(Arg::Short(letter)) => return Err(unexpected(OsStr::new(&letter.to_string()))),
+        };
+        match name.as_str() {
+            "h" | "help" => return Ok(Command::Help),
+            "version" => return Ok(Command::Version),
+            _ => {}
+        }
+        let setting =
+            SETTINGS.iter().find(|s| s.is_flag() && s.name == name).ok_or_else(|| unknown(&name, &is_offered))?;
+        if !is_offered(setting) {
+            return Err(UsageError(format!("flag -{name} is known but not in this version yet")));
+        }
+        let text = match setting.kind {
+            Kind::Switch => parser.optional_value().unwrap_or_else(|| "true".into()),
+            _ => parser.value().map_err(|_| UsageError(format!("flag -{name} needs a value: {}", shape(setting))))?,
+        };
+        apply(setting, &mut draft, &text)?;
+    }
+    for setting in SETTINGS.iter().filter(|s| !s.is_flag() && is_offered(s)) {
+        // What is set to nothing is what templates leave behind: not given.
+        if let Some(text) = environment(setting.name).filter(|text| !text.as_encoded_bytes().trim_ascii().is_empty()) {
+            apply(setting, &mut draft, &text)?;
+        }
+    }
+    finish(draft, hostname)
+}
+
+/// Every setting whose default is a text, as that text says.
+fn defaults() -> Draft {
+    let mut draft = Draft::blank();
+    for setting in SETTINGS {
+        if let Default::Text(text) = setting.default {
+            apply(setting, &mut draft, OsStr::new(text)).expect("the table's own defaults are allowed (tested)");
+        }
+    }
+    draft.config.read_interval_given = false;
+    draft.config.cluster_cidrs_given = false;
+    draft
+}
+
+fn finish(draft: Draft, hostname: Option<OsString>) -> Result<Command, UsageError> {
+    let Draft { mut config, dakr } = draft;
+    if config.node_name.is_empty() {
+        if !config.standalone {
+            return Err(UsageError(
+                "NODE_NAME is empty: in a cluster it must name this node (fieldRef: spec.nodeName); outside of one use -standalone"
+                    .to_owned(),
+            ));
+        }
+        config.node_name = value::host_name(&hostname.unwrap_or_default().to_string_lossy());
+    }
+    if matches!(config.mode, Mode::Replay(_)) && config.record.is_some() {
+        return Err(UsageError(
+            "flag -record records what the kernel says: not with -collector-mode replay:FILE".to_owned(),
+        ));
+    }
+    let has_token = !dakr.token.is_empty() || dakr.token_file.is_some();
+    config.dakr = (!dakr.url.is_empty() && has_token).then_some(dakr);
+    Ok(Command::Run(Box::new(config)))
+}
+
+/// Go writes long flags with one dash, lexopt with two. Only an argument in the place of a flag is touched, never a
+/// value or what follows `--`.
+fn double_the_dash(mut parser: Parser) -> Parser {
+    let is_single = |text: &OsStr| matches!(text.as_encoded_bytes(), [b'-', second, ..] if *second != b'-');
+    let Some(mut raw) = parser.try_raw_args() else { return parser };
+    let Some(argument) = raw.next_if(is_single) else { return parser };
+    let mut doubled = OsString::from("-");
+    doubled.push(argument);
+    let rest: Vec<OsString> = raw.collect();
+    Parser::from_args(iter::once(doubled).chain(rest))
+}
+
+fn apply(setting: &Setting, draft: &mut Draft, text: &OsStr) -> Result<(), UsageError> {
+    let result = match setting.apply {
+        Apply::Path(apply) => {
+            apply(draft, (!text.is_empty()).then(|| text.into()));
+            Ok(())
+        }
+        Apply::Text(apply) => text.to_str().ok_or_else(|| "UTF-8".to_owned()).and_then(|text| apply(draft, text)),
+    };
+    result.map_err(|wanted| {
+        let name = setting.written();
+        UsageError(match setting.kind {
+            Kind::Secret => format!("invalid value for {name} (not shown): want {wanted}"),
+            _ => format!("invalid value {} for {name}: want {wanted}", quoted(text)),
+        })
+    })
+}
+
+fn unexpected(text: &OsStr) -> UsageError {
+    let hint = "flags begin with a dash, and a switch is set with =, as in -standalone=true (-h lists them)";
+    UsageError(format!("unexpected argument {}: {hint}", quoted(text)))
+}
+
+fn unknown(name: &str, is_offered: impl Fn(&Setting) -> bool) -> UsageError {
+    let shown = one_line(name);
+    let as_variable = name.replace('-', "_").to_ascii_uppercase();
+    let offered = || SETTINGS.iter().filter(|s| is_offered(s));
+    if let Some(variable) = offered().find(|s| !s.is_flag() && s.name == as_variable) {
+        return UsageError(format!("unknown flag -{shown}: {} is set in the environment", variable.name));
+    }
+    let names = offered().filter(|s| s.is_flag()).map(|s| s.name).chain(["help", "version"]);
+    UsageError(match nearest(name, names) {
+        Some(near) => format!("unknown flag -{shown}: did you mean -{near}? (-h lists them)"),
+        None => format!("unknown flag -{shown} (-h lists them)"),
+    })
+}
+
+fn shape(setting: &Setting) -> String {
+    format!("{} {}", setting.written(), setting.value.placeholder())
+}
+
+/// The longest text of others that a message repeats, in characters.
+const LONGEST_SHOWN: usize = 80;
+
+/// A text of others in quotes, on one line, cut. What holds an `@` may be a URL with a password and is not shown.
+fn quoted(text: &OsStr) -> String {
+    let text = text.to_string_lossy();
+    if text.contains('@') { "(not shown)".to_owned() } else { format!("\"{}\"", one_line(&text)) }
+}
+
+fn one_line(text: &str) -> String {
+    let escaped = text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] });
+    let mut shown: String = escaped.take(LONGEST_SHOWN).collect();
+    if text.chars().count() > LONGEST_SHOWN {
+        shown.push('…');
+    }
+    shown
+}
