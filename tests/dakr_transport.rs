@@ -249,6 +249,13 @@ fn endless_slow_and_odd_answers_end() {
     }
     let result = send(&mut to(script(b"HTTP/1.1 200 OK\r\nX: ", true, 0)), b"x", 5 * SECOND);
     assert!(matches!(result, Err(Failure::Unknown(_))), "an endless header: {result:?}");
+    // Never silent, never done.
+    let port = serve(|mut stream| {
+        read_some(&mut stream, usize::MAX);
+        while stream.write_all(&b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100)).is_ok() {}
+    });
+    let result = send(&mut to(port), b"x", SECOND);
+    assert!(matches!(result, Err(Failure::Unknown(_))), "100 for ever: {result:?}");
     let moved = b"HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(send(&mut to(script(moved, false, 0)), b"x", SECOND).expect("an answer").status, 307);
     assert!(clock::now().mono_ns - started_ns < 15 * SECOND);
@@ -455,6 +462,11 @@ fn a_proxy_is_used_unless_no_proxy_names_the_host() {
     assert_eq!(send(&mut through(open, "127.0.0.1"), b"x", 5 * SECOND).expect("past the proxy").body, [8, 2]);
     assert_eq!(tunnels.load(Ordering::SeqCst), 1);
     let result = send(&mut through(proxy(tunnels, true), ""), b"x", 5 * SECOND);
+    assert!(matches!(result, Err(Failure::Unsent(_))), "{result:?}");
+    // A proxy that wants TLS on the way to a DAKR that does not.
+    let strange =
+        ureq::Proxy::builder(ureq::ProxyProtocol::Https).host("127.0.0.1").port(port).build().expect("a proxy");
+    let result = send(&mut Http::new("http://127.0.0.1:9", None, Some(strange)), b"x", 5 * SECOND);
     assert!(matches!(result, Err(Failure::Unsent(_))), "{result:?}");
 }
 

@@ -143,7 +143,6 @@ impl PushHandle {
 /// The thread's state.
 pub struct Push<T> {
     client: Client<T>,
-    settings: Settings,
     health: Arc<Health>,
     stats: Arc<Stats>,
     report: Box<dyn FnMut(Settled) + Send>,
@@ -154,6 +153,8 @@ pub struct Push<T> {
     signs: Arc<Signs>,
     /// What the log said last, and when.
     said: Option<(Outcome, u64)>,
+    /// `<node>/<boot>`, the beginning of every `X-Netmon-Batch`.
+    sender: String,
 }
 
 impl Push<Http> {
@@ -195,12 +196,14 @@ impl<T: Transport> Push<T> {
         health.set(Component::DakrTransport, Status::Healthy, "initialized");
         health.note(Component::DakrTransport, "node", &settings.node_name);
         let jitter = Jitter::new(hash([&settings.node_name, &settings.boot]));
+        // A host may be named as no header can be.
+        let node: String = settings.node_name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect();
         Push {
+            sender: format!("{node}/{}", settings.boot),
             delivery: Delivery::new(settings.protocol, settings.flush_interval_ns, jitter),
             heart: Heart::new(&settings),
             pace: Arc::new(Pace { max_items: AtomicU32::new(MAX_ITEMS), gate_ns: AtomicU64::new(0) }),
             client,
-            settings,
             health,
             stats,
             report: Box::new(report),
@@ -362,7 +365,7 @@ impl<T: Transport> Push<T> {
     fn send_due(&mut self, now_ns: u64, until_ns: u64) -> Result<Sent, u64> {
         let due = self.delivery.next(now_ns)?;
         let (index, items) = (due.index, due.items);
-        let batch = format!("{}/{}/{}.{}", self.settings.node_name, self.settings.boot, due.seq, due.name);
+        let batch = format!("{}/{}.{}", self.sender, due.seq, due.name);
         let (mut end, cause) = self.client.call(TRAFFIC_PATH, due.framing, due.body, Some(batch), until_ns);
         if let SendEnd::Answered { answer, .. } = &mut end
             && let Answer::Ok(message) = answer

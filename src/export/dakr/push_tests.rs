@@ -45,7 +45,7 @@ fn bench(end: Result<Reply, Failure>) -> Bench {
     let clock = script.now_ns.clone();
     let clock = move || Now { mono_ns: clock.load(SeqCst), wall_ns: 0 };
     let settings = Settings {
-        node_name: "n".to_owned(),
+        node_name: "n\n\u{e9}".to_owned(),
         cluster_id: String::new(),
         boot: "b".to_owned(),
         protocol: DakrProtocol::Auto,
@@ -133,7 +133,7 @@ fn a_count_that_differs_is_delivered_and_counted_and_a_garbled_one_is_resent() {
     bench.run(1_004 * SECOND);
     assert!(bench.stats.pushes_failed.get() >= 2);
     assert_eq!(
-        bench.made().iter().filter(|made| made.1 == "n/b/4.0").count() as u64,
+        bench.made().iter().filter(|made| made.1 == "n__/b/4.0").count() as u64,
         1 + bench.stats.pushes_failed.get()
     );
 }

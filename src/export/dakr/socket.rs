@@ -82,6 +82,11 @@ impl Flight {
         self.handed_out.load(SeqCst) && !self.broken.load(SeqCst)
     }
 
+    /// Ends a request whose time is over, though the peer keeps it busy.
+    fn check(&self) -> Result<(), Error> {
+        if self.left_ns() == 0 { Err(Error::Timeout(Timeout::Global)) } else { Ok(()) }
+    }
+
     fn left_ns(&self) -> u64 {
         let until_ns = self.until_ns.load(SeqCst).min(self.ceiling_ns.load(SeqCst));
         until_ns.saturating_sub(clock::now().mono_ns)
@@ -224,6 +229,7 @@ impl Socket {
     fn write_all(&mut self, amount: usize, timeout: &NextTimeout) -> Result<(), Error> {
         let mut at = 0;
         while at < amount {
+            self.flight.check()?;
             let bytes = self.buffers.output().get(at..amount).unwrap_or_default();
             match (&self.stream).write(bytes) {
                 Ok(0) => return Err(Error::Io(io::ErrorKind::WriteZero.into())),
@@ -261,6 +267,7 @@ impl Transport for Socket {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         loop {
+            self.flight.check()?;
             let room = self.buffers.input_append_buf();
             match (&self.stream).read(room) {
                 Ok(read) => {

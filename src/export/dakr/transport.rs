@@ -95,9 +95,16 @@ impl Http {
             // Kept for the messages of one batch, not until the next flush: a connection that idles is one that a
             // load balancer may have forgotten.
             .max_idle_age(Duration::from_secs(10));
-        if self.base.starts_with("https:") {
-            config = config.tls_config(self.tls()?);
-        }
+        // Without certificates ureq panics at its first TLS connection, and a proxy may want one even where DAKR does not.
+        let certificates = match self.certificates() {
+            Err(error) if self.base.starts_with("https:") => return Err(error),
+            found => found.unwrap_or_default(),
+        };
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(RootCerts::new_with_certs(&certificates))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        config = config.tls_config(tls.build());
         let connector =
             ().chain(ConnectProxyConnector::default())
                 .chain(SocketConnector(self.flight.clone()))
@@ -106,7 +113,11 @@ impl Http {
         Ok(Agent::with_parts(config.build(), connector, NameResolver(self.flight.clone())))
     }
 
-    fn tls(&self) -> Result<TlsConfig, String> {
+    /// Whom to trust.
+    fn certificates(&self) -> Result<Vec<Certificate<'static>>, String> {
+        if !self.base.starts_with("https:") && self.proxy.is_none() {
+            return Ok(Vec::new());
+        }
         let found = rustls_native_certs::load_native_certs();
         let mut certificates: Vec<Certificate<'static>> =
             found.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
@@ -125,11 +136,7 @@ impl Http {
         if certificates.is_empty() {
             return Err("no CA certificates on this system (SSL_CERT_FILE, -ca-file)".to_owned());
         }
-        Ok(TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .root_certs(RootCerts::new_with_certs(&certificates))
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build())
+        Ok(certificates)
     }
 
     fn exchange(&self, agent: &Agent, call: &Call<'_>) -> Result<Reply, ureq::Error> {
