@@ -14,6 +14,10 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+#[path = "support/counting.rs"]
+mod counting;
+
+use counting::{Counting as Allocator, allocations};
 use netmon::clock::{self, Now, SECOND};
 use netmon::flow::{Addr, Connection, Counts, Ends, Reading, Traffic, TxRx, protocol};
 use netmon::source::ebpf::{Ebpf, Settings, cgroup};
@@ -21,9 +25,13 @@ use netmon::source::{Skip, Source, Sweep};
 use netmon::stats::Stats;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::sockopt::UdpGsoSegment;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, sendto, socket,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, sendto, setsockopt, socket,
 };
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 const A4: &str = "10.77.0.1";
 const B4: &str = "10.77.0.2";
@@ -513,6 +521,78 @@ fn root_a_service_address_becomes_its_backend() {
     }
 }
 
+/// Rule 15: what a node forwards ends in no socket of its own; the ends' sockets count it, the node does not.
+#[test]
+fn root_forwarded_traffic_counts_at_its_ends_alone() {
+    let node = Node::new();
+    let bench = &node.bench;
+    let mut counting = bench.open(Settings::default());
+    node.ask_the_service(&bench.a);
+    counting.sweep();
+    let [a, c] = [A4, C4].map(|end| counting.sum(end, protocol::TCP));
+    assert_eq!((a.tx.bytes, a.rx.bytes), (c.rx.bytes, c.tx.bytes));
+    assert_eq!(a, bench.truth(&bench.a, 4, "tcp"));
+    let ends: [Addr; 2] = [ip(A4).into(), ip(C4).into()];
+    assert!(counting.records.iter().all(|r| ends.contains(&counting.local(r))), "{:?}", counting.records);
+}
+
+/// Rule 15: a kernel's tunnel socket sends packets that belong to the sockets within, so they count once, as those.
+#[test]
+fn root_a_kernel_tunnel_is_not_counted_beside_its_content() {
+    let bench = Bench::new();
+    for (ns, far, inner) in [(&bench.a, B4, "10.79.0.1"), (&bench.b, A4, "10.79.0.2")] {
+        run(&format!("ip -n {ns} link add vx type vxlan id 7 remote {far} dstport 4789 dev v0"));
+        run(&format!("ip -n {ns} addr add {inner}/24 dev vx && ip -n {ns} link set vx up"));
+    }
+    let mut counting = bench.open(Settings::default());
+    let server = bench.within(&bench.b, || UdpSocket::bind(at("10.79.0.2", 7100)).expect("bind"));
+    let client = bench.within(&bench.a, || UdpSocket::bind(at("10.79.0.1", 0)).expect("bind"));
+    for _ in 0..10 {
+        client.send_to(&[1; 500], at("10.79.0.2", 7100)).expect("send");
+        server.recv(&mut [0; 600]).expect("receive");
+    }
+    counting.sweep();
+    assert_eq!(counting.sum("10.79.0.1", protocol::UDP).tx, Counts { bytes: 5280, packets: 10 });
+    assert_eq!(counting.sum("10.79.0.2", protocol::UDP).rx, Counts { bytes: 5280, packets: 10 });
+    assert_eq!((counting.sum(A4, protocol::UDP), counting.sum(B4, protocol::UDP)), (TxRx::ZERO, TxRx::ZERO));
+    // What nft counts is both.
+    let both = bench.truth(&bench.a, 4, "udp").tx;
+    assert!(both.packets >= 20, "{both:?}: nothing went through the tunnel");
+}
+
+/// Rule 15: the kernel answers an echo request without a socket of the pod's.
+#[test]
+fn root_an_echo_reply_is_not_counted_where_no_socket_sends_it() {
+    let bench = Bench::new();
+    let mut counting = bench.open(Settings::default());
+    run(&format!("ip netns exec {} ping -qc 3 -i 0.2 {B4}", bench.a));
+    counting.sweep();
+    let asker = counting.sum(A4, protocol::ICMP);
+    assert_eq!((asker.tx.packets, asker.rx.packets, asker.tx.bytes), (3, 3, 3 * 84));
+    assert!(counting.of(A4, protocol::ICMP).iter().all(|r| r.ends == Ends::Originator && r.backend_port == 0));
+    assert_eq!(counting.sum(B4, protocol::ICMP), TxRx::ZERO);
+}
+
+/// Rule 15: a UDP packet of many segments, from a sender on this node, reaches a socket that did not ask for such as its
+/// segments, each with headers of its own; conntrack saw one packet.
+#[test]
+fn root_udp_segments_count_as_their_socket_takes_them() {
+    let bench = Bench::new();
+    let mut counting = bench.open(Settings::default());
+    let server = bench.within(&bench.b, || UdpSocket::bind(at(B4, 7110)).expect("bind"));
+    let client = bench.within(&bench.a, || UdpSocket::bind(at(A4, 0)).expect("bind"));
+    setsockopt(&client, UdpGsoSegment, &1000).expect("UDP_SEGMENT");
+    client.send_to(&[1; 10_000], at(B4, 7110)).expect("send");
+    for _ in 0..10 {
+        assert_eq!(server.recv(&mut [0; 2000]).expect("receive"), 1000);
+    }
+    counting.sweep();
+    let sent = counting.sum(A4, protocol::UDP).tx;
+    assert_eq!((sent, sent), (bench.truth(&bench.a, 4, "udp").tx, Counts { bytes: 10_028, packets: 1 }));
+    assert_eq!(counting.sum(B4, protocol::UDP).rx, Counts { bytes: 10_280, packets: 10 });
+    assert_eq!(bench.truth(&bench.b, 4, "udp").rx, Counts { bytes: 10_028, packets: 1 });
+}
+
 // ---- odd packets -------------------------------------------------------------------------------------------------
 
 /// The Internet checksum's running sum (RFC 1071).
@@ -830,6 +910,71 @@ fn root_a_filling_buffer_asks_to_be_drained() {
     assert!(!is_due(&counting.source));
     assert_eq!(counting.total.lost_tx_bytes, 0);
     assert_eq!(counting.sum(A4, protocol::UDP).tx, bench.truth(&bench.a, 4, "udp").tx);
+}
+
+/// 40,000 new flows per second against small buffers, drained when the source asks for it: whatever was too fast is in
+/// the loss, and rows and loss together are what nft counted.
+#[test]
+fn root_churn_is_rows_or_loss() {
+    let bench = Bench::new();
+    let mut counting = bench.open(Settings { slots_v4: 16_384, ..Settings::default() });
+    run_with(
+        &format!("ip netns exec {} nft -f -", bench.b),
+        "table inet d { chain p { type filter hook prerouting priority 0; meta l4proto udp drop; }; }",
+    );
+    const PER_SECOND: u64 = 40_000;
+    const SECONDS: u64 = 3;
+    let done = AtomicBool::new(false);
+    let mut drains = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let began = clock::now().mono_ns;
+            for burst in 0..SECONDS * 100 {
+                let socket = bench.within(&bench.a, || UdpSocket::bind(at(A4, 0)).expect("bind"));
+                for n in 0..PER_SECOND / 100 {
+                    socket.send_to(&[1; 64], at(B4, 1 + n as u16)).expect("send");
+                }
+                let due = began + (burst + 1) * 10 * clock::MS;
+                clock::sleep_ns(due.saturating_sub(clock::now().mono_ns));
+            }
+            done.store(true, Relaxed);
+        });
+        while !done.load(Relaxed) {
+            if is_due(&counting.source) {
+                counting.drain();
+                drains += 1;
+            }
+            clock::sleep_ns(clock::MS);
+        }
+    });
+    counting.sweep();
+    let truth = bench.truth(&bench.a, 4, "udp").tx;
+    let rows = counting.sum(A4, protocol::UDP).tx;
+    assert_eq!(rows.bytes + counting.total.lost_tx_bytes, truth.bytes);
+    assert_eq!(truth.packets, PER_SECOND * SECONDS);
+    assert!(drains > 3, "{drains} drains");
+    println!("{drains} drains, {} of {} bytes found no slot", counting.total.lost_tx_bytes, truth.bytes);
+}
+
+#[test]
+fn root_a_sweep_allocates_nothing_once_warm() {
+    let bench = Bench::new();
+    let mut source = bench.open(Settings::default()).source;
+    let clients = bench.within(&bench.a, || [A4, A6].map(|local| UdpSocket::bind(at(local, 0)).expect("bind")));
+    let mut seen = [0, 0, 0];
+    let mut allocated = [0, 0, 0];
+    for round in 0..3 {
+        for port in 1..=1000 {
+            clients[0].send_to(&[1; 64], at(B4, port)).expect("send");
+            clients[1].send_to(&[1; 64], at(B6, port)).expect("send");
+        }
+        let before = allocations();
+        let sweep = source.sweep(now(round as u64), &mut |_| ()).expect("sweep");
+        allocated[round] = allocations() - before;
+        seen[round] = sweep.seen;
+    }
+    assert_eq!(seen, [2000; 3]);
+    assert_eq!(allocated[2], 0, "{allocated:?}");
 }
 
 #[test]
