@@ -196,6 +196,8 @@ stats! {
     sweep_cpu_ns: Counter "netmon_sweep_cpu_seconds_total" / 1_000_000_000;
     /// Duration of the last sweep.
     sweep_last_ns: Gauge "netmon_sweep_last_seconds" / 1_000_000_000;
+    /// When the last sweep began, seconds since the epoch.
+    sweep_wall_ms: Gauge "netmon_last_sweep_timestamp_seconds" / 1_000;
     /// Interval between sweeps that is in force.
     sweep_interval_ms: Gauge "netmon_sweep_interval_seconds" / 1_000;
     /// Records that the source handed over.

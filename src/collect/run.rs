@@ -254,6 +254,7 @@ impl Collector {
         self.cost_ns = clock::thread_cpu_ns().saturating_sub(cpu_ns);
         let stats = &self.p.stats;
         stats.sweeps.inc();
+        stats.sweep_wall_ms.set(now.wall_ns / MS);
         stats.sweep_cpu_ns.add(self.cost_ns);
         stats.sweep_last_ns.set(clock::now().mono_ns.saturating_sub(now.mono_ns));
         stats.lose_events(Lost::Vanished, end.vanished_untold);

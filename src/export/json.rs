@@ -2,7 +2,7 @@
 //!
 //! Keys and their order are those of the incumbent's `/metrics` (Go's `encoding/json`): a name that is empty is left
 //! out, times are RFC 3339 in UTC. Additions stand behind them: `direction`, `class`, `owner`, `total_*`; beside the
-//! items when the picture was taken (`timestamp`), how many rows there are and their sums since the start (`totals`).
+//! items when the picture was taken (`timestamp`) and when the last sweep began (`swept`), how many rows there are and their sums since the start (`totals`).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -24,6 +24,8 @@ pub struct Flows {
     node_name: Arc<str>,
     /// The rows to show, as indices; `None` is all of them.
     chosen: Option<Vec<u32>>,
+    /// When the last sweep began, nanoseconds since the epoch; 0 before the first.
+    swept_wall_ns: u64,
     next: usize,
     stage: Stage,
 }
@@ -37,9 +39,10 @@ enum Stage {
 
 impl Flows {
     /// All rows, or with a limit the rows with the most bytes (at most [`MAX_LIMIT`]), most first.
-    pub fn new(picture: Arc<Snapshot>, node_name: Arc<str>, limit: Option<usize>) -> Flows {
+    /// `swept_wall_ns`: when the last sweep began, 0 before the first.
+    pub fn new(picture: Arc<Snapshot>, node_name: Arc<str>, limit: Option<usize>, swept_wall_ns: u64) -> Flows {
         let chosen = limit.map(|limit| largest(&picture.rows, limit.min(MAX_LIMIT)));
-        Flows { picture, node_name, chosen, next: 0, stage: Stage::Head }
+        Flows { picture, node_name, chosen, swept_wall_ns, next: 0, stage: Stage::Head }
     }
 
     /// The picture it writes.
@@ -69,6 +72,10 @@ impl Flows {
                         // No names yet: Go writes a nil slice as null, and leaves an empty map out.
                         out.extend_from_slice(b"],\"dns_lookups\":null,\"timestamp\":");
                         write(out, &Shown(Timestamp(self.picture.taken.wall_ns)));
+                        if self.swept_wall_ns != 0 {
+                            out.extend_from_slice(b",\"swept\":");
+                            write(out, &Shown(Timestamp(self.swept_wall_ns)));
+                        }
                         out.extend_from_slice(b",\"rows\":");
                         write(out, &self.picture.rows.len());
                         out.extend_from_slice(b",\"totals\":");
@@ -299,7 +306,7 @@ mod tests {
     }
 
     fn text(picture: Snapshot, limit: Option<usize>, piece: usize) -> String {
-        let mut flows = Flows::new(Arc::new(picture), "node-a".into(), limit);
+        let mut flows = Flows::new(Arc::new(picture), "node-a".into(), limit, 0);
         let mut whole = Vec::new();
         loop {
             let mut out = Vec::new();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::request::{Accept, Refusal, Request};
-use crate::clock::{Now, SECOND};
+use crate::clock::{MS, Now, SECOND};
 use crate::config::{Config, MetricsFormat};
 use crate::export::json::{Flows, MAX_LIMIT};
 use crate::export::prometheus::{self, Labels, Metrics};
@@ -19,8 +19,8 @@ use crate::stop::Stop;
 const PAGE: &[u8] = include_bytes!("page.html");
 /// Only what the page itself brings may run or style it; a test holds the hashes to the page.
 const PAGE_POLICY: &str = concat!(
-    "Content-Security-Policy: default-src 'none'; script-src 'sha256-SCRIPT'; ",
-    "style-src 'sha256-STYLE'; connect-src 'self'; img-src data:; ",
+    "Content-Security-Policy: default-src 'none'; script-src 'sha256-DEdEynhDSILl+8NLDEjyBdInExUEUvrf7o3vD0pSyFs='; ",
+    "style-src 'sha256-X8u/e6WppjVSih8tUp8G8zCQwTamCdJOBZcOoc2lfq0='; connect-src 'self'; img-src data:; ",
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
 );
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -115,7 +115,10 @@ impl Context {
                 Response::ok(prometheus::CONTENT_TYPE, Content::Metrics(Box::new(metrics)))
             }
             (Show::Flows(limit), Some(picture)) => {
-                let flows = Flows::new(picture, Arc::clone(&self.node_name), limit);
+                // Never later than the picture: a sweep that began since is not in it.
+                let swept_ns = self.stats.sweep_wall_ms.get().saturating_mul(MS);
+                let swept_ns = if swept_ns > picture.taken.wall_ns { 0 } else { swept_ns };
+                let flows = Flows::new(picture, Arc::clone(&self.node_name), limit, swept_ns);
                 Response::ok(JSON, Content::Flows(Box::new(flows)))
             }
             (Show::Flows(_), None) => Response {

@@ -191,3 +191,30 @@ fn the_head_of_an_answer_promises_what_the_body_keeps() {
     assert!(body.is_done(), "HEAD has no body");
     assert!(String::from_utf8(out).expect("UTF-8").contains("\r\nTransfer-Encoding: chunked\r\n"));
 }
+
+#[test]
+fn the_policy_lets_in_what_the_page_brings_and_nothing_else() {
+    let page = std::str::from_utf8(PAGE).expect("UTF-8");
+    for tag in ["script", "style"] {
+        assert_eq!(page.matches(&format!("<{tag}")).count(), 1, "one {tag}");
+        let text = page.split_once(&format!("<{tag}>")).and_then(|(_, rest)| rest.split_once(&format!("</{tag}>")));
+        let source = format!("{tag}-src 'sha256-{}';", base64(&sha256(text.expect("a whole element").0.as_bytes())));
+        assert!(PAGE_POLICY.contains(&source), "the page has changed: the policy needs {source}");
+    }
+    assert!(!page.contains(" style=") && !page.contains(" onclick="), "the policy forbids these");
+    assert!(!page.contains("http://www.w3.org/1999") && !page.contains("https://"), "nothing comes from elsewhere");
+}
+
+fn sha256(bytes: &[u8]) -> Vec<u8> {
+    let suite = rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13().expect("a TLS 1.3 suite");
+    suite.common.hash_provider.hash(bytes).as_ref().to_vec()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |three: &[u8], n: usize| {
+        let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        if n <= three.len() { char::from(DIGITS[(bits >> (18 - 6 * n) & 63) as usize]) } else { '=' }
+    };
+    bytes.chunks(3).flat_map(|three| (0..4).map(move |n| digit(three, n))).collect()
+}
