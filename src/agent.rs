@@ -4,6 +4,7 @@
 //! before the first thread, so a failed start is one line and exit status 1.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -26,6 +27,7 @@ use crate::kube::{self, Kube};
 use crate::limits;
 use crate::owner::pods::Published;
 use crate::snapshot::Board;
+use crate::source::replay::Recorder;
 use crate::source::{self, Source, SourceError};
 use crate::stats::Stats;
 use crate::stop::Stop;
@@ -47,6 +49,8 @@ pub enum StartError {
     Credentials(CredentialsError),
     /// The host's addresses cannot be read.
     Addresses(std::io::Error),
+    /// The recording cannot be made.
+    Record(PathBuf, std::io::Error),
     /// No descriptor or thread is to be had.
     Resources(&'static str, std::io::Error),
 }
@@ -58,6 +62,7 @@ impl fmt::Display for StartError {
             StartError::Bind(error) => error.fmt(f),
             StartError::Credentials(error) => write!(f, "cannot find the API server: {error}"),
             StartError::Addresses(error) => write!(f, "cannot read the host's addresses by rtnetlink: {error}"),
+            StartError::Record(file, error) => write!(f, "cannot record to {}: {error}", file.display()),
             StartError::Resources(what, error) => write!(f, "cannot start {what}: {error}"),
         }
     }
@@ -69,16 +74,24 @@ impl std::error::Error for StartError {}
 ///
 /// # Errors
 /// [`StartError`] where it cannot start; once it runs, nothing ends it but a signal.
-pub fn run(config: Config) -> Result<(), StartError> {
+pub fn run(mut config: Config) -> Result<(), StartError> {
     let signals = Signals::block().map_err(|error| StartError::Resources("signal handling", error))?;
     signals::ignore_hangup();
+    if matches!(config.mode, Mode::Replay(_)) && config.dakr.take().is_some() {
+        info!("a recording is never pushed: it was counted when it was recorded");
+    }
     let config = Arc::new(config);
     let started = clock::now();
     let shared = Shared::new(&config, started);
     say_what_is_pushed(&config);
 
     let mut trouble = Trouble::default();
-    let source = open_source(&config, &shared, started, &mut trouble)?;
+    let recorder = match &config.record {
+        Some(file) => Recorder::create(file, started).map_err(|error| StartError::Record(file.clone(), error))?,
+        None => Recorder::off(),
+    };
+    let source = open_source(&config, &shared, &recorder, started, &mut trouble)?;
+    let played_from = source.played_at().unwrap_or(started);
     let labels = Labels { wanted: config.mode.name().to_owned(), running: source.name().to_owned() };
     let server = Server::bind(&config).map_err(StartError::Bind)?;
     let addresses = HostAddresses::open().map_err(StartError::Addresses)?;
@@ -109,10 +122,11 @@ pub fn run(config: Config) -> Result<(), StartError> {
     };
     let max_connections = config.max_connections.unwrap_or_else(limits::max_connections);
     let parts = Parts {
-        pipeline: Pipeline::new(&config, max_connections, started.wall_ns),
+        pipeline: Pipeline::new(&config, max_connections, played_from.wall_ns),
         config: Arc::clone(&config),
         source,
         addresses,
+        recorder,
         pods: kube.as_ref().map(|(_, published)| Arc::clone(published)),
         delivery,
         freezer: Freezer::new(sender),
@@ -124,7 +138,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         waker,
     };
     let phase_ns = flush_phase_ns(&config.node_name, config.flush_interval_ns);
-    let collector = Collector::new(parts, trouble, started, phase_ns);
+    let collector = Collector::new(parts, trouble, played_from, phase_ns);
     // The probes are answered until everything else has ended.
     let end = Arc::new(Stop::default());
     let context = Context::new(&config, labels, &shared.stats, &shared.health, &shared.pulse, &shared.board, &end);
@@ -222,12 +236,13 @@ impl Threads {
 fn open_source(
     config: &Config,
     shared: &Shared,
+    recorder: &Recorder,
     started: Now,
     trouble: &mut Trouble,
 ) -> Result<Box<dyn Source>, StartError> {
     let mut refusals: Vec<String> = Vec::new();
     for mode in candidates(config) {
-        match source::open(&mode, config, &shared.stats, started) {
+        match source::open(&mode, config, recorder, &shared.stats, started) {
             Ok(source) => {
                 if !refusals.is_empty() {
                     trouble.fallback = format!("running {} instead: {}", source.name(), refusals.join("; "));

@@ -102,6 +102,15 @@ impl fmt::Debug for Addr {
     }
 }
 
+/// A change of the host's own addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressChange {
+    /// The host has this address now.
+    Added(Addr),
+    /// No device of the host has it any more.
+    Removed(Addr),
+}
+
 /// A range of addresses, `10.0.0.0/8` or `fd00::/8`. IPv4 prefixes are kept in mapped form (length plus 96).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Cidr {

@@ -1,5 +1,7 @@
 //! The collector's loop: what is due, then wait.
 
+mod play;
+
 use std::sync::Arc;
 
 use log::{debug, info, warn};
@@ -16,6 +18,7 @@ use crate::config::Config;
 use crate::health::{Health, Pulse};
 use crate::owner::pods::Published;
 use crate::snapshot::Board;
+use crate::source::replay::Recorder;
 use crate::source::{Source, SourceError, Sweep};
 use crate::stats::{Lost, Stats};
 use crate::stop::Stop;
@@ -40,6 +43,8 @@ pub struct Parts {
     pub source: Box<dyn Source>,
     /// The host's addresses.
     pub addresses: HostAddresses,
+    /// Is told what became of the host's addresses.
+    pub recorder: Recorder,
     /// Where the pod index is published, in a cluster.
     pub pods: Option<Arc<Published>>,
     /// The tables.
@@ -121,6 +126,9 @@ impl Collector {
 
     /// Runs until told to stop, then delivers what there is.
     pub fn run(mut self) {
+        if self.p.source.played_at().is_some() {
+            return self.play();
+        }
         while !self.p.stop.requested() {
             self.turn();
             self.wait();
@@ -189,11 +197,17 @@ impl Collector {
     }
 
     fn follow_addresses(&mut self) {
-        let local = self.p.pipeline.local_ends();
-        self.p.addresses.drain(&mut |change| match change {
-            AddressChange::Added(addr) => local.add_host(addr),
-            AddressChange::Removed(addr) => local.remove_host(addr),
-        });
+        let (local, recorder) = (self.p.pipeline.local_ends(), &self.p.recorder);
+        let mut follow = |change| {
+            recorder.address(change);
+            match change {
+                AddressChange::Added(addr) => local.add_host(addr),
+                AddressChange::Removed(addr) => local.remove_host(addr),
+            }
+        };
+        if !self.p.source.addresses(&mut follow) {
+            self.p.addresses.drain(&mut follow);
+        }
     }
 
     fn follow_pods(&mut self) {
@@ -266,7 +280,12 @@ impl Collector {
             self.trouble.events_lost = sweep.overflows > 0;
             self.trouble.other_zone = self.p.pipeline.zone().only_elsewhere();
             self.trouble.not_followed = end.not_followed;
-            match self.watch.end_sweep(end.seen_bytes) {
+            // The counters of this machine's interfaces say nothing of a recording.
+            let sight = match self.p.source.played_at() {
+                Some(_) => Sight::Clear,
+                None => self.watch.end_sweep(end.seen_bytes),
+            };
+            match sight {
                 Sight::Unknown => {}
                 Sight::Clear => self.trouble.sight = None,
                 blind => self.trouble.sight = Some(blind),
@@ -319,7 +338,8 @@ impl Collector {
     }
 
     fn paint(&mut self, ticket: u64) {
-        if let Some(picture) = self.painter.paint(&self.p.pipeline, clock::now()) {
+        let now = self.p.source.played_at().unwrap_or_else(clock::now);
+        if let Some(picture) = self.painter.paint(&self.p.pipeline, now) {
             let old = self.p.board.hang(picture, ticket);
             self.painter.put_back(old);
         }

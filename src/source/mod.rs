@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::config::{Config, Mode};
-use crate::flow::Connection;
+use crate::flow::{AddressChange, Connection};
 use crate::stats::Stats;
 
 pub mod ebpf;
@@ -123,10 +123,40 @@ pub trait Source: Send {
     /// While they are not, sweeps must stay frequent.
     fn ends_are_told(&self) -> bool;
 
-    /// The time at which the sweep just made was made, where it was not now: a recording plays on its own clock.
+    /// The time at which the sweep just made was made, where it was not now: a recording plays on its own clock. Before
+    /// the first one, the time at which the agent that made the recording started.
     fn played_at(&self) -> Option<Now> {
         None
     }
+
+    /// What a recording wants played next; `None` where the source is live, or at the recording's end.
+    fn upcoming(&mut self) -> Option<Upcoming> {
+        None
+    }
+
+    /// What became of the host's addresses before that. Whether the source tells them at all: a recording does, and
+    /// then this machine's own are not asked.
+    fn addresses(&mut self, _each: &mut dyn FnMut(AddressChange)) -> bool {
+        false
+    }
+}
+
+/// What a recording wants played next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upcoming {
+    /// What to call.
+    pub step: Step,
+    /// When it was recorded.
+    pub at: Now,
+}
+
+/// A call of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// [`Source::sweep`].
+    Sweep,
+    /// [`Source::drain`].
+    Drain,
 }
 
 /// What a source says of itself, for health.
@@ -158,22 +188,28 @@ impl fmt::Display for SourceError {
 
 impl std::error::Error for SourceError {}
 
-/// Opens the source of a mode.
+/// Opens the source of a mode. Netfilter is recorded by `recorder`.
 ///
 /// # Errors
 /// [`SourceError::Open`] where it cannot run here, with cause and cure.
-pub fn open(mode: &Mode, config: &Config, stats: &Arc<Stats>, now: Now) -> Result<Box<dyn Source>, SourceError> {
+pub fn open(
+    mode: &Mode,
+    config: &Config,
+    recorder: &replay::Recorder,
+    stats: &Arc<Stats>,
+    now: Now,
+) -> Result<Box<dyn Source>, SourceError> {
     match mode {
         Mode::Netfilter => {
             let options =
                 netfilter::Options { manage_conntrack: config.manage_conntrack, standalone: config.standalone };
-            Ok(Box::new(netfilter::Netfilter::open(options, replay::Recorder::off())?))
+            Ok(Box::new(netfilter::Netfilter::open(options, recorder.clone())?))
         }
         Mode::Ebpf => {
             let settings = ebpf::Settings { cgroup_root: config.cgroup_root.clone(), ..ebpf::Settings::default() };
             Ok(Box::new(ebpf::Ebpf::open(&settings, Arc::clone(stats), now)?))
         }
         Mode::Cilium => Err(SourceError::Open("cilium mode does not exist yet".to_owned())),
-        Mode::Replay(file) => Err(SourceError::Open(format!("cannot play {}: not yet", file.display()))),
+        Mode::Replay(path) => Ok(Box::new(replay::Replay::open(path)?)),
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::RawFd;
 
 use super::netlink::{EventSocket, Family, Received, RequestSocket};
 use crate::flow::Addr;
+pub use crate::flow::AddressChange;
 use crate::wire::netlink::{self, Attributes, Messages, Writer};
 
 const NEW_ADDRESS: u16 = 20;
@@ -18,15 +19,6 @@ const ADDRESS_HEADER: usize = 8;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const QUEUE_BYTES: usize = 1 << 20;
-
-/// What changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AddressChange {
-    /// The host has this address now.
-    Added(Addr),
-    /// No device of the host has it any more.
-    Removed(Addr),
-}
 
 /// The addresses, and the socket that tells changes.
 pub struct HostAddresses {

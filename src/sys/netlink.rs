@@ -173,36 +173,39 @@ impl EventSocket {
         // SAFETY: each header points to a part of `buffer` of its own and to one address, all alive and writable for
         // the whole call; the count is that of the headers.
         #[allow(unsafe_code)]
-        let count = unsafe {
+        let mut receive = || unsafe {
             let (fd, count) = (self.fd.as_raw_fd(), BATCH as libc::c_uint);
             libc::recvmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _, std::ptr::null_mut())
         };
-        if count < 0 {
+        let count = loop {
+            let count = receive();
+            if count >= 0 {
+                break count;
+            }
             let error = io::Error::last_os_error();
-            return match error.raw_os_error() {
-                Some(libc::EAGAIN) => Ok(Received::Datagrams(0)),
-                Some(libc::EINTR) => Ok(Received::Datagrams(0)),
-                Some(libc::ENOBUFS) => Ok(Received::Overflow(self.new_drops())),
-                _ => Err(error),
-            };
-        }
+            match error.raw_os_error() {
+                Some(libc::EAGAIN) => return Ok(Received::Datagrams(0)),
+                Some(libc::EINTR) => {}
+                Some(libc::ENOBUFS) => return Ok(Received::Overflow(self.new_drops())),
+                _ => return Err(error),
+            }
+        };
         for ((length, header), sender) in self.lengths.iter_mut().zip(&headers).zip(&senders) {
-            // What may not be read is left out: an empty datagram holds no message.
             let readable = check(&header.msg_hdr, sender).is_ok();
             *length = if readable { header.msg_len as usize } else { 0 };
         }
         Ok(Received::Datagrams(count as usize))
     }
 
-    /// A datagram of the last [`EventSocket::receive`].
+    /// A datagram of the last [`EventSocket::receive`]; empty where it may not be read: too large, or not the kernel's.
     pub fn datagram(&self, number: usize) -> &[u8] {
         let len = self.lengths.get(number).copied().unwrap_or(0).min(EVENT_BYTES);
         let start = number.saturating_mul(EVENT_BYTES);
         self.buffer.get(start..start + len).unwrap_or_default()
     }
 
-    /// Events dropped since the last call, as the kernel counts them (`SK_MEMINFO_DROPS`); 0 where it does not say.
-    fn new_drops(&mut self) -> u32 {
+    /// Events dropped since it was last told, as the kernel counts them (`SK_MEMINFO_DROPS`); 0 where it does not say.
+    pub fn new_drops(&mut self) -> u32 {
         const SO_MEMINFO: libc::c_int = 55;
         const SK_MEMINFO_DROPS: usize = 8;
         let mut info = [0u32; 9];

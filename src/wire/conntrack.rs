@@ -14,6 +14,8 @@ pub const MESSAGE_NEW: u16 = SUBSYSTEM;
 pub const MESSAGE_GET: u16 = SUBSYSTEM | 1;
 /// `IPCTNL_MSG_CT_DELETE`: in an event, the end of a connection.
 pub const MESSAGE_DELETE: u16 = SUBSYSTEM | 2;
+/// `IPCTNL_MSG_CT_GET_STATS`.
+pub const MESSAGE_GET_STATS: u16 = SUBSYSTEM | 5;
 /// `NFNLGRP_CONNTRACK_DESTROY`.
 pub const GROUP_DESTROY: u32 = 3;
 /// `IPS_DYING` in the status of an entry that has already ended.
@@ -21,6 +23,8 @@ pub const STATUS_DYING: u32 = 1 << 9;
 
 /// `struct nfgenmsg`.
 const GENERIC_HEADER: usize = 4;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 
 mod attribute {
     pub const TUPLE_ORIG: u16 = 1;
@@ -79,15 +83,26 @@ struct Tuple {
     dport: u16,
     protocol: u8,
     zone: u16,
+    /// Bit n - 1 for attribute n of `CTA_TUPLE_IP`.
     addresses: u8,
     has_protocol: bool,
 }
 
+/// Both addresses of a family, as bits of [`Tuple::addresses`].
+const V4_BITS: u8 = 0b0011;
+const V6_BITS: u8 = 0b1100;
+
 /// Reads the payload of a conntrack message (what follows `struct nlmsghdr`).
 ///
 /// # Errors
-/// [`Malformed`] where a length lies, or without the two tuples that name the connection.
+/// [`Malformed`] where a length lies, without the two tuples that name the connection, or where an address is not of
+/// the family that the message says.
 pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
+    let (family, addresses) = match payload.first() {
+        Some(&AF_INET) => (4, V4_BITS),
+        Some(&AF_INET6) => (6, V6_BITS),
+        _ => return Err(Malformed),
+    };
     let attributes = payload.get(GENERIC_HEADER..).ok_or(Malformed)?;
     let (mut orig, mut reply) = (None, None);
     let (mut orig_counts, mut reply_counts) = (None, None);
@@ -107,17 +122,21 @@ pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
             _ => {}
         }
     }
-    let (orig, reply) = (orig.ok_or(Malformed)?, reply.ok_or(Malformed)?);
+    let (orig, reply): (Tuple, Tuple) = (orig.ok_or(Malformed)?, reply.ok_or(Malformed)?);
+    if orig.addresses != addresses || reply.addresses != addresses {
+        return Err(Malformed);
+    }
     let connection = Connection {
         key: ConnectionKey {
             src: orig.src,
             dst: orig.dst,
             sport: orig.sport,
             dport: orig.dport,
-            // A zone that differs by direction stands in the tuples alone; the original's is that of the key.
+            // A zone for one direction alone stands in that direction's tuple. The kernel looks an original tuple up
+            // in the zone of its own direction, so that one tells equal tuples apart; the reply's does not.
             zone: zone.unwrap_or(orig.zone),
             protocol: orig.protocol,
-            family: if orig.src.is_v4() && payload.first() != Some(&10) { 4 } else { 6 },
+            family,
             realm: 0,
         },
         backend: reply.src,
@@ -154,8 +173,6 @@ pub struct OneWay {
 pub fn request(buffer: Vec<u8>, seq: u32, tuple: &OneWay) -> Vec<u8> {
     // NLM_F_REQUEST
     const FLAGS: u16 = 1;
-    const AF_INET: u8 = 2;
-    const AF_INET6: u8 = 10;
     let mut writer = Writer::reusing(buffer);
     writer.message(MESSAGE_GET, FLAGS, seq);
     writer.raw(&[if tuple.family == 4 { AF_INET } else { AF_INET6 }, 0, 0, 0]);
@@ -179,9 +196,11 @@ pub fn request(buffer: Vec<u8>, seq: u32, tuple: &OneWay) -> Vec<u8> {
     writer.finish()
 }
 
-/// ICMP's id, type and code stand where others have ports; they name no responder's port.
-fn has_ports(proto: u8) -> bool {
-    proto != protocol::ICMP && proto != protocol::ICMPV6
+/// Others have none, though conntrack keeps something of theirs where ports stand (ICMP's id, GRE's key).
+fn has_ports(number: u8) -> bool {
+    const DCCP: u8 = 33;
+    const UDPLITE: u8 = 136;
+    matches!(number, protocol::TCP | protocol::UDP | protocol::SCTP | DCCP | UDPLITE)
 }
 
 fn tuple(value: &[u8]) -> Result<Tuple, Malformed> {
@@ -195,7 +214,7 @@ fn tuple(value: &[u8]) -> Result<Tuple, Malformed> {
             _ => {}
         }
     }
-    if tuple.addresses == 3 && tuple.has_protocol { Ok(tuple) } else { Err(Malformed) }
+    if tuple.has_protocol { Ok(tuple) } else { Err(Malformed) }
 }
 
 fn addresses(value: &[u8], tuple: &mut Tuple) -> Result<(), Malformed> {
@@ -208,11 +227,10 @@ fn addresses(value: &[u8], tuple: &mut Tuple) -> Result<(), Malformed> {
         };
         if part.kind == attribute::IP_V4_SRC || part.kind == attribute::IP_V6_SRC {
             tuple.src = address;
-            tuple.addresses |= 1;
         } else {
             tuple.dst = address;
-            tuple.addresses |= 2;
         }
+        tuple.addresses |= 1 << (part.kind - 1);
     }
     Ok(())
 }
@@ -263,3 +281,6 @@ fn start(value: &[u8]) -> Result<u64, Malformed> {
     }
     Ok(start_ns)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

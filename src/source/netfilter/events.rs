@@ -3,11 +3,9 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use super::chunk;
-use crate::source::replay::Recorder;
-use crate::source::{Each, Sweep};
 use crate::sys::netlink::{EventSocket, Family, Received};
 use crate::wire::conntrack::GROUP_DESTROY;
+use crate::wire::recording::Frame;
 
 /// Room for some 52,000 events (the kernel charges 1,280 bytes for each); charged only while they are queued.
 pub const QUEUE_BYTES: usize = 32 << 20;
@@ -19,6 +17,9 @@ pub struct Events {
 
 impl Events {
     /// Joins the group with a queue of a given size.
+    ///
+    /// # Errors
+    /// As [`EventSocket::open`].
     pub fn open(queue_bytes: usize) -> io::Result<Events> {
         let groups = 1 << (GROUP_DESTROY - 1);
         Ok(Events { socket: EventSocket::open(Family::Netfilter, groups, queue_bytes)? })
@@ -30,23 +31,32 @@ impl Events {
     }
 
     /// Hands over all that is queued.
-    pub fn drain(&mut self, recorder: &mut Recorder, sweep: &mut Sweep, each: Each<'_>) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// None that another call would not meet again.
+    pub fn drain(&mut self, take: &mut dyn FnMut(&Frame<'_>)) -> io::Result<()> {
+        let mut overflowed = false;
         loop {
             match self.socket.receive()? {
-                Received::Datagrams(0) => return Ok(()),
+                Received::Datagrams(0) => break,
                 Received::Datagrams(count) => {
                     for number in 0..count {
-                        let datagram = self.socket.datagram(number);
-                        recorder.events(datagram);
-                        chunk::read_events(datagram, sweep, each);
+                        take(&Frame::Event(self.socket.datagram(number)));
                     }
                 }
                 Received::Overflow(drops) => {
-                    recorder.overflow(drops);
-                    sweep.overflows += 1;
-                    sweep.events_lost += u64::from(drops);
+                    overflowed = true;
+                    take(&Frame::Overflow(drops));
                 }
             }
         }
+        // From the first drop until its queue is empty the kernel drops everything, and says ENOBUFS only once.
+        if overflowed {
+            match self.socket.new_drops() {
+                0 => {}
+                drops => take(&Frame::Dropped(drops)),
+            }
+        }
+        Ok(())
     }
 }

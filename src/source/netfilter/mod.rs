@@ -5,9 +5,9 @@
 //! [`crate::baseline`] can see it.
 
 pub mod accounting;
-mod chunk;
 mod dump;
 mod events;
+mod reader;
 pub mod tracking;
 
 use std::io;
@@ -16,10 +16,12 @@ use std::os::fd::RawFd;
 use self::accounting::Accounting;
 use self::dump::Dump;
 use self::events::Events;
+pub use self::reader::Reader;
 use self::tracking::Tracking;
 use super::replay::Recorder;
 use super::{Condition, Each, Source, SourceError, Sweep};
 use crate::clock::Now;
+use crate::wire::recording::Frame;
 
 /// How the source is opened.
 #[derive(Clone, Copy, Debug)]
@@ -35,15 +37,27 @@ pub struct Netfilter {
     fds: [RawFd; 1],
     events: Events,
     dump: Dump,
+    judge: Judge,
     accounting: Accounting,
     tracking: Option<Tracking>,
+}
+
+/// Everything that the kernel says passes here: it is recorded, then read.
+struct Judge {
     recorder: Recorder,
-    /// Whether events were dropped since the last complete sweep.
-    overflowed: bool,
+    reader: Reader,
+}
+
+impl Judge {
+    fn take(&mut self, frame: &Frame<'_>, each: Each<'_>) {
+        self.recorder.write(frame);
+        self.reader.take(frame, each);
+    }
 }
 
 impl Netfilter {
-    /// Joins the events, switches on what is off, and is ready for the first sweep.
+    /// Joins the events and sees that conntrack answers. What is off is switched on by the first
+    /// [`Source::upkeep`].
     ///
     /// # Errors
     /// [`SourceError::Open`] without CAP_NET_ADMIN, or on a kernel without conntrack.
@@ -52,21 +66,36 @@ impl Netfilter {
     }
 
     /// The same with another size of the event queue.
+    ///
+    /// # Errors
+    /// As [`Netfilter::open`].
     pub fn open_with_queue(options: Options, recorder: Recorder, queue_bytes: usize) -> Result<Netfilter, SourceError> {
         // Before the first dump: what ends while it runs is then told.
         let events =
             Events::open(queue_bytes).map_err(|error| open_error("join conntrack's DESTROY events", &error))?;
-        let dump = Dump::open().map_err(|error| open_error("open a netfilter socket", &error))?;
-        let accounting = Accounting::new(options.manage_conntrack);
-        let tracking = (options.standalone && options.manage_conntrack).then(Tracking::new);
-        Ok(Netfilter { fds: [events.raw_fd()], events, dump, accounting, tracking, recorder, overflowed: false })
+        let mut dump = Dump::open().map_err(|error| open_error("open a netfilter socket", &error))?;
+        dump.probe().map_err(|error| open_error("ask conntrack", &error))?;
+        Ok(Netfilter {
+            fds: [events.raw_fd()],
+            events,
+            dump,
+            judge: Judge { recorder, reader: Reader::default() },
+            accounting: Accounting::new(options.manage_conntrack),
+            tracking: (options.standalone && options.manage_conntrack).then(Tracking::new),
+        })
     }
 
-    fn note(&mut self, sweep: &mut Sweep) {
-        if sweep.overflows > 0 {
-            self.overflowed = true;
-            sweep.sweep_soon = true;
+    /// Dumps the table: of each chunk, first what ended before the kernel wrote it.
+    fn read(&mut self, each: Each<'_>) -> io::Result<()> {
+        self.judge.take(&Frame::Buckets(self.dump.buckets()), each);
+        self.dump.request()?;
+        while !self.judge.reader.dump_is_over() {
+            let chunk = self.dump.receive()?;
+            self.events.drain(&mut |frame| self.judge.take(frame, each))?;
+            self.judge.take(&Frame::Chunk(chunk), each);
         }
+        self.judge.take(&Frame::Buckets(self.dump.buckets()), each);
+        Ok(())
     }
 }
 
@@ -76,32 +105,25 @@ impl Source for Netfilter {
     }
 
     fn sweep(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
-        let mut sweep = Sweep::default();
-        self.recorder.begin_sweep(now);
-        let read = self.dump.read(&mut self.events, &mut self.recorder, &mut sweep, each);
-        match read {
-            Ok(complete) => sweep.complete = complete,
-            Err(error) => {
-                self.recorder.end_sweep(false);
-                return Err(SourceError::Read(dump_error(&error)));
-            }
+        self.judge.take(&Frame::SweepBegins(now, self.dump.next_seq()), each);
+        if let Err(error) = self.read(each) {
+            self.judge.take(&Frame::DumpFailed(error.raw_os_error().unwrap_or(nix::libc::EIO)), each);
         }
-        self.recorder.end_sweep(sweep.complete);
-        if sweep.complete {
-            self.overflowed = false;
+        self.judge.take(&Frame::Ends, each);
+        if self.judge.reader.dump_failed() {
+            self.dump
+                .reopen()
+                .map_err(|error| SourceError::Read(format!("cannot open a netfilter socket: {error}")))?;
         }
-        self.note(&mut sweep);
-        Ok(sweep)
+        self.judge.reader.finish()
     }
 
     fn drain(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
-        let mut sweep = Sweep::default();
-        self.recorder.begin_drain(now);
-        self.events
-            .drain(&mut self.recorder, &mut sweep, each)
-            .map_err(|error| SourceError::Read(format!("cannot read conntrack events: {error}")))?;
-        self.note(&mut sweep);
-        Ok(sweep)
+        self.judge.take(&Frame::DrainBegins(now), each);
+        let drained = self.events.drain(&mut |frame| self.judge.take(frame, each));
+        self.judge.take(&Frame::Ends, each);
+        drained.map_err(|error| SourceError::Read(format!("cannot read conntrack events: {error}")))?;
+        self.judge.reader.finish()
     }
 
     fn poll_fds(&self) -> &[RawFd] {
@@ -113,31 +135,24 @@ impl Source for Netfilter {
         if let Some(tracking) = &mut self.tracking {
             troubles.push(tracking.ensure());
         }
+        if self.dump.buckets() == 0 {
+            troubles.push("cannot read net.netfilter.nf_conntrack_buckets: a resize would not be noticed".to_owned());
+        }
         troubles.retain(|trouble| !trouble.is_empty());
         Condition { degraded: troubles.join("; ") }
     }
 
     fn ends_are_told(&self) -> bool {
-        !self.overflowed && self.accounting.events_are_on()
+        self.judge.reader.events_are_whole() && self.accounting.events_are_on()
     }
 }
 
 fn open_error(what: &str, error: &io::Error) -> SourceError {
     let hint = match error.raw_os_error() {
         Some(nix::libc::EPERM) => "EPERM (CAP_NET_ADMIN missing?)".to_owned(),
-        Some(nix::libc::EPROTONOSUPPORT) => {
-            "EPROTONOSUPPORT (no nfnetlink: is nf_conntrack_netlink loaded?)".to_owned()
-        }
-        _ => error.to_string(),
-    };
-    SourceError::Open(format!("cannot {what}: {hint}"))
-}
-
-fn dump_error(error: &io::Error) -> String {
-    let hint = match error.raw_os_error() {
-        Some(nix::libc::EPERM) => "EPERM (CAP_NET_ADMIN missing?)".to_owned(),
+        Some(nix::libc::EPROTONOSUPPORT) => "EPROTONOSUPPORT (is the module nfnetlink loaded?)".to_owned(),
         Some(nix::libc::EINVAL) => "EINVAL (is the module nf_conntrack_netlink loaded?)".to_owned(),
         _ => error.to_string(),
     };
-    format!("cannot dump conntrack: {hint}")
+    SourceError::Open(format!("cannot {what}: {hint}"))
 }

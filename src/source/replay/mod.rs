@@ -1,0 +1,226 @@
+//! A recording as a source: what the kernel said then goes the same way again.
+//!
+//! A recording plays on its own clock, and in its own order of sweeps and drains: [`Source::upcoming`] says what comes
+//! next and when it was; [`Source::addresses`] what the host's addresses became before it.
+
+mod recorder;
+
+use std::fs::File;
+use std::io::{BufReader, ErrorKind, Read};
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+
+pub use self::recorder::Recorder;
+use super::netfilter::Reader;
+use super::{Condition, Each, Source, SourceError, Step, Sweep, Upcoming};
+use crate::clock::Now;
+use crate::flow::AddressChange;
+use crate::wire::recording::{self, Corrupt, FRAME_HEADER, Frame, HEADER};
+
+/// The source.
+pub struct Replay<R = BufReader<File>> {
+    path: PathBuf,
+    input: R,
+    /// Where the frame that comes next begins.
+    offset: u64,
+    head: [u8; FRAME_HEADER],
+    body: Vec<u8>,
+    reader: Reader,
+    /// Changes read ahead of the sweep or drain that they precede.
+    addresses: Vec<AddressChange>,
+    next: Next,
+    /// The recorded time of what was played last; at first, when the agent started.
+    played: Now,
+}
+
+/// What comes after what was played.
+enum Next {
+    /// Not read yet.
+    Unread,
+    /// This, with the frame that begins it.
+    Step(Upcoming, u32),
+    /// Nothing: the end.
+    End,
+    /// Nothing more that can be read; told once.
+    Broken(String),
+}
+
+impl Replay {
+    /// Opens a recording.
+    ///
+    /// # Errors
+    /// [`SourceError::Open`] where the file cannot be read or is not a recording.
+    pub fn open(path: &Path) -> Result<Replay, SourceError> {
+        let file = File::open(path)
+            .map_err(|error| SourceError::Open(format!("cannot open the recording {}: {error}", path.display())))?;
+        Replay::from_input(path, BufReader::with_capacity(256 * 1024, file))
+    }
+}
+
+impl<R: Read> Replay<R> {
+    /// Plays from anything that can be read; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`Replay::open`].
+    pub fn from_input(path: &Path, mut input: R) -> Result<Replay<R>, SourceError> {
+        let refuse = |why: String| SourceError::Open(format!("cannot play the recording {}: {why}", path.display()));
+        let mut header = [0; HEADER];
+        input.read_exact(&mut header).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => refuse(Corrupt::NotARecording.to_string()),
+            _ => refuse(error.to_string()),
+        })?;
+        recording::check_header(&header).map_err(|corrupt| refuse(corrupt.to_string()))?;
+        let mut replay = Replay {
+            path: path.to_owned(),
+            input,
+            offset: HEADER as u64,
+            head: [0; FRAME_HEADER],
+            body: Vec::new(),
+            reader: Reader::default(),
+            addresses: Vec::new(),
+            next: Next::Unread,
+            played: Now::default(),
+        };
+        replay.read().map_err(SourceError::Open)?;
+        match recording::parse(&replay.head, &replay.body) {
+            Ok(Frame::Started(at)) => replay.played = at,
+            _ => return Err(SourceError::Open(replay.out_of_order())),
+        }
+        Ok(replay)
+    }
+
+    /// Reads the next frame into `head` and `body`.
+    fn read(&mut self) -> Result<(), String> {
+        let at = self.offset;
+        let broken = |why: &dyn std::fmt::Display| {
+            format!("cannot play the recording {} beyond byte {at}: {why}", self.path.display())
+        };
+        let cut = |error: std::io::Error| match error.kind() {
+            ErrorKind::UnexpectedEof => broken(&"it is cut off there"),
+            _ => broken(&error),
+        };
+        self.input.read_exact(&mut self.head).map_err(cut)?;
+        let len = recording::payload_len(&self.head).map_err(|corrupt| broken(&corrupt))? + recording::CHECKSUM;
+        self.body.resize(len, 0);
+        self.input.read_exact(&mut self.body).map_err(cut)?;
+        recording::parse(&self.head, &self.body).map_err(|corrupt| broken(&corrupt))?;
+        self.offset += (FRAME_HEADER + len) as u64;
+        Ok(())
+    }
+
+    /// Reads up to the beginning of the next sweep or drain.
+    fn look_ahead(&mut self) {
+        while let Next::Unread = self.next {
+            if let Err(why) = self.read() {
+                self.next = Next::Broken(why);
+                return;
+            }
+            self.next = match recording::parse(&self.head, &self.body) {
+                Ok(Frame::Address(change)) => {
+                    self.addresses.push(change);
+                    continue;
+                }
+                Ok(Frame::SweepBegins(at, seq)) => Next::Step(Upcoming { step: Step::Sweep, at }, seq),
+                Ok(Frame::DrainBegins(at)) => Next::Step(Upcoming { step: Step::Drain, at }, 0),
+                Ok(Frame::Closed) => Next::End,
+                _ => Next::Broken(self.out_of_order()),
+            };
+        }
+    }
+
+    fn out_of_order(&self) -> String {
+        format!(
+            "cannot play the recording {} beyond byte {}: a frame stands where none of its kind can",
+            self.path.display(),
+            self.offset
+        )
+    }
+
+    /// Plays what is upcoming.
+    fn play(&mut self, each: Each<'_>) -> Result<Sweep, SourceError> {
+        self.look_ahead();
+        let (upcoming, seq) = match std::mem::replace(&mut self.next, Next::End) {
+            Next::Step(upcoming, seq) => (upcoming, seq),
+            Next::Broken(why) => return Err(SourceError::Read(why)),
+            Next::End | Next::Unread => return Err(SourceError::Finished),
+        };
+        let begins = match upcoming.step {
+            Step::Sweep => Frame::SweepBegins(upcoming.at, seq),
+            Step::Drain => Frame::DrainBegins(upcoming.at),
+        };
+        self.played = upcoming.at;
+        self.reader.take(&begins, each);
+        loop {
+            self.read().map_err(SourceError::Read)?;
+            match recording::parse(&self.head, &self.body) {
+                Ok(Frame::Ends) => break,
+                Ok(
+                    frame @ (Frame::Buckets(_)
+                    | Frame::Chunk(_)
+                    | Frame::DumpFailed(_)
+                    | Frame::Event(_)
+                    | Frame::Overflow(_)
+                    | Frame::Dropped(_)),
+                ) => self.reader.take(&frame, each),
+                _ => return Err(SourceError::Read(self.out_of_order())),
+            }
+        }
+        self.next = Next::Unread;
+        self.reader.finish()
+    }
+}
+
+impl<R: Read + Send> Source for Replay<R> {
+    fn name(&self) -> &'static str {
+        "replay"
+    }
+
+    /// Plays the next sweep; drains that were recorded before it are played first, as part of it.
+    fn sweep(&mut self, _now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
+        while self.upcoming().is_some_and(|upcoming| upcoming.step == Step::Drain) {
+            self.play(each)?;
+        }
+        self.play(each)
+    }
+
+    /// Plays the next drain; nothing where a sweep was recorded before it.
+    fn drain(&mut self, _now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
+        match self.upcoming() {
+            Some(Upcoming { step: Step::Drain, .. }) => self.play(each),
+            _ => Ok(Sweep::default()),
+        }
+    }
+
+    fn poll_fds(&self) -> &[RawFd] {
+        &[]
+    }
+
+    fn upkeep(&mut self, _now: Now) -> Condition {
+        Condition::default()
+    }
+
+    fn ends_are_told(&self) -> bool {
+        self.reader.events_are_whole()
+    }
+
+    fn played_at(&self) -> Option<Now> {
+        Some(self.played)
+    }
+
+    fn upcoming(&mut self) -> Option<Upcoming> {
+        self.look_ahead();
+        match &self.next {
+            Next::Step(upcoming, _) => Some(*upcoming),
+            _ => None,
+        }
+    }
+
+    fn addresses(&mut self, each: &mut dyn FnMut(AddressChange)) -> bool {
+        self.look_ahead();
+        self.addresses.drain(..).for_each(each);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;
