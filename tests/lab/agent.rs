@@ -61,6 +61,17 @@ impl<'a> Start<'a> {
         self
     }
 
+    /// Takes a flag away.
+    pub fn without(mut self, name: &str) -> Start<'a> {
+        self.flags.retain(|f| !f.starts_with(&format!("{name}=")));
+        self
+    }
+
+    /// In a cluster instead of standalone, with the API server that the kubeconfig file names.
+    pub fn in_cluster(self, kubeconfig: &std::path::Path) -> Start<'a> {
+        self.without("-standalone").without("-local-cidrs").flag("-metrics-kubeconfig", &kubeconfig.to_string_lossy())
+    }
+
     /// Sets a variable of the environment.
     pub fn environment(mut self, name: &str, value: &str) -> Start<'a> {
         self.environment.push((name.to_owned(), value.to_owned()));

@@ -26,6 +26,8 @@ mod dakr;
 #[path = "../support/dakr_schema.rs"]
 mod dakr_schema;
 mod drive;
+#[path = "../support/fake_kube/mod.rs"]
+mod fake_kube;
 mod lab;
 mod netns;
 mod process;

@@ -96,8 +96,9 @@ impl Row {
     }
 
     fn wire_key(&self) -> WireKey {
+        let pod = self.owner.strip_prefix("pod ").and_then(|name| name.split_once('/')).unwrap_or_default();
         WireKey {
-            pod: Default::default(),
+            pod: (pod.0.to_owned(), pod.1.to_owned()),
             src: ip(self.local),
             dst: ip(self.remote),
             protocol: self.protocol,
@@ -156,7 +157,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// What names an item on the wire to DAKR: there is no owner of an address, no direction and no class.
+/// What names an item on the wire to DAKR: a pod by its name, no direction and no class.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WireKey {
     /// Namespace and name of the pod, both empty for others.

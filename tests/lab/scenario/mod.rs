@@ -25,6 +25,7 @@ mod nodeport_local;
 mod nodeport_remote;
 mod nothing_tracks;
 mod older_than_the_agent;
+mod pods;
 mod push_inbound;
 mod recording;
 mod resize_mid_dump;
@@ -128,6 +129,7 @@ pub fn all() -> &'static [Scenario] {
         restart::SCENARIO,
         sigterm_delivers::SCENARIO,
         dakr_fails::SCENARIO,
+        pods::SCENARIO,
         heartbeat::SCENARIO,
         metrics::SCENARIO,
         connect_server::SCENARIO,
