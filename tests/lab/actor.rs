@@ -79,9 +79,14 @@ impl Actor {
                 ports: ports.parse()?,
                 ending: Ending::parse(ending)?,
             }),
-            ["udp", to, sockets, datagrams, size, answer] => {
-                udp(to.parse()?, sockets.parse()?, datagrams.parse()?, size.parse()?, answer.parse()?)
-            }
+            ["udp", to, first_port, sockets, datagrams, size, answer] => udp(
+                to.parse()?,
+                first_port.parse()?,
+                sockets.parse()?,
+                datagrams.parse()?,
+                size.parse()?,
+                answer.parse()?,
+            ),
             _ => Err("no such command".into()),
         }
     }
@@ -273,14 +278,15 @@ fn serve_udp(at: SocketAddr) -> Answer {
     Ok(String::new())
 }
 
-/// From each of `sockets` new sockets: `datagrams` of `size` payload bytes, each answered (or not) before the next.
-fn udp(to: SocketAddr, sockets: u64, datagrams: u64, size: usize, answer: u64) -> Answer {
-    let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse()?;
+/// From each of `sockets` new sockets, at ports from `first_port` on: `datagrams` of `size` payload bytes, each answered
+/// (or not) before the next.
+fn udp(to: SocketAddr, first_port: u16, sockets: u16, datagrams: u64, size: usize, answer: u64) -> Answer {
+    let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     let mut payload = vec![b'x'; size];
     payload.get_mut(..8).ok_or("a datagram has at least 8 bytes")?.copy_from_slice(&answer.to_be_bytes());
     let mut got = vec![0; 65_536];
-    for _ in 0..sockets {
-        let socket = UdpSocket::bind(any)?;
+    for port in first_port..first_port + sockets {
+        let socket = UdpSocket::bind((any, port))?;
         socket.set_read_timeout(Some(Duration::from_secs(20)))?;
         socket.connect(to)?;
         for _ in 0..datagrams {

@@ -14,6 +14,9 @@ pub struct Actor {
     pipe: RefCell<(ChildStdin, BufReader<ChildStdout>)>,
 }
 
+/// Where the ports of UDP sockets begin.
+const FIRST_UDP_PORT: u16 = 33_000;
+
 /// One TCP connection that a helper holds open.
 pub struct Held<'a> {
     actor: &'a Actor,
@@ -117,8 +120,9 @@ impl Actor {
     }
 
     /// From each of `sockets` sockets `datagrams` of `size` payload bytes, each answered with `answer` bytes (0: not).
-    pub fn udp(&self, to: SocketAddr, sockets: u64, datagrams: u64, size: u64, answer: u64) -> Result<(), String> {
-        self.ask(&format!("udp {to} {sockets} {datagrams} {size} {answer}")).map(|_| ())
+    /// The ports are always the same and all different, so each socket is one connection, and a repetition reuses them.
+    pub fn udp(&self, to: SocketAddr, sockets: u16, datagrams: u64, size: u64, answer: u64) -> Result<(), String> {
+        self.ask(&format!("udp {to} {FIRST_UDP_PORT} {sockets} {datagrams} {size} {answer}")).map(|_| ())
     }
 }
 

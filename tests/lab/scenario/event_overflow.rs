@@ -19,7 +19,9 @@ pub const SCENARIO: Scenario = Scenario::new("event_overflow", "rules 11, 12", r
 const EXPECTED: &[Row] =
     &[Row::outbound(ADDRESS, P3, REMOTE_POD, tcp(8080)), Row::outbound(ADDRESS, P1, REMOTE_POD, udp(5353))];
 /// The event socket holds 32 MiB, doubled by the kernel, at 1,280 bytes an event: 52,428 events.
-const ENDED: u64 = 80_000;
+const ROUNDS: u16 = 4;
+const SOCKETS: u16 = 20_000;
+const ENDED: u64 = ROUNDS as u64 * SOCKETS as u64;
 const PAYLOAD: u64 = 72;
 /// With the headers of IPv4 and UDP.
 const DATAGRAM: u64 = PAYLOAD + 28;
@@ -37,9 +39,9 @@ fn run(lab: &Lab) -> Result<(), String> {
     held.iter().try_for_each(|h| h.exchange(1_000, 10_000))?;
     agent.wait_sweeps(1)?;
     agent.signal(Signal::SIGSTOP)?;
-    // As often as the ports of a host are used up, they end and are used anew.
-    for _ in 0..4 {
-        w.p1.actor().udp(socket(REMOTE_POD, 5353), ENDED / 4, 1, PAYLOAD, 0)?;
+    // A host has not so many ports: they end and are used anew.
+    for _ in 0..ROUNDS {
+        w.p1.actor().udp(socket(REMOTE_POD, 5353), SOCKETS, 1, PAYLOAD, 0)?;
         lab.end_connections("udp")?;
     }
     held.iter().try_for_each(|h| h.exchange(1_000, 10_000))?;

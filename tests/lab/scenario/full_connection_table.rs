@@ -15,7 +15,7 @@ pub const SCENARIO: Scenario = Scenario::new("full_connection_table", "rules 12,
 
 /// Its counters are less than the truth by what is lost.
 const EXPECTED: Row = Row::outbound(ADDRESS, P1, REMOTE_POD, udp(5353));
-const CONNECTIONS: u64 = 600;
+const CONNECTIONS: u16 = 600;
 const FOLLOWED: u64 = 100;
 
 fn run(lab: &Lab) -> Result<(), String> {

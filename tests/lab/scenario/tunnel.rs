@@ -23,18 +23,22 @@ fn run(lab: &Lab) -> Result<(), String> {
         format!(
             "link set eth0 mtu 1600
              link add vxlan1 address {own_mac} type vxlan id 1 local {local} remote {remote} dstport 4789 nolearning
-             link set vxlan1 addrgenmode none mtu 1500
-             link set vxlan1 up\n"
+             link set vxlan1 addrgenmode none mtu 1500\n"
         )
     };
+    lab.node().ip(&end("02:00:00:00:04:01", NODE, PEER))?;
+    w.peer.netns.ip(&end("02:00:00:00:04:02", PEER, NODE))?;
+    for netns in [lab.node(), &w.peer.netns] {
+        // Or the kernel tells multicast listeners of the tunnel's IPv6 through the tunnel.
+        netns.sysctl("net/ipv6/conf/vxlan1/disable_ipv6", "1")?;
+    }
     lab.node().ip(&format!(
-        "{}route add {FAR_POD} dev vxlan1\nneigh replace {FAR_POD} lladdr 02:00:00:00:04:02 dev vxlan1 nud permanent\n",
-        end("02:00:00:00:04:01", NODE, PEER)
+        "link set vxlan1 up\nroute add {FAR_POD} dev vxlan1\n\
+         neigh replace {FAR_POD} lladdr 02:00:00:00:04:02 dev vxlan1 nud permanent\n"
     ))?;
     w.peer.netns.ip(&format!(
-        "{}addr add {FAR_POD}/32 dev vxlan1\nroute add {P1} dev vxlan1\n\
-         neigh replace {P1} lladdr 02:00:00:00:04:01 dev vxlan1 nud permanent\n",
-        end("02:00:00:00:04:02", PEER, NODE)
+        "link set vxlan1 up\naddr add {FAR_POD}/32 dev vxlan1\nroute add {P1} dev vxlan1\n\
+         neigh replace {P1} lladdr 02:00:00:00:04:01 dev vxlan1 nud permanent\n"
     ))?;
     w.peer.serve_tcp(FAR_POD, 8080)?;
     let agent = lab.agent().ready()?;
