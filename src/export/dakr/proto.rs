@@ -14,19 +14,11 @@ const FIXED32: u64 = 5;
 
 /// Appends a varint.
 pub fn varint(out: &mut Vec<u8>, mut value: u64) {
-    // Ten bytes hold 64 bits in groups of seven; one append instead of ten pushes that each check the capacity.
-    let mut bytes = [0u8; 10];
-    let mut len = 0;
-    for byte in &mut bytes {
-        len += 1;
-        *byte = (value & 0x7f) as u8;
+    while value > 0x7f {
+        out.push(value as u8 | 0x80);
         value >>= 7;
-        if value == 0 {
-            break;
-        }
-        *byte |= 0x80;
     }
-    out.extend_from_slice(&bytes[..len]);
+    out.push(value as u8);
 }
 
 /// How many bytes [`varint`] appends.
