@@ -3,7 +3,15 @@
 #[path = "support/fake_kube/mod.rs"]
 mod fake_kube;
 
+#[path = "kube/credentials.rs"]
+mod credentials;
 #[path = "kube/harness.rs"]
 mod harness;
+#[path = "kube/real.rs"]
+mod real;
+#[path = "kube/tls.rs"]
+mod tls;
+#[path = "kube/trouble.rs"]
+mod trouble;
 #[path = "kube/watching.rs"]
 mod watching;

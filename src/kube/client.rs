@@ -442,17 +442,16 @@ fn io_failure(error: &io::Error) -> Failure {
 }
 
 fn tls_failure(error: &rustls::Error) -> Failure {
-    use CertificateError::{
-        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext,
-        UnknownIssuer,
-    };
+    use CertificateError::{BadSignature, Expired, ExpiredContext, NotValidYet, NotValidYetContext, UnknownIssuer};
     match error {
         rustls::Error::InvalidCertificate(why) => match why {
             Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
                 Failure::Clock(printable(&why.to_string()))
             }
-            UnknownIssuer => Failure::Tls("the server's certificate is not from our certificate authority".to_owned()),
-            NotValidForName | NotValidForNameContext { .. } => Failure::Tls(printable(&why.to_string())),
+            // A new authority under the old name looks like a bad signature of the old one.
+            UnknownIssuer | BadSignature => {
+                Failure::Tls("the server's certificate is not from our certificate authority".to_owned())
+            }
             other => Failure::Tls(printable(&other.to_string())),
         },
         rustls::Error::AlertReceived(
@@ -462,6 +461,7 @@ fn tls_failure(error: &rustls::Error) -> Failure {
             | AlertDescription::CertificateRevoked
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
+            | AlertDescription::DecryptError
             | AlertDescription::AccessDenied,
         ) => Failure::Credentials(format!("the server does not take our client certificate: {error}")),
         other => Failure::Tls(printable(&other.to_string())),

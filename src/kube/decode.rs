@@ -543,3 +543,7 @@ impl Lenient for Cause {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

@@ -121,8 +121,12 @@ impl Index {
         let static_uid: Option<Box<str>> = config_hash.filter(|own| own.as_str() != &*uid).map(Box::from);
         self.changed |= known.static_uid != static_uid;
         known.static_uid = static_uid;
+        let mut lost = Vec::new();
         for span in &mut known.spans {
             let kept = addresses.contains(&span.addr);
+            if !kept && span.end.is_none() {
+                lost.push(span.addr);
+            }
             self.changed |= kept == span.end.is_some();
             span.end = match span.end {
                 _ if kept => None,
@@ -140,7 +144,7 @@ impl Index {
                 self.changed = true;
             }
         }
-        for addr in addresses {
+        for addr in addresses.into_iter().chain(lost) {
             self.settle(&uid, addr);
         }
         true
@@ -223,7 +227,8 @@ impl Index {
         for (uid, known) in &mut self.known {
             for span in known.spans.iter_mut().filter(|span| span.addr == addr) {
                 if living && let Some(end) = &mut span.end {
-                    end.until_ns = end.until_ns.min(end.at_ns);
+                    // From that very moment on.
+                    end.until_ns = end.until_ns.min(end.at_ns.saturating_sub(1));
                 }
                 if uid.as_ref() != newest {
                     taken.push(span.from_ns);
@@ -239,3 +244,7 @@ impl Index {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "index_tests.rs"]
+mod tests;

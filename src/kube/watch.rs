@@ -355,3 +355,7 @@ impl Machine {
         ((u128::from(drawn) * u128::from(bound)) >> 64) as u64
     }
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;

@@ -44,6 +44,13 @@ pub struct Tenure {
     pub pod: Arc<Pod>,
 }
 
+impl Tenure {
+    /// Whether the pod has lost the address.
+    pub fn is_over(&self) -> bool {
+        self.until_ns != u64::MAX
+    }
+}
+
 /// The pods of this node at one moment, with those that went lately.
 #[derive(Clone, Debug, Default)]
 pub struct PodIndex {
@@ -78,8 +85,14 @@ impl PodIndex {
     /// Whose `addr` was at `at_ns` (nanoseconds since the epoch). Of overlapping tenures the one that began last
     /// wins: the newer pod owns a reused address from its start on.
     pub fn owner_of(&self, addr: Addr, at_ns: u64) -> Option<&Arc<Pod>> {
+        self.tenure_of(addr, at_ns).map(|tenure| &tenure.pod)
+    }
+
+    /// The tenure by which [`PodIndex::owner_of`] answers. One that is over names what comes late from connections of
+    /// a pod that went; a connection that began after its end is perhaps somebody's who is not known yet.
+    pub fn tenure_of(&self, addr: Addr, at_ns: u64) -> Option<&Tenure> {
         let end = self.tenures.partition_point(|t| (t.addr, t.from_ns) <= (addr, at_ns));
-        self.tenures[..end].iter().rev().take_while(|t| t.addr == addr).find(|t| at_ns <= t.until_ns).map(|t| &t.pod)
+        self.tenures[..end].iter().rev().take_while(|t| t.addr == addr).find(|t| at_ns <= t.until_ns)
     }
 
     /// The pod with this uid.

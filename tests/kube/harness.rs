@@ -105,10 +105,13 @@ impl Running {
 
     /// Waits until the component says this, within ten seconds.
     pub fn wait_for_state(&self, status: Status, words: &str) {
-        wait_until(&format!("{status:?} with {words:?}, at last {:?}", self.state()), || {
-            let state = self.state();
-            state.status == status && state.message.contains(words)
-        });
+        let end = clock::now().mono_ns + 10 * SECOND;
+        let mut state = self.state();
+        while state.status != status || !state.message.contains(words) {
+            assert!(clock::now().mono_ns < end, "waited ten seconds for {status:?} with {words:?}; it is {state:?}");
+            clock::sleep_ns(MS);
+            state = self.state();
+        }
     }
 
     /// Stops it and says how long that took.

@@ -160,3 +160,27 @@ pub fn status(code: Option<i32>, reason: Option<&str>, message: &str) -> serde_j
 pub fn error_event(code: Option<i32>, reason: Option<&str>, message: &str) -> String {
     format!("{}\n", serde_json::json!({ "type": "ERROR", "object": status(code, reason, message) }))
 }
+
+/// A directory of one test, removed when dropped.
+pub struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    /// Where it is.
+    pub fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Makes a directory for a test.
+pub fn scratch(name: &str) -> Scratch {
+    let path = std::env::temp_dir().join(format!("netmon-kube-{}-{name}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).expect("a writable temporary directory");
+    Scratch(path)
+}

@@ -1,0 +1,306 @@
+//! What is made of what a server sends, and of what no server should send.
+
+use k8s_openapi::api::core::v1 as full;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+
+fn listed(body: &[u8]) -> (Result<List, ReadError>, Vec<PodView>, usize) {
+    let (mut pods, mut bad) = (Vec::new(), 0);
+    let list = read_list(body, |pod| match pod {
+        Some(pod) => pods.push(pod),
+        None => bad += 1,
+    });
+    (list, pods, bad)
+}
+
+fn events(body: &[u8]) -> Vec<Result<Event, ReadError>> {
+    Events::new(body).collect()
+}
+
+fn list_of(items: &str) -> Vec<u8> {
+    format!(r#"{{"kind":"PodList","apiVersion":"v1","metadata":{{"resourceVersion":"5"}},"items":{items}}}"#)
+        .into_bytes()
+}
+
+fn pod_json(uid: &str) -> String {
+    format!(r#"{{"metadata":{{"name":"n","namespace":"ns","uid":"{uid}"}},"status":{{"podIP":"10.0.0.1"}}}}"#)
+}
+
+#[test]
+fn a_list_is_read_whatever_the_order_of_its_keys() {
+    let item = pod_json("u");
+    for body in [
+        format!(r#"{{"kind":"PodList","metadata":{{"resourceVersion":"5"}},"items":[{item}]}}"#),
+        format!(r#"{{"items":[{item}],"metadata":{{"resourceVersion":"5"}},"more":{{}},"kind":"PodList"}}"#),
+    ] {
+        let (list, pods, bad) = listed(body.as_bytes());
+        assert_eq!(list.expect("a list"), List { version: "5".to_owned(), more: None });
+        assert_eq!((pods.len(), bad), (1, 0));
+        assert_eq!(pods[0].addresses, [Addr::from_v4([10, 0, 0, 1])]);
+    }
+}
+
+#[test]
+fn what_is_no_list_is_refused_by_its_kind() {
+    for (body, word) in [
+        (r#"{"kind":"Status","metadata":{},"status":"Failure"}"#, "Status"),
+        (r#"{"kind":"Table","metadata":{"resourceVersion":"5"},"rows":[]}"#, "Table"),
+        (r#"{"metadata":{"resourceVersion":"5"},"items":[]}"#, "no kind"),
+        (r#"{"kind":"PodList","metadata":{},"items":[]}"#, "without resourceVersion"),
+        ("[]", "no kind"),
+        ("\u{feff}{}", ""),
+        ("<html>", ""),
+        (r#"{"kind":"PodList","metadata":{"resourceVersion":"5"}} trailing"#, "trailing"),
+    ] {
+        match listed(body.as_bytes()).0 {
+            Err(ReadError::Unreadable(why)) => assert!(why.contains(word), "{body}: {why}"),
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+    assert!(matches!(listed(br#"{"kind":"PodList","items":["#).0, Err(ReadError::CutShort)));
+    assert!(matches!(listed(b"").0, Err(ReadError::CutShort)));
+}
+
+#[test]
+fn lists_that_are_null_or_empty_are_empty() {
+    for items in ["null", "[]", "{}", "5"] {
+        let (list, pods, bad) = listed(&list_of(items));
+        assert!(list.is_ok());
+        assert_eq!((pods.len(), bad), (0, 0));
+    }
+}
+
+#[test]
+fn a_bad_item_is_skipped_and_the_rest_is_kept() {
+    let bad = [
+        "null",
+        "5",
+        "\"pod\"",
+        "[]",
+        "{}",
+        r#"{"metadata":null}"#,
+        r#"{"metadata":{"name":"n","namespace":"ns"}}"#,
+        r#"{"metadata":{"name":5,"namespace":"ns","uid":"u"}}"#,
+        r#"{"metadata":{"name":"n","namespace":"ns","uid":""}}"#,
+        r#"{"kind":"Node","metadata":{"name":"n","namespace":"ns","uid":"u"}}"#,
+    ];
+    for item in bad {
+        let (list, pods, skipped) = listed(&list_of(&format!("[{},{item},{}]", pod_json("a"), pod_json("b"))));
+        assert!(list.is_ok(), "{item}");
+        assert_eq!((pods.len(), skipped), (2, 1), "{item}");
+    }
+}
+
+#[test]
+fn fields_of_a_wrong_type_are_no_fields() {
+    let odd = r#"{"metadata":{"name":"n","namespace":"ns","uid":"u","labels":[],"annotations":7,"ownerReferences":{"a":1}},
+        "spec":{"hostNetwork":"true","nodeName":{}},"status":{"phase":["Failed"],"podIP":10,"podIPs":{"ip":"10.0.0.1"},"startTime":1}}"#;
+    let (list, pods, bad) = listed(&list_of(&format!("[{odd}]")));
+    assert!(list.is_ok());
+    assert_eq!(bad, 0);
+    let expected = PodView { uid: "u".into(), namespace: "ns".into(), name: "n".into(), ..PodView::default() };
+    assert_eq!(pods, [expected]);
+}
+
+#[test]
+fn addresses_are_those_that_are_addresses_each_once() {
+    let pod = r#"{"metadata":{"name":"n","namespace":"ns","uid":"u"},"status":{"podIP":"10.0.0.1","podIPs":
+        [{"ip":"10.0.0.1"},{"ip":"fd00::1"},{"ip":"10.0.0.1"},{"ip":"nonsense"},{"ip":""},{"ip":null},null,{"ip":"0.0.0.0"},
+        {"ip":"127.0.0.1"},{"ip":"10.0.0.01"},{}]}}"#;
+    let (_, pods, _) = listed(&list_of(&format!("[{pod}]")));
+    let v6 = Addr::from("fd00::1".parse::<IpAddr>().expect("an address"));
+    assert_eq!(pods[0].addresses, [Addr::from_v4([10, 0, 0, 1]), v6]);
+}
+
+#[test]
+fn the_last_of_repeated_keys_counts() {
+    let pod = r#"{"metadata":{"name":"a","uid":"x"},"metadata":{"name":"n","namespace":"ns","uid":"u","uid":"v"},
+        "status":{"podIP":"10.0.0.1"},"status":{"phase":"Succeeded"}}"#;
+    let (_, pods, _) = listed(&list_of(&format!("[{pod}]")));
+    assert_eq!((pods[0].uid.as_str(), pods[0].terminal, pods[0].addresses.len()), ("v", true, 0));
+}
+
+#[test]
+fn five_megabytes_of_annotation_and_depth_two_hundred_are_skipped() {
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    let long = "x".repeat(5 << 20);
+    let line = format!(
+        r#"{{"type":"ADDED","object":{{"metadata":{{"annotations":{{"a":"{long}","b":{deep}}},"managedFields":{deep},
+        "name":"n","namespace":"ns","uid":"u","resourceVersion":"9"}},"extra":{deep}}}}}"#
+    );
+    let read = events(line.as_bytes());
+    assert_eq!(read.len(), 1);
+    assert!(matches!(&read[0], Ok(Event::Changed { version: Some(version), pod: Some(_) }) if version == "9"));
+}
+
+#[test]
+fn an_endless_event_or_list_is_cut() {
+    let endless = |head: &'static str| head.as_bytes().chain(io::repeat(b'x'));
+    let read = Events::new(endless(r#"{"type":"ADDED","object":{"metadata":{"annotations":{"a":""#)).next();
+    assert!(matches!(read, Some(Err(ReadError::Read(error))) if error.kind() == io::ErrorKind::FileTooLarge));
+    let list = read_list(endless(r#"{"kind":"PodList","items":[""#), |_| {});
+    assert!(matches!(list, Err(ReadError::Read(error)) if error.kind() == io::ErrorKind::FileTooLarge));
+}
+
+#[test]
+fn the_budget_is_per_event() {
+    let line = format!(r#"{{"type":"BOOKMARK","object":{{"metadata":{{"x":"{}"}}}}}}"#, "y".repeat(6 << 20));
+    assert_eq!(events(line.repeat(4).as_bytes()).into_iter().filter(Result::is_ok).count(), 4);
+}
+
+#[test]
+fn many_events_at_once_blank_lines_and_unknown_types() {
+    let body = format!(
+        "\n\n{{\"type\":\"ADDED\",\"object\":{}}}\r\n  \n{{\"object\":{},\"type\":\"MODIFIED\"}}{{\"type\":\"SHOUTED\",\"object\":{{\"metadata\":\
+         {{\"resourceVersion\":\"8\"}}}}}}\n{{}}\n{{\"type\":\"DELETED\",\"object\":null}}\n\n",
+        pod_json("a"),
+        pod_json("b")
+    );
+    let read: Vec<Event> = events(body.as_bytes()).into_iter().map(|event| event.expect("readable")).collect();
+    assert_eq!(read.len(), 5);
+    assert!(matches!(&read[0], Event::Changed { pod: Some(pod), .. } if pod.uid == "a"));
+    assert!(matches!(&read[1], Event::Changed { pod: Some(pod), .. } if pod.uid == "b"));
+    assert_eq!(read[2], Event::Unknown { version: Some("8".to_owned()) });
+    assert_eq!(read[3], Event::Unknown { version: None });
+    assert_eq!(read[4], Event::Deleted { version: None, pod: None });
+}
+
+#[test]
+fn every_cut_of_a_stream_is_an_end_or_a_cut_never_an_event_that_was_not_sent() {
+    let one = format!("{{\"type\":\"ADDED\",\"object\":{}}}\n", pod_json("a"));
+    let body = one.repeat(2);
+    for cut in 0..body.len() {
+        let read = events(&body.as_bytes()[..cut]);
+        let whole = read.iter().filter(|event| event.is_ok()).count();
+        assert_eq!(whole, (cut + 1) / one.len(), "cut at {cut}");
+        let rest = read.last().is_some_and(Result::is_err);
+        assert_eq!(rest, !matches!(cut % one.len(), 0) && cut % one.len() != one.len() - 1, "cut at {cut}");
+        if let Some(Err(error)) = read.last() {
+            assert!(matches!(error, ReadError::CutShort), "cut at {cut}: {error:?}");
+        }
+    }
+}
+
+#[test]
+fn errors_and_bookmarks() {
+    let body = r#"{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"70","creationTimestamp":null},"spec":{"containers":null},"status":{}}}
+{"type":"ERROR","object":{"kind":"Status","metadata":{},"status":"Failure","message":"too old","reason":"Expired","code":410,
+"details":{"retryAfterSeconds":7,"causes":[{"reason":"ResourceVersionTooLarge","message":"m"}]}}}"#;
+    let read: Vec<Event> = events(body.as_bytes()).into_iter().map(|event| event.expect("readable")).collect();
+    assert_eq!(read[0], Event::Bookmark { version: Some("70".to_owned()) });
+    let Event::Error(status) = &read[1] else { panic!("{:?}", read[1]) };
+    assert_eq!((status.code, status.reason.as_deref()), (Some(410), Some("Expired")));
+    assert_eq!(status.details.as_ref().and_then(|details| details.retry_after_seconds), Some(7));
+    assert!(is_too_large(status));
+}
+
+fn arb_text() -> impl Strategy<Value = Option<String>> {
+    prop_oneof![Just(None), "[a-z0-9.-]{1,20}".prop_map(Some), "\\PC{0,20}".prop_map(Some)]
+}
+
+fn arb_ip() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<[u8; 4]>().prop_map(|b| IpAddr::from(b).to_string()),
+        any::<[u8; 16]>().prop_map(|b| IpAddr::from(b).to_string()),
+        "[0-9a-f:.]{0,12}",
+    ]
+}
+
+prop_compose! {
+    fn arb_pod()(
+        (name, namespace, uid, version) in (arb_text(), arb_text(), arb_text(), arb_text()),
+        owners in prop::collection::vec((arb_text(), arb_text(), any::<Option<bool>>()), 0..3),
+        (labels, annotations) in (prop::collection::btree_map(prop_oneof![Just("pod-template-hash".to_owned()), "[a-z/]{1,40}"], "\\PC{0,30}", 0..4),
+            prop::collection::btree_map(prop_oneof![Just("kubernetes.io/config.hash".to_owned()), "\\PC{1,40}"], "\\PC{0,90}", 0..4)),
+        (node, host, phase) in (arb_text(), any::<Option<bool>>(), prop_oneof![Just(None), Just(Some("Running".to_owned())), Just(Some("Failed".to_owned())), Just(Some("Succeeded".to_owned()))]),
+        (ip, ips, start) in (prop::option::of(arb_ip()), prop::option::of(prop::collection::vec(arb_ip(), 0..4)), prop::option::of(0i64..4_000_000_000)),
+    ) -> full::Pod {
+        full::Pod {
+            metadata: ObjectMeta {
+                name, namespace, uid, resource_version: version,
+                owner_references: Some(owners.into_iter().map(|(kind, name, controller)| OwnerReference {
+                    api_version: "apps/v1".to_owned(), kind: kind.unwrap_or_default(), name: name.unwrap_or_default(),
+                    uid: "o".to_owned(), controller, block_owner_deletion: None,
+                }).collect()),
+                labels: Some(labels), annotations: Some(annotations),
+                ..ObjectMeta::default()
+            },
+            spec: Some(full::PodSpec { node_name: node, host_network: host, ..full::PodSpec::default() }),
+            status: Some(full::PodStatus {
+                phase, pod_ip: ip, pod_ips: ips.map(|ips| ips.into_iter().map(|ip| full::PodIP { ip }).collect()),
+                start_time: start.map(|s| Time(Timestamp::from_second(s).expect("in range"))),
+                ..full::PodStatus::default()
+            }),
+        }
+    }
+}
+
+/// The same view, taken from the full types.
+fn expected(pod: &full::Pod) -> Option<PodView> {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let (meta, spec, status) = (&pod.metadata, pod.spec.as_ref()?, pod.status.as_ref()?);
+    let mut addresses: Vec<Addr> = Vec::new();
+    let ips = status.pod_ips.iter().flatten().map(|pod_ip| &pod_ip.ip).chain(&status.pod_ip);
+    for ip in ips.filter_map(|text| text.parse::<IpAddr>().ok()).map(Addr::from) {
+        if !ip.is_loopback() && !ip.is_unspecified() && !addresses.contains(&ip) {
+            addresses.push(ip);
+        }
+    }
+    let controller = meta
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true) && !owner.kind.is_empty() && !owner.name.is_empty());
+    let pick = |map: &Option<std::collections::BTreeMap<String, String>>, key| given(&map.as_ref()?.get(key).cloned());
+    Some(PodView {
+        uid: given(&meta.uid)?,
+        namespace: given(&meta.namespace)?,
+        name: given(&meta.name)?,
+        controller: controller.cloned(),
+        template_hash: pick(&meta.labels, "pod-template-hash"),
+        config_hash: pick(&meta.annotations, "kubernetes.io/config.hash"),
+        node_name: given(&spec.node_name),
+        host_network: spec.host_network == Some(true),
+        terminal: matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")),
+        addresses,
+        started_ns: status.start_time.as_ref().map(|Time(at)| at.as_second() as u64 * crate::clock::SECOND),
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_view_is_what_the_full_types_say(pods in prop::collection::vec(arb_pod(), 0..4)) {
+        let body = serde_json::to_vec(&k8s_openapi::List { items: pods.clone(), metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta {
+            resource_version: Some("5".to_owned()), ..Default::default() } }).expect("JSON");
+        let (list, views, bad) = listed(&body);
+        prop_assert!(list.is_ok());
+        let wanted: Vec<PodView> = pods.iter().filter_map(expected).collect();
+        prop_assert_eq!(bad, pods.len() - wanted.len());
+        prop_assert_eq!(views, wanted);
+        for pod in &pods {
+            let line = serde_json::json!({ "type": "MODIFIED", "object": pod }).to_string();
+            let version = pod.metadata.resource_version.clone().filter(|version| !version.is_empty());
+            let read: Vec<Event> = events(line.as_bytes()).into_iter().map(|event| event.expect("readable")).collect();
+            prop_assert_eq!(read, vec![Event::Changed { version, pod: expected(pod) }]);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_survived(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = listed(&body);
+        let _ = events(&body).len();
+        let _ = read_status(&body);
+    }
+
+    #[test]
+    fn any_change_of_a_byte_is_survived(pod in arb_pod(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut line = serde_json::json!({ "type": "MODIFIED", "object": pod }).to_string().into_bytes();
+        let at = at.index(line.len());
+        line[at] = byte;
+        let _ = events(&line).len();
+        let _ = listed(&list_of(&String::from_utf8_lossy(&line)));
+    }
+}

@@ -1,0 +1,322 @@
+//! Who has an address, in every order in which an API server can tell it.
+
+use super::*;
+use proptest::prelude::*;
+
+const BASE_NS: u64 = 1_000_000 * SECOND;
+
+/// `seconds` after the base, on both clocks.
+fn at(seconds: u64) -> Now {
+    Now { mono_ns: seconds * SECOND, wall_ns: BASE_NS + seconds * SECOND }
+}
+
+fn addr(text: &str) -> Addr {
+    text.parse::<std::net::IpAddr>().expect("an address").into()
+}
+
+fn view(uid: &str, addresses: &[&str], started: Option<u64>) -> PodView {
+    PodView {
+        uid: uid.to_owned(),
+        namespace: "ns".to_owned(),
+        name: format!("pod-{uid}"),
+        addresses: addresses.iter().map(|text| addr(text)).collect(),
+        started_ns: started.map(|seconds| at(seconds).wall_ns),
+        ..PodView::default()
+    }
+}
+
+fn owner(index: &mut Index, ip: &str, now: Now) -> Option<String> {
+    let snapshot = {
+        index.changed = true;
+        index.snapshot().expect("marked as changed")
+    };
+    snapshot.owner_of(addr(ip), now.wall_ns).map(|pod| pod.uid.to_string())
+}
+
+const IP: &str = "10.0.0.1";
+
+/// What an event says of a pod.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Says {
+    NoAddress,
+    Address,
+    Finished,
+    Deleted { cleared: bool },
+}
+
+/// The reference: after each event, who lives with the address, and who had it when the last one went.
+#[derive(Default)]
+struct Truth {
+    /// Pod, start, order of its first claim.
+    claims: Vec<(usize, u64, usize)>,
+    living: Vec<usize>,
+    last: Option<(usize, u64)>,
+}
+
+impl Truth {
+    fn owner(&self) -> Option<usize> {
+        let claim =
+            |pod: &&usize| self.claims.iter().find(|(p, ..)| p == *pod).map(|(_, start, order)| (*start, *order));
+        self.living.iter().max_by_key(|pod| claim(pod)).copied()
+    }
+
+    fn told(&mut self, pod: usize, says: Says, start: Option<u64>, now: u64) {
+        let before = self.owner();
+        self.living.retain(|other| *other != pod);
+        if says == Says::Address {
+            if self.claims.iter().all(|(other, ..)| *other != pod) {
+                self.claims.push((pod, start.unwrap_or(now), self.claims.len()));
+            }
+            self.living.push(pod);
+        }
+        if self.living.is_empty()
+            && let Some(owner) = before
+        {
+            self.last = Some((owner, now));
+        }
+    }
+
+    fn owner_at(&self, now: u64) -> Option<usize> {
+        self.owner().or_else(|| self.last.filter(|(_, gone)| now <= gone + GRACE_NS / SECOND).map(|(pod, _)| pod))
+    }
+}
+
+fn permutations(
+    items: &mut Vec<(usize, Says)>,
+    done: &mut Vec<(usize, Says)>,
+    each: &mut impl FnMut(&[(usize, Says)]),
+) {
+    if items.is_empty() {
+        return each(done);
+    }
+    for at in 0..items.len() {
+        let item = items.remove(at);
+        done.push(item);
+        permutations(items, done, each);
+        items.insert(at, done.pop().expect("pushed"));
+    }
+}
+
+#[test]
+fn every_order_of_six_events_of_two_pods_with_one_address() {
+    let ends = [Says::Deleted { cleared: false }, Says::Deleted { cleared: true }, Says::Finished];
+    let starts =
+        [[Some(100), Some(200)], [Some(200), Some(100)], [Some(100), Some(100)], [None, None], [None, Some(100)]];
+    let mut orders = 0;
+    for end in ends {
+        for start in starts {
+            let mut events: Vec<(usize, Says)> =
+                (0..2).flat_map(|p| [(p, Says::NoAddress), (p, Says::Address), (p, end)]).collect();
+            permutations(&mut events, &mut Vec::new(), &mut |order| {
+                orders += 1;
+                let (mut index, mut truth) = (Index::default(), Truth::default());
+                for (step, (pod, says)) in order.iter().enumerate() {
+                    let now = 1000 + step as u64 * 10;
+                    let uid = pod.to_string();
+                    let addresses: &[&str] = if *says == Says::NoAddress { &[] } else { &[IP] };
+                    let mut told = view(&uid, addresses, start[*pod]);
+                    match says {
+                        Says::Deleted { cleared } => {
+                            if *cleared {
+                                told.addresses.clear();
+                            }
+                            index.remove(at(now), &told.uid);
+                        }
+                        Says::Finished => {
+                            told.terminal = true;
+                            index.upsert(at(now), told);
+                        }
+                        _ => {
+                            index.upsert(at(now), told);
+                        }
+                    }
+                    truth.told(*pod, *says, start[*pod], now);
+                    for later in [0, 1, 9] {
+                        let expected = truth.owner_at(now + later).map(|pod| pod.to_string());
+                        let found = owner(&mut index, IP, at(now + later));
+                        assert_eq!(found, expected, "{order:?}, starts {start:?}, step {step}, {later} s later");
+                    }
+                }
+                let end = 1050 + GRACE_NS / SECOND + 1;
+                assert_eq!(owner(&mut index, IP, at(end)), truth.owner_at(end).map(|pod| pod.to_string()), "{order:?}");
+                index.forget(at(end + REMEMBER_NS / SECOND));
+                assert_eq!(index.known.len(), truth_of_living(order), "what went is forgotten: {order:?}");
+            });
+        }
+    }
+    assert_eq!(orders, 720 * ends.len() * starts.len());
+}
+
+/// Pods whose last event is not their end.
+fn truth_of_living(order: &[(usize, Says)]) -> usize {
+    let alive = |pod: usize| {
+        let last = order.iter().rev().find(|(other, _)| *other == pod).map(|(_, says)| *says);
+        matches!(last, Some(Says::NoAddress | Says::Address))
+    };
+    usize::from(alive(0)) + usize::from(alive(1))
+}
+
+#[test]
+fn ten_thousand_reuses_of_an_address_give_no_wrong_owner() {
+    let mut index = Index::default();
+    let mut wrong = Vec::new();
+    for turn in 0..10_000u64 {
+        // Each pod lives for 10 s; its status with the address arrives a second after its start; the end of the one
+        // before is told before its start, between start and status, or after it.
+        let start = 1000 + turn * 10;
+        let uid = format!("{turn:05}");
+        let before = (turn > 0).then(|| format!("{:05}", turn - 1));
+        let end = start - 1 + turn % 4;
+        let mut told: Vec<(u64, bool)> = vec![(start + 1, true)];
+        if before.is_some() {
+            told.push((end, false));
+        }
+        told.sort_unstable();
+        for (when, is_new) in told {
+            match &before {
+                _ if is_new => {
+                    index.upsert(at(when), view(&uid, &[IP, "fd00::1"], Some(start)));
+                }
+                Some(before) => index.remove(at(when), before),
+                None => {}
+            }
+        }
+        // Bytes from its status to the next one's start; and those before its status, which waited for it.
+        for when in [start + 3, start + 8, start + 1, start] {
+            for ip in [IP, "fd00::1"] {
+                let found = owner(&mut index, ip, at(when));
+                if found.as_deref() != Some(uid.as_str()) {
+                    wrong.push((turn, when, found));
+                }
+            }
+        }
+        if turn % 100 == 0 {
+            index.forget(at(start));
+        }
+    }
+    assert_eq!(wrong, []);
+    assert!(index.known.len() < 40, "only the last minutes are remembered: {}", index.known.len());
+}
+
+#[test]
+fn a_deletion_without_address_removes_by_uid_and_touches_nobody_else() {
+    let mut index = Index::default();
+    index.upsert(at(10), view("old", &[IP], Some(5)));
+    index.upsert(at(20), view("new", &[IP], Some(15)));
+    index.remove(at(30), "old");
+    assert_eq!(owner(&mut index, IP, at(31)).as_deref(), Some("new"));
+    assert_eq!(owner(&mut index, IP, at(10)).as_deref(), Some("old"), "its own time stays its own");
+    index.remove(at(40), "nobody");
+    assert_eq!(owner(&mut index, IP, at(41)).as_deref(), Some("new"));
+}
+
+#[test]
+fn a_pod_that_went_names_its_last_bytes_for_two_minutes() {
+    let mut index = Index::default();
+    index.upsert(at(10), view("a", &[IP], Some(5)));
+    index.remove(at(100), "a");
+    assert_eq!(owner(&mut index, IP, at(220)).as_deref(), Some("a"));
+    assert_eq!(owner(&mut index, IP, at(221)), None);
+    let snapshot = index.snapshot();
+    assert!(snapshot.is_none(), "nothing changed since");
+    index.changed = true;
+    let snapshot = index.snapshot().expect("marked");
+    assert!(snapshot.tenure_of(addr(IP), at(150).wall_ns).expect("in grace").is_over());
+}
+
+#[test]
+fn a_waiting_pod_gets_the_address_that_another_had_meanwhile() {
+    let mut index = Index::default();
+    index.upsert(at(10), view("patient", &[], Some(5)));
+    index.upsert(at(20), view("quick", &[IP], Some(15)));
+    index.remove(at(30), "quick");
+    index.upsert(at(40), view("patient", &[IP], Some(5)));
+    assert_eq!(owner(&mut index, IP, at(41)).as_deref(), Some("patient"), "the living one, though it began earlier");
+    assert_eq!(owner(&mut index, IP, at(25)).as_deref(), Some("quick"));
+}
+
+#[test]
+fn both_families_and_host_network() {
+    let mut index = Index::default();
+    index.upsert(at(10), view("dual", &[IP, "fd00::1"], Some(5)));
+    let mut host = view("host", &["192.0.2.1"], Some(5));
+    host.host_network = true;
+    index.upsert(at(10), host);
+    assert_eq!(owner(&mut index, "fd00::1", at(11)).as_deref(), Some("dual"));
+    assert_eq!(owner(&mut index, "192.0.2.1", at(11)), None, "the node's address is nobody's");
+    index.changed = true;
+    let snapshot = index.snapshot().expect("marked");
+    assert!(snapshot.by_uid("host").is_some_and(|pod| pod.host_network));
+    index.upsert(at(20), view("dual", &["fd00::1", "10.0.0.9"], Some(5)));
+    assert_eq!(owner(&mut index, "10.0.0.9", at(21)).as_deref(), Some("dual"));
+    assert_eq!(owner(&mut index, IP, at(21)).as_deref(), Some("dual"), "in grace");
+    index.upsert(at(22), view("other", &[IP], Some(21)));
+    assert_eq!(owner(&mut index, IP, at(23)).as_deref(), Some("other"));
+}
+
+#[test]
+fn a_list_replaces_what_is_known() {
+    let mut index = Index::default();
+    index.upsert(at(10), view("stays", &["10.0.0.1"], Some(5)));
+    index.upsert(at(10), view("goes", &["10.0.0.2"], Some(5)));
+    assert!(!index.snapshot().expect("changed").synced);
+    index.replace(at(20), vec![view("stays", &["10.0.0.1"], Some(5)), view("comes", &["10.0.0.2"], Some(15))]);
+    assert_eq!(owner(&mut index, "10.0.0.1", at(21)).as_deref(), Some("stays"));
+    assert_eq!(owner(&mut index, "10.0.0.2", at(21)).as_deref(), Some("comes"));
+    assert_eq!(index.living(), 2);
+    // From an older cache of another server, and back again.
+    index.replace(at(30), vec![view("goes", &["10.0.0.2"], Some(5))]);
+    assert_eq!(owner(&mut index, "10.0.0.2", at(31)).as_deref(), Some("goes"));
+    index.replace(at(40), vec![view("stays", &["10.0.0.1"], Some(5)), view("comes", &["10.0.0.2"], Some(15))]);
+    assert_eq!(owner(&mut index, "10.0.0.2", at(41)).as_deref(), Some("comes"));
+    assert_eq!(index.living(), 2);
+}
+
+#[test]
+fn a_change_that_changes_nothing_publishes_nothing() {
+    let mut index = Index::default();
+    index.replace(at(10), vec![view("a", &[IP], Some(5))]);
+    let generation = index.snapshot().expect("the first").generation;
+    index.upsert(at(20), view("a", &[IP], Some(5)));
+    assert!(index.snapshot().is_none());
+    index.upsert(at(20), view("a", &[IP, "fd00::1"], Some(5)));
+    assert_eq!(index.snapshot().expect("an address more").generation, generation + 1);
+    index.replace(at(30), vec![view("a", &[IP, "fd00::1"], Some(5))]);
+    assert!(index.snapshot().is_none());
+}
+
+#[test]
+fn too_many_pods_are_left_out_and_counted() {
+    let mut index = Index::default();
+    let pods = |range: std::ops::Range<usize>| range.map(|n| view(&format!("{n:06}"), &[], None)).collect::<Vec<_>>();
+    assert_eq!(index.replace(at(1), pods(0..PODS_MAX + 3)), 3);
+    assert_eq!(index.living(), PODS_MAX);
+    assert!(!index.upsert(at(2), view("one more", &[IP], None)));
+    index.remove(at(3), "000000");
+    assert!(index.upsert(at(4), view("one more", &[IP], None)));
+}
+
+proptest! {
+    /// Whatever comes, the counts hold and a snapshot answers.
+    #[test]
+    fn any_sequence_keeps_the_books(events in prop::collection::vec((0u8..6, 0u8..4, any::<bool>(), 0u64..300), 0..60)) {
+        let mut index = Index::default();
+        let mut now = 1000;
+        for (uid, kind, cleared, delay) in events {
+            now += delay;
+            let uid = uid.to_string();
+            let mut pod = view(&uid, if cleared { &[] } else { &[IP, "fd00::1"] }, Some(now / 2));
+            match kind {
+                0 => index.remove(at(now), &uid),
+                1 => { pod.terminal = true; index.upsert(at(now), pod); }
+                2 => { index.replace(at(now), vec![pod]); }
+                _ => { index.upsert(at(now), pod); }
+            }
+            let gone = index.known.values().filter(|known| known.gone_ns.is_some()).count();
+            prop_assert_eq!(index.gone, gone);
+            let living: Vec<_> = index.known.values().filter(|k| k.spans.iter().any(|s| s.addr == addr(IP) && s.end.is_none())).map(|k| k.pod.uid.to_string()).collect();
+            let found = owner(&mut index, IP, at(now));
+            prop_assert!(living.is_empty() || living.contains(&found.clone().unwrap_or_default()), "{:?} of {:?}", found, living);
+        }
+    }
+}
