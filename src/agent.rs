@@ -175,9 +175,12 @@ struct Shared {
 
 impl Shared {
     fn new(config: &Config, started: Now) -> Shared {
+        let health = Arc::<Health>::default();
+        // The first heartbeat may go out before the first sweep: it names the monitor all the same.
+        health.set(Component::Monitor, Status::Unspecified, "");
         Shared {
             stats: Arc::default(),
-            health: Arc::default(),
+            health,
             pulse: Arc::new(Pulse::new(started.mono_ns, config.read_interval_ns)),
             board: Arc::default(),
             stop: Arc::default(),
