@@ -352,7 +352,7 @@ fn the_stop_delivers_the_last_batch() {
     assert_eq!(until_batch(&pushing.settled).0, [(0, 1, acked), (1, 1, acked)]);
     pushing.batches = None;
     pushing.thread.join().expect("no panic");
-    assert!(clock::now().mono_ns - now.mono_ns < SECOND);
+    assert!(clock::now().mono_ns - now.mono_ns < 5 * SECOND);
 }
 
 #[test]
@@ -371,7 +371,7 @@ fn the_stop_does_not_wait_for_a_heartbeat() {
     assert_eq!(until_batch(&pushing.settled).0, [(0, 1, Verdict::Acknowledged)]);
     pushing.batches = None;
     pushing.thread.join().expect("no panic");
-    assert!(clock::now().mono_ns - now.mono_ns < SECOND);
+    assert!(clock::now().mono_ns - now.mono_ns < 5 * SECOND);
 }
 
 #[test]
@@ -393,7 +393,7 @@ fn a_stop_in_a_send_that_hangs_settles_everything_by_the_deadline() {
     // A batch that comes too late goes back.
     let _ = pushing.batches.take().map(|batches| batches.send(batch(2, &[1])));
     pushing.thread.join().expect("no panic");
-    assert!(clock::now().mono_ns - now.mono_ns < 3 * SECOND);
+    assert!(clock::now().mono_ns - now.mono_ns < 6 * SECOND);
 }
 
 #[test]
@@ -410,7 +410,7 @@ fn giving_up_ends_a_send_at_once() {
     assert_eq!(until_batch(&pushing.settled).0, [(0, 1, unknown)]);
     pushing.batches = None;
     pushing.thread.join().expect("no panic");
-    assert!(clock::now().mono_ns - now.mono_ns < SECOND);
+    assert!(clock::now().mono_ns - now.mono_ns < 5 * SECOND);
 }
 
 /// No answer for longer than any test.
