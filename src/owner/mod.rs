@@ -2,6 +2,7 @@
 //!
 //! Ownership is decided when bytes are counted, never later (rule 8).
 
+pub mod cgroup;
 pub mod local;
 pub mod pods;
 pub mod table;
