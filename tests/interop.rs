@@ -200,17 +200,25 @@ fn main() {
         .into_iter()
         .filter(|tool| !Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success()))
         .collect();
-    // The arguments of libtest that scripts use: a filter, and `--list`.
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", |f| f.as_str());
+    // The arguments of libtest that scripts use: a filter, `--skip` with a name, `--list`.
+    let (mut filter, mut skips, mut list) = (String::new(), Vec::new(), false);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--skip" => skips.extend(arguments.next()),
+            "--list" => list = true,
+            _ if argument.starts_with('-') => {}
+            _ => filter = argument,
+        }
+    }
     let (mut passed, mut ignored) = (0, 0);
     for framing in Framing::ALL {
         for (kind, case) in [("pushed", pushed as fn(Framing)), ("failures", failures)] {
             let name = format!("interop_{kind}_{}", framing.as_str());
-            if !name.contains(filter) {
+            if !name.contains(&filter) || skips.iter().any(|skip| name.contains(skip)) {
                 continue;
             }
-            if arguments.iter().any(|argument| argument == "--list") {
+            if list {
                 println!("{name}: test");
             } else if missing.is_empty() {
                 case(framing);

@@ -288,10 +288,11 @@ impl<T: Transport> Push<T> {
             }
             Err(again_ns) => again_ns.min(self.heart.next_ns()),
         };
-        settled.into_iter().for_each(&mut self.report);
+        // Before the report, for whoever hears it may freeze the next batch at once.
         self.pace.gate_ns.store(self.delivery.gate_ns(), SeqCst);
         let most = if self.delivery.framing() == Framing::Grpc { MAX_GRPC_ITEMS } else { MAX_ITEMS };
         self.pace.max_items.store(most, SeqCst);
+        settled.into_iter().for_each(&mut self.report);
         again_ns
     }
 
