@@ -71,7 +71,7 @@ fn owners() -> Vec<Owner> {
         let workload = Workload { kind: "Deployment".into(), name: name.rsplit_once('-').map_or(name, |n| n.0).into() };
         Owner::Pod(Arc::new(Pod {
             uid: format!("uid-{n}").into(),
-            namespace: if n % 3 == 0 { "shop" } else { "observability" }.into(),
+            namespace: if n.is_multiple_of(3) { "shop" } else { "observability" }.into(),
             name: name.into(),
             workload: Some(workload),
             host_network: false,
@@ -91,14 +91,14 @@ fn row(n: u64) -> RowView {
     let byte = n as u8;
     let remote = match v6 {
         true => Addr::from_v6([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x1f, byte]),
-        false => Addr::from_v4([if n % 2 == 0 { 10 } else { 203 }, 0, 113, byte]),
+        false => Addr::from_v4([if n.is_multiple_of(2) { 10 } else { 203 }, 0, 113, byte]),
     };
     RowView {
         owner: (n % 6) as u32,
         port: [443, 5432, 53, 9090, 6379, 0][(n % 6) as usize],
         protocol: [6, 6, 17, 6, 6, 1][(n % 6) as usize],
-        direction: if n % 4 == 0 { Direction::Inbound } else { Direction::Outbound },
-        class: if n % 2 == 0 && !v6 { Class::Inside } else { Class::Outside },
+        direction: if n.is_multiple_of(4) { Direction::Inbound } else { Direction::Outbound },
+        class: if n.is_multiple_of(2) && !v6 { Class::Inside } else { Class::Outside },
         local: Addr::from_v4([10, 244, 1, (n % 6) as u8 + 2]),
         remote,
         unsettled: TxRx::ZERO,

@@ -252,7 +252,7 @@ impl fmt::Display for Timestamp {
         if nanos != 0 {
             let mut fraction = nanos;
             let mut width = 9;
-            while fraction % 10 == 0 {
+            while fraction.is_multiple_of(10) {
                 fraction /= 10;
                 width -= 1;
             }

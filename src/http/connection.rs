@@ -5,12 +5,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use super::pictures::{Picture, Pictures, Ticket};
 use super::request::{self, HEAD_BYTES, Parsed};
 use super::routes::{Answer, Body, Context, Wanted};
 use crate::clock::{Now, SECOND};
 use crate::flow::Addr;
+use crate::snapshot::Snapshot;
 
 /// To send a whole request head.
 const HEAD_NS: u64 = 5 * SECOND;
@@ -48,6 +50,8 @@ pub enum Interest {
 enum State {
     Reading,
     Waiting(Wanted, Ticket),
+    /// The answer is made from this when the peer's turn comes.
+    Ready(Wanted, Option<Arc<Snapshot>>),
     Writing(Body),
     Lingering,
 }
@@ -96,7 +100,7 @@ impl Connection {
         match self.state {
             State::Reading | State::Lingering => Interest::Read,
             State::Waiting(..) => Interest::Picture,
-            State::Writing(_) => Interest::Write,
+            State::Ready(..) | State::Writing(_) => Interest::Write,
         }
     }
 
@@ -114,7 +118,7 @@ impl Connection {
         let kind = match self.state {
             State::Lingering => 0,
             State::Reading => 1,
-            State::Waiting(..) | State::Writing(_) => 2,
+            State::Waiting(..) | State::Ready(..) | State::Writing(_) => 2,
         };
         (kind, self.active_ns)
     }
@@ -125,8 +129,9 @@ impl Connection {
     }
 
     /// Whether it holds a picture that `latest` is not.
-    pub fn holds_older(&self, latest: Option<*const crate::snapshot::Snapshot>) -> bool {
+    pub fn holds_older(&self, latest: Option<*const Snapshot>) -> bool {
         match &self.state {
+            State::Ready(_, Some(held)) => Some(Arc::as_ptr(held)) != latest,
             State::Writing(body) => body.picture().is_some_and(|held| Some(held) != latest),
             _ => false,
         }
@@ -158,8 +163,13 @@ impl Connection {
                     return Fate::Cut;
                 }
                 let (wanted, ticket) = (*wanted, *ticket);
-                self.receive(wanted, Pictures::wait(&context.board, ticket, now.mono_ns), context, now)
+                match Pictures::wait(&context.board, ticket, now.mono_ns) {
+                    Picture::Soon(_) => {}
+                    picture => self.receive(wanted, picture, now),
+                }
+                Fate::Keep
             }
+            State::Ready(..) if called => self.show(context, now),
             State::Writing(_) if called => self.write(now),
             State::Lingering if called => self.linger(),
             _ => Fate::Keep,
@@ -195,22 +205,25 @@ impl Connection {
                 wanted.head_only = head_only;
                 wanted.chunks = chunks;
                 let picture = pictures.take(&context.board, older_held, now.mono_ns);
-                self.receive(wanted, picture, context, now)
+                self.receive(wanted, picture, now);
+                Fate::Keep
             }
         }
     }
 
-    /// Answers with a picture, or waits for it.
-    fn receive(&mut self, wanted: Wanted, picture: Picture, context: &Context, now: Now) -> Fate {
-        let picture = match picture {
-            Picture::Soon(ticket) => {
-                self.deadline_ns = now.mono_ns.saturating_add(DRAIN_NS);
-                self.state = State::Waiting(wanted, ticket);
-                return Fate::Keep;
-            }
-            Picture::Ready(picture) => Some(picture),
-            Picture::Missing => None,
+    /// Gets a picture, or waits for it. Showing it costs more than all the rest, so that waits for the peer's turn.
+    fn receive(&mut self, wanted: Wanted, picture: Picture, now: Now) {
+        self.deadline_ns = now.mono_ns.saturating_add(DRAIN_NS);
+        self.state = match picture {
+            Picture::Soon(ticket) => State::Waiting(wanted, ticket),
+            Picture::Ready(picture) => State::Ready(wanted, Some(picture)),
+            Picture::Missing => State::Ready(wanted, None),
         };
+    }
+
+    fn show(&mut self, context: &Context, now: Now) -> Fate {
+        let State::Ready(wanted, picture) = &mut self.state else { return Fate::Keep };
+        let (wanted, picture) = (*wanted, picture.take());
         let response = context.show(wanted, picture);
         let body = response.write_head(&mut self.out, wanted.head_only, wanted.chunks);
         self.answer(body, now)

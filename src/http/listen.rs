@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -11,11 +11,16 @@ use nix::sys::socket::{
 };
 
 use crate::clock::{self, SECOND};
+use crate::sys::options;
 
 /// Attempts on a port that is taken: the agent that this one replaces may be about to leave it.
 const TRIES: u32 = 3;
-/// Connections that wait to be accepted. The loop takes them in as they come, so this bounds a moment, not a crowd.
-const BACKLOG: i32 = 128;
+/// Connections that wait to be accepted. Beyond it the kernel lets peers wait for a second and more, probes too, so it
+/// holds a crowd; the loop takes them in as they come.
+const BACKLOG: i32 = 1024;
+/// A peer that says nothing is not accepted for so long, and takes no place from one that does. Where the queue of the
+/// silent is full, SYN cookies let the next ones in as if this were not set.
+const SILENT_S: i32 = 5;
 /// Bytes that the kernel may hold for one connection, each way (it doubles them): they are charged to our memory limit.
 const SOCKET_BYTES: usize = 64 * 1024;
 
@@ -74,6 +79,7 @@ fn open(addr: SocketAddr) -> Result<OwnedFd, Errno> {
     // Inherited by what is accepted.
     setsockopt(&socket, sockopt::SndBuf, &SOCKET_BYTES)?;
     setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BYTES)?;
+    options::defer_accept(socket.as_fd(), SILENT_S).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
     bind(socket.as_raw_fd(), &SockaddrStorage::from(addr))?;
     listen(&socket, Backlog::new(BACKLOG)?)?;
     Ok(socket)

@@ -28,7 +28,9 @@ pub const MAX_CONNECTIONS: usize = 32;
 /// Room in a buffer for the item that fills a piece, so that it never doubles.
 const OVERHANG_BYTES: usize = 4096;
 /// Connections accepted before those that are there have their turn.
-const ACCEPT_BURST: usize = 16;
+const ACCEPT_BURST: usize = 256;
+/// Answers of which a piece is rendered before new connections are heard: a probe waits for no more than that.
+const RENDER_BURST: usize = 4;
 /// How long nobody is accepted after an error that will not go away by itself.
 const ACCEPT_PAUSE_NS: u64 = 100 * MS;
 /// The longest wait; nothing depends on it.
@@ -45,6 +47,8 @@ pub struct Server {
     pictures: Pictures,
     /// Nobody is accepted before, monotonic.
     paused_until_ns: u64,
+    /// Where the next turn begins.
+    turn: usize,
 }
 
 impl Server {
@@ -69,6 +73,7 @@ impl Server {
             buffers: Vec::with_capacity(MAX_CONNECTIONS),
             pictures: Pictures::default(),
             paused_until_ns: 0,
+            turn: 0,
         })
     }
 
@@ -131,11 +136,24 @@ impl Server {
         ready
     }
 
-    /// Steps every connection.
+    /// Steps every connection, but renders for a few only; the others have their turn next time.
     fn serve(&mut self, ready: &Ready, context: &Context, now: Now) {
-        // Backwards: an ended connection's place is taken by the last, which was stepped already.
-        for at in (0..self.connections.len()).rev() {
-            self.step(at, ready.connections.get(at).copied().unwrap_or(false), context, now);
+        let mut renders = RENDER_BURST;
+        let count = self.connections.len();
+        let first = self.turn;
+        for n in 0..count {
+            let at = (first + n) % count;
+            // An ended connection's place is taken by the last one, which then waits for the next time.
+            let Some(connection) = self.connections.get(at) else { continue };
+            let mut called = ready.connections.get(at).copied().unwrap_or(false);
+            if called && connection.interest() == Interest::Write {
+                called = renders > 0;
+                if called {
+                    renders -= 1;
+                    self.turn = at + 1;
+                }
+            }
+            self.step(at, called, context, now);
         }
     }
 

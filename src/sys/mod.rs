@@ -3,6 +3,7 @@
 pub mod addresses;
 pub mod bpf;
 pub mod netlink;
+pub mod options;
 pub mod poll;
 pub mod signals;
 pub mod waker;
