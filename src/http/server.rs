@@ -115,7 +115,7 @@ impl Server {
             1 => PollFd::new(self.listener.as_fd(), accept),
             _ => match at.checked_sub(2).and_then(|at| self.connections.get(at)) {
                 Some(connection) => PollFd::new(connection.stream().as_fd(), flags(connection.interest())),
-                // Entries without a connection ask nothing of a descriptor that never fails.
+                // Not handed to poll(2).
                 None => PollFd::new(self.waker.as_fd(), PollFlags::empty()),
             },
         });
@@ -124,8 +124,9 @@ impl Server {
         let next_ns = deadlines.fold(mono_ns.saturating_add(IDLE_NS).min(resume), u64::min);
         let wait_ms = next_ns.saturating_sub(mono_ns).div_ceil(MS);
         let mut ready = Ready::default();
-        // EINTR is a wait that ended early.
-        if poll(&mut fds, PollTimeout::try_from(wait_ms).unwrap_or(PollTimeout::MAX)).is_err() {
+        // Entries in use only: poll(2) refuses more of them than RLIMIT_NOFILE. EINTR is a wait that ended early.
+        let used = fds.get_mut(..self.connections.len() + 2).unwrap_or_default();
+        if poll(used, PollTimeout::try_from(wait_ms).unwrap_or(PollTimeout::MAX)).is_err() {
             return ready;
         }
         let called = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any).unwrap_or(false);
