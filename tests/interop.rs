@@ -1,7 +1,7 @@
 //! A Connect server that is not ours (connect-node, `tests/interop/connect_node_server.mjs`) takes what we send, in all
 //! three framings, and its errors are understood.
 //!
-//! Needs `node` (20 or newer) and `npm`. Where one is missing every case is counted as ignored, which is why this program
+//! Needs `node` (18.14 or newer, which is what connect-node 2.0 asks for) and `npm`. Where one is missing every case is counted as ignored, which is why this program
 //! brings its own `main` (libtest cannot decide that while it runs); `NETMON_REQUIRE_NODE=1` makes it a failure.
 
 mod support;
