@@ -1,13 +1,16 @@
 //! The netfilter source against the real kernel, in network namespaces of the test's own. Needs root.
 
+use std::fs;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::process::Command;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 
 use netmon::clock;
 use netmon::flow::{Connection, Reading, protocol};
 use netmon::source::netfilter::{Netfilter, Options};
-use netmon::source::replay::Recorder;
-use netmon::source::{Skip, Source, Sweep};
+use netmon::source::replay::{Recorder, Replay};
+use netmon::source::{Skip, Source, SourceError, Step, Sweep};
 use nix::sched::{CloneFlags, unshare};
 
 /// Runs in a network namespace of its own, joined to a second one by a veth pair: 10.9.0.1 here, 10.9.0.2 there.
@@ -87,6 +90,17 @@ fn sweep(source: &mut Netfilter) -> (Sweep, Vec<Connection>) {
     (sweep, seen)
 }
 
+/// A sweep that no resize by another test has voided.
+fn whole_sweep(source: &mut Netfilter) -> Vec<Connection> {
+    for _ in 0..5 {
+        let (sweep, seen) = sweep(source);
+        if sweep.complete {
+            return seen;
+        }
+    }
+    panic!("no sweep is complete");
+}
+
 #[test]
 fn root_both_families_in_one_sweep_with_exact_counters() {
     in_namespace(|peer| {
@@ -101,8 +115,7 @@ fn root_both_families_in_one_sweep_with_exact_counters() {
             server.send_to(&[0; 1_000], from).expect("answer");
             client.recv_from(&mut [0; 2_000]).expect("receive");
         }
-        let (sweep, seen) = sweep(&mut source);
-        assert!(sweep.complete);
+        let seen = whole_sweep(&mut source);
         let udp = |family| {
             let c = seen.iter().find(|c| c.key.family == family && c.key.protocol == protocol::UDP).expect("seen");
             (c.traffic.orig.bytes, c.traffic.orig.packets, c.traffic.reply.bytes, c.traffic.reply.packets)
@@ -176,7 +189,179 @@ fn root_an_event_queue_that_overflows_asks_for_a_sweep() {
         assert!(drained.overflows >= 1 && drained.sweep_soon, "{drained:?}");
         assert!(!source.ends_are_told());
         assert_eq!(ended + drained.events_lost, 500, "what was lost is counted: {drained:?}");
-        assert!(sweep(&mut source).0.complete);
+        whole_sweep(&mut source);
         assert!(source.ends_are_told(), "a complete sweep has made up for it");
+    });
+}
+
+/// Writes `nf_conntrack_buckets`, which only the first network namespace may, and puts it back at the end.
+struct Buckets(String);
+
+const BUCKETS: &str = "/proc/sys/net/netfilter/nf_conntrack_buckets";
+
+impl Buckets {
+    fn note() -> Buckets {
+        Buckets(fs::read_to_string(BUCKETS).expect("conntrack").trim().to_owned())
+    }
+
+    fn write(&self, value: &str) {
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| {
+                // That of the main thread, which has never left it.
+                let first = fs::File::open("/proc/self/ns/net").expect("root");
+                nix::sched::setns(first, CloneFlags::CLONE_NEWNET).expect("root, to enter it");
+                fs::write(BUCKETS, value)
+            });
+            run.join().expect("the thread there").expect("the first network namespace may");
+        });
+    }
+}
+
+impl Drop for Buckets {
+    fn drop(&mut self) {
+        self.write(&self.0);
+    }
+}
+
+#[test]
+fn root_a_resize_in_mid_dump_voids_it() {
+    in_namespace(|peer| {
+        let mut source = open();
+        let _server = there(peer, || UdpSocket::bind("10.9.0.2:53").expect("bind"));
+        for port in 20_000..20_300 {
+            UdpSocket::bind(("10.9.0.1", port)).expect("bind").send_to(&[0; 9], "10.9.0.2:53").expect("send");
+        }
+        assert_eq!(whole_sweep(&mut source).len(), 300);
+        let buckets = Buckets::note();
+        let other = buckets.0.parse::<u64>().expect("a number") / 2;
+        let mut resized = false;
+        let voided = source.sweep(clock::now(), &mut |_| {
+            if !std::mem::replace(&mut resized, true) {
+                buckets.write(&other.to_string());
+            }
+        });
+        assert!(resized);
+        assert!(!voided.expect("it is read all the same").complete);
+        drop(buckets);
+        assert_eq!(whole_sweep(&mut source).len(), 300, "the next one is whole again");
+    });
+}
+
+#[test]
+fn root_what_is_recorded_plays_to_the_same_records() {
+    in_namespace(|peer| {
+        let path = std::env::temp_dir().join(format!("netmon-root-record-{}", std::process::id()));
+        let recorder = Recorder::create(&path, clock::now()).expect("a file");
+        let mut source = Netfilter::open(STANDALONE, recorder).expect("root, and conntrack");
+        source.upkeep(clock::now());
+        let _server = there(peer, || UdpSocket::bind("10.9.0.2:53").expect("bind"));
+        let send = |from| {
+            for port in from..from + 300 {
+                UdpSocket::bind(("10.9.0.1", port)).expect("bind").send_to(&[0; 9], "10.9.0.2:53").expect("send");
+            }
+        };
+        let (mut live, mut live_sweeps) = (Vec::new(), Vec::new());
+        for round in 0..3u16 {
+            send(20_000 + 1_000 * round);
+            let now = clock::now();
+            live_sweeps.push(source.sweep(now, &mut |c| live.push((now, *c))).expect("a dump"));
+            sh("conntrack -F");
+            let now = clock::now();
+            live_sweeps.push(source.drain(now, &mut |c| live.push((now, *c))).expect("events"));
+        }
+        drop(source);
+        assert!(live.len() >= 1_800, "{}", live.len());
+
+        let mut replay = Replay::open(&path).expect("a recording");
+        fs::remove_file(&path).expect("it was made");
+        let (mut played, mut played_sweeps) = (Vec::new(), Vec::new());
+        while let Some(upcoming) = replay.upcoming() {
+            let mut each = |c: &Connection| played.push((upcoming.at, *c));
+            played_sweeps.push(match upcoming.step {
+                Step::Sweep => replay.sweep(upcoming.at, &mut each).expect("a dump"),
+                Step::Drain => replay.drain(upcoming.at, &mut each).expect("events"),
+            });
+        }
+        assert!(matches!(replay.sweep(clock::now(), &mut |_| {}), Err(SourceError::Finished)));
+        assert_eq!(played_sweeps, live_sweeps);
+        assert!(played == live, "{} played, {} live", played.len(), live.len());
+    });
+}
+
+/// The agent's binary where any user may run it.
+struct Agent(PathBuf);
+
+impl Agent {
+    fn copy() -> Agent {
+        static COPIES: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = COPIES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("netmon-root-agent-{}-{number}", std::process::id()));
+        fs::copy(env!("CARGO_BIN_EXE_zxporter-netmon"), &path).expect("a copy");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        Agent(path)
+    }
+
+    /// As user 65532 with these capabilities and no others, in this thread's network namespace, `/proc/sys` read-only.
+    fn unprivileged(&self, capabilities: &str, arguments: &str) -> Command {
+        let line = format!(
+            "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec setpriv --reuid 65532 \
+             --regid 65532 --clear-groups --inh-caps=-all{capabilities} --ambient-caps=-all{capabilities} \
+             --bounding-set=-all{capabilities} {} {arguments}",
+            self.0.display()
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &line]);
+        command
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn root_net_admin_alone_switches_accounting_on() {
+    in_namespace(|_| {
+        let accounting = || {
+            let text = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_acct").expect("conntrack");
+            text.trim() == "1"
+        };
+        sh("sysctl -qw net.netfilter.nf_conntrack_acct=0");
+        assert!(!accounting());
+        let agent = Agent::copy();
+        let arguments = "-standalone -metrics-bind-address 127.0.0.1:18081";
+        let mut command = agent.unprivileged(",+net_admin", arguments);
+        let mut running = Running(command.stderr(Stdio::null()).spawn().expect("it can be started"));
+        for _ in 0..100 {
+            assert!(running.0.try_wait().expect("our child").is_none(), "it ended");
+            if accounting() {
+                return;
+            }
+            clock::sleep_ns(50 * clock::MS);
+        }
+        panic!("accounting is still off");
+    });
+}
+
+#[test]
+fn root_without_net_admin_the_start_says_so() {
+    in_namespace(|_| {
+        let agent = Agent::copy();
+        let arguments = "-standalone -fallback none -metrics-bind-address 127.0.0.1:18081";
+        let output = agent.unprivileged("", arguments).output().expect("it can be started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("cannot join conntrack's DESTROY events: EPERM (CAP_NET_ADMIN missing?)"), "{said}");
     });
 }

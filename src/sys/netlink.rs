@@ -8,7 +8,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, send, setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, send, setsockopt,
+    socket, sockopt,
 };
 
 /// Datagrams that one [`EventSocket::receive`] takes at most.
@@ -86,6 +87,14 @@ impl RequestSocket {
         Ok(RequestSocket { fd })
     }
 
+    /// The socket's own address, by which the kernel tells it from all others of its family in this network namespace.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn port(&self) -> io::Result<u32> {
+        Ok(getsockname::<NetlinkAddr>(self.fd.as_raw_fd())?.pid())
+    }
+
     /// Sends a request.
     ///
     /// # Errors
@@ -110,9 +119,13 @@ impl RequestSocket {
         }
     }
 
-    /// Throws away answers that nobody waited for, so that the next request meets its own.
-    pub fn discard_pending(&self, buffer: &mut [u8]) {
-        while receive(self.fd.as_raw_fd(), buffer, libc::MSG_DONTWAIT).is_ok() {}
+    /// Throws away answers that nobody waited for, so that the next request meets its own; tells how many datagrams.
+    pub fn discard_pending(&self, buffer: &mut [u8]) -> usize {
+        let mut discarded = 0;
+        while receive(self.fd.as_raw_fd(), buffer, libc::MSG_DONTWAIT).is_ok() {
+            discarded += 1;
+        }
+        discarded
     }
 }
 

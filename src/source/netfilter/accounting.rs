@@ -19,30 +19,27 @@ const THROW_AWAY: &str = "zxporter-netmon-acct";
 /// What was found and done.
 pub struct Accounting {
     manage: bool,
-    events_are_on: bool,
-    said_untold: bool,
+    /// Why ends are not told; empty: they are.
+    untold: String,
+    said_older: bool,
 }
 
 impl Accounting {
     /// `manage`: whether settings may be changed.
     pub fn new(manage: bool) -> Accounting {
-        Accounting { manage, events_are_on: true, said_untold: false }
+        Accounting { manage, untold: String::new(), said_older: false }
     }
 
     /// Whether the kernel tells ends at all.
     pub fn events_are_on(&self) -> bool {
-        self.events_are_on
+        self.untold.is_empty()
     }
 
     /// Looks, switches on what is off, and returns what is still wrong (empty: nothing).
     pub fn ensure(&mut self) -> String {
         self.ensure_events();
-        let accounting = self.ensure_accounting();
-        if self.events_are_on {
-            return accounting;
-        }
-        let events = "ends of connections are not told (net.netfilter.nf_conntrack_events is 0; set it to 1)";
-        if accounting.is_empty() { events.to_owned() } else { format!("{accounting}; {events}") }
+        let troubles = [self.ensure_accounting(), self.untold.clone()];
+        troubles.into_iter().filter(|trouble| !trouble.is_empty()).collect::<Vec<_>>().join("; ")
     }
 
     fn ensure_accounting(&self) -> String {
@@ -78,17 +75,26 @@ impl Accounting {
     /// With 2, the kernel's default, connections made before anybody listened never tell their end: set 1 where
     /// allowed.
     fn ensure_events(&mut self) {
-        let Ok(state) = read(EVENTS) else { return };
+        const NOT_TOLD: &str = "ends of connections are not told";
+        let state = match read(EVENTS) {
+            Ok(state) => state,
+            Err(error) => {
+                self.untold = format!("{NOT_TOLD}, as far as can be seen: cannot read {EVENTS}: {error}");
+                return;
+            }
+        };
+        self.untold.clear();
         if state == "1" || (self.manage && fs::write(EVENTS, "1").is_ok()) {
-            self.events_are_on = true;
             return;
         }
-        self.events_are_on = state != "0";
-        if self.events_are_on && !self.said_untold {
-            self.said_untold = true;
+        if state == "0" {
+            self.untold = format!("{NOT_TOLD} (net.netfilter.nf_conntrack_events is 0; set it to 1)");
+        } else if !self.said_older {
+            self.said_older = true;
             log::info!(
                 "connections older than the agent may end untold (net.netfilter.nf_conntrack_events is {state} and \
-                 cannot be set to 1): sweeps stay frequent until they are gone"
+                 {}): sweeps stay frequent until they are gone",
+                if self.manage { "cannot be set to 1" } else { "-manage-conntrack=false forbids to set it to 1" }
             );
         }
     }

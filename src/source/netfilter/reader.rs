@@ -236,8 +236,8 @@ mod tests {
     #[test]
     fn what_cannot_be_whole_voids_and_its_records_stand() {
         let cut = entry()[..40].to_vec();
-        let cases: [(&str, Vec<Vec<u8>>, [u64; 2]); 7] = [
-            ("resized", vec![entry(), done()], [1, 2]),
+        let cases = [
+            ("resized", vec![entry(), done()], [1u64, 2]),
             ("interrupted", vec![entry(), message(netlink::DONE, 2 | FLAG_DUMP_INTR, SEQ, &[0; 4])], [1, 1]),
             ("overrun", vec![entry(), message(netlink::OVERRUN, 0, SEQ, &[]), done()], [1, 1]),
             ("an error at the end", vec![entry(), message(netlink::DONE, 2, SEQ, &(-12i32).to_ne_bytes())], [1, 1]),

@@ -32,10 +32,10 @@ impl Tracking {
 
     /// Makes the table if it does not stand; returns what is wrong (empty: nothing).
     pub fn ensure(&mut self) -> String {
-        if self.table.is_some() {
+        if self.table.as_ref().is_some_and(Table::stands) {
             return String::new();
         }
-        match make() {
+        match make_owned().and_then(|table| table.map_or_else(make_fixed, Ok)) {
             Ok(table) => {
                 log::info!(
                     "connection tracking is held on by an nf_tables table of our own{} (-manage-conntrack=false \
@@ -50,6 +50,13 @@ impl Tracking {
     }
 }
 
+impl Table {
+    /// Nobody but its owner can delete an owned table; a fixed one goes with any `nft flush ruleset`.
+    fn stands(&self) -> bool {
+        self.owned || transact(&self.socket, &nftables::get(FIXED_NAME)).is_ok()
+    }
+}
+
 impl Drop for Tracking {
     fn drop(&mut self) {
         if let Some(Table { socket, owned: false }) = &self.table {
@@ -59,15 +66,21 @@ impl Drop for Tracking {
     }
 }
 
-fn make() -> io::Result<Table> {
+/// `None` where the kernel does not know owned tables.
+fn make_owned() -> io::Result<Option<Table>> {
     let socket = RequestSocket::open(Family::Netfilter)?;
-    let name = format!("{FIXED_NAME}-{}", std::process::id());
+    // Another agent in this network namespace owns a table of its own.
+    let name = format!("{FIXED_NAME}-{}", socket.port()?);
     match transact(&socket, &nftables::create(&name, CtKey::State, true)) {
-        Ok(()) => return Ok(Table { socket, owned: true }),
-        // What a kernel says that does not know the flag.
-        Err(error) if matches!(error.raw_os_error(), Some(nix::libc::EOPNOTSUPP | nix::libc::EINVAL)) => {}
-        Err(error) => return Err(error),
+        Ok(()) => Ok(Some(Table { socket, owned: true })),
+        Err(error) if matches!(error.raw_os_error(), Some(nix::libc::EOPNOTSUPP | nix::libc::EINVAL)) => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+fn make_fixed() -> io::Result<Table> {
+    let socket = RequestSocket::open(Family::Netfilter)?;
+    // What a killed predecessor left; mostly there is nothing.
     let _ = transact(&socket, &nftables::delete(FIXED_NAME));
     transact(&socket, &nftables::create(FIXED_NAME, CtKey::State, false))?;
     Ok(Table { socket, owned: false })
@@ -95,4 +108,35 @@ pub(super) fn transact(socket: &RequestSocket, request: &Request) -> io::Result<
         }
     }
     refusal.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+
+    #[test]
+    fn root_a_fixed_table_is_replaced_seen_to_be_gone_and_deleted_at_the_end() {
+        let run = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("root, to make a network namespace");
+            let asker = RequestSocket::open(Family::Netfilter).expect("a socket");
+            let is_there = || match transact(&asker, &nftables::get(FIXED_NAME)) {
+                Ok(()) => true,
+                Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => false,
+                Err(error) => panic!("{error}"),
+            };
+            std::mem::forget(make_fixed().expect("a table, as a killed agent leaves it"));
+            assert!(is_there());
+            let tracking = Tracking { table: Some(make_fixed().expect("it is replaced")) };
+            assert!(tracking.table.as_ref().is_some_and(Table::stands));
+            transact(&asker, &nftables::delete(FIXED_NAME)).expect("anybody may");
+            assert!(!tracking.table.as_ref().is_some_and(Table::stands));
+            let tracking = Tracking { table: Some(make_fixed().expect("a new one")) };
+            assert!(is_there());
+            drop(tracking);
+            assert!(!is_there());
+        });
+        run.join().expect("the test's thread");
+    }
 }

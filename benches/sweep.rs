@@ -1,0 +1,227 @@
+//! What a sweep costs beyond the kernel's own dump, and what the end of a connection costs.
+//!
+//! `cargo bench --bench sweep [-- ENTRIES...]`, as root: makes a network namespace of its own, fills its conntrack table
+//! by `IPCTNL_MSG_CT_NEW` (seven of ten TCP, the rest UDP; half with a translated destination; a quarter IPv6) and runs
+//! the stages in turn, round after round:
+//!
+//! - `floor`: the dump received and thrown away;
+//! - `parse`: the source as it is, records thrown away;
+//! - `judge`: records through the baseline table and the row table, no counter moved since the sweep before.
+//!
+//! CPU time of the thread. Ratios are medians of the ratios within a round, for the machine's moods change between
+//! rounds and not within them.
+
+use std::net::IpAddr;
+
+use netmon::baseline::BaselineTable;
+use netmon::clock;
+use netmon::flow::{Connection, Reading};
+use netmon::source::Source;
+use netmon::source::netfilter::{Netfilter, Options};
+use netmon::source::replay::Recorder;
+use netmon::sys::netlink::{Family, RequestSocket};
+use netmon::wire::conntrack::{MESSAGE_DELETE, MESSAGE_GET, MESSAGE_NEW};
+use netmon::wire::netlink::{self, Messages, Writer};
+use nix::sched::{CloneFlags, unshare};
+
+const ROUNDS: usize = 9;
+/// Messages in one datagram of the fill.
+const AT_ONCE: u32 = 128;
+/// `NLM_F_REQUEST`, with `NLM_F_DUMP`, or with `NLM_F_CREATE | NLM_F_EXCL`.
+const REQUEST: u16 = 0x1;
+const DUMP: u16 = REQUEST | 0x300;
+const CREATE: u16 = REQUEST | 0x600;
+
+fn main() {
+    unshare(CloneFlags::CLONE_NEWNET).expect("root, to make a network namespace");
+    let asked: Vec<u32> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let sizes = if asked.is_empty() { vec![10_000, 100_000, 250_000] } else { asked };
+    let mut source = Netfilter::open(Options { manage_conntrack: true, standalone: true }, Recorder::off())
+        .expect("CAP_NET_ADMIN, and conntrack");
+    assert_eq!(source.upkeep(clock::now()).degraded, "");
+    let mut floor = Floor::open();
+    println!("{:>8} {:>6} {:>12} {:>8}", "entries", "stage", "ns/entry", "ratio");
+    let mut filled = 0;
+    for size in sizes {
+        fill(filled..size);
+        filled = size;
+        sweeps(size, &mut source, &mut floor);
+    }
+    ends(filled, &mut source);
+}
+
+fn sweeps(entries: u32, source: &mut Netfilter, floor: &mut Floor) {
+    let mut table = BaselineTable::with_capacity(entries.next_power_of_two(), 0);
+    let mut rounds: Vec<[f64; 3]> = Vec::new();
+    // The first round warms tables and caches.
+    for round in 0..=ROUNDS {
+        let mut cost = [0.0; 3];
+        // Each stage takes each turn equally often.
+        for turn in 0..3 {
+            let stage = (turn + round) % 3;
+            let begin = clock::thread_cpu_ns();
+            let seen = match stage {
+                0 => floor.dump(),
+                1 => parse(source),
+                _ => judge(source, &mut table),
+            };
+            cost[stage] = (clock::thread_cpu_ns() - begin) as f64 / f64::from(entries);
+            assert_eq!(seen, u64::from(entries), "stage {stage}");
+        }
+        if round > 0 {
+            rounds.push(cost);
+        }
+    }
+    for (stage, name) in ["floor", "parse", "judge"].into_iter().enumerate() {
+        let ns = median(rounds.iter().map(|cost| cost[stage]));
+        let ratio = median(rounds.iter().map(|cost| cost[stage] / cost[0]));
+        println!("{entries:>8} {name:>6} {ns:>12.0} {ratio:>8.3}");
+    }
+}
+
+fn parse(source: &mut Netfilter) -> u64 {
+    let mut bytes = 0u64;
+    let sweep = source.sweep(clock::now(), &mut |c| bytes = bytes.wrapping_add(c.traffic.orig.bytes));
+    std::hint::black_box(bytes);
+    sweep.expect("a dump").seen
+}
+
+fn judge(source: &mut Netfilter, table: &mut BaselineTable) -> u64 {
+    table.begin_sweep();
+    let sweep = source.sweep(clock::now(), &mut |c| {
+        std::hint::black_box(match c.reading {
+            Reading::Ended => table.ended(c),
+            _ => table.live(c),
+        });
+    });
+    let sweep = sweep.expect("a dump");
+    table.end_sweep(sweep.complete);
+    sweep.seen
+}
+
+/// Deletes all entries, as many at a time as the event queue holds with ease, and times the drains.
+fn ends(entries: u32, source: &mut Netfilter) {
+    let mut table = BaselineTable::with_capacity(entries.next_power_of_two(), 0);
+    judge(source, &mut table);
+    let (mut cpu_ns, mut told) = (0, 0u64);
+    let socket = RequestSocket::open(Family::Netfilter).expect("a socket");
+    for number in (0..entries).step_by(AT_ONCE as usize * 64) {
+        for first in (number..(number + AT_ONCE * 64).min(entries)).step_by(AT_ONCE as usize) {
+            let mut writer = Writer::default();
+            for number in first..(first + AT_ONCE).min(entries) {
+                entry(&mut writer, MESSAGE_DELETE, REQUEST, number);
+            }
+            send(&socket, writer);
+        }
+        let begin = clock::thread_cpu_ns();
+        let drained = source.drain(clock::now(), &mut |c: &Connection| {
+            std::hint::black_box(table.ended(c));
+        });
+        cpu_ns += clock::thread_cpu_ns() - begin;
+        let drained = drained.expect("events");
+        assert_eq!(drained.overflows, 0);
+        told += drained.seen;
+    }
+    assert_eq!(told, u64::from(entries), "every end was told");
+    println!("{entries:>8} {:>6} {:>12.0} {:>8}", "end", cpu_ns as f64 / told as f64, "-");
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A dump that nobody looks at, but for its end.
+struct Floor {
+    socket: RequestSocket,
+    buffer: Vec<u8>,
+    seq: u32,
+}
+
+impl Floor {
+    fn open() -> Floor {
+        let socket = RequestSocket::open(Family::Netfilter).expect("a socket");
+        Floor { socket, buffer: vec![0; 64 * 1024], seq: 0 }
+    }
+
+    /// Entries are not counted one by one, so the table's own count stands for them.
+    fn dump(&mut self) -> u64 {
+        self.seq += 1;
+        let mut writer = Writer::default();
+        writer.message(MESSAGE_GET, DUMP, self.seq);
+        writer.raw(&[0; 4]);
+        self.socket.send(&writer.finish()).expect("conntrack");
+        loop {
+            let len = self.socket.receive(&mut self.buffer).expect("a dump");
+            // DONE comes in a datagram of its own.
+            if Messages::of(&self.buffer[..len]).next().is_some_and(|m| m.is_ok_and(|m| m.kind == netlink::DONE)) {
+                let count = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").expect("conntrack");
+                return count.trim().parse().expect("a number");
+            }
+        }
+    }
+}
+
+fn fill(numbers: std::ops::Range<u32>) {
+    let socket = RequestSocket::open(Family::Netfilter).expect("a socket");
+    for first in numbers.clone().step_by(AT_ONCE as usize) {
+        let mut writer = Writer::default();
+        for number in first..(first + AT_ONCE).min(numbers.end) {
+            entry(&mut writer, MESSAGE_NEW, CREATE, number);
+        }
+        send(&socket, writer);
+    }
+}
+
+/// Refusals come back at once; silence is consent.
+fn send(socket: &RequestSocket, writer: Writer) {
+    socket.send(&writer.finish()).expect("conntrack");
+    let mut buffer = [0; 8 * 1024];
+    let refused = socket.discard_pending(&mut buffer);
+    assert_eq!(refused, 0, "entries were refused");
+}
+
+/// The entry of a number.
+fn entry(writer: &mut Writer, kind: u16, flags: u16, number: u32) {
+    let v6 = number.is_multiple_of(4);
+    let tcp = number % 10 < 7;
+    let client = address(v6, 0x0a01_0000 + (number >> 8));
+    let asked = address(v6, 0x0a60_0000 + number % 211);
+    let backend = if number.is_multiple_of(2) { asked.clone() } else { address(v6, 0x0a02_0000 + number % 211) };
+    let (sport, dport) = (20_000 + (number & 0xff) as u16, if tcp { 443u16 } else { 53 });
+    writer.message(kind, flags, number + 1);
+    writer.raw(&[if v6 { 10 } else { 2 }, 0, 0, 0]);
+    let first = if v6 { 3 } else { 1 };
+    for (direction, src, dst, from, to) in [(1, &client, &asked, sport, dport), (2, &backend, &client, dport, sport)] {
+        writer.nested(direction, |w| {
+            w.nested(1, |w| {
+                w.attribute(first, src);
+                w.attribute(first + 1, dst);
+            });
+            w.nested(2, |w| {
+                w.attribute(1, &[if tcp { 6 } else { 17 }]);
+                w.attribute(2, &from.to_be_bytes());
+                w.attribute(3, &to.to_be_bytes());
+            });
+        });
+        if kind == MESSAGE_DELETE {
+            return;
+        }
+    }
+    // CTA_TIMEOUT; CTA_STATUS: SEEN_REPLY, ASSURED, CONFIRMED.
+    writer.attribute(7, &3_600u32.to_be_bytes());
+    writer.attribute(3, &0x0eu32.to_be_bytes());
+    if tcp {
+        // CTA_PROTOINFO of CTA_PROTOINFO_TCP of CTA_PROTOINFO_TCP_STATE: ESTABLISHED.
+        writer.nested(4, |w| w.nested(1, |w| w.attribute(1, &[3])));
+    }
+}
+
+fn address(v6: bool, number: u32) -> Vec<u8> {
+    let text = if v6 { format!("fd00::{:x}:{:x}", number >> 16, number & 0xffff) } else { String::new() };
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V6(v6)) => v6.octets().to_vec(),
+        _ => number.to_be_bytes().to_vec(),
+    }
+}
