@@ -45,6 +45,7 @@ impl<'a> Start<'a> {
         start
             .flag("-standalone", "true")
             .flag("-collector-mode", mode)
+            .flag("-fallback", "none")
             .flag("-local-cidrs", LOCAL_CIDRS)
             .flag("-read-interval", "200ms")
             .flag("-metrics-bind-address", "127.0.0.1:8081")
