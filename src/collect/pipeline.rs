@@ -261,14 +261,21 @@ impl Pipeline {
             wall_ns: now.wall_ns,
             mono_ns: now.mono_ns,
         };
-        if self.attribute(&at) {
-            return;
+        let found = self.attribute(&at);
+        let waits = match found {
+            Found::Both => return,
+            Found::None if !self.policy.waits => return self.count_without_owner(&at),
+            Found::None => at.ends,
+            // Before the first list any address may be a pod's. Later this would make everything wait that the node
+            // exchanges with others.
+            Found::Client | Found::Backend if !self.policy.waits || self.local.pods().synced => return,
+            Found::Client => Ends::Responder,
+            Found::Backend => Ends::Originator,
+        };
+        let beside = found != Found::None;
+        if !beside {
+            self.ledger.hold(traffic.seen_by(Direction::Outbound));
         }
-        if !self.policy.waits {
-            self.count_without_owner(&at);
-            return;
-        }
-        self.ledger.hold(traffic.seen_by(Direction::Outbound));
         let newcomer = Newcomer {
             client: at.client,
             asked: at.asked,
@@ -276,35 +283,38 @@ impl Pipeline {
             port: at.port,
             protocol: at.protocol,
             translated: at.translated,
-            ends: at.ends,
+            ends: waits,
+            beside,
             cgroup: c.cgroup,
             traffic,
         };
-        if let Some(oldest) = self.waiting.add(&newcomer, now.wall_ns, now.mono_ns) {
+        if let Some(oldest) = self.waiting.add(&newcomer, now.wall_ns, now.mono_ns)
+            && !oldest.key.beside
+        {
             let counts = oldest.traffic.seen_by(Direction::Outbound);
             self.ledger.release(counts);
             self.ledger.leave_unattributed(Unattributed::WaitingFull, counts);
         }
     }
 
-    /// Gives the increment to its local ends; `false` where it has none.
-    fn attribute(&mut self, at: &Attribution) -> bool {
+    /// Gives the increment to its local ends, of those that it speaks for; says which it found.
+    fn attribute(&mut self, at: &Attribution) -> Found {
         let client = self.local.owner_of(at.client, at.wall_ns, &mut self.owners);
         let backend = self.local.owner_of(at.backend, at.wall_ns, &mut self.owners);
-        let mut any = false;
-        if let Some(owner) = client
-            && at.ends != Ends::Responder
-        {
+        let own_client = client.filter(|_| at.ends != Ends::Responder);
+        let own_backend = backend.filter(|_| at.ends != Ends::Originator);
+        if let Some(owner) = own_client {
             self.add(at, owner, at.client, at.backend, Direction::Outbound, backend.is_some());
-            any = true;
         }
-        if let Some(owner) = backend
-            && at.ends != Ends::Originator
-        {
+        if let Some(owner) = own_backend {
             self.add(at, owner, at.backend, at.client, Direction::Inbound, client.is_some());
-            any = true;
         }
-        any
+        match (own_client.is_some(), own_backend.is_some(), at.ends) {
+            (false, false, _) => Found::None,
+            (true, false, Ends::Both) => Found::Client,
+            (false, true, Ends::Both) => Found::Backend,
+            _ => Found::Both,
+        }
     }
 
     /// Rule 5: a connection that this node translated crosses its wire twice and is the host's; any other without a
@@ -350,9 +360,10 @@ impl Pipeline {
         let mut decided: Vec<WaitingRow> = Vec::new();
         let (local, owners) = (&self.local, &mut self.owners);
         self.waiting.take_if(|row| {
-            let known = [row.key.client, row.key.backend]
-                .into_iter()
-                .any(|end| local.owner_of(end, row.counted_wall_ns, owners).is_some());
+            let mut is_known = |end| local.owner_of(end, row.counted_wall_ns, owners).is_some();
+            let ends = row.key.ends();
+            let known = (ends != Ends::Responder && is_known(row.key.client))
+                || (ends != Ends::Originator && is_known(row.key.backend));
             let late = synced && now.mono_ns.saturating_sub(row.since_mono_ns) >= WAIT_NS;
             if known || late {
                 decided.push(*row);
@@ -372,12 +383,24 @@ impl Pipeline {
                 wall_ns: row.counted_wall_ns,
                 mono_ns: now.mono_ns,
             };
-            self.ledger.release(row.traffic.seen_by(Direction::Outbound));
-            if !self.attribute(&at) {
+            if !row.key.beside {
+                self.ledger.release(row.traffic.seen_by(Direction::Outbound));
+            }
+            if self.attribute(&at) == Found::None && !row.key.beside {
                 self.count_without_owner(&at);
             }
         }
     }
+}
+
+/// Which ends of an increment, of those that it speaks for, have an owner.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    None,
+    Client,
+    Backend,
+    /// All that it speaks for.
+    Both,
 }
 
 /// One increment on its way to rows.

@@ -29,12 +29,14 @@ pub struct WaitingKey {
     pub protocol: u8,
     /// Whether the node rewrote the destination (rule 5).
     pub translated: bool,
-    /// The ends that the record speaks for: 0 both, 1 originator, 2 responder.
+    /// The ends that wait: 0 both, 1 originator, 2 responder.
     ends: u8,
+    /// Whether the other end has its row already: then nothing is unattributed where this one never gets an owner.
+    pub beside: bool,
 }
 
 impl WaitingKey {
-    /// The ends that the record speaks for.
+    /// The ends that wait.
     pub fn ends(&self) -> Ends {
         match self.ends {
             1 => Ends::Originator,
@@ -91,8 +93,10 @@ pub struct Newcomer {
     pub protocol: u8,
     /// Whether the node rewrote the destination.
     pub translated: bool,
-    /// The ends that the record speaks for.
+    /// The ends that wait.
     pub ends: Ends,
+    /// Whether the other end has its row already.
+    pub beside: bool,
     /// Cgroup of the local socket, 0 if unknown.
     pub cgroup: u64,
     /// What was counted.
@@ -115,7 +119,8 @@ impl WaitingTable {
         self.table.is_empty()
     }
 
-    /// Adds an increment. When the table is full, the row that has waited longest makes room and is handed back.
+    /// Adds an increment. When the table is full, the row that has waited longest makes room and is handed back; what
+    /// waits beside a row makes room first, and makes none for itself.
     pub fn add(&mut self, n: &Newcomer, wall_ns: u64, mono_ns: u64) -> Option<WaitingRow> {
         let key = WaitingKey {
             client: n.client,
@@ -131,6 +136,7 @@ impl WaitingTable {
                 Ends::Originator => 1,
                 Ends::Responder => 2,
             },
+            beside: n.beside,
         };
         if let Some(row) = self.table.find(&key).and_then(|slot| self.table.get_mut(slot)) {
             row.traffic += n.traffic;
@@ -140,7 +146,11 @@ impl WaitingTable {
         let row = WaitingRow { key, mark: 0, traffic: n.traffic, counted_wall_ns: wall_ns, since_mono_ns: mono_ns };
         let mut evicted = None;
         if self.table.insert(row) == Err(Full) {
-            let oldest = self.table.iter().min_by_key(|(_, row)| row.since_mono_ns).map(|(slot, _)| slot);
+            if n.beside {
+                return Some(row);
+            }
+            let oldest = self.table.iter().min_by_key(|(_, row)| (!row.key.beside, row.since_mono_ns));
+            let oldest = oldest.map(|(slot, _)| slot);
             evicted = oldest.and_then(|slot| self.table.remove(slot));
             let placed = self.table.insert(row);
             debug_assert!(placed.is_ok(), "a slot was just vacated");
@@ -179,6 +189,7 @@ mod tests {
             protocol: 6,
             translated: false,
             ends: Ends::Both,
+            beside: false,
             cgroup: 0,
             traffic: Traffic { orig: Counts { bytes, packets: 1 }, reply: Counts::ZERO },
         }
@@ -193,6 +204,20 @@ mod tests {
         let mut bytes: Vec<u64> = table.iter().map(|row| row.traffic.orig.bytes).collect();
         bytes.sort_unstable();
         assert_eq!(bytes, [7, 15]);
+    }
+
+    #[test]
+    fn what_waits_beside_a_row_makes_room_first() {
+        let mut table = WaitingTable::with_capacity(2);
+        let beside = |host| Newcomer { beside: true, ..newcomer(host, 7) };
+        table.add(&newcomer(1, 10), 0, 100);
+        table.add(&beside(2), 0, 200);
+        let refused = table.add(&beside(3), 0, 300).expect("the table was full");
+        assert_eq!(refused.key.client, Addr::from_v4([10, 0, 0, 3]));
+        let evicted = table.add(&newcomer(4, 20), 0, 400).expect("the table was full");
+        assert_eq!(evicted.key.client, Addr::from_v4([10, 0, 0, 2]));
+        let evicted = table.add(&newcomer(5, 20), 0, 500).expect("the table was full");
+        assert_eq!(evicted.key.client, Addr::from_v4([10, 0, 0, 1]));
     }
 
     #[test]

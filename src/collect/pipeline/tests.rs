@@ -273,6 +273,31 @@ fn rule_8_what_precedes_its_pod_waits_and_gets_its_owner() {
 }
 
 #[test]
+fn rule_8_a_pod_that_is_not_known_yet_gets_its_row_though_the_other_end_has_one() {
+    let mut pipeline = pipeline(&config(false));
+    let (to_node, beyond) = (tcp(POD_A, (NODE, 53), (NODE, 53)), tcp(NODE, (OUTSIDE, 443), (OUTSIDE, 443)));
+    sweep(&mut pipeline, &[to_node, beyond], at(6));
+    assert_eq!(rows(&pipeline).len(), 2, "the host's own ends are known from the first second");
+    pipeline.set_pods(index(&[(POD_A, 3, u64::MAX, &pod("web"))]), at(20));
+    assert!(owner_names(&pipeline).contains(&("web".to_owned(), 100)));
+    sweep(&mut pipeline, &[], at(100));
+    assert_eq!(rows(&pipeline).len(), 3, "what lies beyond never had another end here");
+    assert!(pipeline.ledger().unattributed.iter().all(|u| u.is_zero()) && pipeline.ledger().is_balanced());
+}
+
+#[test]
+fn rule_8_a_record_that_speaks_for_one_end_waits_for_that_end() {
+    let mut pipeline = pipeline(&config(false));
+    let to_node = Connection { ends: Ends::Originator, ..tcp(POD_A, (NODE, 53), (NODE, 53)) };
+    sweep(&mut pipeline, &[to_node], at(6));
+    sweep(&mut pipeline, &[], at(8));
+    assert_eq!(pipeline.ledger().waiting.tx.bytes, 100);
+    pipeline.set_pods(index(&[(POD_A, 3, u64::MAX, &pod("web"))]), at(20));
+    assert_eq!(owner_names(&pipeline), [("web".to_owned(), 100)]);
+    assert!(pipeline.ledger().is_balanced());
+}
+
+#[test]
 fn rule_8_an_address_reused_while_it_waited_changes_nothing() {
     let mut pipeline = pipeline(&config(false));
     sweep(&mut pipeline, &[tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443))], at(6));
