@@ -1,0 +1,165 @@
+{{/* Names are made as the Network Operator's chart makes them: its objects are replaced in place by an upgrade. */}}
+{{- define "netmon.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "netmon.fullname" -}}
+{{- $name := .Values.nameOverride | default .Chart.Name -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- .Values.fullnameOverride | default $full | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "netmon.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "netmon.fullname" .) "default" .Values.serviceAccount.create) -}}
+{{- end -}}
+
+{{/* A DaemonSet's selector cannot be changed: these three are the Network Operator's. */}}
+{{- define "netmon.selector" -}}
+app.kubernetes.io/name: {{ include "netmon.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app: zxporter-netmon
+{{- end -}}
+
+{{- define "netmon.labels" -}}
+{{ include "netmon.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+
+{{/* "true" where the agent may end up in a mode that attaches programs to the root cgroup. */}}
+{{- define "netmon.needsCgroup" -}}
+{{- $mode := .Values.config.collectorMode -}}
+{{- if or (eq $mode "ebpf") (and (eq $mode "cilium") (ne .Values.config.fallback "none")) -}}true{{- end -}}
+{{- end -}}
+
+{{- define "netmon.capabilities" -}}
+{{- $mode := .Values.config.collectorMode -}}
+{{- $needed := list "NET_ADMIN" -}}
+{{- if eq $mode "ebpf" -}}
+{{- $needed = list "BPF" "NET_ADMIN" -}}
+{{- else if eq $mode "cilium" -}}
+{{- $needed = ternary (list "BPF") (list "BPF" "NET_ADMIN") (eq .Values.config.fallback "none") -}}
+{{- end -}}
+{{- concat $needed .Values.extraCapabilities | uniq | toYaml -}}
+{{- end -}}
+
+{{/* The container's: the user's word for word, else the profile's. */}}
+{{- define "netmon.securityContext" -}}
+{{- if .Values.securityContext -}}
+{{- toYaml .Values.securityContext -}}
+{{- else if eq .Values.securityProfile "compat" -}}
+privileged: true
+appArmorProfile:
+  type: Unconfined
+capabilities:
+  add:
+    - NET_ADMIN
+    - SYS_RESOURCE
+{{- else -}}
+{{- /* Cilium's pinned maps can be opened by root alone. */ -}}
+{{- $root := eq .Values.config.collectorMode "cilium" -}}
+runAsUser: {{ ternary 0 65532 $root }}
+runAsGroup: {{ ternary 0 65532 $root }}
+{{- if not $root }}
+runAsNonRoot: true
+{{- end }}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop:
+    - ALL
+  add:
+    {{- include "netmon.capabilities" . | nindent 4 }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+{{- end -}}
+
+{{/* The pods': the user's word for word. A context written for an image that runs as root gets root. */}}
+{{- define "netmon.podSecurityContext" -}}
+{{- if .Values.podSecurityContext -}}
+{{- toYaml .Values.podSecurityContext -}}
+{{- else if and (or .Values.securityContext (eq .Values.securityProfile "compat")) (not .Values.securityContext.runAsNonRoot) -}}
+runAsUser: 0
+{{- end -}}
+{{- end -}}
+
+{{- define "netmon.podAnnotations" -}}
+{{- $annotations := dict -}}
+{{- if and (eq .Values.securityProfile "compat") (not .Values.securityContext) -}}
+{{- $_ := set $annotations "container.apparmor.security.beta.kubernetes.io/zxporter-netmon" "unconfined" -}}
+{{- end -}}
+{{- if include "netmon.ownsToken" . -}}
+{{- $_ := set $annotations "checksum/token" (sha256sum .Values.config.clusterToken) -}}
+{{- end -}}
+{{- with merge (deepCopy (.Values.podAnnotations | default dict)) $annotations -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* "true" where the release keeps the token in a Secret of its own. */}}
+{{- define "netmon.ownsToken" -}}
+{{- if and .Values.config.clusterToken (not .Values.config.existingSecret.name) -}}true{{- end -}}
+{{- end -}}
+
+{{- define "netmon.args" -}}
+{{- $c := .Values.config -}}
+- -collector-mode={{ $c.collectorMode }}
+- -log-level={{ $c.logLevel }}
+- {{ printf "-metrics-bind-address=%s:%d" (ternary (printf "[%s]" $c.bindHost) $c.bindHost (contains ":" $c.bindHost)) (int $c.containerPort) | quote }}
+{{- with $c.fallback }}
+- -fallback={{ . }}
+{{- end }}
+{{- with $c.readInterval }}
+- -read-interval={{ . }}
+{{- end }}
+{{- with $c.cleanupInterval }}
+- -cleanup-interval={{ . }}
+{{- end }}
+{{- with $c.clusterCidrs }}
+- {{ printf "-cluster-cidrs=%s" (join "," .) | quote }}
+{{- end }}
+{{- with $c.outsideCidrs }}
+- {{ printf "-outside-cidrs=%s" (join "," .) | quote }}
+{{- end }}
+{{- with $c.overlayPorts }}
+- {{ printf "-overlay-ports=%s" (join "," .) | quote }}
+{{- end }}
+{{- with $c.pushInbound }}
+- -push-inbound={{ . }}
+{{- end }}
+{{- with $c.dakrProtocol }}
+- -dakr-protocol={{ . }}
+{{- end }}
+{{- with $c.caFile }}
+- {{ printf "-ca-file=%s" . | quote }}
+{{- end }}
+{{- with $c.metricsAllow }}
+- {{ printf "-metrics-allow=%s" (join "," .) | quote }}
+{{- end }}
+{{- with $c.metricsFormat }}
+- -metrics-format={{ . }}
+{{- end }}
+{{- with $c.conntrackZone }}
+- -conntrack-zone={{ . }}
+{{- end }}
+{{- if not $c.manageConntrack }}
+- -manage-conntrack=false
+{{- end }}
+{{- with $c.maxRows }}
+- -max-rows={{ int . }}
+{{- end }}
+{{- with $c.maxConnections }}
+- -max-connections={{ int . }}
+{{- end }}
+{{- if $c.existingSecret.name }}
+- {{ printf "-token-file=/etc/zxporter-token/%s" $c.existingSecret.key | quote }}
+{{- end }}
+{{- if ne .Values.state.type "none" }}
+- -state-dir=/var/lib/zxporter-netmon
+{{- end }}
+{{- range $c.extraArgs }}
+- {{ . | quote }}
+{{- end }}
+{{- end -}}

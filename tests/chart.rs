@@ -1,0 +1,218 @@
+//! The chart: what it renders under every security profile and mode, held to golden manifests, to the API's types and
+//! to the agent's own command line; which values it refuses; and that its comments say what the table of settings says.
+//!
+//! Needs `helm`, or Go to build it once from its module into a folder that git ignores. Where both are missing every
+//! case that renders is counted as ignored, which is why this program brings its own `main`; `NETMON_REQUIRE_HELM=1`
+//! makes it a failure. `NETMON_BLESS=1` writes the golden manifests and the README's table anew.
+
+#[path = "chart/helm.rs"]
+mod helm;
+#[path = "chart/manifest.rs"]
+mod manifest;
+#[path = "chart/values.rs"]
+mod values;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use helm::Helm;
+use serde_json::{Value, json};
+
+const MODES: [&str; 3] = ["netfilter", "ebpf", "cilium"];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", |f| f.as_str());
+    let cases: [(&str, Option<fn(&Helm)>, fn()); 11] = [
+        ("chart_renders_every_profile_and_mode", Some(renders_every_profile_and_mode), nothing),
+        ("chart_takes_the_incumbents_values", Some(takes_the_incumbents_values), nothing),
+        ("chart_passes_every_value_on", Some(passes_every_value_on), nothing),
+        ("chart_passes_lint", Some(passes_lint), nothing),
+        ("chart_grants_least_privilege", Some(grants_least_privilege), nothing),
+        ("chart_takes_a_security_context_word_for_word", Some(takes_a_security_context_word_for_word), nothing),
+        ("chart_refuses_bad_values", Some(refuses_bad_values), nothing),
+        ("chart_says_what_happens_beside_the_incumbent", Some(says_what_happens_beside_the_incumbent), nothing),
+        ("chart_comments_say_what_the_settings_say", None, values::comments_say_what_the_settings_say),
+        ("chart_readme_holds_the_table_of_values", None, values::readme_holds_the_table),
+        ("chart_dashboard_names_our_series", None, values::dashboard_names_our_series),
+    ];
+    let list = arguments.iter().any(|argument| argument == "--list");
+    let helm = if list { Err(String::new()) } else { Helm::find() };
+    let (mut passed, mut ignored) = (0, 0);
+    for (name, with_helm, plain) in cases.iter().filter(|(name, ..)| name.contains(filter)) {
+        match (list, with_helm, &helm) {
+            (true, ..) => println!("{name}: test"),
+            (false, Some(_), Err(missing)) => {
+                println!("test {name} ... ignored, {missing}");
+                ignored += 1;
+            }
+            (false, with_helm, helm) => {
+                if let (Some(case), Ok(helm)) = (with_helm, helm) {
+                    case(helm);
+                }
+                plain();
+                println!("test {name} ... ok");
+                passed += 1;
+            }
+        }
+    }
+    if list {
+        return;
+    }
+    println!("\ntest result: ok. {passed} passed; 0 failed; {ignored} ignored");
+    let required = std::env::var_os("NETMON_REQUIRE_HELM").is_some();
+    assert!(ignored == 0 || !required, "NETMON_REQUIRE_HELM is set");
+}
+
+fn nothing() {}
+
+fn path(below: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(below)
+}
+
+/// Renders, checks against the API's types and the agent's command line, and compares with the golden file.
+fn check(helm: &Helm, name: &str, arguments: &[&str]) -> Vec<Value> {
+    let text = helm.template(arguments);
+    let golden = path("tests/golden/chart").join(format!("{name}.yaml"));
+    if std::env::var_os("NETMON_BLESS").is_some() {
+        fs::write(&golden, &text).expect("the golden file is ours");
+    }
+    let expected = fs::read_to_string(&golden).unwrap_or_default();
+    assert!(text == expected, "{name}: differs from {}: NETMON_BLESS=1 cargo test --test chart", golden.display());
+    let objects = manifest::objects(&text);
+    for object in &objects {
+        manifest::check_types(object);
+    }
+    manifest::check_daemon_set(manifest::find(&objects, "DaemonSet"));
+    objects
+}
+
+fn renders_every_profile_and_mode(helm: &Helm) {
+    for profile in ["minimal", "compat"] {
+        for mode in MODES {
+            let set = format!("securityProfile={profile},config.collectorMode={mode}");
+            check(helm, &format!("{profile}-{mode}"), &["--set", &set]);
+        }
+    }
+    check(helm, "minimal-cilium-alone", &["--set", "config.collectorMode=cilium,config.fallback=none"]);
+    check(helm, "state-empty-dir", &["--set", "state.type=emptyDir"]);
+    check(helm, "state-host-path", &["--set", "state.type=hostPath"]);
+}
+
+fn takes_the_incumbents_values(helm: &Helm) {
+    let file = path("tests/chart/incumbent.yaml");
+    for mode in MODES {
+        let set = format!("config.collectorMode={mode}");
+        let objects = check(helm, &format!("incumbent-{mode}"), &["-f", file.to_str().expect("UTF-8"), "--set", &set]);
+        let pod = &manifest::find(&objects, "DaemonSet")["spec"]["template"];
+        let annotation = "container.apparmor.security.beta.kubernetes.io/zxporter-netmon";
+        assert_eq!(pod["metadata"]["annotations"][annotation], "unconfined");
+        // The incumbent's image runs as root; whoever wrote these values counts on it.
+        assert_eq!(pod["spec"]["securityContext"]["runAsUser"], 0);
+    }
+}
+
+fn passes_every_value_on(helm: &Helm) {
+    let file = path("tests/chart/everything.yaml");
+    let file = file.to_str().expect("UTF-8");
+    let objects = check(helm, "everything", &["-f", file, "--set", "config.collectorMode=ebpf"]);
+    let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
+    for kind in ["DaemonSet", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "PodMonitor", "ConfigMap"] {
+        assert!(kinds.contains(&kind), "{kind} is missing in {kinds:?}");
+    }
+}
+
+fn passes_lint(helm: &Helm) {
+    let said = helm.run(&["lint", "--strict", helm.chart()]);
+    assert!(said.ok, "{}{}", said.out, said.err);
+}
+
+fn grants_least_privilege(helm: &Helm) {
+    for (mode, fallback, user, capabilities) in [
+        ("netfilter", "auto", 65532, json!(["NET_ADMIN"])),
+        ("ebpf", "auto", 65532, json!(["BPF", "NET_ADMIN"])),
+        ("ebpf", "none", 65532, json!(["BPF", "NET_ADMIN"])),
+        ("cilium", "auto", 0, json!(["BPF", "NET_ADMIN"])),
+        ("cilium", "none", 0, json!(["BPF"])),
+    ] {
+        let set = format!("config.collectorMode={mode},config.fallback={fallback}");
+        let objects = manifest::objects(&helm.template(&["--set", &set]));
+        let pod = &manifest::find(&objects, "DaemonSet")["spec"]["template"]["spec"];
+        let context = &pod["containers"][0]["securityContext"];
+        assert_eq!(context["runAsUser"], user, "{set}");
+        assert_eq!(context["capabilities"], json!({"drop": ["ALL"], "add": capabilities}), "{set}");
+        assert_eq!(context["readOnlyRootFilesystem"], true, "{set}");
+        assert_eq!(context["allowPrivilegeEscalation"], false, "{set}");
+        assert_eq!(context["seccompProfile"], json!({"type": "RuntimeDefault"}), "{set}");
+        assert!(context.get("privileged").is_none() && pod.get("hostPID").is_none(), "{set}");
+        let host_paths: Vec<&str> =
+            pod["volumes"].as_array().expect("volumes").iter().filter_map(|v| v["hostPath"]["path"].as_str()).collect();
+        let expected: &[&str] = match (mode, fallback) {
+            ("netfilter", _) => &[],
+            ("ebpf", _) => &["/sys/fs/cgroup"],
+            (_, "none") => &["/sys/fs/bpf"],
+            _ => &["/sys/fs/cgroup", "/sys/fs/bpf"],
+        };
+        assert_eq!(host_paths, expected, "{set}");
+        for mount in pod["containers"][0]["volumeMounts"].as_array().expect("mounts") {
+            assert_eq!(mount["readOnly"], true, "{set}: {mount}");
+        }
+        let rules = &manifest::find(&objects, "ClusterRole")["rules"];
+        assert_eq!(*rules, json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]));
+    }
+}
+
+fn takes_a_security_context_word_for_word(helm: &Helm) {
+    for profile in ["minimal", "compat"] {
+        let sets = "securityContext.runAsNonRoot=true,securityContext.capabilities.add[0]=NET_ADMIN,\
+                    podSecurityContext.fsGroup=7";
+        let objects =
+            manifest::objects(&helm.template(&["--set", sets, "--set", &format!("securityProfile={profile}")]));
+        let pod = &manifest::find(&objects, "DaemonSet")["spec"]["template"];
+        let context = &pod["spec"]["containers"][0]["securityContext"];
+        assert_eq!(*context, json!({"runAsNonRoot": true, "capabilities": {"add": ["NET_ADMIN"]}}));
+        assert_eq!(pod["spec"]["securityContext"], json!({"fsGroup": 7}));
+        assert!(pod["metadata"].get("annotations").is_none(), "an annotation beside the user's context: {pod}");
+    }
+}
+
+/// Each with what the message must name.
+fn refuses_bad_values(helm: &Helm) {
+    for (bad, named) in [
+        ("nonsense=1", "nonsense"),
+        ("config.colectorMode=ebpf", "colectorMode"),
+        ("config.collectorMode=bpf", "collectorMode"),
+        ("config.exportInterval=60", "exportInterval"),
+        ("config.exportInterval=1 minute", "exportInterval"),
+        ("config.readInterval=5", "readInterval"),
+        ("config.containerPort=eighty", "containerPort"),
+        ("config.containerPort=70000", "containerPort"),
+        ("config.logLevel=loud", "logLevel"),
+        ("config.dakrUrl=dakr.example.com", "dakrUrl"),
+        ("config.clusterCidrs=10.0.0.0/8", "clusterCidrs"),
+        ("config.clusterCidrs[0]=10.0.0.0", "clusterCidrs"),
+        ("config.overlayPorts[0]=0", "overlayPorts"),
+        ("config.fallback=never", "fallback"),
+        ("config.maxRows=1", "maxRows"),
+        ("securityProfile=strict", "securityProfile"),
+        ("extraCapabilities[0]=CAP_PERFMON", "extraCapabilities"),
+        ("image.pullPolicy=Sometimes", "pullPolicy"),
+        ("hostNetwork=maybe", "hostNetwork"),
+        ("terminationGracePeriodSeconds=5", "terminationGracePeriodSeconds"),
+        ("state.type=disk", "state"),
+        ("updateStrategy.type=Fast", "updateStrategy"),
+    ] {
+        let said = helm.render(helm.chart(), &["--set", bad]);
+        assert!(!said.ok, "accepted: {bad}");
+        assert!(said.err.contains(named) && said.err.contains("schema"), "{bad}: {}", said.err);
+    }
+}
+
+fn says_what_happens_beside_the_incumbent(helm: &Helm) {
+    let file = path("tests/chart/incumbent.yaml");
+    let file = file.to_str().expect("UTF-8");
+    let said = helm.notes(&["-f", file]);
+    for expected in ["port 8081", "priced twice", "not this agent's", "netmon-zxporter-netmon-token"] {
+        assert!(said.contains(expected), "NOTES.txt does not say {expected:?}: {said}");
+    }
+}
