@@ -24,12 +24,15 @@ pub enum Family {
     Netfilter,
     /// `NETLINK_ROUTE`.
     Route,
+    /// `NETLINK_SOCK_DIAG`.
+    SockDiag,
 }
 
 fn open(family: Family, groups: u32) -> io::Result<OwnedFd> {
     let protocol = match family {
         Family::Netfilter => SockProtocol::NetlinkNetFilter,
         Family::Route => SockProtocol::NetlinkRoute,
+        Family::SockDiag => SockProtocol::NetlinkSockDiag,
     };
     let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
     bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;

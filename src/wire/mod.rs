@@ -5,6 +5,7 @@ pub mod conntrack;
 pub mod netlink;
 pub mod nftables;
 pub mod recording;
+pub mod sock_diag;
 
 /// Bytes that cannot be what they say. Nobody can act on more detail, so there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,17 +27,15 @@ fn lists_and_watches_and_owns_addresses() {
         }
         None => (endpoint(&scripted.url()), "node-1".to_owned()),
     };
-    let outlets = || Outlets {
+    let outlets = Outlets {
         published: Default::default(),
         health: Default::default(),
         stats: Default::default(),
         wake: Box::new(|| {}),
     };
-    let (with, mut given) = (Pace { start_delay_ns: 0, ..Pace::default() }, outlets());
-    let (published, health, stats) = (given.published.clone(), given.health.clone(), given.stats.clone());
-    given.wake = Box::new(|| {});
-    let kube =
-        spawn(Settings { endpoint, node_name, pace: with, timeouts: Timeouts::default() }, given).expect("a thread");
+    let (published, health, stats) = (outlets.published.clone(), outlets.health.clone(), outlets.stats.clone());
+    let pace = Pace { start_delay_ns: 0, ..Pace::default() };
+    let kube = spawn(Settings { endpoint, node_name, pace, timeouts: Timeouts::default() }, outlets).expect("a thread");
     wait_until("pods", || published.get().synced && stats.kube_watches.get() == 1);
     let index = published.get();
     assert!(!index.is_empty(), "the node has pods");
