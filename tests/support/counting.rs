@@ -3,6 +3,8 @@
 
 // The trait is unsafe to implement: the one place outside `src/sys` that is, and only in tests.
 #![allow(unsafe_code)]
+// Each program uses some of it.
+#![allow(dead_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -23,7 +25,6 @@ pub fn allocations() -> u64 {
 }
 
 /// What a function returns, and the most bytes that it held at once beyond those held before it.
-#[allow(dead_code)]
 pub fn peak_of<T>(run: impl FnOnce() -> T) -> (T, u64) {
     let before = HELD.with(|cell| {
         cell.set((cell.get().0, cell.get().0));
