@@ -286,6 +286,25 @@ fn a_change_that_changes_nothing_publishes_nothing() {
 }
 
 #[test]
+fn an_hour_without_api_server_costs_no_name_that_can_be_known() {
+    let mut index = Index::default();
+    index.replace(at(0), vec![view("stays", &["10.0.0.1"], Some(0)), view("goes", &["10.0.0.2"], Some(0))]);
+    // Meanwhile nothing is heard; what is known is not forgotten.
+    for minute in 0..60 {
+        index.forget(at(minute * 60));
+        assert_eq!(owner(&mut index, "10.0.0.1", at(minute * 60)).as_deref(), Some("stays"));
+    }
+    // In the middle of the hour another pod took the address of one that went.
+    index.replace(at(3600), vec![view("stays", &["10.0.0.1"], Some(0)), view("comes", &["10.0.0.2", "10.0.0.3"], Some(1800))]);
+    assert_eq!(owner(&mut index, "10.0.0.2", at(1700)).as_deref(), Some("goes"));
+    for second in [1800, 2000, 3600, 3601] {
+        assert_eq!(owner(&mut index, "10.0.0.2", at(second)).as_deref(), Some("comes"), "{second}");
+        assert_eq!(owner(&mut index, "10.0.0.3", at(second)).as_deref(), Some("comes"), "bytes that waited: {second}");
+    }
+    assert_eq!(owner(&mut index, "10.0.0.3", at(1799)), None, "before its time it is nobody's");
+}
+
+#[test]
 fn too_many_pods_are_left_out_and_counted() {
     let mut index = Index::default();
     let pods = |range: std::ops::Range<usize>| range.map(|n| view(&format!("{n:06}"), &[], None)).collect::<Vec<_>>();
