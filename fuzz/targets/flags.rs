@@ -19,7 +19,9 @@ fuzz_target!(|bytes: &[u8]| {
     };
     match parse(arguments, environment, Some("a-host".into())) {
         Ok(Command::Run(config)) => {
-            assert!(!config.node_name.is_empty() && config.node_name.bytes().all(|b| b.is_ascii_graphic() && b != b'/'));
+            assert!(
+                !config.node_name.is_empty() && config.node_name.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
+            );
             assert!(config.read_interval_ns >= 100_000_000 && config.flush_interval_ns >= 1_000_000_000);
             if let Some(dakr) = config.dakr {
                 assert!(dakr.url.starts_with("http://") || dakr.url.starts_with("https://"));
