@@ -96,7 +96,7 @@ fn add_rows(connections: &[Connection]) -> u64 {
     let one = TxRx { tx: Counts { bytes: 100, packets: 1 }, rx: Counts::ZERO };
     let key = |c: &Connection| RowKey {
         local: c.key.src,
-        remote: Addr::from_v4([198, 51, (c.key.realm % 44_000 >> 8) as u8, c.key.realm as u8]),
+        remote: Addr::from_v4([198, 51, ((c.key.realm % 44_000) >> 8) as u8, c.key.realm as u8]),
         owner: OwnerId(u32::from(c.key.src.octets()[15])),
         port: 443,
         protocol: 6,
