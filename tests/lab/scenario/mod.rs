@@ -11,12 +11,14 @@ mod event_overflow;
 mod fragments;
 mod full_connection_table;
 mod full_row_table;
+mod goes_blind;
 mod hairpin;
 mod heartbeat;
 mod icmp;
 mod icmp_errors;
 mod inbound_from_outside;
 mod ipv6;
+mod killed;
 mod long_and_short;
 mod masquerade;
 mod metrics;
@@ -127,6 +129,7 @@ pub fn all() -> &'static [Scenario] {
         reused_tuples::SCENARIO,
         older_than_the_agent::SCENARIO,
         restart::SCENARIO,
+        killed::SCENARIO,
         sigterm_delivers::SCENARIO,
         dakr_fails::SCENARIO,
         pods::SCENARIO,
@@ -137,6 +140,7 @@ pub fn all() -> &'static [Scenario] {
         accounting_off::SCENARIO,
         nothing_tracks::SCENARIO,
         address_comes_and_goes::SCENARIO,
+        goes_blind::SCENARIO,
         two_zones::SCENARIO,
         another_zone::SCENARIO,
         tunnel::SCENARIO,
