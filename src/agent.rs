@@ -26,12 +26,14 @@ use crate::kube::credentials::{self, CredentialsError};
 use crate::kube::{self, Kube};
 use crate::limits;
 use crate::owner::pods::Published;
+use crate::privileges;
 use crate::snapshot::Board;
 use crate::source::replay::Recorder;
 use crate::source::{self, Source, SourceError};
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::sys::addresses::HostAddresses;
+use crate::sys::privileges::drop_all_in_this_thread;
 use crate::sys::signals::{self, Signals};
 use crate::sys::waker::Waker;
 
@@ -77,6 +79,7 @@ impl std::error::Error for StartError {}
 pub fn run(mut config: Config) -> Result<(), StartError> {
     let signals = Signals::block().map_err(|error| StartError::Resources("signal handling", error))?;
     signals::ignore_hangup();
+    privileges::begin();
     if matches!(config.mode, Mode::Replay(_)) && config.dakr.take().is_some() {
         info!("a recording is never pushed: it was counted when it was recorded");
     }
@@ -92,7 +95,8 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     };
     let source = open_source(&config, &shared, &recorder, started, &mut trouble)?;
     let played_from = source.played_at().unwrap_or(started);
-    let labels = Labels { wanted: config.mode.name().to_owned(), running: source.name().to_owned() };
+    let running = source.name().to_owned();
+    let labels = Labels { wanted: config.mode.name().to_owned(), running: running.clone() };
     let server = Server::bind(&config).map_err(StartError::Bind)?;
     let addresses = HostAddresses::open().map_err(StartError::Addresses)?;
     let waker = Waker::open().map_err(|error| StartError::Resources("the collector's waker", error))?;
@@ -143,8 +147,16 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     let end = Arc::new(Stop::default());
     let context = Context::new(&config, labels, &shared.stats, &shared.health, &shared.pulse, &shared.board, &end);
     let mut endpoint = Threads::default();
-    endpoint.spawn("http", move || server.run(context))?;
-    threads.spawn("collect", move || collector.run())?;
+    endpoint.spawn("http", move || {
+        drop_all_in_this_thread();
+        server.run(context);
+    })?;
+    let stats = Arc::clone(&shared.stats);
+    threads.spawn("collect", move || {
+        privileges::settle_collector(&running, &stats);
+        collector.run();
+    })?;
+    drop_all_in_this_thread();
 
     // Only a broken kernel ends the wait with an error; ending is the best that is left then too.
     if let Err(error) = signals.wait() {

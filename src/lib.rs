@@ -30,6 +30,7 @@ pub mod ledger;
 pub mod limits;
 pub mod logging;
 pub mod owner;
+pub mod privileges;
 pub mod rows;
 pub mod series;
 pub mod snapshot;

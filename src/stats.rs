@@ -135,6 +135,30 @@ impl KubeSkip {
         [(KubeSkip::NoPod, "no_pod"), (KubeSkip::UnknownType, "unknown_type"), (KubeSkip::TooMany, "too_many")];
 }
 
+/// A capability that some mode needs (`capability` of `netmon_capability_held`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Capability {
+    /// CAP_NET_ADMIN.
+    NetAdmin,
+    /// CAP_BPF.
+    Bpf,
+    /// CAP_PERFMON.
+    Perfmon,
+    /// CAP_SYS_RESOURCE.
+    SysResource,
+}
+
+impl Capability {
+    /// All of them, in the order of their numbers, with the value of the `capability` label.
+    pub const ALL: [(Capability, &'static str); 4] = [
+        (Capability::NetAdmin, "CAP_NET_ADMIN"),
+        (Capability::Bpf, "CAP_BPF"),
+        (Capability::Perfmon, "CAP_PERFMON"),
+        (Capability::SysResource, "CAP_SYS_RESOURCE"),
+    ];
+}
+
 /// One family of series, for `/metrics`.
 pub struct FamilyView<'a> {
     /// Metric name.
@@ -276,6 +300,8 @@ stats! {
     kube_skipped: Counter "netmon_kube_skipped_total" ["reason"; KubeSkip];
     /// Renewals of roots or certificates for the API server that failed, so that the old ones stay in use.
     kube_renewals_failed: Counter "netmon_kube_renewals_failed_total";
+    /// 1 for each capability that the collector holds; the other threads hold none.
+    capabilities: Gauge "netmon_capability_held" ["capability"; Capability];
     /// Pods known to live on this node.
     pods: Gauge "netmon_pods";
     /// Requests that the local endpoint answered.

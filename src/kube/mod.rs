@@ -38,6 +38,7 @@ use crate::clock;
 use crate::health::Health;
 use crate::owner::pods::Published;
 use crate::stats::Stats;
+use crate::sys::privileges::drop_all_in_this_thread;
 
 /// What the thread is told.
 pub struct Settings {
@@ -98,6 +99,7 @@ pub fn spawn(settings: Settings, outlets: Outlets) -> io::Result<Kube> {
     let thread = std::thread::Builder::new().name("kube".to_owned()).spawn(move || {
         // Dropped at the end of the thread, which is what `stop` waits for.
         let _ended = ended;
+        drop_all_in_this_thread();
         reflector.run();
     })?;
     Ok(Kube { stopper, done, thread })

@@ -5,5 +5,6 @@ pub mod bpf;
 pub mod netlink;
 pub mod options;
 pub mod poll;
+pub mod privileges;
 pub mod signals;
 pub mod waker;

@@ -48,7 +48,8 @@ pub fn comments_say_what_the_settings_say() {
             if value.comment.contains(&named) {
                 let said = value.comment.trim_start_matches("(ours) ");
                 // Values that are only a part of a setting, or more than it.
-                let deliberate = ["config.containerPort", "config.existingSecret", "state.type"].contains(&value.key.as_str());
+                let deliberate =
+                    ["config.containerPort", "config.existingSecret", "state.type"].contains(&value.key.as_str());
                 assert!(said.starts_with(setting.short) || deliberate, "{}: {said:?}, {:?}", value.key, setting.short);
                 compared += 1;
             }

@@ -36,6 +36,7 @@ use crate::clock::{self, MS, Now, SECOND};
 use crate::config::{Dakr, DakrProtocol};
 use crate::health::{Component, Health, Status};
 use crate::stats::Stats;
+use crate::sys::privileges::drop_all_in_this_thread;
 
 /// How long a request may take in all.
 pub const SEND_TIMEOUT_NS: u64 = 15 * SECOND;
@@ -221,7 +222,10 @@ impl<T: Transport> Push<T> {
         let (orders, ordered) = crossbeam_channel::unbounded();
         let handle =
             PushHandle { orders, flight: self.flight.clone(), signs: self.signs.clone(), pace: self.pace.clone() };
-        let run = move || self.run(&batches, &ordered);
+        let run = move || {
+            drop_all_in_this_thread();
+            self.run(&batches, &ordered);
+        };
         Ok((handle, std::thread::Builder::new().name("push".to_owned()).spawn(run)?))
     }
 

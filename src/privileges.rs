@@ -1,0 +1,104 @@
+//! Which capabilities a mode needs, which of them the collector keeps, and what becomes of them at the start.
+//!
+//! | thread | keeps |
+//! | --- | --- |
+//! | `collect` | netfilter: `CAP_NET_ADMIN`, for the kernel checks every dump. ebpf: the same, for it looks service addresses up in conntrack. cilium: none. With kernels before 5.19 also `CAP_BPF` in ebpf and cilium, for there every call of bpf(2) needs it |
+//! | `push`, `kube`, `http`, `dns`, `main` | nothing |
+//!
+//! Threads share memory, so this is no wall between them; it is one thing more that a mistake in TLS, JSON or HTTP code
+//! does not give away.
+
+use log::{info, warn};
+
+use crate::config::Mode;
+use crate::stats::{Capability, Stats};
+use crate::sys::privileges::{self, Capabilities, Held};
+
+/// What opening a mode's source takes at most; PERFMON and SYS_RESOURCE on old kernels only (capabilities(7), bpf(2)).
+const EVER_NEEDED: Capabilities =
+    Capabilities::NET_ADMIN.and(Capabilities::BPF).and(Capabilities::PERFMON).and(Capabilities::SYS_RESOURCE);
+
+/// The first kernel that lets a holder of a map's descriptor use it without CAP_BPF (commit c8644cd0efe7).
+const UNPRIVILEGED_MAPS: (u32, u32) = (5, 19);
+
+/// At the start, while there is one thread: puts what is permitted in force, and shuts the doors.
+pub fn begin() {
+    match privileges::held().and_then(|held| privileges::raise(EVER_NEEDED).map(|effective| Held { effective, ..held }))
+    {
+        Ok(held) => info!("capabilities held: {}", held.effective),
+        Err(error) => warn!("cannot read or raise capabilities: {error}"),
+    }
+    if let Err(error) = privileges::shut_doors() {
+        warn!("cannot set no_new_privs and non-dumpable: {error}");
+    }
+}
+
+/// In the collector's thread, before its first turn: keeps what the source needs from now on, and says so.
+pub fn settle_collector(running: &str, stats: &Stats) {
+    let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+    let kept = kept_by_collector(running, &release.unwrap_or_default());
+    match privileges::keep_only(kept) {
+        Ok(left) => info!("the collector keeps {left}; the other threads keep no capability"),
+        Err(error) => warn!("the collector cannot drop capabilities: {error}"),
+    }
+    let effective = privileges::held().map_or(Capabilities::NONE, |held| held.effective);
+    for (n, (capability, _)) in Capability::ALL.iter().enumerate() {
+        stats.capabilities[n].set(u64::from(effective.contains(set_of(*capability))));
+    }
+}
+
+fn set_of(capability: Capability) -> Capabilities {
+    match capability {
+        Capability::NetAdmin => Capabilities::NET_ADMIN,
+        Capability::Bpf => Capabilities::BPF,
+        Capability::Perfmon => Capabilities::PERFMON,
+        Capability::SysResource => Capabilities::SYS_RESOURCE,
+    }
+}
+
+/// `running` is the name of a source; `release` the kernel's.
+fn kept_by_collector(running: &str, release: &str) -> Capabilities {
+    let bpf = if version(release).is_some_and(|version| version >= UNPRIVILEGED_MAPS) {
+        Capabilities::NONE
+    } else {
+        Capabilities::BPF.and(Capabilities::SYS_RESOURCE)
+    };
+    if running == Mode::Netfilter.name() {
+        Capabilities::NET_ADMIN
+    } else if running == Mode::Ebpf.name() {
+        Capabilities::NET_ADMIN.and(bpf)
+    } else if running == Mode::Cilium.name() {
+        bpf
+    } else {
+        Capabilities::NONE
+    }
+}
+
+/// Major and minor number of a release like `6.1.0-28-cloud-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_collector_keeps_what_its_source_goes_on_needing() {
+        let net = Capabilities::NET_ADMIN;
+        let old = Capabilities::BPF.and(Capabilities::SYS_RESOURCE);
+        for (running, release, kept) in [
+            ("netfilter", "5.10.0-30-amd64", net),
+            ("ebpf", "6.1.0-28-cloud-amd64", net),
+            ("ebpf", "5.19.0", net),
+            ("ebpf", "5.15.0-1051-aws", net.and(old)),
+            ("ebpf", "unreadable", net.and(old)),
+            ("cilium", "6.12.1", Capabilities::NONE),
+            ("cilium", "5.10.0", old),
+            ("replay", "6.12.1", Capabilities::NONE),
+        ] {
+            assert_eq!(kept_by_collector(running, release), kept, "{running} on {release}");
+        }
+    }
+}
