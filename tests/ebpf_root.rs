@@ -463,7 +463,7 @@ impl Node {
         run(&format!("ip -n {c} addr add {C4}/24 dev v0 && ip -n {c} link set v0 up"));
         run(&format!("ip -n {c} route add default via 10.77.1.1 && ip -n {a} route add default via {B4}"));
         run(&format!("ip -n {b} route add 10.96.0.0/16 via {A4}"));
-        run(&format!("ip netns exec {b} sysctl -qw net.ipv4.ip_forward=1"));
+        run(&format!("ip netns exec {b} sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'"));
         let dnat = format!("ip daddr {SERVICE} tcp dport 80 dnat to {C4}:8080");
         run_with(
             &format!("ip netns exec {b} nft -f -"),

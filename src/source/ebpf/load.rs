@@ -205,7 +205,8 @@ impl Failure {
         }
         if self.errno == Some(nix::libc::EPERM) {
             let held = effective_capabilities().unwrap_or(u64::MAX);
-            return LoadError::Capabilities(self.step, missing_capabilities(held));
+            let kernel = kernel_version(&kernel_release()).unwrap_or(KERNEL_FLOOR);
+            return LoadError::Capabilities(self.step, missing_capabilities(held, kernel));
         }
         LoadError::Step(self.step, self.text)
     }
@@ -243,10 +244,16 @@ fn verifier_line(lines: &[String]) -> Option<String> {
 const NEEDED: [(u32, &str); 2] = [(39, "CAP_BPF"), (12, "CAP_NET_ADMIN")];
 const CAP_SYS_ADMIN: u32 = 21;
 
-fn missing_capabilities(held: u64) -> Vec<&'static str> {
+/// Before 5.11 maps were charged to RLIMIT_MEMLOCK, which libbpf raises where it may.
+const MEMLOCK_UNTIL: (u32, u32) = (5, 11);
+const CAP_SYS_RESOURCE: u32 = 24;
+
+fn missing_capabilities(held: u64, kernel: (u32, u32)) -> Vec<&'static str> {
     let has = |number: u32| held >> number & 1 == 1;
     // The kernel takes CAP_SYS_ADMIN for either (bpf_capable, and the attach of network programs).
-    NEEDED.iter().filter(|(number, _)| !has(*number) && !has(CAP_SYS_ADMIN)).map(|(_, name)| *name).collect()
+    let needed = NEEDED.iter().filter(|(number, _)| !has(*number) && !has(CAP_SYS_ADMIN)).map(|(_, name)| *name);
+    let memory = (kernel < MEMLOCK_UNTIL && !has(CAP_SYS_RESOURCE)).then_some("CAP_SYS_RESOURCE");
+    needed.chain(memory).collect()
 }
 
 fn effective_capabilities() -> Option<u64> {
@@ -284,11 +291,13 @@ mod tests {
 
     #[test]
     fn missing_capabilities_are_named() {
-        assert_eq!(missing_capabilities(0), ["CAP_BPF", "CAP_NET_ADMIN"]);
-        assert_eq!(missing_capabilities(1 << 39), ["CAP_NET_ADMIN"]);
-        assert_eq!(missing_capabilities(1 << 12), ["CAP_BPF"]);
-        assert!(missing_capabilities(1 << 12 | 1 << 39).is_empty());
-        assert!(missing_capabilities(1 << 21).is_empty());
+        let new = (6, 1);
+        assert_eq!(missing_capabilities(0, new), ["CAP_BPF", "CAP_NET_ADMIN"]);
+        assert_eq!(missing_capabilities(1 << 39, new), ["CAP_NET_ADMIN"]);
+        assert_eq!(missing_capabilities(1 << 12, new), ["CAP_BPF"]);
+        assert!(missing_capabilities(1 << 12 | 1 << 39, new).is_empty());
+        assert!(missing_capabilities(1 << 21, new).is_empty());
+        assert_eq!(missing_capabilities(1 << 12 | 1 << 39, (5, 10)), ["CAP_SYS_RESOURCE"]);
     }
 
     #[test]
