@@ -278,6 +278,23 @@ fn assert_same(counting: &Counting, bench: &Bench, family: u8, name: &str, numbe
     }
 }
 
+/// Before "bpf, net: Check skb ownership against full socket" the kernel did not show the programs an IPv6 SYN-ACK, which
+/// belongs to a request socket that is not the sending one.
+#[track_caller]
+fn assert_same_but_for_a_syn_ack(counting: &Counting, bench: &Bench) {
+    assert_eq!(counting.sum(A6, protocol::TCP), bench.truth(&bench.a, 6, "tcp"));
+    let (seen, truth) = (counting.sum(B6, protocol::TCP), bench.truth(&bench.b, 6, "tcp"));
+    let missing = truth.tx - seen.tx;
+    assert_eq!(seen.rx, truth.rx);
+    assert!(seen.tx + missing == truth.tx && missing.packets <= 1 && missing.bytes <= 80, "{missing:?}");
+}
+
+fn kernel_is_before(version: (u32, u32)) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel's release");
+    let mut numbers = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) < (Some(version.0), Some(version.1))
+}
+
 // ---- what is counted ---------------------------------------------------------------------------------------------
 
 #[test]
@@ -289,7 +306,11 @@ fn root_tcp_equals_nft_in_both_families() {
     converse(&bench, at(B6, 7002), at(B6, 7002), 500_000, 2_000_000);
     counting.sweep();
     assert_same(&counting, &bench, 4, "tcp", protocol::TCP);
-    assert_same(&counting, &bench, 6, "tcp", protocol::TCP);
+    if kernel_is_before((6, 6)) {
+        assert_same_but_for_a_syn_ack(&counting, &bench);
+    } else {
+        assert_same(&counting, &bench, 6, "tcp", protocol::TCP);
+    }
     for (local, ends) in [(A4, Ends::Originator), (A6, Ends::Originator), (B4, Ends::Responder), (B6, Ends::Responder)]
     {
         let records = counting.of(local, protocol::TCP);
@@ -570,7 +591,11 @@ fn root_an_echo_reply_is_not_counted_where_no_socket_sends_it() {
     let asker = counting.sum(A4, protocol::ICMP);
     assert_eq!((asker.tx.packets, asker.rx.packets, asker.tx.bytes), (3, 3, 3 * 84));
     assert!(counting.of(A4, protocol::ICMP).iter().all(|r| r.ends == Ends::Originator && r.backend_port == 0));
-    assert_eq!(counting.sum(B4, protocol::ICMP), TxRx::ZERO);
+    // Before 5.18 each namespace had answering sockets of its own, which belong to the cgroup that made the namespace: here
+    // the test's, in a cluster the container runtime's.
+    let answers = counting.sum(B4, protocol::ICMP);
+    let of_the_maker = TxRx { tx: Counts { bytes: 3 * 84, packets: 3 }, rx: Counts::ZERO };
+    assert!(answers.is_zero() || (kernel_is_before((5, 18)) && answers == of_the_maker), "{answers:?}");
 }
 
 /// Rule 15: a UDP packet of many segments, from a sender on this node, reaches a socket that did not ask for such as its
@@ -590,7 +615,10 @@ fn root_udp_segments_count_as_their_socket_takes_them() {
     let sent = counting.sum(A4, protocol::UDP).tx;
     assert_eq!((sent, sent), (bench.truth(&bench.a, 4, "udp").tx, Counts { bytes: 10_028, packets: 1 }));
     assert_eq!(counting.sum(B4, protocol::UDP).rx, Counts { bytes: 10_280, packets: 10 });
-    assert_eq!(bench.truth(&bench.b, 4, "udp").rx, Counts { bytes: 10_028, packets: 1 });
+    // Before 5.18 the veth pair did not carry such packets whole, so that nft saw the segments, too.
+    let truth = bench.truth(&bench.b, 4, "udp").rx;
+    let segments = Counts { bytes: 10_280, packets: 10 };
+    assert!(truth == sent || (kernel_is_before((5, 18)) && truth == segments), "{truth:?}");
 }
 
 // ---- odd packets -------------------------------------------------------------------------------------------------
