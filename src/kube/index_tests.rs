@@ -295,7 +295,10 @@ fn an_hour_without_api_server_costs_no_name_that_can_be_known() {
         assert_eq!(owner(&mut index, "10.0.0.1", at(minute * 60)).as_deref(), Some("stays"));
     }
     // In the middle of the hour another pod took the address of one that went.
-    index.replace(at(3600), vec![view("stays", &["10.0.0.1"], Some(0)), view("comes", &["10.0.0.2", "10.0.0.3"], Some(1800))]);
+    index.replace(
+        at(3600),
+        vec![view("stays", &["10.0.0.1"], Some(0)), view("comes", &["10.0.0.2", "10.0.0.3"], Some(1800))],
+    );
     assert_eq!(owner(&mut index, "10.0.0.2", at(1700)).as_deref(), Some("goes"));
     for second in [1800, 2000, 3600, 3601] {
         assert_eq!(owner(&mut index, "10.0.0.2", at(second)).as_deref(), Some("comes"), "{second}");

@@ -1,0 +1,31 @@
+# shellcheck shell=bash
+# Made from the table of settings by examples/documents.rs.
+_zxporter_netmon() {
+    local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+    case $previous in
+    -collector-mode | --collector-mode) mapfile -t COMPREPLY < <(compgen -W 'netfilter ebpf' -- "$word"); return ;;
+    -fallback | --fallback) mapfile -t COMPREPLY < <(compgen -W 'auto none' -- "$word"); return ;;
+    -read-interval | --read-interval) COMPREPLY=(); return ;;
+    -cleanup-interval | --cleanup-interval) COMPREPLY=(); return ;;
+    -conntrack-zone | --conntrack-zone) mapfile -t COMPREPLY < <(compgen -W 'auto' -- "$word"); return ;;
+    -cgroup-root | --cgroup-root) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    -local-cidrs | --local-cidrs) COMPREPLY=(); return ;;
+    -cluster-cidrs | --cluster-cidrs) COMPREPLY=(); return ;;
+    -outside-cidrs | --outside-cidrs) COMPREPLY=(); return ;;
+    -overlay-ports | --overlay-ports) COMPREPLY=(); return ;;
+    -metrics-kubeconfig | --metrics-kubeconfig) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    -token-file | --token-file) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    -push-inbound | --push-inbound) mapfile -t COMPREPLY < <(compgen -W 'external all none' -- "$word"); return ;;
+    -dakr-protocol | --dakr-protocol) mapfile -t COMPREPLY < <(compgen -W 'auto connect grpc-web grpc' -- "$word"); return ;;
+    -ca-file | --ca-file) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    -metrics-bind-address | --metrics-bind-address) COMPREPLY=(); return ;;
+    -metrics-allow | --metrics-allow) COMPREPLY=(); return ;;
+    -metrics-format | --metrics-format) mapfile -t COMPREPLY < <(compgen -W 'prometheus json' -- "$word"); return ;;
+    -max-rows | --max-rows) COMPREPLY=(); return ;;
+    -max-connections | --max-connections) COMPREPLY=(); return ;;
+    -log-level | --log-level) mapfile -t COMPREPLY < <(compgen -W 'off error warn info debug trace' -- "$word"); return ;;
+    -record | --record) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W '-collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -metrics-bind-address -metrics-allow -metrics-format -max-rows -max-connections -log-level -record -help -version' -- "$word")
+}
+complete -F _zxporter_netmon zxporter-netmon
