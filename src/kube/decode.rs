@@ -119,9 +119,19 @@ impl From<serde_json::Error> for ReadError {
 }
 
 /// Reads a list; `each` gets the pods one by one, `None` for an item that is none that we can use.
-pub fn read_list(reader: impl Read, each: impl FnMut(Option<PodView>)) -> Result<List, ReadError> {
-    let budget = Rc::new(Cell::new(LIST_MAX_BYTES));
-    let reader = BufReader::with_capacity(READ_BYTES, Capped { reader, budget });
+pub fn read_list(mut reader: impl Read, mut each: impl FnMut(Option<PodView>)) -> Result<List, ReadError> {
+    read_list_dyn(&mut reader, &mut each)
+}
+
+/// What a stream is read through: of one type whatever it comes from, so that the decoder is in the binary once.
+type Source<'a> = BufReader<Capped<Box<dyn Read + 'a>>>;
+
+fn source<'a>(reader: impl Read + 'a, budget: Rc<Cell<u64>>) -> Source<'a> {
+    BufReader::with_capacity(READ_BYTES, Capped { reader: Box::new(reader), budget })
+}
+
+fn read_list_dyn(reader: &mut dyn Read, each: &mut dyn FnMut(Option<PodView>)) -> Result<List, ReadError> {
+    let reader = source(reader, Rc::new(Cell::new(LIST_MAX_BYTES)));
     let mut json = serde_json::Deserializer::from_reader(reader);
     let mut list = ListBody { each, kind: Text::default(), metadata: Metadata::default() };
     Into(&mut list).deserialize(&mut json)?;
@@ -139,22 +149,21 @@ pub fn read_list(reader: impl Read, each: impl FnMut(Option<PodView>)) -> Result
 }
 
 /// The events of a watch, as they come.
-pub struct Events<R: Read> {
-    json: serde_json::StreamDeserializer<'static, serde_json::de::IoRead<BufReader<Capped<R>>>, EventBody>,
+pub struct Events<'a> {
+    json: serde_json::StreamDeserializer<'static, serde_json::de::IoRead<Source<'a>>, EventBody>,
     budget: Rc<Cell<u64>>,
 }
 
-impl<R: Read> Events<R> {
+impl<'a> Events<'a> {
     /// Reads from the body of a watch.
-    pub fn new(reader: R) -> Events<R> {
+    pub fn new(reader: impl Read + 'a) -> Events<'a> {
         let budget = Rc::new(Cell::new(EVENT_MAX_BYTES));
-        let capped = Capped { reader, budget: budget.clone() };
-        let json = serde_json::Deserializer::from_reader(BufReader::with_capacity(READ_BYTES, capped)).into_iter();
+        let json = serde_json::Deserializer::from_reader(source(reader, budget.clone())).into_iter();
         Events { json, budget }
     }
 }
 
-impl<R: Read> Iterator for Events<R> {
+impl Iterator for Events<'_> {
     type Item = Result<Event, ReadError>;
 
     /// Blocks until the next event is whole. `None`: the server ended the watch between two events.
@@ -167,7 +176,8 @@ impl<R: Read> Iterator for Events<R> {
 /// Reads a `Status`, which is what the API server's own refusals are; anything else gives one without content.
 pub fn read_status(body: &[u8]) -> Status {
     let mut object = Object::default();
-    match Into(&mut object).deserialize(&mut serde_json::Deserializer::from_slice(body)) {
+    let reader = source(body, Rc::new(Cell::new(EVENT_MAX_BYTES)));
+    match Into(&mut object).deserialize(&mut serde_json::Deserializer::from_reader(reader)) {
         Ok(()) if object.kind.0.as_deref() == Some(Status::KIND) => object.into_status(),
         _ => Status::default(),
     }
@@ -198,13 +208,13 @@ impl<R: Read> Read for Capped<R> {
     }
 }
 
-struct ListBody<F> {
-    each: F,
+struct ListBody<'a> {
+    each: &'a mut dyn FnMut(Option<PodView>),
     kind: Text,
     metadata: Metadata,
 }
 
-impl<F: FnMut(Option<PodView>)> Lenient for ListBody<F> {
+impl Lenient for ListBody<'_> {
     fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "kind" => self.kind = value(map)?,
