@@ -1,4 +1,5 @@
-//! What the BPF source needs to run: as uid 65532 with CAP_BPF and CAP_NET_ADMIN and nothing else; and what it says
+//! What the BPF source needs to run: as uid 65532 with CAP_BPF and CAP_NET_ADMIN and nothing else (older kernels want
+//! CAP_PERFMON, too); and what it says
 //! when one of them, or a cgroup to attach to, is missing.
 //!
 //! The program starts itself again under `setpriv` (util-linux), so it brings its own `main`. Needs root and cgroup2.
@@ -37,20 +38,22 @@ fn open(cgroup: &Path) {
 
 fn run_all() {
     let cgroup = TestCgroup::new();
-    // Before 5.11 the maps need locked memory, and raising that limit a capability of its own.
-    let memory = if kernel_before_5_11() { ",+sys_resource" } else { "" };
+    // Before 5.11 the maps need locked memory, and raising that limit a capability of its own; before 6.12 the verifier
+    // refuses what it takes from a program with CAP_PERFMON.
+    let memory = if kernel_is_before((5, 11)) { ",+sys_resource" } else { "" };
+    let verifier = if kernel_is_before((6, 12)) { ",+perfmon" } else { "" };
     for (name, capabilities, expected) in [
         ("the documented set", "+bpf,+net_admin", "runs, complete: true"),
         ("without BPF", "+net_admin", "EPERM, CAP_BPF missing: grant it"),
         ("without NET_ADMIN", "+bpf", "EPERM, CAP_NET_ADMIN missing: grant it"),
         ("without either", "+chown", "EPERM, CAP_BPF and CAP_NET_ADMIN missing: grant it"),
     ] {
-        let capabilities = format!("{capabilities}{memory}");
+        let capabilities = format!("{capabilities}{memory}{verifier}");
         let said = opened_as_nobody(&capabilities, &cgroup.0);
         assert!(said.contains(expected), "{name}: {said}");
         println!("test {name} ... ok ({})", said.trim());
     }
-    if kernel_before_5_11() {
+    if kernel_is_before((5, 11)) {
         let said = opened_as_nobody("+bpf,+net_admin", &cgroup.0);
         assert!(said.contains("EPERM, CAP_SYS_RESOURCE missing"), "{said}");
         println!("test without SYS_RESOURCE ... ok ({})", said.trim());
@@ -60,10 +63,10 @@ fn run_all() {
     println!("test a cgroup that is none ... ok ({})", said.trim());
 }
 
-fn kernel_before_5_11() -> bool {
+fn kernel_is_before(version: (u32, u32)) -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel's release");
     let mut numbers = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    (numbers.next(), numbers.next()) < (Some(5), Some(11))
+    (numbers.next(), numbers.next()) < (Some(version.0), Some(version.1))
 }
 
 fn opened_as_nobody(capabilities: &str, cgroup: &Path) -> String {
