@@ -15,9 +15,6 @@ use crate::sys::options;
 
 /// Attempts on a port that is taken: the agent that this one replaces may be about to leave it.
 const TRIES: u32 = 3;
-/// Connections that wait to be accepted. Beyond it the kernel lets peers wait for a second and more, probes too, so it
-/// holds a crowd; the loop takes them in as they come.
-const BACKLOG: i32 = 1024;
 /// A peer that says nothing is not accepted for so long, and takes no place from one that does. Where the queue of the
 /// silent is full, SYN cookies let the next ones in as if this were not set.
 const SILENT_S: i32 = 5;
@@ -81,7 +78,9 @@ fn open(addr: SocketAddr) -> Result<OwnedFd, Errno> {
     setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BYTES)?;
     options::defer_accept(socket.as_fd(), SILENT_S).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
     bind(socket.as_raw_fd(), &SockaddrStorage::from(addr))?;
-    listen(&socket, Backlog::new(BACKLOG)?)?;
+    // As many may wait to be accepted as `net.core.somaxconn` allows: beyond that the kernel lets peers wait for a second
+    // and more, probes too. A number is refused by nix where it is larger than the C library's SOMAXCONN, 128 with musl.
+    listen(&socket, Backlog::MAXALLOWABLE)?;
     Ok(socket)
 }
 
