@@ -2,6 +2,9 @@
 //!
 //! Lengths are checked before use; a length that is too short for its own header ends the walk with [`Malformed`], so
 //! no walk can stand still. Padding to four bytes may be missing at the very end, as in the kernel.
+//!
+//! Some thirty attributes make an entry: the walk is inlined by force, for the release is optimised for size
+//! (`benches/sweep.rs` shows what that is worth).
 
 use super::Malformed;
 
@@ -103,7 +106,7 @@ impl<'a> Attributes<'a> {
 impl<'a> Iterator for Attributes<'a> {
     type Item = Result<Attribute<'a>, Malformed>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
             return None;
@@ -117,36 +120,37 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
+#[inline(always)]
 fn aligned(len: usize) -> usize {
     len.saturating_add(3) & !3
 }
 
 /// A native-endian number at an offset.
-#[inline]
+#[inline(always)]
 pub fn u16_ne(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 /// A native-endian number at an offset.
-#[inline]
+#[inline(always)]
 pub fn u32_ne(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 /// A value that is exactly one big-endian number.
-#[inline]
+#[inline(always)]
 pub fn u16_be(value: &[u8]) -> Option<u16> {
     Some(u16::from_be_bytes(value.try_into().ok()?))
 }
 
 /// A value that is exactly one big-endian number.
-#[inline]
+#[inline(always)]
 pub fn u32_be(value: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(value.try_into().ok()?))
 }
 
 /// A value that is exactly one big-endian number.
-#[inline]
+#[inline(always)]
 pub fn u64_be(value: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(value.try_into().ok()?))
 }
