@@ -33,6 +33,17 @@ fn main() {
             .unwrap_or_else(|error| panic!("cannot compile {}: {error:#}", source.display()));
     }
     println!("cargo:rustc-env=NETMON_COMMIT={}", commit());
+    leave_out_unwind_tables();
+}
+
+/// For the static binary alone; see `build/no-unwind-tables.ld`.
+fn leave_out_unwind_tables() {
+    const SCRIPT: &str = "build/no-unwind-tables.ld";
+    println!("cargo:rerun-if-changed={SCRIPT}");
+    if env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|libc| libc == "musl") {
+        let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+        println!("cargo:rustc-link-arg-bins=-Wl,--no-eh-frame-hdr,-T,{root}/{SCRIPT}");
+    }
 }
 
 /// The short commit, from `NETMON_COMMIT` (image builds have no `.git`) or git, else "unknown".
