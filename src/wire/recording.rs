@@ -34,7 +34,7 @@ pub enum Frame<'a> {
     DrainBegins(Now),
     /// The sweep or the drain is over.
     Ends,
-    /// `nf_conntrack_buckets`, 0 where it cannot be read: once before and once after a dump.
+    /// `nf_conntrack_buckets`, 0 where it cannot be read: before a dump and after each of its chunks.
     Buckets(u64),
     /// A datagram of the dump.
     Chunk(&'a [u8]),

@@ -93,8 +93,9 @@ impl Netfilter {
             let chunk = self.dump.receive()?;
             self.events.drain(&mut |frame| self.judge.take(frame, each))?;
             self.judge.take(&Frame::Chunk(chunk), each);
+            // After every chunk, not only at the end: a table that is resized twice has its old size again.
+            self.judge.take(&Frame::Buckets(self.dump.buckets()), each);
         }
-        self.judge.take(&Frame::Buckets(self.dump.buckets()), each);
         Ok(())
     }
 }

@@ -237,7 +237,7 @@ mod tests {
     fn what_cannot_be_whole_voids_and_its_records_stand() {
         let cut = entry()[..40].to_vec();
         let cases = [
-            ("resized", vec![entry(), done()], [1u64, 2]),
+            ("resized", vec![entry(), done()], [1, 2]),
             ("interrupted", vec![entry(), message(netlink::DONE, 2 | FLAG_DUMP_INTR, SEQ, &[0; 4])], [1, 1]),
             ("overrun", vec![entry(), message(netlink::OVERRUN, 0, SEQ, &[]), done()], [1, 1]),
             ("an error at the end", vec![entry(), message(netlink::DONE, 2, SEQ, &(-12i32).to_ne_bytes())], [1, 1]),
@@ -251,6 +251,18 @@ mod tests {
             assert_eq!(seen.len(), 1, "{what}");
         }
         assert!(!play(&[entry()], [1, 1]).0.expect("read").complete, "no end");
+    }
+
+    #[test]
+    fn a_table_resized_twice_within_a_dump_is_noticed_between_its_chunks() {
+        let (mut reader, ignore) = (Reader::default(), &mut |_: &Connection| {});
+        reader.take(&BEGINS, ignore);
+        for (buckets, chunk) in [(1, entry()), (2, entry()), (1, done())] {
+            reader.take(&Frame::Buckets(buckets), ignore);
+            reader.take(&Frame::Chunk(&chunk), ignore);
+        }
+        reader.take(&Frame::Buckets(1), ignore);
+        assert!(!reader.finish().expect("read").complete);
     }
 
     #[test]
