@@ -42,7 +42,7 @@ fn leave_out_unwind_tables() {
     println!("cargo:rerun-if-changed={SCRIPT}");
     if env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|libc| libc == "musl") {
         let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
-        println!("cargo:rustc-link-arg-bins=-Wl,--no-eh-frame-hdr,-T,{root}/{SCRIPT}");
+        println!("cargo:rustc-link-arg-bins=-Wl,-T,{root}/{SCRIPT}");
     }
 }
 

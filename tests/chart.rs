@@ -23,7 +23,8 @@ const MODES: [&str; 3] = ["netfilter", "ebpf", "cilium"];
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filter = arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", |f| f.as_str());
-    let cases: [(&str, Option<fn(&Helm)>, fn()); 11] = [
+    type Case = (&'static str, Option<fn(&Helm)>, fn());
+    let cases: [Case; 11] = [
         ("chart_renders_every_profile_and_mode", Some(renders_every_profile_and_mode), nothing),
         ("chart_takes_the_incumbents_values", Some(takes_the_incumbents_values), nothing),
         ("chart_passes_every_value_on", Some(passes_every_value_on), nothing),
