@@ -9,8 +9,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
+use netmon::clock::{self, MS, SECOND};
 use netmon::source::ebpf::cgroup;
 
 /// What the image's file carries (Containerfile).
@@ -135,10 +135,10 @@ fn run(command: &mut Command) {
 
 /// Waits until `done` says so.
 fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end_ns = clock::now().mono_ns + 60 * SECOND;
     while !done() {
-        assert!(Instant::now() < end, "{what}: not within a minute");
-        std::thread::sleep(Duration::from_millis(200));
+        assert!(clock::now().mono_ns < end_ns, "{what}: not within a minute");
+        clock::sleep_ns(200 * MS);
     }
 }
 
