@@ -6,16 +6,19 @@
 //!
 //! - `floor`: the dump received and thrown away;
 //! - `parse`: the source as it is, records thrown away;
-//! - `judge`: records through the baseline table and the row table, no counter moved since the sweep before.
+//! - `rows`: records through baselines, owners and rows, no counter moved since the sweep before.
+//!
+//! Then all entries are deleted; their ends are drained and thrown away (`heard`) or counted (`end`), batch by batch.
 //!
 //! CPU time of the thread. Ratios are medians of the ratios within a round, for the machine's moods change between
 //! rounds and not within them.
 
 use std::net::IpAddr;
 
-use netmon::baseline::BaselineTable;
 use netmon::clock;
-use netmon::flow::{Connection, Reading};
+use netmon::collect::pipeline::Pipeline;
+use netmon::config::{self, Command};
+use netmon::flow::Connection;
 use netmon::source::Source;
 use netmon::source::netfilter::{Netfilter, Options};
 use netmon::source::replay::Recorder;
@@ -51,7 +54,7 @@ fn main() {
 }
 
 fn sweeps(entries: u32, source: &mut Netfilter, floor: &mut Floor) {
-    let mut table = BaselineTable::with_capacity(entries.next_power_of_two(), 0);
+    let mut pipeline = pipeline(entries);
     let mut rounds: Vec<[f64; 3]> = Vec::new();
     // The first round warms tables and caches.
     for round in 0..=ROUNDS {
@@ -63,7 +66,7 @@ fn sweeps(entries: u32, source: &mut Netfilter, floor: &mut Floor) {
             let seen = match stage {
                 0 => floor.dump(),
                 1 => parse(source),
-                _ => judge(source, &mut table),
+                _ => rows(source, &mut pipeline),
             };
             cost[stage] = (clock::thread_cpu_ns() - begin) as f64 / f64::from(entries);
             assert_eq!(seen, u64::from(entries), "stage {stage}");
@@ -72,7 +75,7 @@ fn sweeps(entries: u32, source: &mut Netfilter, floor: &mut Floor) {
             rounds.push(cost);
         }
     }
-    for (stage, name) in ["floor", "parse", "judge"].into_iter().enumerate() {
+    for (stage, name) in ["floor", "parse", "rows"].into_iter().enumerate() {
         let ns = median(rounds.iter().map(|cost| cost[stage]));
         let ratio = median(rounds.iter().map(|cost| cost[stage] / cost[0]));
         println!("{entries:>8} {name:>6} {ns:>12.0} {ratio:>8.3}");
@@ -86,44 +89,55 @@ fn parse(source: &mut Netfilter) -> u64 {
     sweep.expect("a dump").seen
 }
 
-fn judge(source: &mut Netfilter, table: &mut BaselineTable) -> u64 {
-    table.begin_sweep();
-    let sweep = source.sweep(clock::now(), &mut |c| {
-        std::hint::black_box(match c.reading {
-            Reading::Ended => table.ended(c),
-            _ => table.live(c),
-        });
-    });
-    let sweep = sweep.expect("a dump");
-    table.end_sweep(sweep.complete);
+fn rows(source: &mut Netfilter, pipeline: &mut Pipeline) -> u64 {
+    let now = clock::now();
+    pipeline.begin_sweep();
+    let sweep = source.sweep(now, &mut |c| pipeline.record(c, now)).expect("a dump");
+    pipeline.end_sweep(&sweep, now);
     sweep.seen
 }
 
-/// Deletes all entries, as many at a time as the event queue holds with ease, and times the drains.
+/// The tables as a standalone agent has them; every client is a local end.
+fn pipeline(entries: u32) -> Pipeline {
+    let arguments = ["-standalone", "-local-cidrs", "10.1.0.0/16,fd00::a01:0/112"];
+    let config = config::parse(arguments.into_iter().map(Into::into), |_| None, None);
+    let Ok(Command::Run(config)) = config else { panic!("the arguments are refused") };
+    Pipeline::new(&config, entries.next_power_of_two(), clock::now().wall_ns)
+}
+
+/// Deletes all entries, as many at a time as the event queue holds with ease, and times the drains: every other one
+/// counts what it hears.
 fn ends(entries: u32, source: &mut Netfilter) {
-    let mut table = BaselineTable::with_capacity(entries.next_power_of_two(), 0);
-    judge(source, &mut table);
-    let (mut cpu_ns, mut told) = (0, 0u64);
+    let mut pipeline = pipeline(entries);
+    rows(source, &mut pipeline);
+    let (mut cpu_ns, mut told) = ([0; 2], [0u64; 2]);
     let socket = RequestSocket::open(Family::Netfilter).expect("a socket");
-    for number in (0..entries).step_by(AT_ONCE as usize * 64) {
-        for first in (number..(number + AT_ONCE * 64).min(entries)).step_by(AT_ONCE as usize) {
+    for (turn, number) in (0..entries).step_by(AT_ONCE as usize * 16).enumerate() {
+        for first in (number..(number + AT_ONCE * 16).min(entries)).step_by(AT_ONCE as usize) {
             let mut writer = Writer::default();
             for number in first..(first + AT_ONCE).min(entries) {
                 entry(&mut writer, MESSAGE_DELETE, REQUEST, number);
             }
             send(&socket, writer);
         }
+        let counts = turn % 2;
+        let now = clock::now();
+        let mut each = |c: &Connection| {
+            if counts == 1 {
+                pipeline.record(c, now);
+            }
+        };
         let begin = clock::thread_cpu_ns();
-        let drained = source.drain(clock::now(), &mut |c: &Connection| {
-            std::hint::black_box(table.ended(c));
-        });
-        cpu_ns += clock::thread_cpu_ns() - begin;
+        let drained = source.drain(now, &mut each);
+        cpu_ns[counts] += clock::thread_cpu_ns() - begin;
         let drained = drained.expect("events");
         assert_eq!(drained.overflows, 0);
-        told += drained.seen;
+        told[counts] += drained.seen;
     }
-    assert_eq!(told, u64::from(entries), "every end was told");
-    println!("{entries:>8} {:>6} {:>12.0} {:>8}", "end", cpu_ns as f64 / told as f64, "-");
+    assert_eq!(told[0] + told[1], u64::from(entries), "every end was told");
+    let ns = [0, 1].map(|which| cpu_ns[which] as f64 / told[which] as f64);
+    println!("{entries:>8} {:>6} {:>12.0} {:>8.3}", "heard", ns[0], 1.0);
+    println!("{entries:>8} {:>6} {:>12.0} {:>8.3}", "end", ns[1], ns[1] / ns[0]);
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
