@@ -81,7 +81,7 @@ impl Entry for Baseline {
 }
 
 /// Bytes of memory that one followed connection needs at most: the baseline, two index cells, a free-list cell.
-pub const BYTES_PER_CONNECTION: u64 = std::mem::size_of::<Baseline>() as u64 + 2 * 8 + 4;
+pub const BYTES_PER_CONNECTION: u64 = std::mem::size_of::<Baseline>() as u64 + 2 * 4 + 4;
 
 /// The counters of every followed connection at its last record.
 pub struct BaselineTable {

@@ -2,7 +2,7 @@
 //! bottom, so memory becomes resident as it is used, and a slot number stays valid until its entry is removed.
 //!
 //! Knows nothing of what it holds. Open addressing with linear probing and backward shift (no tombstones, so lookups
-//! stay short for ever); the index keeps 32 bits of the hash beside the slot number, so a miss rarely touches the
+//! stay short for ever); the index keeps some bits of the hash beside the slot number, so a miss rarely touches the
 //! slab. The hash is seeded per process: peers choose addresses and ports, and must not choose collisions.
 //!
 //! hashbrown was the road not taken: with its capacity reserved it still rehashes or reallocates once removals have
@@ -31,8 +31,11 @@ pub const NONE: u32 = u32::MAX;
 
 /// A bounded table of `E`.
 pub struct Table<E> {
-    /// 0, or `mark << 32 | slot + 1`.
-    index: Vec<u64>,
+    /// 0, or slot + 1 in the low bits that a slot needs and in the others as many bits of the hash as fit: a third of
+    /// the memory that a few connections touch is here, for a hash spreads them over all pages.
+    index: Vec<u32>,
+    /// The low bits that a slot needs.
+    slot_mask: u32,
     slab: Vec<E>,
     free: Vec<u32>,
     capacity: u32,
@@ -47,6 +50,7 @@ impl<E: Entry> Table<E> {
         let cells = (capacity as usize * 5 / 4 + 1).next_power_of_two();
         Table {
             index: vec![0; cells],
+            slot_mask: u32::MAX >> capacity.leading_zeros(),
             slab: Vec::with_capacity(capacity as usize),
             free: Vec::with_capacity(capacity as usize),
             capacity,
@@ -124,7 +128,7 @@ impl<E: Entry> Table<E> {
         while self.index[cell] != 0 {
             cell = self.next(cell);
         }
-        self.index[cell] = (mark as u64) << 32 | (slot as u64 + 1);
+        self.index[cell] = (tag(mark) & !self.slot_mask) | (slot + 1);
         Ok(slot)
     }
 
@@ -132,13 +136,14 @@ impl<E: Entry> Table<E> {
     pub fn remove(&mut self, slot: u32) -> Option<E> {
         let entry = *self.get(slot)?;
         let mut hole = self.home(entry.mark());
-        while self.index[hole] & 0xffff_ffff != slot as u64 + 1 {
+        while self.index[hole] & self.slot_mask != slot + 1 {
             hole = self.next(hole);
         }
         // Backward shift: close the hole with the next entry that may stand there, until the run ends.
         let mut cell = self.next(hole);
         while self.index[cell] != 0 {
-            let home = self.home((self.index[cell] >> 32) as u32);
+            let standing = (self.index[cell] & self.slot_mask) - 1;
+            let home = self.home(self.slab[standing as usize].mark());
             // The entry may move back to the hole unless its home lies between the hole and where it stands.
             let distance_from_home = cell.wrapping_sub(home) & (self.index.len() - 1);
             let distance_from_hole = cell.wrapping_sub(hole) & (self.index.len() - 1);
@@ -162,8 +167,8 @@ impl<E: Entry> Table<E> {
             if found == 0 {
                 return None;
             }
-            if (found >> 32) as u32 == mark {
-                let slot = (found as u32).wrapping_sub(1);
+            if (found ^ tag(mark)) & !self.slot_mask == 0 {
+                let slot = (found & self.slot_mask) - 1;
                 if self.slab[slot as usize].key() == key {
                     return Some(slot);
                 }
@@ -188,6 +193,12 @@ impl<E: Entry> Table<E> {
     fn next(&self, cell: usize) -> usize {
         (cell + 1) & (self.index.len() - 1)
     }
+}
+
+/// The hash bits of a mark, from the top: the low ones name the cell, the topmost is always set.
+#[inline]
+fn tag(mark: u32) -> u32 {
+    mark << 1
 }
 
 #[cfg(test)]
