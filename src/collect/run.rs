@@ -16,6 +16,7 @@ use super::trouble::{Teller, Trouble};
 use crate::clock::{self, MS, Now, SECOND};
 use crate::config::Config;
 use crate::health::{Health, Pulse};
+use crate::logging::Rare;
 use crate::owner::pods::Published;
 use crate::snapshot::Board;
 use crate::source::replay::Recorder;
@@ -92,6 +93,8 @@ pub struct Collector {
     cost_ns: u64,
     /// Complete sweeps for which the interval stays short because a baseline vanished.
     wary: u8,
+    /// A broken event socket would say so at every nap.
+    unread_ends: Rare,
 }
 
 impl Collector {
@@ -121,6 +124,7 @@ impl Collector {
             swept_ns: now.mono_ns,
             cost_ns: 0,
             wary: 0,
+            unread_ends: Rare::new(),
         }
     }
 
@@ -222,7 +226,11 @@ impl Collector {
         let pipeline = &mut self.p.pipeline;
         match self.p.source.drain(now, &mut |c| pipeline.record(c, now)) {
             Ok(drained) => self.note(&drained),
-            Err(error) => warn!("cannot read ends of connections: {error}"),
+            Err(error) => {
+                if let Some(suppressed) = self.unread_ends.allow(now) {
+                    warn!("cannot read ends of connections: {error}{suppressed}");
+                }
+            }
         }
     }
 
