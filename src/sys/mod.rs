@@ -7,4 +7,6 @@ pub mod options;
 pub mod poll;
 pub mod privileges;
 pub mod signals;
+#[cfg(all(target_env = "musl", panic = "abort"))]
+mod unwind;
 pub mod waker;
