@@ -16,7 +16,7 @@ use crate::collect::delivery::Delivery;
 use crate::collect::freezer::{Freezer, Sender};
 use crate::collect::pipeline::Pipeline;
 use crate::collect::run::{Collector, Parts};
-use crate::collect::trouble::Trouble;
+use crate::collect::trouble::{PODS_AS_NODE, Trouble};
 use crate::config::{Config, Dakr, Fallback, Mode};
 use crate::export::dakr::push::{Push, PushHandle};
 use crate::export::prometheus::Labels;
@@ -26,8 +26,10 @@ use crate::kube::credentials::{self, CredentialsError};
 use crate::kube::{self, Kube};
 use crate::limits;
 use crate::owner::pods::Published;
+use crate::owner::processes::Processes;
 use crate::privileges;
 use crate::snapshot::Board;
+use crate::source::ebpf::cgroup;
 use crate::source::replay::Recorder;
 use crate::source::{self, Source, SourceError};
 use crate::stats::Stats;
@@ -125,8 +127,15 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
         cluster_id: config.dakr.as_ref().map(|dakr| dakr.cluster_id.clone()).unwrap_or_default(),
     };
     let max_connections = config.max_connections.unwrap_or_else(limits::max_connections);
+    let mut pipeline = Pipeline::new(&config, max_connections, played_from.wall_ns);
+    if kube.is_some() && source.played_at().is_none() {
+        match open_processes(&config, &running) {
+            Ok(processes) => pipeline.set_processes(processes),
+            Err(why) => trouble.processes = format!("{PODS_AS_NODE}: {why} (-cgroup-fs)"),
+        }
+    }
     let parts = Parts {
-        pipeline: Pipeline::new(&config, max_connections, played_from.wall_ns),
+        pipeline,
         config: Arc::clone(&config),
         source,
         addresses,
@@ -291,6 +300,17 @@ fn start_kube(config: &Config, shared: &Shared, waker: &Waker) -> Result<(Kube, 
     };
     let kube = kube::spawn(settings, outlets).map_err(|error| StartError::Resources("thread kube", error))?;
     Ok((kube, published))
+}
+
+/// Finds the host's cgroup tree, which may be mounted elsewhere than it was said.
+fn open_processes(config: &Config, running: &str) -> Result<Processes, String> {
+    let asked = config.cgroup_fs.as_deref();
+    let root = cgroup::find(asked).or_else(|error| if asked.is_some() { cgroup::find(None) } else { Err(error) });
+    let root = root.map_err(|error| error.to_string())?;
+    info!("pods' cgroups are read at {}", root.display());
+    // The programs tell the cgroup of each flow.
+    let with_sockets = running != Mode::Ebpf.name();
+    Processes::open(&root, with_sockets).map_err(|error| format!("no socket diagnostics: {error}"))
 }
 
 /// Cilium, then ebpf, then netfilter, from the wanted one on. A recording has no second best.

@@ -24,12 +24,17 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filter = arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", |f| f.as_str());
     type Case = (&'static str, Option<fn(&Helm)>, fn());
-    let cases: [Case; 11] = [
+    let cases: [Case; 12] = [
         ("chart_renders_every_profile_and_mode", Some(renders_every_profile_and_mode), nothing),
         ("chart_takes_the_incumbents_values", Some(takes_the_incumbents_values), nothing),
         ("chart_passes_every_value_on", Some(passes_every_value_on), nothing),
         ("chart_passes_lint", Some(passes_lint), nothing),
         ("chart_grants_least_privilege", Some(grants_least_privilege), nothing),
+        (
+            "chart_mounts_nothing_of_the_node_where_it_is_told_so",
+            Some(mounts_nothing_of_the_node_where_it_is_told_so),
+            nothing,
+        ),
         ("chart_takes_a_security_context_word_for_word", Some(takes_a_security_context_word_for_word), nothing),
         ("chart_refuses_bad_values", Some(refuses_bad_values), nothing),
         ("chart_says_what_happens_beside_the_incumbent", Some(says_what_happens_beside_the_incumbent), nothing),
@@ -148,19 +153,28 @@ fn grants_least_privilege(helm: &Helm) {
         assert!(context.get("privileged").is_none() && pod.get("hostPID").is_none(), "{set}");
         let host_paths: Vec<&str> =
             pod["volumes"].as_array().expect("volumes").iter().filter_map(|v| v["hostPath"]["path"].as_str()).collect();
-        let expected: &[&str] = match (mode, fallback) {
-            ("netfilter", _) => &[],
-            ("ebpf", _) => &["/sys/fs/cgroup"],
-            (_, "none") => &["/sys/fs/bpf"],
-            _ => &["/sys/fs/cgroup", "/sys/fs/bpf"],
+        let expected: &[&str] = match mode {
+            "cilium" => &["/sys/fs/cgroup", "/sys/fs/bpf"],
+            _ => &["/sys/fs/cgroup"],
         };
         assert_eq!(host_paths, expected, "{set}");
         for mount in pod["containers"][0]["volumeMounts"].as_array().expect("mounts") {
             assert_eq!(mount["readOnly"], true, "{set}: {mount}");
         }
+        // The place that the agent is told is where the tree is mounted.
+        let said = pod["containers"][0]["args"].to_string();
+        assert!(said.contains("\"-cgroup-fs=/host/cgroup\""), "{set}: {said}");
         let rules = &manifest::find(&objects, "ClusterRole")["rules"];
         assert_eq!(*rules, json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]));
     }
+}
+
+fn mounts_nothing_of_the_node_where_it_is_told_so(helm: &Helm) {
+    let objects = manifest::objects(&helm.template(&["--set", "config.cgroupFs="]));
+    let pod = &manifest::find(&objects, "DaemonSet")["spec"]["template"]["spec"];
+    let volumes = pod["volumes"].to_string();
+    assert!(!volumes.contains("hostPath"), "{volumes}");
+    assert!(!pod["containers"][0]["args"].to_string().contains("cgroup"));
 }
 
 fn takes_a_security_context_word_for_word(helm: &Helm) {
@@ -194,6 +208,7 @@ fn refuses_bad_values(helm: &Helm) {
         ("config.clusterCidrs[0]=10.0.0.0", "clusterCidrs"),
         ("config.overlayPorts[0]=0", "overlayPorts"),
         ("config.fallback=never", "fallback"),
+        ("config.cgroupFs=cgroup", "cgroupFs"),
         ("config.maxRows=1", "maxRows"),
         ("securityProfile=strict", "securityProfile"),
         ("extraCapabilities[0]=CAP_PERFMON", "extraCapabilities"),

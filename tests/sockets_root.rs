@@ -118,23 +118,25 @@ fn look(cgroups: &mut Cgroups) {
     let end = clock::now().mono_ns + 10 * SECOND;
     let id = loop {
         assert!(sockets.look().expect("a dump") > 0, "this kernel tells cgroups");
-        let shared = sockets.cgroup_of(key(protocol::UDP, 7004, 1));
-        match sockets.cgroup_of(key(protocol::UDP, 7003, 1)) {
+        let shared = sockets.cgroup_of(key(protocol::UDP, 7004, 1), true);
+        match sockets.cgroup_of(key(protocol::UDP, 7003, 1), true) {
             Some(id) if shared.is_none() => break id,
             _ => assert!(clock::now().mono_ns < end, "socat does not listen"),
         }
         clock::sleep_ns(10 * MS);
     };
     assert_eq!(tree.pod_uid(id), Some(TWO));
-    let uid_of = |sockets: &HostSockets, key| sockets.cgroup_of(key).and_then(|id| tree.pod_uid(id)).map(str::to_owned);
+    let uid_of =
+        |sockets: &HostSockets, key| sockets.cgroup_of(key, true).and_then(|id| tree.pod_uid(id)).map(str::to_owned);
     // The accepted end and the listener of each; the other ends are this process's own.
     assert_eq!(uid_of(&sockets, key(protocol::TCP, 7001, port(&first))).as_deref(), Some(ONE));
     assert_eq!(uid_of(&sockets, key(protocol::TCP, 7002, port(&second))).as_deref(), Some(TWO));
     assert_eq!(uid_of(&sockets, key(protocol::TCP, 7001, 9)).as_deref(), Some(ONE));
+    assert_eq!(sockets.cgroup_of(key(protocol::TCP, 7001, 9), false), None, "who listens has not opened it");
     assert_eq!(uid_of(&sockets, key(protocol::TCP, port(&first), 7001)), None, "the test is no pod");
     assert_eq!(uid_of(&sockets, key(protocol::UDP, host.local_addr().expect("bound").port(), 9)), None);
-    assert_eq!(sockets.cgroup_of(key(protocol::UDP, 7999, 9)), None);
-    assert_eq!(sockets.cgroup_of(key(protocol::UDP, 7004, 9)), None, "either of two is neither");
+    assert_eq!(sockets.cgroup_of(key(protocol::UDP, 7999, 9), true), None);
+    assert_eq!(sockets.cgroup_of(key(protocol::UDP, 7004, 9), true), None, "either of two is neither");
 
     // What closed is known for one look more.
     let closed = key(protocol::TCP, 7001, port(&first));

@@ -27,12 +27,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end -}}
 
-{{/* "true" where the agent may end up in a mode that attaches programs to the root cgroup. */}}
-{{- define "netmon.needsCgroup" -}}
-{{- $mode := .Values.config.collectorMode -}}
-{{- if or (eq $mode "ebpf") (and (eq $mode "cilium") (ne .Values.config.fallback "none")) -}}true{{- end -}}
-{{- end -}}
-
 {{- define "netmon.capabilities" -}}
 {{- $mode := .Values.config.collectorMode -}}
 {{- $needed := list "NET_ADMIN" -}}
@@ -116,6 +110,9 @@ runAsUser: 0
 {{- end }}
 {{- with $c.cleanupInterval }}
 - -cleanup-interval={{ . }}
+{{- end }}
+{{- if $c.cgroupFs }}
+- -cgroup-fs=/host/cgroup
 {{- end }}
 {{- with $c.clusterCidrs }}
 - {{ printf "-cluster-cidrs=%s" (join "," .) | quote }}

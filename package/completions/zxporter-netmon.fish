@@ -6,6 +6,7 @@ complete -c zxporter-netmon -o cleanup-interval -x -d 'time between clean-ups of
 complete -c zxporter-netmon -o conntrack-zone -x -a 'auto' -d 'the one conntrack zone that is counted'
 complete -c zxporter-netmon -o manage-conntrack -d 'switch on accounting and events where they are off'
 complete -c zxporter-netmon -o cgroup-root -r -F -d 'the cgroup that the BPF programs of mode ebpf are attached to'
+complete -c zxporter-netmon -o cgroup-fs -r -F -d 'the host\'s cgroup2 tree, by which sockets are told to be a pod\'s'
 complete -c zxporter-netmon -o local-cidrs -x -d 'ranges of local ends beside the host\'s own addresses'
 complete -c zxporter-netmon -o cluster-cidrs -x -d 'ranges that are inside the cluster'
 complete -c zxporter-netmon -o outside-cidrs -x -d 'ranges that are outside although -cluster-cidrs holds them'

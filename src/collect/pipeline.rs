@@ -13,6 +13,7 @@ use crate::config::{Config, PushInbound};
 use crate::flow::{Addr, Class, Connection, Direction, Ends, Reading, Traffic};
 use crate::ledger::{Ledger, bytes_only};
 use crate::owner::local::LocalEnds;
+use crate::owner::processes::{HostEnd, Processes, Whose};
 use crate::owner::waiting::{self, Newcomer, WaitingRow, WaitingTable};
 use crate::owner::{OwnerId, OwnerTable, PodIndex};
 use crate::rows::{Push, RowKey, RowTable};
@@ -22,6 +23,8 @@ use crate::stats::{Lost, Stats, Unattributed, Withheld};
 
 /// How long an increment waits for its pod before rule 5 decides.
 const WAIT_NS: u64 = 60 * SECOND;
+/// Increments of a sweep that wait for the look at the host's sockets after it; beyond, those of the last look decide.
+const DEFERRED_MAX: usize = 4_096;
 /// How long a series of a pod that is gone stays for the last scrapes.
 const SERIES_IDLE_NS: u64 = 600 * SECOND;
 
@@ -39,6 +42,9 @@ pub struct Pipeline {
     policy: Policy,
     baselines: BaselineTable,
     local: LocalEnds,
+    processes: Option<Processes>,
+    /// What this sweep told of host's ends whose sockets are not known yet.
+    deferred: Vec<(Attribution, HostEnd)>,
     owners: OwnerTable,
     waiting: WaitingTable,
     rows: RowTable,
@@ -76,6 +82,8 @@ impl Pipeline {
             },
             baselines: BaselineTable::with_capacity(max_connections, process_start_ns),
             local: LocalEnds::new(&config.local_cidrs),
+            processes: None,
+            deferred: Vec::new(),
             owners: OwnerTable::default(),
             waiting: WaitingTable::with_capacity(if config.standalone { 1 } else { waiting::CAPACITY }),
             rows: RowTable::with_capacity(config.max_rows),
@@ -91,6 +99,29 @@ impl Pipeline {
     /// The host's addresses, to be kept up to date.
     pub fn local_ends(&mut self) -> &mut LocalEnds {
         &mut self.local
+    }
+
+    /// Sockets are told to be a pod's by these from now on.
+    pub fn set_processes(&mut self, processes: Processes) {
+        if processes.looks() {
+            self.deferred.reserve_exact(DEFERRED_MAX);
+        }
+        self.processes = Some(processes);
+    }
+
+    /// Cgroups and sockets, to be kept up to date; what waits is settled by [`Pipeline::settle_waiting`].
+    pub fn processes(&mut self) -> Option<&mut Processes> {
+        self.processes.as_mut()
+    }
+
+    /// After a look at the host's sockets: counts what waited for it.
+    pub fn place_deferred(&mut self) {
+        let mut deferred = std::mem::take(&mut self.deferred);
+        for (mut at, end) in deferred.drain(..) {
+            at.cgroup = self.processes.as_ref().and_then(|processes| processes.cgroup_of(&end)).unwrap_or(0);
+            self.place(&at);
+        }
+        self.deferred = deferred;
     }
 
     /// Rows, for pictures.
@@ -249,7 +280,7 @@ impl Pipeline {
             self.skipped.add(Skip::Loopback);
             return;
         }
-        let at = Attribution {
+        let mut at = Attribution {
             client: c.key.src,
             asked: c.key.dst,
             backend: c.backend,
@@ -257,24 +288,48 @@ impl Pipeline {
             protocol: c.key.protocol,
             translated: c.key.dst != c.backend || (c.key.dport != c.backend_port && has_ports(c.key.protocol)),
             ends: c.ends,
+            cgroup: c.cgroup,
             traffic,
             wall_ns: now.wall_ns,
             mono_ns: now.mono_ns,
         };
-        let found = self.attribute(&at);
+        if let Some(processes) = &self.processes {
+            let end = end_with_socket(c.ends, c.key.src, &self.local);
+            let is_host = self.local.is_host(if end == Ends::Originator { c.key.src } else { c.backend });
+            if is_host && self.policy.classes.is_tunnel(c.key.protocol, c.backend_port) {
+                // The node's own tunnels are the host's, though their sockets lie in the cgroup of whoever made them.
+                at.cgroup = 0;
+            } else if is_host && processes.looks() {
+                let end = HostEnd::of(c, end);
+                match processes.cgroup_of(&end) {
+                    Some(cgroup) => at.cgroup = cgroup,
+                    // What has ended is in no later look.
+                    None if c.reading != Reading::Ended && self.deferred.len() < DEFERRED_MAX => {
+                        return self.deferred.push((at, end));
+                    }
+                    None => {}
+                }
+            }
+        }
+        self.place(&at);
+    }
+
+    /// Gives an increment to its ends, or lets it wait.
+    fn place(&mut self, at: &Attribution) {
+        let (found, not_yet) = self.attribute(at, !self.policy.waits);
         let waits = match found {
             Found::Both => return,
-            Found::None if !self.policy.waits => return self.count_without_owner(&at),
+            Found::None if !self.policy.waits => return self.count_without_owner(at),
             Found::None => at.ends,
             // Before the first list any address may be a pod's. Later this would make everything wait that the node
             // exchanges with others.
-            Found::Client | Found::Backend if !self.policy.waits || self.local.pods().synced => return,
+            _ if !self.policy.waits || (self.local.pods().synced && !not_yet) => return,
             Found::Client => Ends::Responder,
             Found::Backend => Ends::Originator,
         };
         let beside = found != Found::None;
         if !beside {
-            self.ledger.hold(traffic.seen_by(Direction::Outbound));
+            self.ledger.hold(at.traffic.seen_by(Direction::Outbound));
         }
         let newcomer = Newcomer {
             client: at.client,
@@ -285,36 +340,37 @@ impl Pipeline {
             translated: at.translated,
             ends: waits,
             beside,
-            cgroup: c.cgroup,
-            traffic,
+            cgroup: if beside && end_with_socket(at.ends, at.client, &self.local) != waits { 0 } else { at.cgroup },
+            traffic: at.traffic,
         };
-        if let Some(oldest) = self.waiting.add(&newcomer, now.wall_ns, now.mono_ns)
-            && !oldest.key.beside
-        {
-            let counts = oldest.traffic.seen_by(Direction::Outbound);
-            self.ledger.release(counts);
-            self.ledger.leave_unattributed(Unattributed::WaitingFull, counts);
+        if let Some(oldest) = self.waiting.add(&newcomer, at.wall_ns, at.mono_ns) {
+            self.settle(&oldest, at.mono_ns, Some(Unattributed::WaitingFull));
         }
     }
 
-    /// Gives the increment to its local ends, of those that it speaks for; says which it found.
-    fn attribute(&mut self, at: &Attribution) -> Found {
-        let client = self.local.owner_of(at.client, at.wall_ns, &mut self.owners);
-        let backend = self.local.owner_of(at.backend, at.wall_ns, &mut self.owners);
-        let own_client = client.filter(|_| at.ends != Ends::Responder);
-        let own_backend = backend.filter(|_| at.ends != Ends::Originator);
+    /// Gives the increment to its local ends, of those that it speaks for; says which it found, and whether one is
+    /// local and will be known. With `finally` such an end is given by its address.
+    fn attribute(&mut self, at: &Attribution, finally: bool) -> (Found, bool) {
+        let mut whose = |end| match at.whose(end, &self.local, &mut self.processes, &mut self.owners) {
+            Owned::NotYet if finally => at.by_address(end, &self.local, &mut self.owners),
+            owned => owned,
+        };
+        let (client, backend) = (whose(Ends::Originator), whose(Ends::Responder));
+        let own_client = client.known().filter(|_| at.ends != Ends::Responder);
+        let own_backend = backend.known().filter(|_| at.ends != Ends::Originator);
         if let Some(owner) = own_client {
-            self.add(at, owner, at.client, at.backend, Direction::Outbound, backend.is_some());
+            self.add(at, owner, at.client, at.backend, Direction::Outbound, backend != Owned::Nobodys);
         }
         if let Some(owner) = own_backend {
-            self.add(at, owner, at.backend, at.client, Direction::Inbound, client.is_some());
+            self.add(at, owner, at.backend, at.client, Direction::Inbound, client != Owned::Nobodys);
         }
-        match (own_client.is_some(), own_backend.is_some(), at.ends) {
+        let found = match (own_client.is_some(), own_backend.is_some(), at.ends) {
             (false, false, _) => Found::None,
             (true, false, Ends::Both) => Found::Client,
             (false, true, Ends::Both) => Found::Backend,
             _ => Found::Both,
-        }
+        };
+        (found, client == Owned::NotYet || backend == Owned::NotYet)
     }
 
     /// Rule 5: a connection that this node translated crosses its wire twice and is the host's; any other without a
@@ -351,44 +407,46 @@ impl Pipeline {
     }
 
     /// Settles what waits: by its pod where that is known now, by rule 5 where its time is up.
-    fn settle_waiting(&mut self, now: Now) {
+    pub fn settle_waiting(&mut self, now: Now) {
         if self.waiting.is_empty() {
             return;
         }
-        let synced = self.local.pods().synced;
+        let (synced, mono_ns) = (self.local.pods().synced, now.mono_ns);
         // Taken out first, so that the tables may be used while settling; only as many as are decided.
         let mut decided: Vec<WaitingRow> = Vec::new();
-        let (local, owners) = (&self.local, &mut self.owners);
+        let (local, processes, owners) = (&self.local, &mut self.processes, &mut self.owners);
         self.waiting.take_if(|row| {
-            let mut is_known = |end| local.owner_of(end, row.counted_wall_ns, owners).is_some();
-            let ends = row.key.ends();
-            let known = (ends != Ends::Responder && is_known(row.key.client))
-                || (ends != Ends::Originator && is_known(row.key.backend));
-            let late = synced && now.mono_ns.saturating_sub(row.since_mono_ns) >= WAIT_NS;
-            if known || late {
+            let at = Attribution::of(row, mono_ns);
+            let client = at.whose(Ends::Originator, local, processes, owners);
+            let backend = at.whose(Ends::Responder, local, processes, owners);
+            let waits = |end, owned: Owned| (at.ends == end || at.ends == Ends::Both).then(|| owned.known().is_some());
+            let found = [waits(Ends::Originator, client), waits(Ends::Responder, backend)];
+            // Before the first list the other end may be a pod's too.
+            let known = if synced { found.contains(&Some(true)) } else { !found.contains(&Some(false)) };
+            let ready = known && client != Owned::NotYet && backend != Owned::NotYet;
+            let late = synced && mono_ns.saturating_sub(row.since_mono_ns) >= WAIT_NS;
+            if ready || late {
                 decided.push(*row);
             }
-            known || late
+            ready || late
         });
         for row in decided {
-            let at = Attribution {
-                client: row.key.client,
-                asked: row.key.asked,
-                backend: row.key.backend,
-                port: row.key.port,
-                protocol: row.key.protocol,
-                translated: row.key.translated,
-                ends: row.key.ends(),
-                traffic: row.traffic,
-                wall_ns: row.counted_wall_ns,
-                mono_ns: now.mono_ns,
-            };
-            if !row.key.beside {
-                self.ledger.release(row.traffic.seen_by(Direction::Outbound));
-            }
-            if self.attribute(&at) == Found::None && !row.key.beside {
-                self.count_without_owner(&at);
-            }
+            self.settle(&row, mono_ns, None);
+        }
+    }
+
+    /// Settles a row that waited. One that had no time to wait is unattributed for that reason.
+    fn settle(&mut self, row: &WaitingRow, mono_ns: u64, hurried: Option<Unattributed>) {
+        let at = Attribution::of(row, mono_ns);
+        if !row.key.beside {
+            self.ledger.release(row.traffic.seen_by(Direction::Outbound));
+        }
+        if self.attribute(&at, true).0 != Found::None || row.key.beside {
+            return;
+        }
+        match hurried {
+            Some(reason) => self.ledger.leave_unattributed(reason, at.traffic.seen_by(Direction::Outbound)),
+            None => self.count_without_owner(&at),
         }
     }
 }
@@ -412,9 +470,66 @@ struct Attribution {
     protocol: u8,
     translated: bool,
     ends: Ends,
+    cgroup: u64,
     traffic: Traffic,
     wall_ns: u64,
     mono_ns: u64,
+}
+
+/// Whose an end is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owned {
+    Nobodys,
+    Known(OwnerId),
+    /// It has a socket here, and its cgroup will tell.
+    NotYet,
+}
+
+impl Owned {
+    fn known(self) -> Option<OwnerId> {
+        match self {
+            Owned::Known(owner) => Some(owner),
+            Owned::Nobodys | Owned::NotYet => None,
+        }
+    }
+}
+
+impl Attribution {
+    fn of(row: &WaitingRow, mono_ns: u64) -> Attribution {
+        Attribution {
+            client: row.key.client,
+            asked: row.key.asked,
+            backend: row.key.backend,
+            port: row.key.port,
+            protocol: row.key.protocol,
+            translated: row.key.translated,
+            ends: row.key.ends(),
+            cgroup: row.key.cgroup,
+            traffic: row.traffic,
+            wall_ns: row.counted_wall_ns,
+            mono_ns,
+        }
+    }
+
+    /// By the cgroup of its socket, where that is a pod's; else by its address.
+    fn whose(&self, end: Ends, local: &LocalEnds, processes: &mut Option<Processes>, owners: &mut OwnerTable) -> Owned {
+        if self.cgroup != 0
+            && let Some(processes) = processes
+            && end_with_socket(self.ends, self.client, local) == end
+        {
+            match processes.whose(self.cgroup, local.pods()) {
+                Whose::Pod(pod) => return Owned::Known(owners.id_of(pod)),
+                Whose::NotYet => return Owned::NotYet,
+                Whose::NoPod => {}
+            }
+        }
+        self.by_address(end, local, owners)
+    }
+
+    fn by_address(&self, end: Ends, local: &LocalEnds, owners: &mut OwnerTable) -> Owned {
+        let addr = if end == Ends::Originator { self.client } else { self.backend };
+        local.owner_of(addr, self.wall_ns, owners).map_or(Owned::Nobodys, Owned::Known)
+    }
 }
 
 impl Policy {
@@ -432,6 +547,15 @@ impl Policy {
             None if !self.pushes => Push::No(Withheld::NoDakr),
             None => Push::Yes,
         }
+    }
+}
+
+/// The end whose socket a cgroup is of; where both are spoken for, the host's own.
+fn end_with_socket(ends: Ends, client: Addr, local: &LocalEnds) -> Ends {
+    match ends {
+        Ends::Both if local.is_host(client) => Ends::Originator,
+        Ends::Both => Ends::Responder,
+        end => end,
     }
 }
 

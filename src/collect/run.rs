@@ -12,12 +12,13 @@ use super::freezer::Freezer;
 use super::pace::{Facts, Pace};
 use super::picture::Painter;
 use super::pipeline::Pipeline;
-use super::trouble::{Teller, Trouble};
+use super::trouble::{PODS_AS_NODE, Teller, Trouble};
 use crate::clock::{self, MS, Now, SECOND};
 use crate::config::Config;
 use crate::health::{Health, Pulse};
 use crate::logging::Rare;
 use crate::owner::pods::Published;
+use crate::owner::processes::Processes;
 use crate::snapshot::Board;
 use crate::source::replay::Recorder;
 use crate::source::{Source, SourceError, Sweep};
@@ -249,8 +250,9 @@ impl Collector {
                 self.trouble.sweep = error.to_string();
             }
         }
+        let owners_ns = self.look_at_processes(now);
         let facts = Facts {
-            cost_ns: self.cost_ns,
+            cost_ns: self.cost_ns + owners_ns,
             ends_are_told: self.p.source.ends_are_told(),
             may_end_untold: self.p.pipeline.baselines().may_end_untold() > 0 || self.wary > 0,
         };
@@ -264,6 +266,23 @@ impl Collector {
         if self.p.pipeline.baselines().first_sweep_done() {
             self.p.pulse.sweep_completed();
         }
+    }
+
+    /// Reads whose sockets and cgroups are, for a sweep and its repetition; settles what waited for that. Returns the
+    /// CPU time of it.
+    fn look_at_processes(&mut self, now: Now) -> u64 {
+        let pipeline = &mut self.p.pipeline;
+        let Some(processes) = pipeline.processes() else { return 0 };
+        let cpu_ns = clock::thread_cpu_ns();
+        self.trouble.processes = match processes.look() {
+            Ok(()) => String::new(),
+            Err(error) => format!("{PODS_AS_NODE}: cannot read the node's sockets: {error}"),
+        };
+        pipeline.place_deferred();
+        if pipeline.processes().is_some_and(Processes::walk) {
+            pipeline.settle_waiting(now);
+        }
+        clock::thread_cpu_ns().saturating_sub(cpu_ns)
     }
 
     fn read(&mut self, now: Now) -> Result<bool, SourceError> {

@@ -3,6 +3,9 @@
 use crate::collect::blind::Sight;
 use crate::health::{Component, Health, Status};
 
+/// What is wrong where the cgroups of sockets cannot be told.
+pub const PODS_AS_NODE: &str = "pods on the node's network are counted as the node";
+
 /// Everything that can be wrong at once. Compared with what was said last, so that nothing is formatted or logged
 /// while nothing changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub struct Trouble {
     pub sweep: String,
     /// The mode that runs is not the one that was wanted, and why; empty where it is.
     pub fallback: String,
+    /// Why it is not known which sockets are a pod's; empty where it is, and where nobody needs to know.
+    pub processes: String,
     /// Whether the kernel dropped events since the last complete sweep.
     pub events_lost: bool,
     /// Whether local ends appear only in zones that are not counted (rule 7).
@@ -54,8 +59,8 @@ impl Teller {
 
 impl Trouble {
     fn message(&self) -> String {
-        let mut parts: Vec<String> =
-            [&self.fallback, &self.sweep, &self.source].into_iter().filter(|s| !s.is_empty()).cloned().collect();
+        let said = [&self.fallback, &self.sweep, &self.source, &self.processes];
+        let mut parts: Vec<String> = said.into_iter().filter(|s| !s.is_empty()).cloned().collect();
         if self.events_lost {
             parts.push("the kernel dropped conntrack events: ends of connections are missing".into());
         }

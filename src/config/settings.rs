@@ -10,7 +10,7 @@ use crate::clock::{MS, SECOND};
 pub const MODES: &[&str] = &["netfilter", "ebpf", "replay:FILE"];
 
 /// Settings whose field nobody reads yet: neither parsed nor shown. Whoever lands the reader strikes the line.
-pub const NOT_YET_OFFERED: &[&str] = &["cgroup-fs", "cilium-bpf-root", "btf", "dns", "dns-ports", "state-dir"];
+pub const NOT_YET_OFFERED: &[&str] = &["cilium-bpf-root", "btf", "dns", "dns-ports", "state-dir"];
 
 /// How a setting is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,8 +281,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cgroup-fs", kind: Kind::Flag, group: Group::Counting, value: PATH,
         default: Default::Described("from mountinfo"),
-        short: "where the host's cgroup tree is mounted, by which sockets are told to be a pod's",
-        long: "",
+        short: "the host's cgroup2 tree, by which sockets are told to be a pod's",
+        long: "Used in a cluster; where it is no cgroup2 tree the one in mountinfo is taken. Without any, pods on the node's network are counted as the node.",
         apply: Apply::Path(|draft, path| draft.config.cgroup_fs = path),
     },
     Setting {

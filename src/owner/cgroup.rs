@@ -29,7 +29,9 @@ const CGROUPS_MAX: usize = 65_536;
 /// Directories that wait to be looked into; beyond, some are left to the next walk.
 const WAITING_MAX: usize = 65_536;
 /// A cgroup that went is remembered for so many walks: its sockets may outlive it.
-const WALKS_REMEMBERED: u32 = 3;
+const WALKS_REMEMBERED: u32 = 32;
+/// Ids that were asked for and are no pod's; beyond, all are asked for anew.
+const STRANGERS_MAX: usize = 32_768;
 
 /// The uid of the pod whose cgroup this is or lies in; of nested ones the outer, which runs on this node.
 pub fn pod_uid(path: &str) -> Option<String> {
@@ -78,8 +80,25 @@ pub struct CgroupTree {
     root: PathBuf,
     by_id: HashMap<u64, Seen, foldhash::fast::RandomState>,
     waiting: Vec<Place>,
+    /// Ids that were asked for in vain, with the walk that decides whether they are a pod's.
+    strangers: HashMap<u64, u32, foldhash::fast::RandomState>,
+    /// Number of the walk under way, or of the last.
     walk: u32,
-    whole: bool,
+    /// Number of the last walk that saw the whole tree.
+    whole: u32,
+    /// The walk that decides about all that was asked for.
+    wanted: u32,
+}
+
+/// What is known of a cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member<'a> {
+    /// It is the pod's with this uid.
+    Pod(&'a str),
+    /// It is no pod's.
+    NoPod,
+    /// It was not there at the last walk; the next one decides.
+    NotYet,
 }
 
 #[derive(Debug)]
@@ -100,7 +119,38 @@ impl CgroupTree {
     /// `root` is the root of a cgroup2 tree as seen from here, for example the host's, mounted read-only. Nothing is
     /// read yet.
     pub fn new(root: &Path) -> CgroupTree {
-        CgroupTree { root: root.to_owned(), by_id: HashMap::default(), waiting: Vec::new(), walk: 0, whole: false }
+        CgroupTree {
+            root: root.to_owned(),
+            by_id: HashMap::default(),
+            waiting: Vec::new(),
+            strangers: HashMap::default(),
+            walk: 0,
+            whole: 0,
+            wanted: 0,
+        }
+    }
+
+    /// Whose a cgroup is, that a socket was seen in. One that is not known asks for a walk that begins from now on.
+    pub fn member(&mut self, id: u64) -> Member<'_> {
+        if let Some(seen) = self.by_id.get(&id) {
+            return Member::Pod(&seen.uid);
+        }
+        let deciding = match self.strangers.get(&id) {
+            Some(deciding) => *deciding,
+            None => {
+                if self.strangers.len() >= STRANGERS_MAX {
+                    self.strangers.clear();
+                }
+                self.wanted = self.walk + 1;
+                *self.strangers.entry(id).or_insert(self.wanted)
+            }
+        };
+        if self.whole >= deciding { Member::NoPod } else { Member::NotYet }
+    }
+
+    /// Whether a walk would decide about something that was asked for.
+    pub fn wants_walk(&self) -> bool {
+        self.whole < self.wanted
     }
 
     /// The uid of the pod that the cgroup with this id belongs to. Static pods have a uid of their own
@@ -111,7 +161,7 @@ impl CgroupTree {
 
     /// Whether the tree was walked whole at least once: an id that is unknown then is perhaps no pod's.
     pub fn is_whole(&self) -> bool {
-        self.whole
+        self.whole > 0
     }
 
     /// Cgroups known.
@@ -128,7 +178,7 @@ impl CgroupTree {
     /// whole tree; the next call begins another.
     pub fn step(&mut self, directories: usize) -> bool {
         if self.waiting.is_empty() {
-            self.walk = self.walk.wrapping_add(1);
+            self.walk += 1;
             self.waiting.push(Place { path: self.root.clone(), depth: 0, inside: false, uid: None });
         }
         for _ in 0..directories {
@@ -139,8 +189,8 @@ impl CgroupTree {
             return false;
         }
         let walk = self.walk;
-        self.by_id.retain(|_, seen| walk.wrapping_sub(seen.walk) < WALKS_REMEMBERED);
-        self.whole = true;
+        self.by_id.retain(|_, seen| walk - seen.walk < WALKS_REMEMBERED);
+        self.whole = walk;
         true
     }
 
@@ -325,6 +375,30 @@ mod tests {
             assert_eq!(tree.pod_uid(second), Some(HASH));
             assert_eq!(tree.pod_uid(first), (walk < WALKS_REMEMBERED && first != second).then_some(UID));
         }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_decided_by_a_walk_that_began_later() {
+        let made = Made::new("asked");
+        let pod = made.dir(&format!("kubepods/pod{UID}"));
+        let service = made.dir("system.slice/kubelet.service");
+        let mut tree = CgroupTree::new(&made.0);
+        walked(&mut tree);
+        assert!(!tree.wants_walk());
+        assert_eq!(tree.member(pod), Member::Pod(UID));
+        assert_eq!(tree.member(service), Member::NotYet);
+        assert!(tree.wants_walk() && !tree.step(1));
+        let late = made.dir(&format!("kubepods/pod{UID}/late"));
+        assert_eq!(tree.member(late), Member::NotYet, "the walk under way may have passed it by");
+        assert!(tree.step(1000) && tree.wants_walk());
+        assert_eq!(tree.member(service), Member::NoPod);
+        assert!(tree.step(1000) && !tree.wants_walk());
+        assert_eq!(tree.member(late), Member::Pod(UID));
+        assert_eq!(tree.member(service), Member::NoPod);
+        for id in 1 << 40..(1 << 40) + STRANGERS_MAX as u64 + 10 {
+            tree.member(id);
+        }
+        assert!(tree.strangers.len() <= STRANGERS_MAX && tree.wants_walk());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod cgroup;
 pub mod local;
 pub mod pods;
+pub mod processes;
 pub mod sockets;
 pub mod table;
 pub mod waiting;

@@ -41,6 +41,7 @@ type Table = HashMap<SocketKey, u64, foldhash::fast::RandomState>;
 pub struct HostSockets {
     socket: RequestSocket,
     seq: u32,
+    request: Vec<u8>,
     buffer: Vec<u8>,
     latest: Table,
     /// Of the look before: a connection is often told after its socket closed.
@@ -56,6 +57,7 @@ impl HostSockets {
         Ok(HostSockets {
             socket: RequestSocket::open(Family::SockDiag)?,
             seq: 0,
+            request: Vec::new(),
             buffer: vec![0; BUFFER_BYTES],
             latest: Table::default(),
             before: Table::default(),
@@ -77,14 +79,17 @@ impl HostSockets {
         Ok(self.latest.len())
     }
 
-    /// The cgroup of the socket behind one end of a connection; `None` where it is not known.
-    pub fn cgroup_of(&self, key: SocketKey) -> Option<u64> {
+    /// The cgroup of the socket behind one end of a connection, `None` where it is not known. Who `answers` may be
+    /// known by the socket that listens; a TCP connection that was opened from here has a socket of its own.
+    pub fn cgroup_of(&self, key: SocketKey, answers: bool) -> Option<u64> {
         let listening = SocketKey { remote: unspecified(key.local), remote_port: 0, ..key };
         let any = SocketKey { local: unspecified(key.local), ..listening };
         // Most IPv6 sockets that take any address take IPv4 as well.
         let any_v6 = SocketKey { local: Addr::UNSPECIFIED_V6, remote: Addr::UNSPECIFIED_V6, ..any };
+        let own = if answers || key.protocol != protocol::TCP { 4 } else { 1 };
         [key, listening, any, any_v6]
             .iter()
+            .take(own)
             .find_map(|wanted| self.latest.get(wanted).or_else(|| self.before.get(wanted)))
             .copied()
             .filter(|id| *id != SEVERAL)
@@ -93,7 +98,8 @@ impl HostSockets {
     fn dump(&mut self, family: u8, of_protocol: u8) -> io::Result<()> {
         self.seq = self.seq.wrapping_add(1);
         self.socket.discard_pending(&mut self.buffer);
-        self.socket.send(&sock_diag::dump_request(Vec::new(), family, of_protocol, self.seq))?;
+        self.request = sock_diag::dump_request(std::mem::take(&mut self.request), family, of_protocol, self.seq);
+        self.socket.send(&self.request)?;
         loop {
             let len = self.socket.receive(&mut self.buffer)?;
             for message in Messages::of(self.buffer.get(..len).unwrap_or_default()) {

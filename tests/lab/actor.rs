@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::io::{self, BufRead, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
@@ -69,6 +70,12 @@ impl Actor {
                 reset(stream)?;
                 Ok(String::new())
             }
+            ["move", cgroup] => {
+                std::fs::write(format!("{cgroup}/cgroup.procs"), "0")?;
+                Ok(String::new())
+            }
+            // The same by a process that this one forks and that becomes another program.
+            ["child", ref rest @ ..] => child(&rest.join(" ")),
             ["burst", to, connections, up, down, per_second, first_port, ports, ending] => burst(&Burst {
                 to: to.parse()?,
                 connections: connections.parse()?,
@@ -90,6 +97,19 @@ impl Actor {
             _ => Err("no such command".into()),
         }
     }
+}
+
+fn child(command: &str) -> Answer {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["@exec", "-", "@actor"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    if let Some(stdin) = &mut child.stdin {
+        writeln!(stdin, "{command}")?;
+    }
+    let said = String::from_utf8(child.wait_with_output()?.stdout)?;
+    Ok(said.trim().strip_prefix("ok ").ok_or_else(|| format!("the child says {said:?}"))?.to_owned())
 }
 
 /// How a short connection ends.

@@ -47,6 +47,12 @@ impl Burst {
     pub fn new(to: SocketAddr, connections: u64, up: u64, down: u64) -> Burst {
         Burst { to, connections, up, down, per_second: 0, ports: (0, 0), ending: Ending::Client }
     }
+
+    fn words(self) -> String {
+        let Burst { to, connections, up, down, per_second, ports: (first, ports), ending } = self;
+        let ending = ending.word();
+        format!("burst {to} {connections} {up} {down} {per_second} {first} {ports} {ending}")
+    }
 }
 
 impl Actor {
@@ -106,11 +112,19 @@ impl Actor {
         self.finish()
     }
 
+    /// The same by a child that it forks, which becomes another program.
+    pub fn burst_by_child(&self, burst: Burst) -> Result<(), String> {
+        self.ask(&format!("child {}", burst.words())).map(|_| ())
+    }
+
+    /// Moves to another cgroup.
+    pub fn move_to(&self, cgroup: &std::path::Path) -> Result<(), String> {
+        self.ask(&format!("move {}", cgroup.display())).map(|_| ())
+    }
+
     /// Starts many short connections; [`Actor::finish`] waits for them.
     pub fn start_burst(&self, burst: Burst) -> Result<(), String> {
-        let Burst { to, connections, up, down, per_second, ports: (first, ports), ending } = burst;
-        let ending = ending.word();
-        self.tell(&format!("burst {to} {connections} {up} {down} {per_second} {first} {ports} {ending}"))
+        self.tell(&burst.words())
     }
 
     /// Waits for what was started; returns how many milliseconds it took.

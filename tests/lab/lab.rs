@@ -7,12 +7,14 @@ use std::time::Duration;
 use netmon::flow::protocol;
 
 use crate::agent::{Agent, Start, eventually};
+use crate::api::Api;
 use crate::dakr::FakeDakr;
+use crate::drive::Actor;
 use crate::netns::Netns;
 use crate::process::Place;
 use crate::rows::{self, Pushed, Row, WireKey};
 use crate::scenario::Scenario;
-use crate::topology::World;
+use crate::topology::{Host, World};
 use crate::truth::{Flow, Truth};
 
 /// Which source the agent reads.
@@ -56,7 +58,7 @@ impl Drop for Scratch {
     }
 }
 
-/// A cgroup for each host that is this node's, for the sources that count by cgroup; removed once they are empty.
+/// A cgroup for each host that is this node's, and those of pods; removed once they are empty.
 struct Cgroups(Option<PathBuf>);
 
 impl Cgroups {
@@ -88,8 +90,9 @@ impl Drop for Cgroups {
 }
 
 fn remove_cgroups(root: &Path) -> Result<(), String> {
-    for host in Cgroups::OWN.iter().map(|host| root.join(host)).filter(|dir| dir.exists()) {
-        std::fs::remove_dir(host).map_err(|e| e.to_string())?;
+    let entries = std::fs::read_dir(root).map_err(|e| e.to_string())?;
+    for dir in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_cgroups(&dir.path())?;
     }
     std::fs::remove_dir(root).map_err(|e| e.to_string())
 }
@@ -149,7 +152,7 @@ impl Lab {
         let scratch = std::env::temp_dir().join(&name);
         std::fs::create_dir_all(&scratch).map_err(|e| format!("no scratch directory: {e}"))?;
         let scratch = Scratch(scratch);
-        let cgroups = if source == Source::Ebpf { Cgroups::new(&name)? } else { Cgroups(None) };
+        let cgroups = if source == Source::Ebpf || cgroup2().is_ok() { Cgroups::new(&name)? } else { Cgroups(None) };
         let world = World::new(scenario.wish, &|host| cgroups.place(host))?;
         Truth::install(&world.node.netns, scenario.ignored)?;
         let dakr = world.node.netns.enter(FakeDakr::start)?;
@@ -175,9 +178,31 @@ impl Lab {
     pub fn quiet_agent(&self) -> Start<'_> {
         let start = Start::new(&self.world.node, self.source.mode(), self.file("agent.log"));
         match &self.cgroups.0 {
-            Some(root) => start.flag("-cgroup-root", &root.to_string_lossy()),
-            None => start,
+            Some(root) if self.source == Source::Ebpf => start.flag("-cgroup-root", &root.to_string_lossy()),
+            _ => start,
         }
+    }
+
+    /// An agent in a cluster, whose pods `api` names and whose cgroups are the scenario's.
+    pub fn agent_in_cluster(&self, api: &Api) -> Result<Start<'_>, String> {
+        let start = self.agent().in_cluster(&api.kubeconfig(self)?);
+        Ok(match &self.cgroups.0 {
+            Some(root) => start.flag("-cgroup-fs", &root.to_string_lossy()),
+            None => start,
+        })
+    }
+
+    /// Makes a cgroup below the scenario's, as a kubelet would.
+    pub fn cgroup(&self, path: &str) -> Result<PathBuf, String> {
+        let dir = self.cgroups.0.as_ref().ok_or("no cgroup2 is mounted")?.join(path);
+        std::fs::create_dir_all(&dir).map_err(|e| format!("cannot make the cgroup {}: {e}", dir.display()))?;
+        Ok(dir)
+    }
+
+    /// A helper process beside that of `host`, in a cgroup of its own.
+    pub fn process(&self, host: &Host, cgroup: &str) -> Result<Actor, String> {
+        let place = Place { cgroup: Some(self.cgroup(cgroup)?) };
+        host.netns.enter(|| Actor::start(&place))
     }
 
     /// What crossed the node so far.

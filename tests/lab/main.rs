@@ -14,7 +14,7 @@
 //! | [`process`], [`actor`], [`drive`] | helper processes in them, and how a scenario tells them what to send |
 //! | [`truth`] | what crossed the node, counted by nftables |
 //! | [`rows`] | what the rules want of that, and the comparison |
-//! | [`agent`], [`dakr`] | the agent with its endpoints, and who receives its pushes |
+//! | [`agent`], [`api`], [`dakr`] | the agent with its endpoints, who names its pods, and who receives its pushes |
 //! | [`lab`] | one scenario's world with all of it in place |
 //! | [`scenario`] | the scenarios, one a file, expected rows at the top |
 //!
@@ -22,6 +22,7 @@
 
 mod actor;
 mod agent;
+mod api;
 mod dakr;
 #[path = "../support/dakr_schema.rs"]
 mod dakr_schema;

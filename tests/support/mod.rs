@@ -9,8 +9,17 @@ pub mod schema;
 
 /// The configuration of a standalone agent with these flags beside.
 pub fn standalone(flags: &[&str]) -> Config {
-    let arguments = ["-standalone"].iter().chain(flags).map(Into::into);
-    match config::parse(arguments, |_| None, Some("test-node".into())) {
+    config(&[&["-standalone"], flags].concat())
+}
+
+/// The configuration of an agent in a cluster.
+pub fn in_cluster(flags: &[&str]) -> Config {
+    config(flags)
+}
+
+fn config(flags: &[&str]) -> Config {
+    let arguments = flags.iter().map(Into::into);
+    match config::parse(arguments, |name| (name == "NODE_NAME").then(|| "test-node".into()), None) {
         Ok(Command::Run(config)) => *config,
         Ok(_) => panic!("{flags:?} do not run the agent"),
         Err(error) => panic!("{flags:?}: {error}"),

@@ -5,6 +5,7 @@ mod address_comes_and_goes;
 mod another_zone;
 mod both_directions;
 mod burst_of_20000;
+mod changing_cgroups;
 mod connect_server;
 mod dakr_fails;
 mod event_overflow;
@@ -14,6 +15,7 @@ mod full_row_table;
 mod goes_blind;
 mod hairpin;
 mod heartbeat;
+mod host_network;
 mod icmp;
 mod icmp_errors;
 mod inbound_from_outside;
@@ -133,6 +135,8 @@ pub fn all() -> &'static [Scenario] {
         sigterm_delivers::SCENARIO,
         dakr_fails::SCENARIO,
         pods::SCENARIO,
+        host_network::SCENARIO,
+        changing_cgroups::SCENARIO,
         heartbeat::SCENARIO,
         metrics::SCENARIO,
         connect_server::SCENARIO,

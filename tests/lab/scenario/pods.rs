@@ -3,15 +3,11 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-use k8s_openapi::api::core::v1::{Pod, PodIP};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use netmon::clock;
 
 use crate::agent::eventually;
+use crate::api::{Api, pod};
 use crate::drive::Burst;
-use crate::fake_kube::{FakeKube, Part, WATCH_HEAD, fixtures};
 use crate::lab::Lab;
 use crate::rows::{self, HOST, Row, tcp};
 use crate::scenario::Scenario;
@@ -36,57 +32,13 @@ const EARLY: &[Row] = &[
 /// Sent after the newcomer has taken over P1's addresses.
 const LATE: &[Row] = &[Row::outbound(NEWCOMER, P1, P2, tcp(8080)), Row::inbound(DATABASE, P2, P1, tcp(8080))];
 
-fn pod(name: &str, number: u32, addresses: &[&str], since_s: i64) -> Pod {
-    let mut pod = fixtures::pod(name, &fixtures::uid(number), addresses[0]);
-    if let Some(status) = &mut pod.status {
-        status.pod_ips = Some(addresses.iter().map(|a| PodIP { ip: (*a).to_owned() }).collect());
-        status.start_time = Timestamp::from_second(since_s).ok().map(Time);
-    }
-    pod
-}
-
-/// An API server that answers the list with what `lists` brings, and then tells the events that it is given.
-struct Api {
-    server: FakeKube,
-    events: Sender<Vec<u8>>,
-}
-
-impl Api {
-    fn start(lab: &Lab, lists: Receiver<Vec<u8>>) -> Api {
-        let (events, watched) = unbounded();
-        let server = lab.node().enter(|| {
-            FakeKube::start(move |request| match request.watch {
-                true => vec![Part::Bytes(WATCH_HEAD.to_vec()), Part::Stream(watched.clone())],
-                false => vec![Part::Bytes(WATCH_HEAD.to_vec()), Part::Stream(lists.clone())],
-            })
-        });
-        Api { server, events }
-    }
-
-    /// Says an event.
-    fn tell(&self, kind: &str, pod: &Pod, version: &str) -> Result<(), String> {
-        let line = fixtures::event(kind, pod, version);
-        self.events.send(line.into_bytes()).map_err(|_| "the fake API server is gone".to_owned())
-    }
-}
-
 fn run(lab: &Lab) -> Result<(), String> {
     let w = &lab.world;
     w.p2.serve_tcp(P2, 8080)?;
     w.peer.serve_tcp(REMOTE_POD_V6, 8080)?;
     w.node.serve_tcp(NODE, 9100)?;
-    let (list, lists) = unbounded();
-    let api = Api::start(lab, lists);
-    let kubeconfig = lab.file("kubeconfig");
-    let text = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: lab\n\
-         contexts:\n- name: lab\n  context:\n    cluster: lab\n    user: lab\n\
-         clusters:\n- name: lab\n  cluster:\n    server: {}\n\
-         users:\n- name: lab\n  user:\n    token: lab-token\n",
-        api.server.url()
-    );
-    std::fs::write(&kubeconfig, text).map_err(|e| format!("cannot write the kubeconfig: {e}"))?;
-    let agent = lab.agent().in_cluster(&kubeconfig).ready()?;
+    let mut api = Api::start(lab);
+    let agent = lab.agent_in_cluster(&api)?.ready()?;
 
     w.p1.actor().burst(Burst::new(socket(P2, 8080), 20, 100, 5_000))?;
     w.p1.actor().burst(Burst::new(socket(REMOTE_POD_V6, 8080), 20, 100, 5_000))?;
@@ -101,9 +53,7 @@ fn run(lab: &Lab) -> Result<(), String> {
 
     let since_s = (clock::now().wall_ns / clock::SECOND) as i64;
     let web = pod("web", 1, &[P1, P1_V6], since_s - 600);
-    let body = fixtures::list(&[web.clone(), pod("database", 2, &[P2, P2_V6], since_s - 600)], "10");
-    list.send(body).map_err(|_| "the fake API server is gone")?;
-    drop(list);
+    api.list(&[web.clone(), pod("database", 2, &[P2, P2_V6], since_s - 600)])?;
     lab.shows(&agent, EARLY, &early)?;
 
     // The next second, for start times have no parts of one.

@@ -1,0 +1,78 @@
+//! The API server that names the lab's pods, when it is told to.
+
+use std::path::PathBuf;
+
+use crossbeam_channel::{Sender, unbounded};
+use k8s_openapi::api::core::v1::{Pod, PodIP};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::fake_kube::{FakeKube, Part, WATCH_HEAD, fixtures};
+use crate::lab::Lab;
+
+/// A pod of namespace `shop` that started at `since_s`, in seconds since the epoch.
+pub fn pod(name: &str, number: u32, addresses: &[&str], since_s: i64) -> Pod {
+    let mut pod = fixtures::pod(name, &fixtures::uid(number), addresses[0]);
+    if let Some(status) = &mut pod.status {
+        status.pod_ips = Some(addresses.iter().map(|a| PodIP { ip: (*a).to_owned() }).collect());
+        status.start_time = Timestamp::from_second(since_s).ok().map(Time);
+    }
+    pod
+}
+
+/// The same in the node's network.
+pub fn host_pod(name: &str, number: u32, address: &str, since_s: i64) -> Pod {
+    let mut pod = pod(name, number, &[address], since_s);
+    if let Some(spec) = &mut pod.spec {
+        spec.host_network = Some(true);
+    }
+    pod
+}
+
+/// An API server that answers the list once it is known, and then tells the events that it is given.
+pub struct Api {
+    server: FakeKube,
+    list: Option<Sender<Vec<u8>>>,
+    events: Sender<Vec<u8>>,
+}
+
+impl Api {
+    /// In the node's namespace.
+    pub fn start(lab: &Lab) -> Api {
+        let (list, lists) = unbounded();
+        let (events, watched) = unbounded();
+        let server = lab.node().enter(|| {
+            FakeKube::start(move |request| match request.watch {
+                true => vec![Part::Bytes(WATCH_HEAD.to_vec()), Part::Stream(watched.clone())],
+                false => vec![Part::Bytes(WATCH_HEAD.to_vec()), Part::Stream(lists.clone())],
+            })
+        });
+        Api { server, list: Some(list), events }
+    }
+
+    /// Writes a kubeconfig that names it.
+    pub fn kubeconfig(&self, lab: &Lab) -> Result<PathBuf, String> {
+        let kubeconfig = lab.file("kubeconfig");
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: lab\n\
+             contexts:\n- name: lab\n  context:\n    cluster: lab\n    user: lab\n\
+             clusters:\n- name: lab\n  cluster:\n    server: {}\n\
+             users:\n- name: lab\n  user:\n    token: lab-token\n",
+            self.server.url()
+        );
+        std::fs::write(&kubeconfig, text).map_err(|e| format!("cannot write the kubeconfig: {e}"))?;
+        Ok(kubeconfig)
+    }
+
+    /// Answers the list.
+    pub fn list(&mut self, pods: &[Pod]) -> Result<(), String> {
+        let list = self.list.take().ok_or("the list was answered")?;
+        list.send(fixtures::list(pods, "10")).map_err(|_| "the fake API server is gone".to_owned())
+    }
+
+    /// Says an event.
+    pub fn tell(&self, kind: &str, pod: &Pod, version: &str) -> Result<(), String> {
+        let line = fixtures::event(kind, pod, version);
+        self.events.send(line.into_bytes()).map_err(|_| "the fake API server is gone".to_owned())
+    }
+}
