@@ -79,8 +79,11 @@ impl SeriesTable {
         increment: TxRx,
         mono_ns: u64,
     ) {
-        let key = SeriesKey { owner, direction, class, kind: kind_of(proto) };
-        let room = self.table.len() < CAPACITY - RESERVED || owner == OwnerId::OTHER;
+        self.add_to(SeriesKey { owner, direction, class, kind: kind_of(proto) }, increment, mono_ns);
+    }
+
+    fn add_to(&mut self, key: SeriesKey, increment: TxRx, mono_ns: u64) {
+        let room = self.table.len() < CAPACITY - RESERVED || key.owner == OwnerId::OTHER;
         match self.table.find(&key) {
             Some(slot) => {
                 if let Some(series) = self.table.get_mut(slot) {
@@ -93,18 +96,25 @@ impl SeriesTable {
                 let placed = self.table.insert(fresh);
                 debug_assert!(placed.is_ok(), "the reserve holds every series of `Other`");
             }
-            None => self.add(OwnerId::OTHER, proto, direction, class, increment, mono_ns),
+            None => self.add_to(SeriesKey { owner: OwnerId::OTHER, ..key }, increment, mono_ns),
         }
     }
 
-    /// Forgets series of owners that `gone` names and that were idle for `idle_ns`.
-    pub fn cleanup(&mut self, mono_ns: u64, idle_ns: u64, gone: impl Fn(OwnerId) -> bool) {
+    /// Forgets series of owners that `heir` says are gone and that were idle for `idle_ns`. An heir bears the name on:
+    /// what is shown by name must not fall while the name lives. Whoever lives is its own heir.
+    pub fn cleanup(&mut self, mono_ns: u64, idle_ns: u64, heir: impl Fn(OwnerId) -> Option<OwnerId>) {
         for slot in self.table.slots() {
-            if let Some(series) = self.table.get(slot)
-                && mono_ns.saturating_sub(series.changed_mono_ns) >= idle_ns
-                && gone(series.key.owner)
-            {
-                self.table.remove(slot);
+            let Some(Series { key, total, changed_mono_ns, .. }) = self.table.get(slot).copied() else { continue };
+            if mono_ns.saturating_sub(changed_mono_ns) < idle_ns {
+                continue;
+            }
+            let heir = heir(key.owner);
+            if heir == Some(key.owner) {
+                continue;
+            }
+            self.table.remove(slot);
+            if let Some(owner) = heir {
+                self.add_to(SeriesKey { owner, ..key }, total, mono_ns);
             }
         }
     }
@@ -149,7 +159,28 @@ mod tests {
         }
         assert_eq!(table.len(), CAPACITY - RESERVED + 1);
         assert_eq!(table.iter().map(|s| s.total.tx.bytes).sum::<u64>(), 5_000);
-        table.cleanup(100, 50, |owner| owner != OwnerId::OTHER);
+        table.cleanup(100, 50, |owner| (owner == OwnerId::OTHER).then_some(owner));
         assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn an_heir_takes_on_what_its_name_has_counted() {
+        let mut table = SeriesTable::default();
+        let add = |table: &mut SeriesTable, owner, proto, bytes, ns| {
+            let increment = TxRx { tx: Counts { bytes, packets: 1 }, rx: Counts::ZERO };
+            table.add(OwnerId(owner), proto, Direction::Outbound, Class::Inside, increment, ns);
+        };
+        add(&mut table, 3, protocol::TCP, 10, 0);
+        add(&mut table, 3, protocol::UDP, 20, 0);
+        add(&mut table, 4, protocol::TCP, 5, 0);
+        add(&mut table, 5, protocol::TCP, 7, 0);
+        table.cleanup(100, 50, |owner| match owner.0 {
+            3 => Some(OwnerId(4)),
+            5 => None,
+            _ => Some(owner),
+        });
+        let mut left: Vec<_> = table.iter().map(|s| (s.key.owner.0, s.protocol_name(), s.total.tx.bytes)).collect();
+        left.sort_unstable();
+        assert_eq!(left, [(4, "tcp", 15), (4, "udp", 20)]);
     }
 }

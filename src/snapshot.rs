@@ -15,6 +15,8 @@ use crate::owner::Owner;
 pub struct RowView {
     /// Index into [`Snapshot::owners`].
     pub owner: u32,
+    /// The pod of this node that is the remote end, where it is one, likewise.
+    pub remote_owner: Option<u32>,
     /// The responder's port, 0 for protocols without.
     pub port: u16,
     /// IP protocol number.

@@ -27,6 +27,7 @@ impl Painter {
         snapshot.rows.clear();
         snapshot.rows.extend(pipeline.rows().iter().map(|row| RowView {
             owner: row.key.owner.0,
+            remote_owner: pipeline.remote_pod(row).map(|id| id.0),
             port: row.key.port,
             protocol: row.key.protocol,
             direction: row.key.direction,

@@ -16,7 +16,7 @@ use crate::owner::local::LocalEnds;
 use crate::owner::processes::{HostEnd, Processes, Whose};
 use crate::owner::waiting::{self, Newcomer, WaitingRow, WaitingTable};
 use crate::owner::{OwnerId, OwnerTable, PodIndex};
-use crate::rows::{Push, RowKey, RowTable};
+use crate::rows::{Push, Row, RowKey, RowTable};
 use crate::series::SeriesTable;
 use crate::source::{Skip, Skipped, Sweep};
 use crate::stats::{Lost, Stats, Unattributed, Withheld};
@@ -134,6 +134,13 @@ impl Pipeline {
         (&mut self.rows, &mut self.ledger, &self.owners)
     }
 
+    /// The pod of this node that is a row's remote end, by its address at the time of the row's last bytes. Pods on the
+    /// node's network are not known by address, and a folded address is nobody's.
+    pub fn remote_pod(&self, row: &Row) -> Option<OwnerId> {
+        let pod = self.local.pods().owner_of(row.key.remote, row.changed_wall_ns).filter(|_| row.is_named())?;
+        self.owners.find(pod)
+    }
+
     /// Series, for pictures.
     pub fn series(&self) -> &SeriesTable {
         &self.series
@@ -243,7 +250,11 @@ impl Pipeline {
             crate::owner::Owner::Pod(pod) => pods.by_uid(&pod.uid).is_some() || rows.iter().any(|r| r.key.owner == id),
             _ => true,
         };
-        self.series.cleanup(now.mono_ns, SERIES_IDLE_NS, |id| !lives(id));
+        let heir = |id: OwnerId| match self.owners.get(id) {
+            crate::owner::Owner::Pod(pod) if !lives(id) => self.owners.namesake(pod, lives),
+            _ => Some(id),
+        };
+        self.series.cleanup(now.mono_ns, SERIES_IDLE_NS, heir);
         let mut used = vec![false; self.owners.all().len()];
         let owners = self.rows.iter().map(|row| row.key.owner).chain(self.series.iter().map(|s| s.key.owner));
         for owner in owners {

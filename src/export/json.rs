@@ -1,7 +1,8 @@
 //! The incumbent's JSON with our additions, written piece by piece from a shared picture.
 //!
 //! Keys and their order are those of the incumbent's `/metrics` (Go's `encoding/json`): a name that is empty is left
-//! out, times are RFC 3339 in UTC. Additions stand behind them: `direction`, `class`, `owner`, `total_*`; beside the
+//! out, times are RFC 3339 in UTC. Additions stand behind them: `direction`, `class`, `owner` (of the local end),
+//! `remote_owner` where the other end is a pod of this node, `total_*`; beside the
 //! items when the picture was taken (`timestamp`) and when the last sweep began (`swept`), how many rows there are and their sums since the start (`totals`).
 
 use std::cmp::Reverse;
@@ -129,6 +130,8 @@ struct Item<'a> {
     direction: &'static str,
     class: &'static str,
     owner: OwnerItem<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote_owner: Option<OwnerItem<'a>>,
     total_tx_bytes: u64,
     total_rx_bytes: u64,
     total_tx_packets: u64,
@@ -157,6 +160,7 @@ impl<'a> Item<'a> {
             direction: row.direction.as_str(),
             class: row.class.as_str(),
             owner: OwnerItem::from(owner),
+            remote_owner: row.remote_owner.and_then(|at| picture.owners.get(at as usize)).map(OwnerItem::from),
             total_tx_bytes: row.total.tx.bytes,
             total_rx_bytes: row.total.rx.bytes,
             total_tx_packets: row.total.tx.packets,
@@ -283,6 +287,7 @@ mod tests {
         let counts = TxRx { tx: Counts { bytes, packets: 41 }, rx: Counts { bytes: 148_201, packets: 120 } };
         RowView {
             owner: 0,
+            remote_owner: None,
             port: 443,
             protocol: 6,
             direction: Direction::Outbound,
@@ -356,6 +361,7 @@ mod tests {
         let mut rows = vec![row("10.0.0.1", "fd00::1", 1); 5];
         for (at, row) in rows.iter_mut().enumerate() {
             row.owner = at as u32;
+            row.remote_owner = (at == 1).then_some(3);
         }
         let owners = vec![Owner::Host, Owner::Address, Owner::Other, pod(nasty)];
         let value: Value =
@@ -366,6 +372,8 @@ mod tests {
         assert!(items[0].get("src_pod_name").is_none());
         assert_eq!(items[3]["src_pod_name"], nasty);
         assert_eq!(items[0]["dst_ip"], "fd00::1");
+        assert!(items[0].get("remote_owner").is_none());
+        assert_eq!(items[1]["remote_owner"]["name"], nasty);
     }
 
     #[test]

@@ -19,8 +19,8 @@ use crate::stop::Stop;
 const PAGE: &[u8] = include_bytes!("page.html");
 /// Only what the page itself brings may run or style it; a test holds the hashes to the page.
 const PAGE_POLICY: &str = concat!(
-    "Content-Security-Policy: default-src 'none'; script-src 'sha256-DEdEynhDSILl+8NLDEjyBdInExUEUvrf7o3vD0pSyFs='; ",
-    "style-src 'sha256-X8u/e6WppjVSih8tUp8G8zCQwTamCdJOBZcOoc2lfq0='; connect-src 'self'; img-src data:; ",
+    "Content-Security-Policy: default-src 'none'; script-src 'sha256-NuReYLnzOwRUNcuKx5u7G7doqA5uWQJmHbKrkuOm9Q0='; ",
+    "style-src 'sha256-/T3QEHiKezkBIWsuI6HYY3bn9CNfU50kBjtYVAhvu58='; connect-src 'self'; img-src data:; ",
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
 );
 const TEXT: &str = "text/plain; charset=utf-8";

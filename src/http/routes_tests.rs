@@ -133,6 +133,7 @@ fn chunks_make_up_the_same_bytes() {
     let rows = vec![
         crate::snapshot::RowView {
             owner: 0,
+            remote_owner: None,
             port: 1,
             protocol: 6,
             direction: crate::flow::Direction::Inbound,

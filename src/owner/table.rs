@@ -72,6 +72,22 @@ impl OwnerTable {
         id
     }
 
+    /// The number of a pod that has one.
+    pub fn find(&self, pod: &Pod) -> Option<OwnerId> {
+        self.by_uid.get(&pod.uid).copied()
+    }
+
+    /// A pod of the same namespace and name, other than this, that `lives`.
+    pub fn namesake(&self, pod: &Pod, lives: impl Fn(OwnerId) -> bool) -> Option<OwnerId> {
+        let same = |(at, owner): (usize, &Owner)| match owner {
+            Owner::Pod(other) if other.name == pod.name && other.namespace == pod.namespace && other.uid != pod.uid => {
+                Some(OwnerId(at as u32))
+            }
+            _ => None,
+        };
+        self.owners.iter().enumerate().filter_map(same).find(|id| lives(*id))
+    }
+
     /// The owner with this number; an unknown number is nobody's, so `Other`.
     pub fn get(&self, id: OwnerId) -> &Owner {
         self.owners.get(id.0 as usize).unwrap_or(&Owner::Other)

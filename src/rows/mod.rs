@@ -87,6 +87,13 @@ impl Entry for Row {
     }
 }
 
+impl Row {
+    /// Whether it has its own remote address, not one that several were folded under.
+    pub fn is_named(&self) -> bool {
+        self.level == Level::Named
+    }
+}
+
 /// The rows of this node.
 pub struct RowTable {
     table: Table<Row>,

@@ -170,6 +170,7 @@ fn row(n: u32) -> RowView {
     let counts = Counts { bytes: u64::from(n) * 1000, packets: u64::from(n) };
     RowView {
         owner: n % 100,
+        remote_owner: None,
         port: 443,
         protocol: 6,
         direction: if n.is_multiple_of(2) { Direction::Outbound } else { Direction::Inbound },

@@ -489,3 +489,44 @@ fn rule_8_a_full_table_gives_to_the_host_what_is_surely_of_this_node() {
     assert_eq!(pipeline.ledger().open.tx.bytes, 10_000);
     assert!(pipeline.ledger().is_balanced());
 }
+
+#[test]
+fn a_name_that_comes_back_goes_on_where_it_was() {
+    let mut pipeline = pipeline(&config(false));
+    let named = |uid: &str| Arc::new(Pod { name: "web-0".into(), ..(*pod(uid)).clone() });
+    let (old, new) = (named("old"), named("new"));
+    let sum = |pipeline: &Pipeline| pipeline.series().iter().map(|s| s.total.tx.bytes).sum::<u64>();
+    pipeline.set_pods(index(&[(POD_A, 1, u64::MAX, &old)]), at(2));
+    let connection = Connection { reading: Reading::Increment, ..tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443)) };
+    pipeline.record(&connection, at(6));
+    pipeline.set_pods(index(&[(POD_A, 1, 8, &old), (POD_A, 9, u64::MAX, &new)]), at(9));
+    pipeline.record(&connection, at(10));
+    assert_eq!((pipeline.series().len(), sum(&pipeline)), (2, 200));
+    pipeline.set_pods(index(&[(POD_A, 9, u64::MAX, &new)]), at(400));
+    let (rows, ledger, _) = pipeline.books();
+    rows.abandon_open(Lost::Shutdown, ledger);
+    pipeline.cleanup(at(1_000), SECOND);
+    assert_eq!((pipeline.series().len(), sum(&pipeline)), (1, 200), "one pod is left, with all that its name counted");
+    pipeline.set_pods(index(&[]), at(1_001));
+    pipeline.cleanup(at(1_700), SECOND);
+    assert!(pipeline.series().is_empty());
+}
+
+#[test]
+fn a_remote_end_that_is_a_pod_of_this_node_is_named_by_its_time() {
+    let mut pipeline = pipeline(&config(false));
+    let (a, old, new) = (pod("a"), pod("old"), pod("new"));
+    let pods = index(&[(POD_A, 1, u64::MAX, &a), (POD_B, 1, 20, &old), (POD_B, 21, u64::MAX, &new)]);
+    pipeline.set_pods(pods, at(30));
+    let connection = Connection { reading: Reading::Increment, ..tcp(POD_A, (POD_B, 80), (POD_B, 80)) };
+    pipeline.record(&connection, at(10));
+    let remote = |pipeline: &Pipeline| {
+        let row = pipeline.rows().iter().find(|row| row.key.direction == Outbound).expect("the row of a");
+        pipeline.remote_pod(row).map(|id| format!("{:?}", pipeline.owners().get(id)))
+    };
+    assert!(remote(&pipeline).is_some_and(|name| name.contains("old")));
+    pipeline.record(&connection, at(25));
+    assert!(remote(&pipeline).is_some_and(|name| name.contains("new")));
+    let row = pipeline.rows().iter().find(|row| row.key.direction == Inbound).expect("the row of old");
+    assert!(pipeline.remote_pod(row).is_some(), "the originator is a pod too");
+}

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use netmon::clock;
+use serde_json::{Value, json};
 
 use crate::agent::eventually;
 use crate::api::{Api, pod};
@@ -55,6 +56,7 @@ fn run(lab: &Lab) -> Result<(), String> {
     let web = pod("web", 1, &[P1, P1_V6], since_s - 600);
     api.list(&[web.clone(), pod("database", 2, &[P2, P2_V6], since_s - 600)])?;
     lab.shows(&agent, EARLY, &early)?;
+    names_both_ends(&agent.flows()?)?;
 
     // The next second, for start times have no parts of one.
     clock::sleep_ns(1_500 * clock::MS);
@@ -74,4 +76,20 @@ fn run(lab: &Lab) -> Result<(), String> {
     let all = [EARLY, LATE].concat();
     let want = rows::sum(&rows::pushed(EARLY, &early), &rows::pushed(LATE, &late));
     lab.received(&want, &rows::opened(&all, &truth).1)
+}
+
+/// Beside its pod each row names what controls it, and the pod at its other end where that is on this node.
+fn names_both_ends(flows: &Value) -> Result<(), String> {
+    let items = flows["items"].as_array().ok_or("/flows has no items")?;
+    let to_database = items.iter().find(|item| item["src_ip"] == P1 && item["dst_ip"] == P2).ok_or("no row of web")?;
+    let workload = json!({"kind": "Deployment", "name": "web"});
+    let remote = &to_database["remote_owner"];
+    if to_database["owner"]["workload"] != workload || remote["name"] != "database" || remote["kind"] != "pod" {
+        return Err(format!("not named as it should be: {to_database}"));
+    }
+    let beyond = items.iter().filter(|item| item["dst_ip"] == REMOTE_POD_V6 || item["dst_ip"] == NODE);
+    match beyond.clone().count() == 2 && beyond.clone().all(|item| item.get("remote_owner").is_none()) {
+        true => Ok(()),
+        false => Err(format!("another node's pod and the node itself are no pods of this node: {items:?}")),
+    }
 }
