@@ -124,11 +124,12 @@ fn ends(entries: u32, source: &mut Netfilter) {
         let now = clock::now();
         let mut each = |c: &Connection| {
             if counts == 1 {
-                pipeline.record(c, now);
+                pipeline.hear(c, now);
             }
         };
         let begin = clock::thread_cpu_ns();
         let drained = source.drain(now, &mut each);
+        pipeline.end_drain(now);
         cpu_ns[counts] += clock::thread_cpu_ns() - begin;
         let drained = drained.expect("events");
         assert_eq!(drained.overflows, 0);

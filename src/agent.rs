@@ -19,6 +19,7 @@ use crate::collect::run::{Collector, Parts};
 use crate::collect::trouble::{PODS_AS_NODE, Trouble};
 use crate::config::{Config, Dakr, Fallback, Mode};
 use crate::export::dakr::push::{Push, PushHandle};
+use crate::export::dakr::retry;
 use crate::export::prometheus::Labels;
 use crate::health::{Component, Health, Pulse, Status};
 use crate::http::server::{BindError, Context, Server};
@@ -150,7 +151,8 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
         stop: Arc::clone(&shared.stop),
         waker,
     };
-    let phase_ns = flush_phase_ns(&config.node_name, config.flush_interval_ns);
+    // Spreads the flushes of many nodes over the interval.
+    let phase_ns = retry::hash([&config.node_name, ""]) % config.flush_interval_ns.max(1);
     let collector = Collector::new(parts, trouble, played_from, phase_ns);
     // The probes are answered until everything else has ended.
     let end = Arc::new(Stop::default());
@@ -359,14 +361,6 @@ fn start_push(
     let push = Push::over_http(dakr, &config.node_name, config.flush_interval_ns, started, health, stats, tell);
     let (handle, thread): (PushHandle, _) = push.start(to_push)?;
     Ok((Delivery::new(batches, settled, handle), thread))
-}
-
-/// Spreads the flushes of many nodes over the interval. FNV-1a: names that differ in a digit land far apart.
-fn flush_phase_ns(node_name: &str, interval_ns: u64) -> u64 {
-    let hash = node_name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    hash % interval_ns.max(1)
 }
 
 /// A second signal means: now.

@@ -198,6 +198,11 @@ impl BaselineTable {
         Judged::Increment(c.traffic - base)
     }
 
+    /// Of connections that are about to be judged, in any order: see [`Table::warm`].
+    pub fn warm<'a>(&self, keys: impl Iterator<Item = &'a ConnectionKey>) {
+        self.table.warm(keys);
+    }
+
     /// Judges the end of a connection.
     pub fn ended(&mut self, c: &Connection) -> Judged {
         let Some(slot) = self.table.find(&c.key) else {

@@ -78,6 +78,12 @@ fn connection(number: u32, bytes: u64, cgroups: &[u64]) -> Connection {
 /// A sweep in which every connection moved, some ended and as many were born.
 fn sweep(pipeline: &mut Pipeline, round: u32, stats: &Stats, cgroups: &[u64]) {
     let now = Now { mono_ns: u64::from(round) * SECOND, wall_ns: 1_790_000_000 * SECOND };
+    for number in round * 100..round * 100 + 100 {
+        let ended =
+            Connection { reading: Reading::Ended, ..connection(number + 900, u64::from(round) * 1_000, cgroups) };
+        pipeline.hear(&ended, now);
+    }
+    pipeline.end_drain(now);
     pipeline.begin_sweep();
     for number in round * 100..CONNECTIONS + round * 100 {
         pipeline.record(&connection(number, u64::from(round) * 1_000, cgroups), now);

@@ -197,8 +197,9 @@ impl World {
 
     fn drain(&mut self) {
         for (tuple, entry) in std::mem::take(&mut self.events) {
-            self.pipeline.record(&record(tuple, entry, Reading::Ended), self.now);
+            self.pipeline.hear(&record(tuple, entry, Reading::Ended), self.now);
         }
+        self.pipeline.end_drain(self.now);
     }
 
     fn sweep(&mut self, voided: bool, skip: u8, twice: u8, moved: &[(u8, u16, bool)]) {

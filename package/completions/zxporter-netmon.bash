@@ -24,7 +24,7 @@ _zxporter_netmon() {
     -metrics-format | --metrics-format) mapfile -t COMPREPLY < <(compgen -W 'prometheus json' -- "$word"); return ;;
     -max-rows | --max-rows) COMPREPLY=(); return ;;
     -max-connections | --max-connections) COMPREPLY=(); return ;;
-    -log-level | --log-level) mapfile -t COMPREPLY < <(compgen -W 'off error warn info debug trace' -- "$word"); return ;;
+    -log-level | --log-level) mapfile -t COMPREPLY < <(compgen -W 'off error warn info debug' -- "$word"); return ;;
     -record | --record) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W '-collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -metrics-bind-address -metrics-allow -metrics-format -max-rows -max-connections -log-level -record -help -version' -- "$word")

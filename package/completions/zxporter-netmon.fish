@@ -22,7 +22,7 @@ complete -c zxporter-netmon -o metrics-allow -x -d 'who may read more than /heal
 complete -c zxporter-netmon -o metrics-format -x -a 'prometheus json' -d 'what /metrics says to those who do not ask for a format'
 complete -c zxporter-netmon -o max-rows -x -d 'rows at most; beyond, the smallest are folded together'
 complete -c zxporter-netmon -o max-connections -x -d 'connections followed at most; beyond, their bytes are counted as lost'
-complete -c zxporter-netmon -o log-level -x -a 'off error warn info debug trace' -d 'how much is logged, on stderr'
+complete -c zxporter-netmon -o log-level -x -a 'off error warn info debug' -d 'how much is logged, on stderr'
 complete -c zxporter-netmon -o record -r -F -d 'write down what the kernel says, to be played with -collector-mode replay:FILE'
 complete -c zxporter-netmon -o help -d 'say what can be set'
 complete -c zxporter-netmon -o version -d 'say the version'

@@ -28,6 +28,9 @@ const DEFERRED_MAX: usize = 4_096;
 /// How long a series of a pod that is gone stays for the last scrapes.
 const SERIES_IDLE_NS: u64 = 600 * SECOND;
 
+/// Ends that are judged at a time.
+const HEARD: usize = 64;
+
 /// What stays the same while the agent runs.
 struct Policy {
     classes: Classes,
@@ -55,6 +58,8 @@ pub struct Pipeline {
     /// Bytes of all connections in this sweep, each once, whatever became of them (rule 16).
     seen_bytes: u64,
     not_followed: u64,
+    /// Ends that were heard and are not judged yet.
+    heard: Vec<Connection>,
 }
 
 /// What a sweep came to.
@@ -93,6 +98,7 @@ impl Pipeline {
             skipped: Skipped::default(),
             seen_bytes: 0,
             not_followed: 0,
+            heard: Vec::with_capacity(HEARD),
         }
     }
 
@@ -205,6 +211,29 @@ impl Pipeline {
                 self.ledger.lose(Lost::ConnectionTableFull, traffic.seen_by(Direction::Outbound));
             }
         }
+    }
+
+    /// Takes one record of a drain. Ends are judged [`HEARD`] at a time, for what is known of them lies anywhere in a
+    /// table too large for the caches: their places are looked up together, so that waiting for memory is done once.
+    pub fn hear(&mut self, c: &Connection, now: Now) {
+        if c.reading != Reading::Ended {
+            self.end_drain(now);
+            return self.record(c, now);
+        }
+        self.heard.push(*c);
+        if self.heard.len() == HEARD {
+            self.end_drain(now);
+        }
+    }
+
+    /// After the last record of a drain.
+    pub fn end_drain(&mut self, now: Now) {
+        let mut heard = std::mem::take(&mut self.heard);
+        self.baselines.warm(heard.iter().map(|c| &c.key));
+        for c in heard.drain(..) {
+            self.record(&c, now);
+        }
+        self.heard = heard;
     }
 
     /// After the last record of a sweep.

@@ -225,7 +225,9 @@ impl Collector {
     fn drain(&mut self, now: Now) {
         self.due.drain = u64::MAX;
         let pipeline = &mut self.p.pipeline;
-        match self.p.source.drain(now, &mut |c| pipeline.record(c, now)) {
+        let drained = self.p.source.drain(now, &mut |c| pipeline.hear(c, now));
+        pipeline.end_drain(now);
+        match drained {
             Ok(drained) => self.note(&drained),
             Err(error) => {
                 if let Some(suppressed) = self.unread_ends.allow(now) {

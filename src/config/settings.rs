@@ -542,7 +542,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "RUST_LOG", kind: Kind::Variable, group: Group::Diagnosis, value: Value::Word("FILTER"), default: NONE,
         short: "log filter by module, before -log-level",
-        long: "Such as `debug` or `info,netmon::export=trace`.",
+        long: "Such as `debug` or `info,netmon::export=debug`; beyond debug there is nothing to log.",
         apply: Apply::Text(|_, _| Ok(())), // env_logger reads it (`logging`)
     },
     Setting {
@@ -559,7 +559,7 @@ const DNS: Value = Value::Choice(&["auto", "off"]);
 const INBOUND: Value = Value::Choice(&["external", "all", "none"]);
 const PROTOCOLS: Value = Value::Choice(&["auto", "connect", "grpc-web", "grpc"]);
 const FORMATS: Value = Value::Choice(&["prometheus", "json"]);
-const LEVEL_NAMES: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
+const LEVEL_NAMES: &[&str] = &["off", "error", "warn", "info", "debug"];
 const LEVELS: Value = Value::Choice(LEVEL_NAMES);
 
 fn mode(text: &str) -> Option<Mode> {

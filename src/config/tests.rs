@@ -104,7 +104,7 @@ fn every_flag_reaches_its_field() {
     assert_eq!(config("-btf b").btf, Some("b".into()));
     assert_eq!(config("-dns off").dns, Dns::Off);
     assert_eq!(config("-dns-ports 53,5353").dns_ports, [53, 5353]);
-    assert_eq!(config("-log-level trace").log_level, log::LevelFilter::Trace);
+    assert_eq!(config("-log-level debug").log_level, log::LevelFilter::Debug);
     assert_eq!(config_with("", &[("RUST_LOG", "netmon=debug")]).log_level, log::LevelFilter::Info, "the log's own");
 }
 
@@ -292,7 +292,7 @@ fn a_mistake_names_the_setting_the_value_and_what_is_allowed() {
         ("-max-connections 4294967296", "invalid value"),
         ("-metrics-format xml", "invalid value \"xml\" for -metrics-format: want one of prometheus, json"),
         ("-dakr-protocol http", "invalid value \"http\" for -dakr-protocol: want one of auto, connect, grpc-web, grpc"),
-        ("-log-level loud", "invalid value \"loud\" for -log-level: want one of off, error, warn, info, debug, trace"),
+        ("-log-level loud", "invalid value \"loud\" for -log-level: want one of off, error, warn, info, debug"),
         ("-read-interval", "flag -read-interval needs a value: -read-interval DURATION"),
         ("-read-intervall 5s", "unknown flag -read-intervall: did you mean -read-interval? (-h lists them)"),
         ("-stand-alone", "unknown flag -stand-alone: did you mean -standalone? (-h lists them)"),

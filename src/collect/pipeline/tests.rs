@@ -530,3 +530,24 @@ fn a_remote_end_that_is_a_pod_of_this_node_is_named_by_its_time() {
     let row = pipeline.rows().iter().find(|row| row.key.direction == Inbound).expect("the row of old");
     assert!(pipeline.remote_pod(row).is_some(), "the originator is a pod too");
 }
+
+#[test]
+fn ends_judged_together_come_to_what_they_come_to_one_by_one() {
+    let base = tcp(POD_A, (SERVICE, 80), (FAR_POD, 8080));
+    let numbered = |sport, bytes| {
+        let traffic = Traffic { orig: Counts { bytes, packets: 1 }, reply: Counts { bytes: 7, packets: 1 } };
+        Connection { key: ConnectionKey { sport, ..base.key }, traffic, ..base }
+    };
+    let living: Vec<Connection> = (0..100).map(|n| numbered(n, 40)).collect();
+    // More than one batch of ends; some twice (a tuple used again), some never seen living.
+    let ends = || (0..300u16).map(|n| Connection { reading: Reading::Ended, ..numbered(n % 130, 100) });
+    let (mut heard, mut recorded) = (pipeline(&config(true)), pipeline(&config(true)));
+    sweep(&mut heard, &living, at(2));
+    sweep(&mut recorded, &living, at(2));
+    ends().for_each(|c| heard.hear(&c, at(3)));
+    heard.end_drain(at(3));
+    ends().for_each(|c| recorded.record(&c, at(3)));
+    assert_eq!(rows(&heard), rows(&recorded));
+    assert_eq!(heard.ledger(), recorded.ledger());
+    assert_eq!((heard.baselines().len(), recorded.baselines().len()), (0, 0));
+}
