@@ -95,6 +95,7 @@ fn row(n: u64) -> RowView {
     };
     RowView {
         owner: (n % 6) as u32,
+        remote_owner: (n % 5 == 4).then_some((n % 4) as u32 + 2),
         port: [443, 5432, 53, 9090, 6379, 0][(n % 6) as usize],
         protocol: [6, 6, 17, 6, 6, 1][(n % 6) as usize],
         direction: if n.is_multiple_of(4) { Direction::Inbound } else { Direction::Outbound },

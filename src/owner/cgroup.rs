@@ -373,7 +373,10 @@ mod tests {
         for walk in 1..=WALKS_REMEMBERED {
             walked(&mut tree);
             assert_eq!(tree.pod_uid(second), Some(HASH));
-            assert_eq!(tree.pod_uid(first), (walk < WALKS_REMEMBERED && first != second).then_some(UID));
+            // A file system may give the number again at once; cgroups' are not.
+            if first != second {
+                assert_eq!(tree.pod_uid(first), (walk < WALKS_REMEMBERED).then_some(UID));
+            }
         }
     }
 
