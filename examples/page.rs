@@ -100,6 +100,7 @@ fn row(n: u64) -> RowView {
         protocol: [6, 6, 17, 6, 6, 1][(n % 6) as usize],
         direction: if n.is_multiple_of(4) { Direction::Inbound } else { Direction::Outbound },
         class: if n.is_multiple_of(2) && !v6 { Class::Inside } else { Class::Outside },
+        is_sum: false,
         local: Addr::from_v4([10, 244, 1, (n % 6) as u8 + 2]),
         remote,
         unsettled: TxRx::ZERO,

@@ -147,6 +147,11 @@ impl BaselineTable {
         self.first_sweep_done
     }
 
+    /// Whether a connection is followed.
+    pub fn follows(&self, key: &ConnectionKey) -> bool {
+        self.table.find(key).is_some()
+    }
+
     /// Followed connections whose end may never be told: while there are any, sweeps must stay frequent.
     pub fn may_end_untold(&self) -> u32 {
         self.may_end_untold
@@ -187,7 +192,7 @@ impl BaselineTable {
         let mut base = known.traffic;
         if is_another(known, c) {
             base = Traffic::ZERO;
-            if known.flags & MAY_END_UNTOLD != 0 {
+            if known.flags & MAY_END_UNTOLD != 0 && c.key.realm == 0 {
                 known.flags &= !MAY_END_UNTOLD;
                 self.may_end_untold -= 1;
             }
@@ -272,7 +277,9 @@ impl BaselineTable {
     fn follow(&mut self, c: &Connection) -> Judged {
         let ours = self.began_under_our_eyes(c);
         let before_us = !self.placed_all && !ours;
-        let flags = if before_us { MAY_END_UNTOLD } else { 0 };
+        // Nobody tells the end of a Cilium entry: it stays readable for as long as Cilium keeps it.
+        let untold = before_us || c.key.realm != 0;
+        let flags = if untold { MAY_END_UNTOLD } else { 0 };
         let fresh = Baseline {
             key: c.key,
             mark: 0,
@@ -288,7 +295,7 @@ impl BaselineTable {
             Ok(slot) => {
                 self.link(slot);
                 self.seen_now += 1;
-                self.may_end_untold += u32::from(before_us);
+                self.may_end_untold += u32::from(untold);
                 if before_us {
                     Judged::Baseline
                 } else if self.overflowed {

@@ -360,18 +360,18 @@ pub struct ConnectionKey {
     pub sport: u16,
     /// Port asked for; for ICMP type and code (`type << 8 | code`); 0 where the protocol has none.
     pub dport: u16,
-    /// Conntrack zone (rule 7); Cilium: the flags of the CT key.
+    /// Conntrack zone (rule 7).
     pub zone: u16,
     /// IP protocol number.
     pub protocol: u8,
     /// 4 or 6, as in the packet.
     pub family: u8,
-    /// What else tells keys apart: 0, or the id of the Cilium map that holds the entry.
+    /// What else tells keys apart: 0; of a Cilium entry twice the id of the map that holds it, plus 1 for IN.
     pub realm: u32,
 }
 
 /// Which ends of a connection a record speaks for (rule 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Ends {
     /// Conntrack: one record for both.
@@ -380,6 +380,9 @@ pub enum Ends {
     Originator,
     /// A socket that was connected to; Cilium IN.
     Responder,
+    /// Cilium's entry of what a node port or load balancer passes on: its originator is elsewhere, and the responder,
+    /// if it is here, has an entry of its own.
+    Neither,
 }
 
 /// What a record says about its connection's counters.
@@ -392,6 +395,10 @@ pub enum Reading {
     Ended,
     /// Not cumulative: what was counted since the last sweep, to be taken as it is (drained BPF counters).
     Increment,
+    /// As [`Reading::Live`], but bytes are those of Ethernet frames (Cilium).
+    Frames,
+    /// As [`Reading::Frames`], and what the local end sent and received is one sum, which stands as sent.
+    FrameSums,
 }
 
 /// One record of a source about one connection.

@@ -25,6 +25,8 @@ pub struct RowView {
     pub direction: Direction,
     /// Where the remote address lies.
     pub class: Class,
+    /// Whether tx holds rx too.
+    pub is_sum: bool,
     /// The local end.
     pub local: Addr,
     /// The remote end.

@@ -185,7 +185,7 @@ impl Counting {
         match record.ends {
             Ends::Originator => record.key.src,
             Ends::Responder => record.key.dst,
-            Ends::Both => panic!("a socket is one end"),
+            Ends::Both | Ends::Neither => panic!("a socket is one end"),
         }
     }
 

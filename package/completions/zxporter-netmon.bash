@@ -3,13 +3,14 @@
 _zxporter_netmon() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     case $previous in
-    -collector-mode | --collector-mode) mapfile -t COMPREPLY < <(compgen -W 'netfilter ebpf' -- "$word"); return ;;
+    -collector-mode | --collector-mode) mapfile -t COMPREPLY < <(compgen -W 'netfilter ebpf cilium' -- "$word"); return ;;
     -fallback | --fallback) mapfile -t COMPREPLY < <(compgen -W 'auto none' -- "$word"); return ;;
     -read-interval | --read-interval) COMPREPLY=(); return ;;
     -cleanup-interval | --cleanup-interval) COMPREPLY=(); return ;;
     -conntrack-zone | --conntrack-zone) mapfile -t COMPREPLY < <(compgen -W 'auto' -- "$word"); return ;;
     -cgroup-root | --cgroup-root) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     -cgroup-fs | --cgroup-fs) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    -cilium-bpf-root | --cilium-bpf-root) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     -local-cidrs | --local-cidrs) COMPREPLY=(); return ;;
     -cluster-cidrs | --cluster-cidrs) COMPREPLY=(); return ;;
     -outside-cidrs | --outside-cidrs) COMPREPLY=(); return ;;
@@ -27,6 +28,6 @@ _zxporter_netmon() {
     -log-level | --log-level) mapfile -t COMPREPLY < <(compgen -W 'off error warn info debug' -- "$word"); return ;;
     -record | --record) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W '-collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -metrics-bind-address -metrics-allow -metrics-format -max-rows -max-connections -log-level -record -help -version' -- "$word")
+    mapfile -t COMPREPLY < <(compgen -W '-collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -cilium-bpf-root -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -metrics-bind-address -metrics-allow -metrics-format -max-rows -max-connections -log-level -record -help -version' -- "$word")
 }
 complete -F _zxporter_netmon zxporter-netmon

@@ -1,5 +1,5 @@
 # Made from the table of settings by examples/documents.rs.
-complete -c zxporter-netmon -o collector-mode -x -a 'netfilter ebpf' -d 'where connections are read from'
+complete -c zxporter-netmon -o collector-mode -x -a 'netfilter ebpf cilium' -d 'where connections are read from'
 complete -c zxporter-netmon -o fallback -x -a 'auto none' -d 'what to do where the mode cannot run'
 complete -c zxporter-netmon -o read-interval -x -d 'time from sweep to sweep, at least 100ms'
 complete -c zxporter-netmon -o cleanup-interval -x -d 'time between clean-ups of what is gone and settled, at least 1s'
@@ -7,6 +7,7 @@ complete -c zxporter-netmon -o conntrack-zone -x -a 'auto' -d 'the one conntrack
 complete -c zxporter-netmon -o manage-conntrack -d 'switch on accounting and events where they are off'
 complete -c zxporter-netmon -o cgroup-root -r -F -d 'the cgroup that the BPF programs of mode ebpf are attached to'
 complete -c zxporter-netmon -o cgroup-fs -r -F -d 'the host\'s cgroup2 tree, by which sockets are told to be a pod\'s'
+complete -c zxporter-netmon -o cilium-bpf-root -r -F -d 'the BPF file system in which Cilium pins its maps'
 complete -c zxporter-netmon -o local-cidrs -x -d 'ranges of local ends beside the host\'s own addresses'
 complete -c zxporter-netmon -o cluster-cidrs -x -d 'ranges that are inside the cluster'
 complete -c zxporter-netmon -o outside-cidrs -x -d 'ranges that are outside although -cluster-cidrs holds them'

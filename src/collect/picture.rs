@@ -32,6 +32,7 @@ impl Painter {
             protocol: row.key.protocol,
             direction: row.key.direction,
             class: row.key.class,
+            is_sum: row.key.is_sum,
             local: row.key.local,
             remote: row.key.remote,
             unsettled: match row.push {

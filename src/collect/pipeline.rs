@@ -10,7 +10,7 @@ use crate::baseline::{BaselineTable, Judged};
 use crate::class::Classes;
 use crate::clock::{Now, SECOND};
 use crate::config::{Config, PushInbound};
-use crate::flow::{Addr, Class, Connection, Direction, Ends, Reading, Traffic};
+use crate::flow::{Addr, Class, Connection, ConnectionKey, Direction, Ends, Reading, Traffic};
 use crate::ledger::{Ledger, bytes_only};
 use crate::owner::local::LocalEnds;
 use crate::owner::processes::{HostEnd, Processes, Whose};
@@ -20,6 +20,7 @@ use crate::rows::{Push, Row, RowKey, RowTable};
 use crate::series::SeriesTable;
 use crate::source::{Skip, Skipped, Sweep};
 use crate::stats::{Lost, Stats, Unattributed, Withheld};
+use crate::wire::cilium_ct;
 
 /// How long an increment waits for its pod before rule 5 decides.
 const WAIT_NS: u64 = 60 * SECOND;
@@ -185,7 +186,8 @@ impl Pipeline {
 
     /// Takes one record, in a sweep or between sweeps.
     pub fn record(&mut self, c: &Connection, now: Now) {
-        if self.zone.asks(c.key.zone) && c.reading == Reading::Live && self.has_local_end(c, now) {
+        let lives = !matches!(c.reading, Reading::Ended | Reading::Increment);
+        if self.zone.asks(c.key.zone) && lives && self.has_local_end(c, now) {
             self.zone.note_local(c.key.zone);
         }
         if !self.zone.counts(c.key.zone) {
@@ -197,18 +199,22 @@ impl Pipeline {
             self.local.still_used(c.backend);
         }
         let judged = match c.reading {
-            Reading::Live => self.baselines.live(c),
+            Reading::Live | Reading::Frames | Reading::FrameSums => self.baselines.live(c),
             Reading::Ended => self.baselines.ended(c),
             Reading::Increment => Judged::Increment(c.traffic),
         };
+        // Only now: the parts of a Cilium value are of different moments, so its bytes less its headers may fall.
+        let is_frames = matches!(c.reading, Reading::Frames | Reading::FrameSums);
+        let cut = |traffic| if is_frames { cilium_ct::without_frames(traffic) } else { traffic };
         match judged {
             Judged::Increment(traffic) if traffic.is_zero() => {}
+            Judged::Increment(traffic) if is_frames => self.count_entry(c, cut(traffic), now),
             Judged::Increment(traffic) => self.count(c, traffic, now),
             Judged::Baseline | Judged::Stale => {}
             Judged::BeforeFirstSweep => self.skipped.add(Skip::BeforeFirstSweep),
             Judged::NotFollowed => self.not_followed += 1,
             Judged::Lost(traffic) => {
-                self.ledger.lose(Lost::ConnectionTableFull, traffic.seen_by(Direction::Outbound));
+                self.ledger.lose(Lost::ConnectionTableFull, cut(traffic).seen_by(Direction::Outbound));
             }
         }
     }
@@ -313,6 +319,23 @@ impl Pipeline {
             || self.local.owner_of(c.backend, at, &mut self.owners).is_some()
     }
 
+    /// An increment of a Cilium entry: of those without a pod's end, Cilium makes entries for some and not for others.
+    fn count_entry(&mut self, c: &Connection, traffic: Traffic, now: Now) {
+        let own = if c.ends == Ends::Responder { c.backend } else { c.key.src };
+        if self.local.is_host(own) {
+            self.skipped.add(Skip::HostPartial);
+        } else if c.ends != Ends::Neither {
+            self.count(c, traffic, now);
+        } else if self.has_local_end(c, now)
+            || self.baselines.follows(&ConnectionKey { realm: c.key.realm | 1, ..c.key })
+        {
+            self.skipped.add(Skip::Covered);
+        } else {
+            self.seen_bytes = self.seen_bytes.saturating_add(traffic.orig.bytes).saturating_add(traffic.reply.bytes);
+            self.ledger.leave_unattributed(Unattributed::NoLocalEnd, traffic.seen_by(Direction::Outbound));
+        }
+    }
+
     /// Attributes an increment to the ends that the record speaks for (rule 2), or lets it wait (rule 8).
     fn count(&mut self, c: &Connection, traffic: Traffic, now: Now) {
         self.seen_bytes = self.seen_bytes.saturating_add(traffic.orig.bytes).saturating_add(traffic.reply.bytes);
@@ -329,6 +352,7 @@ impl Pipeline {
             translated: c.key.dst != c.backend || (c.key.dport != c.backend_port && has_ports(c.key.protocol)),
             ends: c.ends,
             cgroup: c.cgroup,
+            is_sum: c.reading == Reading::FrameSums,
             traffic,
             wall_ns: now.wall_ns,
             mono_ns: now.mono_ns,
@@ -380,6 +404,7 @@ impl Pipeline {
             translated: at.translated,
             ends: waits,
             beside,
+            is_sum: at.is_sum,
             cgroup: if beside && end_with_socket(at.ends, at.client, &self.local) != waits { 0 } else { at.cgroup },
             traffic: at.traffic,
         };
@@ -439,7 +464,8 @@ impl Pipeline {
             true => Class::Inside,
             false => Class::Outside,
         };
-        let key = RowKey { local, remote, owner, port: at.port, protocol: at.protocol, direction, class };
+        let (port, protocol, is_sum) = (at.port, at.protocol, at.is_sum);
+        let key = RowKey { local, remote, owner, port, protocol, direction, class, is_sum };
         let push = self.policy.push(direction, class);
         let counts = at.traffic.seen_by(direction);
         self.rows.add(&key, push, counts, at.wall_ns, &self.policy.classes, &mut self.ledger);
@@ -510,6 +536,7 @@ struct Attribution {
     protocol: u8,
     translated: bool,
     ends: Ends,
+    is_sum: bool,
     cgroup: u64,
     traffic: Traffic,
     wall_ns: u64,
@@ -543,7 +570,8 @@ impl Attribution {
             port: row.key.port,
             protocol: row.key.protocol,
             translated: row.key.translated,
-            ends: row.key.ends(),
+            ends: row.key.ends,
+            is_sum: row.key.is_sum,
             cgroup: row.key.cgroup,
             traffic: row.traffic,
             wall_ns: row.counted_wall_ns,

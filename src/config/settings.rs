@@ -7,10 +7,10 @@ use super::{Config, Dakr, DakrProtocol, Dns, Fallback, MetricsFormat, Mode, Push
 use crate::clock::{MS, SECOND};
 
 /// What `-collector-mode` takes. A mode whose source is not ready is not listed, and so is refused.
-pub const MODES: &[&str] = &["netfilter", "ebpf", "replay:FILE"];
+pub const MODES: &[&str] = &["netfilter", "ebpf", "cilium", "replay:FILE"];
 
 /// Settings whose field nobody reads yet: neither parsed nor shown. Whoever lands the reader strikes the line.
-pub const NOT_YET_OFFERED: &[&str] = &["cilium-bpf-root", "btf", "dns", "dns-ports", "state-dir"];
+pub const NOT_YET_OFFERED: &[&str] = &["btf", "dns", "dns-ports", "state-dir"];
 
 /// How a setting is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,13 +218,14 @@ pub const SETTINGS: &[Setting] = &[
         default: Default::Text("netfilter"),
         short: "where connections are read from",
         long: "`netfilter` reads the kernel's connection tracking by netlink and needs `CAP_NET_ADMIN` alone; \
-               `ebpf` counts by programs of its own and needs `CAP_BPF` too. `replay:FILE` plays a recording made with `-record`.",
+               `ebpf` counts by programs of its own and needs `CAP_BPF` too; `cilium` reads Cilium's maps, and counts \
+               as `ebpf` where they hold sums or nothing. `replay:FILE` plays a recording made with `-record`.",
         apply: Apply::Text(|draft, text| set(&mut draft.config.mode, mode(text), Value::Choice(MODES))),
     },
     Setting {
         name: "fallback", kind: Kind::Flag, group: Group::Counting, value: FALLBACKS, default: Default::Text("auto"),
         short: "what to do where the mode cannot run",
-        long: "`auto` runs the next best one (ebpf, then netfilter), degraded; `none` exits with status 1.",
+        long: "`auto` runs the next best one (cilium, ebpf, netfilter), degraded; `none` exits with status 1.",
         apply: Apply::Text(|draft, text| {
             let fallback = match text { "auto" => Some(Fallback::Auto), "none" => Some(Fallback::None), _ => None };
             set(&mut draft.config.fallback, fallback, FALLBACKS)
@@ -289,7 +290,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "cilium-bpf-root", kind: Kind::Flag, group: Group::Counting, value: PATH,
         default: Default::Described("/sys/fs/bpf, then /run/cilium/bpffs"),
         short: "the BPF file system in which Cilium pins its maps",
-        long: "",
+        long: "They are looked for in `tc/globals` below it, then in the folder itself.",
         apply: Apply::Path(|draft, path| draft.config.cilium_bpf_root = path),
     },
     Setting {

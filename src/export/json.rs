@@ -1,8 +1,9 @@
 //! The incumbent's JSON with our additions, written piece by piece from a shared picture.
 //!
 //! Keys and their order are those of the incumbent's `/metrics` (Go's `encoding/json`): a name that is empty is left
-//! out, times are RFC 3339 in UTC. Additions stand behind them: `direction`, `class`, `owner` (of the local end),
-//! `remote_owner` where the other end is a pod of this node, `total_*`; beside the
+//! out, times are RFC 3339 in UTC. Additions stand behind them: `direction`, `class`, `split` (`unknown` where tx holds
+//! rx too, for the source knows only their sum), `owner` (of the local end), `remote_owner` where the other end is a
+//! pod of this node, `total_*`; beside the
 //! items when the picture was taken (`timestamp`) and when the last sweep began (`swept`), how many rows there are and their sums since the start (`totals`).
 
 use std::cmp::Reverse;
@@ -129,6 +130,8 @@ struct Item<'a> {
     timestamp: Shown<Timestamp>,
     direction: &'static str,
     class: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split: Option<&'static str>,
     owner: OwnerItem<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remote_owner: Option<OwnerItem<'a>>,
@@ -159,6 +162,7 @@ impl<'a> Item<'a> {
             timestamp: Shown(Timestamp(row.changed_wall_ns)),
             direction: row.direction.as_str(),
             class: row.class.as_str(),
+            split: row.is_sum.then_some("unknown"),
             owner: OwnerItem::from(owner),
             remote_owner: row.remote_owner.and_then(|at| picture.owners.get(at as usize)).map(OwnerItem::from),
             total_tx_bytes: row.total.tx.bytes,
@@ -292,6 +296,7 @@ mod tests {
             protocol: 6,
             direction: Direction::Outbound,
             class: Class::Outside,
+            is_sum: false,
             local: addr(local),
             remote: addr(remote),
             unsettled: counts,
@@ -353,6 +358,14 @@ mod tests {
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn a_sum_of_both_directions_says_that_its_split_is_unknown() {
+        let sum = RowView { is_sum: true, ..row("10.0.0.1", "10.0.0.2", 1) };
+        let picture = Snapshot { rows: vec![sum, row("10.0.0.1", "10.0.0.3", 1)], ..Snapshot::default() };
+        let value: Value = serde_json::from_str(&text(picture, None, 1 << 16)).expect("JSON");
+        assert_eq!((&value["items"][0]["split"], value["items"][1].get("split")), (&Value::from("unknown"), None));
     }
 
     #[test]

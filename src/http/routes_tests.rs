@@ -138,6 +138,7 @@ fn chunks_make_up_the_same_bytes() {
             protocol: 6,
             direction: crate::flow::Direction::Inbound,
             class: crate::flow::Class::Inside,
+            is_sum: false,
             local: Addr::UNSPECIFIED_V4,
             remote: Addr::UNSPECIFIED_V6,
             unsettled: crate::flow::TxRx::ZERO,

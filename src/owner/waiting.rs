@@ -29,21 +29,12 @@ pub struct WaitingKey {
     pub protocol: u8,
     /// Whether the node rewrote the destination (rule 5).
     pub translated: bool,
-    /// The ends that wait: 0 both, 1 originator, 2 responder.
-    ends: u8,
+    /// The ends that wait.
+    pub ends: Ends,
     /// Whether the other end has its row already: then nothing is unattributed where this one never gets an owner.
     pub beside: bool,
-}
-
-impl WaitingKey {
-    /// The ends that wait.
-    pub fn ends(&self) -> Ends {
-        match self.ends {
-            1 => Ends::Originator,
-            2 => Ends::Responder,
-            _ => Ends::Both,
-        }
-    }
+    /// Whether what was sent holds what was received too.
+    pub is_sum: bool,
 }
 
 /// One waiting row.
@@ -97,6 +88,8 @@ pub struct Newcomer {
     pub ends: Ends,
     /// Whether the other end has its row already.
     pub beside: bool,
+    /// Whether what was sent holds what was received too.
+    pub is_sum: bool,
     /// Cgroup of the local socket, 0 if unknown.
     pub cgroup: u64,
     /// What was counted.
@@ -131,12 +124,9 @@ impl WaitingTable {
             port: n.port,
             protocol: n.protocol,
             translated: n.translated,
-            ends: match n.ends {
-                Ends::Both => 0,
-                Ends::Originator => 1,
-                Ends::Responder => 2,
-            },
+            ends: n.ends,
             beside: n.beside,
+            is_sum: n.is_sum,
         };
         if let Some(row) = self.table.find(&key).and_then(|slot| self.table.get_mut(slot)) {
             row.traffic += n.traffic;
@@ -190,6 +180,7 @@ mod tests {
             translated: false,
             ends: Ends::Both,
             beside: false,
+            is_sum: false,
             cgroup: 0,
             traffic: Traffic { orig: Counts { bytes, packets: 1 }, reply: Counts::ZERO },
         }

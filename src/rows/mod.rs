@@ -30,6 +30,8 @@ pub struct RowKey {
     pub direction: Direction,
     /// Where the remote address lies.
     pub class: Class,
+    /// Whether tx holds rx too: the source knows only the sum of both.
+    pub is_sum: bool,
 }
 
 /// How much of its remote address a row still has.

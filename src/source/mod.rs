@@ -8,10 +8,11 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::config::{Config, Mode};
+use crate::config::{Config, Fallback, Mode};
 use crate::flow::{AddressChange, Connection};
 use crate::stats::Stats;
 
+pub mod cilium;
 pub mod ebpf;
 pub mod netfilter;
 pub mod replay;
@@ -35,7 +36,7 @@ pub enum Skip {
     Zone,
     /// Loopback traffic, or a host's connection to itself (rule 1).
     Loopback,
-    /// A Cilium SERVICE entry, which repeats what its backend's entry counts.
+    /// A Cilium SERVICE or RELATED entry, which repeats what another entry counts.
     Service,
     /// ICMP that speaks about other traffic: errors, neighbour discovery, multicast listeners (rule 1).
     IcmpError,
@@ -43,11 +44,15 @@ pub enum Skip {
     RawCopy,
     /// A packet that met the BPF programs before they had a buffer.
     NoBuffer,
+    /// A Cilium entry of the node's own address: only a part of the host's traffic has entries.
+    HostPartial,
+    /// A Cilium entry of what passes through, whose bytes a local pod's entry counts.
+    Covered,
 }
 
 impl Skip {
     /// All of them, in the order of their numbers, with the value of the `reason` label.
-    pub const ALL: [(Skip, &'static str); 10] = [
+    pub const ALL: [(Skip, &'static str); 12] = [
         (Skip::Malformed, "malformed"),
         (Skip::NoCounters, "no_counters"),
         (Skip::Dying, "dying"),
@@ -58,6 +63,8 @@ impl Skip {
         (Skip::IcmpError, "icmp_error"),
         (Skip::RawCopy, "raw_copy"),
         (Skip::NoBuffer, "no_buffer"),
+        (Skip::HostPartial, "host_partial"),
+        (Skip::Covered, "covered"),
     ];
 }
 
@@ -122,6 +129,12 @@ pub trait Source: Send {
     /// Whether the ends of connections are known to be told (DESTROY events arrive, or counters stay until read).
     /// While they are not, sweeps must stay frequent.
     fn ends_are_told(&self) -> bool;
+
+    /// Whether the node's own traffic is seen beside that of its pods; else interfaces say nothing of what is missed
+    /// (rule 16).
+    fn sees_the_host(&self) -> bool {
+        true
+    }
 
     /// The time at which the sweep just made was made, where it was not now: a recording plays on its own clock. Before
     /// the first one, the time at which the agent that made the recording started.
@@ -209,7 +222,16 @@ pub fn open(
             let settings = ebpf::Settings { cgroup_root: config.cgroup_root.clone(), ..ebpf::Settings::default() };
             Ok(Box::new(ebpf::Ebpf::open(&settings, Arc::clone(stats), now)?))
         }
-        Mode::Cilium => Err(SourceError::Open("cilium mode does not exist yet".to_owned())),
+        Mode::Cilium => {
+            let mut cilium = cilium::Cilium::open(config.cilium_bpf_root.as_deref())?;
+            if config.fallback == Fallback::Auto && !cilium.tells_directions() {
+                match open(&Mode::Ebpf, config, recorder, stats, now) {
+                    Ok(programs) => return Ok(Box::new(cilium::Beside::new(programs, &cilium))),
+                    Err(why) => cilium.without_programs(&why),
+                }
+            }
+            Ok(Box::new(cilium))
+        }
         Mode::Replay(path) => Ok(Box::new(replay::Replay::open(path)?)),
     }
 }

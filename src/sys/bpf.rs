@@ -1,17 +1,71 @@
-//! Reads of BPF maps that libbpf-rs has no sound call for: batches that empty a hash, and per-CPU values into a
+//! Reads of BPF maps that libbpf-rs has no sound call for: batches that read or empty a hash, and per-CPU values into a
 //! buffer of ours.
 //!
 //! libbpf-rs's own batch calls take a short batch for the last one, although the kernel returns short batches whenever
 //! the next bucket does not fit; entries are lost without an error. Knows nothing of what keys and values mean.
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Entries asked for in one call. More does not pay (310 ns an entry either way), and the buffers stay resident.
 const BATCH: u32 = 4096;
+/// Entries that a buffer grows to where one bucket of the map holds more; beyond it the map is not read.
+const LARGEST_BATCH: u32 = 1 << 17;
+/// The kernel's errno for an operation that a map type does not have (`include/linux/errno.h`; not in libc).
+const ENOTSUPP: i32 = 524;
 
-/// Empties hash maps of one key and value size into buffers that are made once.
+/// What the kernel says of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapInfo {
+    /// Its id: never that of another map while this one lives.
+    pub id: u32,
+    /// `BPF_MAP_TYPE_…`.
+    pub kind: u32,
+    /// Size of a key.
+    pub key_bytes: usize,
+    /// Size of a value.
+    pub value_bytes: usize,
+    /// Entries that it holds at most.
+    pub max_entries: u32,
+}
+
+/// Opens a map by its pin, for reading.
+pub fn open_pinned(path: &CStr) -> io::Result<OwnedFd> {
+    let opts = libbpf_sys::bpf_obj_get_opts {
+        sz: size_of::<libbpf_sys::bpf_obj_get_opts>() as libbpf_sys::size_t,
+        file_flags: libbpf_sys::BPF_F_RDONLY,
+        ..Default::default()
+    };
+    // SAFETY: a path that ends in 0 and options that say their size.
+    let result = unsafe { libbpf_sys::bpf_obj_get_opts(path.as_ptr(), &raw const opts) };
+    check(result)?;
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}
+
+/// What the kernel says of `map`.
+pub fn info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
+    let mut info = libbpf_sys::bpf_map_info::default();
+    let mut len = size_of::<libbpf_sys::bpf_map_info>() as u32;
+    // SAFETY: `info` is `len` bytes long, and the kernel writes no more than that.
+    check(unsafe { libbpf_sys::bpf_map_get_info_by_fd(map.as_raw_fd(), &raw mut info, &raw mut len) })?;
+    Ok(MapInfo {
+        id: info.id,
+        kind: info.type_,
+        key_bytes: info.key_size as usize,
+        value_bytes: info.value_size as usize,
+        max_entries: info.max_entries,
+    })
+}
+
+/// Takes libbpf's results, which are the negative errno.
+fn check(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
+}
+
+/// Reads or empties hash maps of one key and value size, into buffers that are made once.
 #[derive(Debug)]
 pub struct BatchReader {
     keys: Vec<u8>,
@@ -24,7 +78,8 @@ pub struct BatchReader {
 impl BatchReader {
     /// For maps with keys and values of these sizes, and with at most `entries` entries.
     pub fn new(key_bytes: usize, value_bytes: usize, entries: u32) -> BatchReader {
-        let capacity = BATCH.min(entries.max(1));
+        // Two at least: an entry and its successor.
+        let capacity = entries.clamp(2, BATCH);
         BatchReader {
             keys: vec![0; key_bytes * capacity as usize],
             values: vec![0; value_bytes * capacity as usize],
@@ -37,11 +92,33 @@ impl BatchReader {
     /// Removes every entry of `map` and hands it over. The map must not be written to meanwhile, or what is written may
     /// be missed; and it must have the sizes this reader was made for, else the call fails with `EINVAL`.
     pub fn drain(&mut self, map: BorrowedFd<'_>, each: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<u64> {
+        self.batches(map, true, each)
+    }
+
+    /// Hands over every entry of `map`, which others may write to meanwhile: each that was there all the time comes
+    /// once, or a few times where the kernel has no batches for the map. Returns how many came and whether they are all.
+    pub fn read(&mut self, map: BorrowedFd<'_>, each: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<(u64, bool)> {
+        match self.batches(map, false, each) {
+            Err(error) if matches!(error.raw_os_error(), Some(nix::libc::EINVAL | ENOTSUPP)) => self.walk(map, each),
+            read => read.map(|total| (total, true)),
+        }
+    }
+
+    fn batches(
+        &mut self,
+        map: BorrowedFd<'_>,
+        and_delete: bool,
+        each: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> io::Result<u64> {
         let opts = libbpf_sys::bpf_map_batch_opts {
             sz: size_of::<libbpf_sys::bpf_map_batch_opts>() as libbpf_sys::size_t,
             ..Default::default()
         };
-        check_sizes(map, self.key_bytes, self.value_bytes)?;
+        let call = match and_delete {
+            true => libbpf_sys::bpf_map_lookup_and_delete_batch,
+            false => libbpf_sys::bpf_map_lookup_batch,
+        };
+        self.check_sizes(map)?;
         let mut token = 0u32;
         let mut first = true;
         let mut total = 0u64;
@@ -52,7 +129,7 @@ impl BatchReader {
             // SAFETY: the kernel writes at most `count` keys and values of the map's sizes, which `check_sizes` has
             // found equal to those the buffers were made for `capacity` times; a hash map's token is four bytes.
             let result = unsafe {
-                libbpf_sys::bpf_map_lookup_and_delete_batch(
+                call(
                     map.as_raw_fd(),
                     given,
                     (&raw mut next).cast(),
@@ -64,14 +141,14 @@ impl BatchReader {
             };
             let errno = -result;
             // One bucket holds more than fits; the kernel took nothing and the token still stands.
-            if errno == nix::libc::ENOSPC {
+            if errno == nix::libc::ENOSPC && self.capacity < LARGEST_BATCH {
                 self.grow();
                 continue;
             }
             // "No such entry" says that the last bucket was read; what it brought counts.
             let last = errno == nix::libc::ENOENT;
-            if result < 0 && !last {
-                return Err(io::Error::from_raw_os_error(errno));
+            if !last {
+                check(result)?;
             }
             let count = count.min(self.capacity) as usize;
             for (key, value) in
@@ -88,10 +165,45 @@ impl BatchReader {
         }
     }
 
+    /// As [`BatchReader::read`], entry by entry: for kernels before 5.6.
+    pub fn walk(&mut self, map: BorrowedFd<'_>, each: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<(u64, bool)> {
+        let bound = u64::from(self.check_sizes(map)?.max_entries) * 4;
+        let (fd, value) = (map.as_raw_fd(), self.values.as_mut_ptr());
+        let mut total = 0;
+        let mut has_previous = false;
+        for _ in 0..bound {
+            let (previous, current) = self.keys.split_at_mut(self.key_bytes);
+            let given = if has_previous { previous.as_ptr() } else { std::ptr::null() };
+            // SAFETY: both keys are of the map's size, as `check_sizes` has found; none stands for "the first".
+            match check(unsafe { libbpf_sys::bpf_map_get_next_key(fd, given.cast(), current.as_mut_ptr().cast()) }) {
+                Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => return Ok((total, true)),
+                next => next?,
+            }
+            // SAFETY: as above; the kernel writes one value.
+            match check(unsafe { libbpf_sys::bpf_map_lookup_elem(fd, current.as_ptr().cast(), value.cast()) }) {
+                // Gone since: its predecessor has another successor now. Were that one gone too, the kernel would begin
+                // anew, which is why there is a bound.
+                Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => continue,
+                found => found?,
+            }
+            let current = &current[..self.key_bytes];
+            each(current, &self.values[..self.value_bytes]);
+            total += 1;
+            previous.copy_from_slice(current);
+            has_previous = true;
+        }
+        Ok((total, false))
+    }
+
     fn grow(&mut self) {
         self.capacity = self.capacity.saturating_mul(2);
         self.keys.resize(self.key_bytes * self.capacity as usize, 0);
         self.values.resize(self.value_bytes * self.capacity as usize, 0);
+    }
+
+    /// Fails with `EINVAL` where the map's keys and values are not of our sizes.
+    fn check_sizes(&self, map: BorrowedFd<'_>) -> io::Result<MapInfo> {
+        check_sizes(map, self.key_bytes, self.value_bytes)
     }
 }
 
@@ -119,24 +231,16 @@ impl PerCpuReader {
         let result = unsafe {
             libbpf_sys::bpf_map_lookup_elem(map.as_raw_fd(), (&raw const index).cast(), self.values.as_mut_ptr().cast())
         };
-        if result < 0 {
-            return Err(io::Error::from_raw_os_error(-result));
-        }
+        check(result)?;
         Ok(self.values.chunks_exact(self.stride).filter_map(|value| value.get(..self.value_bytes)))
     }
 }
 
 /// Fails with `EINVAL` where the map's keys and values are not of these sizes.
-fn check_sizes(map: BorrowedFd<'_>, key_bytes: usize, value_bytes: usize) -> io::Result<()> {
-    let mut info = libbpf_sys::bpf_map_info::default();
-    let mut len = size_of::<libbpf_sys::bpf_map_info>() as u32;
-    // SAFETY: `info` is `len` bytes long, and the kernel writes no more than that.
-    let result = unsafe { libbpf_sys::bpf_map_get_info_by_fd(map.as_raw_fd(), &raw mut info, &raw mut len) };
-    if result < 0 {
-        return Err(io::Error::from_raw_os_error(-result));
-    }
-    if info.key_size as usize != key_bytes || info.value_size as usize != value_bytes {
+fn check_sizes(map: BorrowedFd<'_>, key_bytes: usize, value_bytes: usize) -> io::Result<MapInfo> {
+    let info = info(map)?;
+    if (info.key_bytes, info.value_bytes) != (key_bytes, value_bytes) {
         return Err(io::Error::from_raw_os_error(nix::libc::EINVAL));
     }
-    Ok(())
+    Ok(info)
 }

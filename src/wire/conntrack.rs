@@ -197,7 +197,7 @@ pub fn request(buffer: Vec<u8>, seq: u32, tuple: &OneWay) -> Vec<u8> {
 }
 
 /// Others have none, though conntrack keeps something of theirs where ports stand (ICMP's id, GRE's key).
-fn has_ports(number: u8) -> bool {
+pub(super) fn has_ports(number: u8) -> bool {
     const DCCP: u8 = 33;
     const UDPLITE: u8 = 136;
     matches!(number, protocol::TCP | protocol::UDP | protocol::SCTP | DCCP | UDPLITE)

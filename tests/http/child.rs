@@ -175,6 +175,7 @@ fn row(n: u32) -> RowView {
         protocol: 6,
         direction: if n.is_multiple_of(2) { Direction::Outbound } else { Direction::Inbound },
         class: Class::Outside,
+        is_sum: false,
         local: Addr::from_v4([10, 244, 1, n as u8]),
         remote: Addr::from_v4([198, 51, (n >> 8) as u8, n as u8]),
         unsettled: TxRx { tx: counts, rx: counts },

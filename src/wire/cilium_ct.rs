@@ -1,0 +1,281 @@
+//! One entry of Cilium's conntrack maps (Cilium `bpf/lib/common.h`, since 1.19 `bpf/lib/conntrack.h`), releases 1.10 on.
+//!
+//! The maps say neither who wrote them nor in which layout; sizes are the same in all. Until 1.15 a value counts each
+//! way apart ([`Layout::Split`]), since 1.16 it holds one sum ([`Layout::Sum`]), and since 1.19 the bytes of one of the
+//! old pairs may hold an address. [`Survey`] tells them apart by what the entries hold. Knows nothing of maps or pods.
+
+use super::Malformed;
+use super::conntrack::has_ports;
+use crate::flow::{Addr, Connection, ConnectionKey, Counts, Ends, Reading, Traffic};
+
+/// Bytes of a key of the IPv4 maps (`struct ipv4_ct_tuple`).
+pub const KEY4_BYTES: usize = 14;
+/// Bytes of a key of the IPv6 maps (`struct ipv6_ct_tuple`).
+pub const KEY6_BYTES: usize = 38;
+/// Bytes of a value (`struct ct_entry`).
+pub const VALUE_BYTES: usize = 56;
+/// Bytes of Ethernet header that each counted packet has beside its layer-3 length.
+pub const FRAME_HEADER_BYTES: u64 = 14;
+
+/// Bits of the key's last byte; none of them is `OUT`.
+mod flag {
+    pub const IN: u8 = 1;
+    pub const RELATED: u8 = 2;
+    pub const SERVICE: u8 = 4;
+}
+
+/// Bits of the value's flags.
+mod mark {
+    pub const LB_LOOPBACK: u16 = 1 << 3;
+    pub const NODE_PORT: u16 = 1 << 5;
+    pub const DSR: u16 = 1 << 7;
+}
+
+/// Reports that lie so close to the newest are of the same time: a minute by Cilium's usual clock.
+const RECENT: u32 = 64;
+
+/// How values count. The bytes are the same in both: the second pair always counts, only its meaning differs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// No entry has told yet.
+    #[default]
+    Unknown,
+    /// Received and sent apart.
+    Split,
+    /// One sum of both directions.
+    Sum,
+    /// The same in a map that an older Cilium began: its entries' received counters stand still, and stay as they are.
+    SumAfterSplit,
+}
+
+impl Layout {
+    /// Whether tx and rx are known apart.
+    pub fn is_split(self) -> bool {
+        self == Layout::Split
+    }
+}
+
+/// What kind of entry it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The originator's.
+    Out,
+    /// The responder's.
+    In,
+    /// A service's choice of a backend: its traffic stands in the backend's entry.
+    Service,
+    /// Lets ICMP errors through.
+    Related,
+}
+
+/// One entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What kind it is.
+    pub kind: Kind,
+    src: Addr,
+    dst: Addr,
+    sport: u16,
+    dport: u16,
+    protocol: u8,
+    family: u8,
+    /// Offset 0 and 8: what came in, in the split layout.
+    first: Counts,
+    /// Offset 16 and 24: what went out, or the sum.
+    second: Counts,
+    marks: u16,
+    /// TCP flags were seen in a packet from the peer, or a report of one was made.
+    peer_was_heard: bool,
+    /// The newer of the two reports, in whatever unit Cilium's clock has.
+    reported: u32,
+}
+
+/// Reads one entry.
+///
+/// # Errors
+/// [`Malformed`] where a size is none of Cilium's, or without a protocol (Cilium's own tools take that for no entry).
+pub fn parse(key: &[u8], value: &[u8]) -> Result<Entry, Malformed> {
+    let value: &[u8; VALUE_BYTES] = value.try_into().map_err(|_| Malformed)?;
+    // Addresses stand the other way round than their names in the source say; in service entries the ports do.
+    let (src, dst, rest) = match key.len() {
+        KEY4_BYTES => (Addr::from_v4(array(key, 0)?), Addr::from_v4(array(key, 4)?), 8),
+        KEY6_BYTES => (Addr::from_v6(array(key, 0)?), Addr::from_v6(array(key, 16)?), 32),
+        _ => return Err(Malformed),
+    };
+    let [protocol, flags] = array(key, rest + 4)?;
+    if protocol == 0 {
+        return Err(Malformed);
+    }
+    let kind = match flags {
+        f if f & flag::SERVICE != 0 => Kind::Service,
+        f if f & flag::RELATED != 0 => Kind::Related,
+        f if f & flag::IN != 0 => Kind::In,
+        _ => Kind::Out,
+    };
+    let number = |at| array(value, at).map(u64::from_le_bytes);
+    let report = |at| array(value, at).map(u32::from_le_bytes);
+    let [rx_flags] = array(value, 43)?;
+    Ok(Entry {
+        kind,
+        src,
+        dst,
+        sport: u16::from_be_bytes(array(key, rest + 2)?),
+        dport: u16::from_be_bytes(array(key, rest)?),
+        protocol,
+        family: if rest == 8 { 4 } else { 6 },
+        first: Counts { packets: number(0)?, bytes: number(8)? },
+        second: Counts { packets: number(16)?, bytes: number(24)? },
+        marks: u16::from_le_bytes(array(value, 36)?),
+        peer_was_heard: rx_flags != 0 || report(52)? != 0,
+        reported: report(48)?.max(report(52)?),
+    })
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Malformed> {
+    bytes.get(at..at + N).and_then(|part| part.try_into().ok()).ok_or(Malformed)
+}
+
+impl Entry {
+    /// Whether traffic passes that is not counted: it is alive, and every counter is 0.
+    pub fn is_silent(&self) -> bool {
+        self.second.is_zero() && !(self.kind == Kind::In && self.has_received())
+    }
+
+    /// Whether the first pair can be counters: an address in its place is no likely number of packets of likely size.
+    fn has_received(&self) -> bool {
+        const PACKETS: std::ops::Range<u64> = 1..1 << 40;
+        const LARGEST_BYTES: u64 = 1 << 20;
+        PACKETS.contains(&self.first.packets)
+            && (FRAME_HEADER_BYTES..=LARGEST_BYTES).contains(&(self.first.bytes / self.first.packets))
+            && self.marks & mark::DSR == 0
+    }
+
+    /// The entry as a record. `map` is the id of the map that holds it.
+    pub fn connection(&self, layout: Layout, map: u32) -> Connection {
+        let is_in = self.kind == Kind::In;
+        let rx = match layout {
+            Layout::Split | Layout::SumAfterSplit if self.has_received() => self.first,
+            _ => Counts::ZERO,
+        };
+        // The local end is the responder of an IN entry.
+        let (orig, reply) = if is_in { (rx, self.second) } else { (self.second, rx) };
+        // A pod that reaches itself through a service stands in its entries as an address of the link.
+        let is_to_itself = self.marks & mark::LB_LOOPBACK != 0;
+        let passes_through = self.kind == Kind::Out && self.marks & (mark::NODE_PORT | mark::DSR) != 0;
+        let with_ports = has_ports(self.protocol);
+        Connection {
+            key: ConnectionKey {
+                src: if is_to_itself { self.dst } else { self.src },
+                dst: self.dst,
+                sport: self.sport,
+                dport: self.dport,
+                zone: 0,
+                protocol: self.protocol,
+                family: self.family,
+                // Ids are positive and of 31 bits.
+                realm: map << 1 | u32::from(is_in),
+            },
+            backend: self.dst,
+            backend_port: if with_ports { self.dport } else { 0 },
+            ends: match self.kind {
+                _ if passes_through => Ends::Neither,
+                Kind::In => Ends::Responder,
+                _ => Ends::Originator,
+            },
+            reading: if layout.is_split() { Reading::Frames } else { Reading::FrameSums },
+            id: 0,
+            start_ns: 0,
+            traffic: Traffic { orig, reply },
+            cgroup: 0,
+        }
+    }
+}
+
+/// What the entries of one sweep, of all maps, tell of who writes them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Survey {
+    /// The newest report of an entry that only the split layout explains.
+    split: Option<u32>,
+    /// Of an IN entry that only a sum explains: it was made by who writes sums.
+    sum_in: Option<u32>,
+    /// Of an OUT entry of that kind. Weaker: Cilium sets its parts one after the other.
+    sum_out: Option<u32>,
+    counted: Option<u32>,
+    silent: Option<u32>,
+}
+
+/// What becomes of bytes, as the last sweep showed it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accounting {
+    /// Nothing has told.
+    #[default]
+    Unknown,
+    /// Entries count.
+    On,
+    /// Some entries of today count, others do not.
+    Partly,
+    /// No entry of today counts.
+    Off,
+}
+
+impl Survey {
+    /// Takes one OUT or IN entry.
+    pub fn note(&mut self, entry: &Entry) {
+        let newest = |place: &mut Option<u32>| *place = (*place).max(Some(entry.reported));
+        if entry.is_silent() {
+            newest(&mut self.silent);
+        } else {
+            newest(&mut self.counted);
+        }
+        if entry.marks & mark::LB_LOOPBACK != 0 {
+            return;
+        }
+        // In the split layout an IN entry is made by a packet that it has counted as received, an OUT entry by one
+        // that it has counted as sent, and whoever was heard was counted.
+        match entry.kind {
+            _ if entry.has_received() => newest(&mut self.split),
+            Kind::In if entry.first.packets == 0 => newest(&mut self.sum_in),
+            Kind::Out if entry.first.packets == 0 && (entry.second.packets == 0 || entry.peer_was_heard) => {
+                newest(&mut self.sum_out);
+            }
+            _ => {}
+        }
+    }
+
+    /// The layout in force, `before` being the one believed until now.
+    pub fn layout(&self, before: Layout) -> Layout {
+        let sum = if before == Layout::Split { self.sum_in } else { self.sum_in.max(self.sum_out) };
+        match (self.split, sum) {
+            (None, None) => before,
+            // An entry that an older Cilium made goes on; who makes new ones decides.
+            (Some(split), Some(sum)) if sum.saturating_add(RECENT) < split => Layout::Split,
+            (Some(_), None) => Layout::Split,
+            (split, Some(_)) => match before {
+                Layout::Sum => Layout::Sum,
+                Layout::Unknown if split.is_none() => Layout::Sum,
+                _ => Layout::SumAfterSplit,
+            },
+        }
+    }
+
+    /// Whether Cilium counts. An entry made while it did not stays at 0 until its next packet, so old ones say nothing.
+    pub fn accounting(&self) -> Accounting {
+        let newest = self.counted.max(self.silent);
+        let is_recent = |at: Option<u32>| at.is_some() && at.map(|at| at.saturating_add(RECENT)) >= newest;
+        match (is_recent(self.counted), is_recent(self.silent)) {
+            (false, false) => Accounting::Unknown,
+            (true, false) => Accounting::On,
+            (true, true) => Accounting::Partly,
+            (false, true) => Accounting::Off,
+        }
+    }
+}
+
+/// Layer-3 lengths of what was counted as frames (rule 1).
+pub fn without_frames(traffic: Traffic) -> Traffic {
+    let cut = |c: Counts| Counts { bytes: c.bytes.saturating_sub(c.packets.saturating_mul(FRAME_HEADER_BYTES)), ..c };
+    Traffic { orig: cut(traffic.orig), reply: cut(traffic.reply) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,569 @@
+//! The Cilium source against real pinned maps, in a BPF file system that each test mounts for itself. The entries come
+//! from a C program (`support/cilium_writer.c`) that knows the formats' tables and nothing of the reader.
+//!
+//! Needs root and clang.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::process::Command;
+use std::sync::Arc;
+
+#[path = "support/cilium.rs"]
+mod cilium;
+#[path = "support/counting.rs"]
+mod counting;
+mod support;
+
+use cilium::{Bpffs, LRU_HASH, MAPS};
+use counting::{Counting, allocations};
+use netmon::clock::{Now, SECOND};
+use netmon::collect::pipeline::Pipeline;
+use netmon::flow::{Direction, TxRx};
+use netmon::ledger::Ledger;
+use netmon::source::cilium::Cilium;
+use netmon::source::replay::Recorder;
+use netmon::source::{self, Skip, Source, SourceError, Sweep};
+use netmon::stats::{Stats, Unattributed};
+use netmon::sys::bpf::{BatchReader, open_pinned};
+use netmon::sys::privileges::{self, Capabilities};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const LOCAL: &str = "-local-cidrs=10.0.1.0/24,fd00:10:244:1::/64";
+const CT4: &str = "cilium_ct4_global";
+const ANY4: &str = "cilium_ct_any4_global";
+const CT6: &str = "cilium_ct6_global";
+
+// ---- the bench: the source and the tables behind it ------------------------------------------------------------
+
+/// A reader as the agent has one: the source, and the way to rows.
+struct Reader {
+    source: Cilium,
+    pipeline: Pipeline,
+    sweeps: u64,
+}
+
+impl Reader {
+    fn open(bpffs: &Bpffs) -> Reader {
+        Reader::of(Cilium::open(Some(&bpffs.root)).expect("maps are pinned"))
+    }
+
+    fn of(source: Cilium) -> Reader {
+        let pipeline = Pipeline::new(&support::standalone(&[LOCAL]), 400_000, 1);
+        Reader { source, pipeline, sweeps: 0 }
+    }
+
+    /// One that has made its first sweep.
+    fn warm(bpffs: &Bpffs) -> Reader {
+        let mut reader = Reader::open(bpffs);
+        assert!(reader.sweep().complete);
+        reader
+    }
+
+    fn now(&self) -> Now {
+        Now { mono_ns: self.sweeps * SECOND, wall_ns: (1_000 + self.sweeps) * SECOND }
+    }
+
+    fn try_sweep(&mut self) -> Result<Sweep, SourceError> {
+        self.sweeps += 1;
+        let now = self.now();
+        self.pipeline.begin_sweep();
+        let result = self.source.sweep(now, &mut |c| self.pipeline.record(c, now));
+        self.pipeline.end_sweep(&result.as_ref().copied().unwrap_or_default(), now);
+        result
+    }
+
+    fn sweep(&mut self) -> Sweep {
+        self.try_sweep().expect("the maps are read")
+    }
+
+    fn rows(&self) -> BTreeMap<String, (TxRx, bool)> {
+        let rows = self.pipeline.rows().iter().map(|row| {
+            let way = if row.key.direction == Direction::Outbound { "to" } else { "from" };
+            let text =
+                format!("{} {way} {} port {} by {}", row.key.local, row.key.remote, row.key.port, row.key.protocol);
+            (text, (row.total, row.key.is_sum))
+        });
+        rows.collect()
+    }
+
+    /// Bytes of tx and rx of a row, 0 where there is none.
+    fn bytes(&self, row: &str) -> (u64, u64) {
+        let (counts, _) = self.rows().get(row).copied().unwrap_or_default();
+        (counts.tx.bytes, counts.rx.bytes)
+    }
+
+    fn complaint(&mut self) -> String {
+        let now = self.now();
+        self.source.upkeep(now).degraded
+    }
+
+    fn unattributed(&self) -> u64 {
+        let Ledger { unattributed, .. } = self.pipeline.ledger();
+        unattributed[Unattributed::NoLocalEnd as usize].total_bytes()
+    }
+}
+
+/// Bytes of layer 3 of what stands as frames.
+fn l3(bytes: u64, packets: u64) -> u64 {
+    bytes - 14 * packets
+}
+
+fn skipped(sweep: &Sweep, reason: Skip) -> u64 {
+    sweep.skipped.0[reason as usize]
+}
+
+/// Key and value, by the letter of the fixture.
+fn fixture(name: &str) -> (&'static str, &'static str) {
+    let text = include_str!("support/cilium_fixtures.txt");
+    let found = text.lines().filter_map(|line| line.split_once(": ")).find(|(known, _)| *known == name);
+    found.and_then(|(_, entry)| entry.split_once(' ')).unwrap_or_else(|| panic!("no fixture {name}"))
+}
+
+fn lay(bpffs: &Bpffs, fixtures: &[(&str, &str)]) {
+    for (name, map) in fixtures {
+        let (key, value) = fixture(name);
+        bpffs.write("raw", map, &format!("{key} {value}"));
+    }
+}
+
+// ---- layouts ---------------------------------------------------------------------------------------------------
+
+#[test]
+fn every_fixture_of_the_split_layout_gives_its_row() {
+    let bpffs = Bpffs::with_maps();
+    let mut reader = Reader::warm(&bpffs);
+    lay(&bpffs, &[("A1", CT4), ("A2", CT4), ("A3", CT4), ("A4", ANY4), ("A5", ANY4), ("A6", CT4), ("A7", CT4)]);
+    let sweep = reader.sweep();
+    assert_eq!(skipped(&sweep, Skip::Service), 2, "A3 and A4");
+    let rows = reader.rows();
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    assert!(rows.values().all(|(_, is_sum)| !is_sum));
+    assert_eq!(reader.bytes("10.0.1.23 to 10.0.2.34 port 8080 by 6"), (l3(3456, 12), l3(98_765, 10)));
+    assert_eq!(reader.bytes("10.0.1.23 to 10.0.0.53 port 53 by 17"), (l3(91, 1), l3(161, 1)));
+    assert_eq!(reader.bytes("10.0.1.23 from 203.0.113.9 port 8443 by 6"), (l3(2_100_000, 1500), l3(81_000, 900)));
+    // A2 is the other node's business, A7 passes through to another node.
+    let elsewhere = l3(3456, 12) + l3(98_765, 10) + l3(4100, 48) + l3(60_000, 50);
+    assert_eq!(reader.unattributed(), elsewhere);
+    assert_eq!(reader.complaint(), "");
+    // A8 is A1 by another clock.
+    lay(&bpffs, &[("A8", CT4)]);
+    reader.sweep();
+    assert_eq!(reader.bytes("10.0.1.23 to 10.0.2.34 port 8080 by 6"), (l3(3456, 12), l3(98_765, 10)));
+}
+
+#[test]
+fn every_fixture_of_the_sum_layouts_gives_its_row() {
+    for with_addresses in [false, true] {
+        let bpffs = Bpffs::with_maps();
+        let mut reader = Reader::warm(&bpffs);
+        lay(&bpffs, &[("B1", CT4), ("B3", CT4), ("B5", CT4), ("B6", CT4), ("B7", CT6), ("B8", CT4)]);
+        if with_addresses {
+            lay(&bpffs, &[("C1", CT4), ("C2", CT6)]);
+        }
+        let sweep = reader.sweep();
+        assert_eq!((skipped(&sweep, Skip::Service), skipped(&sweep, Skip::NoCounters)), (1, 1), "B3, B8");
+        let rows = reader.rows();
+        assert_eq!(rows.len(), 4, "{rows:?}");
+        assert!(rows.values().all(|(_, is_sum)| *is_sum));
+        assert_eq!(reader.bytes("10.0.1.23 to 10.0.2.34 port 8080 by 6"), (l3(102_221, 22), 0));
+        assert_eq!(reader.bytes("10.0.1.23 to 10.0.1.42 port 6379 by 6"), (l3(9000, 40), 0));
+        assert_eq!(reader.bytes("10.0.1.42 from 10.0.1.23 port 6379 by 6"), (l3(9000, 40), 0));
+        assert_eq!(reader.bytes("fd00:10:244:1::17 to fd00:10:244:2::22 port 8080 by 6"), (l3(102_661, 22), 0));
+        // The load balancer's entries of C: their backend is a pod of ours, whose own entry counts.
+        assert_eq!(reader.unattributed(), 0);
+        let covered = reader.pipeline.take_skipped().0[Skip::Covered as usize];
+        assert_eq!(covered, if with_addresses { 2 } else { 0 });
+    }
+}
+
+#[test]
+fn a_sum_and_accounting_that_is_off_are_complained_of_with_the_way_out() {
+    let bpffs = Bpffs::with_maps();
+    let mut reader = Reader::warm(&bpffs);
+    assert_eq!(reader.complaint(), "", "an empty map is no trouble");
+    lay(&bpffs, &[("B4", CT4)]);
+    let sweep = reader.sweep();
+    assert_eq!((sweep.seen, skipped(&sweep, Skip::NoCounters)), (0, 1));
+    let off = reader.complaint();
+    assert!(off.contains("accounting is off") && off.contains("bpf.ctAccounting=true"), "{off}");
+    assert!(reader.rows().is_empty(), "no zeros dressed up as data");
+    lay(&bpffs, &[("B6", CT4)]);
+    reader.sweep();
+    assert!(reader.complaint().contains("off for some pods"), "{}", reader.complaint());
+    lay(&bpffs, &[("B1", CT4)]);
+    reader.sweep();
+    let sum = reader.complaint();
+    assert!(!sum.contains("off") && sum.contains("one sum") && sum.contains("\"split\":\"unknown\""), "{sum}");
+    assert_eq!(reader.bytes("10.0.1.23 to 10.0.2.34 port 8080 by 6"), (l3(102_221, 22), 0), "counted from the start");
+}
+
+#[test]
+fn the_nodes_own_entries_are_left_out() {
+    let bpffs = Bpffs::with_maps();
+    let mut reader = Reader::warm(&bpffs);
+    reader.pipeline.local_ends().add_host("172.18.0.3".parse::<std::net::IpAddr>().expect("literal").into());
+    bpffs.write("put", CT4, "b 172.18.0.3 58624 172.18.0.4 6443 6 out p=10 b=1000 txf=0x1a txr=9");
+    reader.sweep();
+    assert!(reader.rows().is_empty());
+    assert_eq!(reader.pipeline.take_skipped().0[Skip::HostPartial as usize], 1);
+}
+
+#[test]
+fn the_writer_writes_what_cilium_wrote() {
+    let bpffs = Bpffs::with_maps();
+    for (name, map, fields) in [
+        (
+            "A1",
+            CT4,
+            "a 10.0.1.23 45678 10.0.2.34 8080 6 out rxp=10 rxb=98765 txp=12 txb=3456 flags=0x10 txf=0x1a rxf=0x1a",
+        ),
+        ("A3", CT4, "a 10.0.1.23 45680 10.96.43.209 80 6 service backend=7 flags=0x10 revnat=5 txf=0x12"),
+        (
+            "B7",
+            CT6,
+            "b fd00:10:244:1::17 45678 fd00:10:244:2::22 8080 6 out p=22 b=102661 flags=0x10 txf=0x1a rxf=0x1a",
+        ),
+        ("B6", CT4, "b 10.0.1.23 50000 10.0.1.42 6379 6 in p=40 b=9000 flags=0x10 txf=0x1a rxf=0x1a"),
+    ] {
+        bpffs.write("put", map, fields);
+        let (key, value) = fixture(name);
+        let (path, key_bytes) = (CString::new(bpffs.pin(map)).expect("a path"), key.len() / 2);
+        let fd = open_pinned(&path).expect("a map");
+        let mut found = None;
+        let mut take = |k: &[u8], v: &[u8]| {
+            let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+            if hex(k) == key {
+                found = Some(hex(v));
+            }
+        };
+        BatchReader::new(key_bytes, 56, 4096).read(fd.as_fd(), &mut take).expect("read");
+        let value: String = value.split_whitespace().collect();
+        let without_clocks = |v: &str| format!("{} {}", &v[..64], &v[72..88]);
+        assert_eq!(found.map(|v| without_clocks(&v)), Some(without_clocks(&value)), "{name}");
+    }
+}
+
+// ---- sequences -------------------------------------------------------------------------------------------------
+
+const B1_FLOW: &str = "10.0.1.23 45678 10.0.2.34 8080 6 out";
+const B1_ROW: &str = "10.0.1.23 to 10.0.2.34 port 8080 by 6";
+
+fn put_sum(bpffs: &Bpffs, packets: u64, bytes: u64) {
+    bpffs.write("put", CT4, &format!("b {B1_FLOW} p={packets} b={bytes} txf=0x1a rxf=0x1a txr=9 rxr=9"));
+}
+
+#[test]
+fn rule_10_an_entry_made_anew_counts_from_its_start() {
+    let bpffs = Bpffs::with_maps();
+    put_sum(&bpffs, 22, 102_221);
+    let mut reader = Reader::warm(&bpffs);
+    assert_eq!(reader.bytes(B1_ROW), (0, 0), "what was there before us is a baseline");
+    put_sum(&bpffs, 30, 110_000);
+    reader.sweep();
+    assert_eq!(reader.bytes(B1_ROW), (7779 - 14 * 8, 0));
+    put_sum(&bpffs, 1, 74);
+    reader.sweep();
+    assert_eq!(reader.bytes(B1_ROW), (7779 - 14 * 8 + 60, 0));
+}
+
+#[test]
+fn rule_11_an_entry_that_is_away_for_one_sweep_is_counted_on() {
+    let bpffs = Bpffs::with_maps();
+    put_sum(&bpffs, 10, 1000);
+    let mut reader = Reader::warm(&bpffs);
+    bpffs.write("del", CT4, B1_FLOW);
+    reader.sweep();
+    put_sum(&bpffs, 20, 3000);
+    reader.sweep();
+    assert_eq!(reader.bytes(B1_ROW), (2000 - 140, 0));
+    // Gone for good: no event was lost, for Cilium keeps what has ended longer than a sweep takes to come.
+    bpffs.write("del", CT4, B1_FLOW);
+    for _ in 0..3 {
+        reader.sweep();
+    }
+    assert!(reader.pipeline.baselines().is_empty());
+}
+
+#[test]
+fn an_upgrade_in_place_is_counted_on_and_relabelled() {
+    let bpffs = Bpffs::with_maps();
+    let split = |txp: u64, txb: u64| {
+        bpffs.write(
+            "put",
+            CT4,
+            &format!("a {B1_FLOW} rxp=10 rxb=98765 txp={txp} txb={txb} flags=0x10 txf=0x1a rxf=0x1a txr=900 rxr=900"),
+        );
+    };
+    split(12, 3456);
+    let mut reader = Reader::warm(&bpffs);
+    assert!(reader.source.tells_directions());
+    // Cilium is replaced: the old entry's sum goes on where its tx was.
+    split(32, 13_456);
+    reader.sweep();
+    assert_eq!(reader.bytes(B1_ROW), (10_000 - 280, 0), "the received bytes stand still and count for nothing");
+    bpffs.write("put", CT4, "b 10.0.1.42 50000 10.0.1.23 80 6 in p=4 b=400 txf=0x1a rxf=0x1a txr=910 rxr=910");
+    reader.sweep();
+    assert!(!reader.source.tells_directions(), "a new entry tells who writes now");
+    split(42, 23_456);
+    reader.sweep();
+    let sums = reader.rows().values().filter(|(_, is_sum)| *is_sum).map(|(counts, _)| counts.tx.bytes).sum::<u64>();
+    assert_eq!(sums, 10_000 - 140, "from here on rows say that they hold sums, and nothing is counted twice");
+    assert!(reader.complaint().contains("one sum"));
+}
+
+#[test]
+fn twins_of_one_connection_are_told_apart() {
+    let bpffs = Bpffs::with_maps();
+    let mut reader = Reader::warm(&bpffs);
+    let put = |kind: &str, p: u64| {
+        bpffs.write("put", CT4, &format!("b 10.0.1.23 50000 10.0.1.42 6379 6 {kind} p={p} b={} txr=9 rxr=9", p * 100));
+    };
+    put("out", 10);
+    put("in", 10);
+    reader.sweep();
+    put("out", 5);
+    put("in", 30);
+    reader.sweep();
+    put("out", 25);
+    reader.sweep();
+    assert_eq!(reader.bytes("10.0.1.23 to 10.0.1.42 port 6379 by 6").0, 86 * (10 + 5 + 20));
+    assert_eq!(reader.bytes("10.0.1.42 from 10.0.1.23 port 6379 by 6").0, 86 * 30);
+}
+
+// ---- maps ------------------------------------------------------------------------------------------------------
+
+#[test]
+fn maps_are_found_where_releases_and_documents_have_them() {
+    for folder in ["tc/globals", "", "cilium"] {
+        let bpffs = Bpffs::new();
+        std::fs::create_dir_all(bpffs.root.join(folder)).expect("a folder");
+        let pin = bpffs.root.join(folder).join(CT6);
+        bpffs.tell(&format!("create {} 1 38 56 100", pin.display()));
+        let mut reader = Reader::open(&bpffs);
+        assert!(reader.sweep().complete, "one map of one family, a plain hash, in {folder:?}");
+    }
+}
+
+#[test]
+fn no_maps_and_unknown_maps_are_named() {
+    let bpffs = Bpffs::new();
+    let refusal = |bpffs: &Bpffs| Cilium::open(Some(&bpffs.root)).err().map(|e| e.to_string()).unwrap_or_default();
+    let none = refusal(&bpffs);
+    assert!(none.contains("no conntrack map of Cilium's") && none.contains("-cilium-bpf-root"), "{none}");
+    bpffs.create(CT4, LRU_HASH, 14, 48, 100);
+    let strange = refusal(&bpffs);
+    assert!(strange.contains("keys of 14 and values of 48 bytes"), "{strange}");
+    // Beside one that is well, it degrades.
+    bpffs.create(CT6, LRU_HASH, 38, 56, 100);
+    let mut reader = Reader::warm(&bpffs);
+    assert!(reader.complaint().contains("cilium_ct4_global is a map of type 9"), "{}", reader.complaint());
+}
+
+#[test]
+fn rule_10_everything_in_a_new_map_is_new() {
+    let bpffs = Bpffs::with_maps();
+    put_sum(&bpffs, 10, 1000);
+    let mut reader = Reader::warm(&bpffs);
+    bpffs.create(CT4, LRU_HASH, 14, 56, 32_768);
+    put_sum(&bpffs, 20, 5000);
+    let sweep = reader.sweep();
+    assert!(sweep.complete);
+    assert_eq!(reader.bytes(B1_ROW), (5000 - 280, 0), "more than before, and not less the old map's");
+}
+
+#[test]
+fn a_map_that_is_away_makes_the_sweep_incomplete_once() {
+    let bpffs = Bpffs::with_maps();
+    let mut reader = Reader::warm(&bpffs);
+    std::fs::remove_file(bpffs.pin(CT4)).expect("the pin");
+    assert!(!reader.sweep().complete);
+    assert!(reader.sweep().complete, "it stays away: so be it");
+    for (name, _) in MAPS {
+        let _ = std::fs::remove_file(bpffs.pin(name));
+    }
+    let gone = reader.try_sweep().expect_err("nothing is left").to_string();
+    assert!(gone.contains("are gone"), "{gone}");
+}
+
+#[test]
+fn a_map_replaced_in_mid_sweep_is_read_to_its_end() {
+    let bpffs = Bpffs::with_maps();
+    bpffs.write("fill", CT4, "a 5000 1");
+    let mut source = Cilium::open(Some(&bpffs.root)).expect("maps");
+    let mut seen = 0;
+    let now = Now { mono_ns: 1, wall_ns: 1 };
+    let sweep = source
+        .sweep(now, &mut |_| {
+            seen += 1;
+            if seen == 10 {
+                bpffs.create(CT4, LRU_HASH, 14, 56, 1000);
+            }
+        })
+        .expect("read");
+    assert_eq!((seen, sweep.complete), (5000, true));
+    assert_eq!(source.sweep(now, &mut |_| {}).expect("read").seen, 0);
+}
+
+#[test]
+fn three_hundred_thousand_entries_are_read_without_allocating_by_any_batch() {
+    let bpffs = Bpffs::new();
+    bpffs.create(CT4, LRU_HASH, 14, 56, 400_000);
+    bpffs.write("fill", CT4, "a 300000 1");
+    let small = Cilium::open_with_batch(Some(&bpffs.root), 2).expect("buckets larger than a batch");
+    for source in [Cilium::open(Some(&bpffs.root)).expect("maps"), small] {
+        let mut reader = Reader::of(source);
+        reader.sweep();
+        reader.sweep();
+        bpffs.write("fill", CT4, "a 300000 2");
+        let before = allocations();
+        let sweep = reader.sweep();
+        let rows = reader.pipeline.rows().len();
+        assert!(rows > 30_000, "{rows}");
+        assert_eq!((sweep.seen, sweep.complete), (300_000, true));
+        assert_eq!(allocations() - before, 0);
+        let ledger = reader.pipeline.ledger();
+        assert_eq!(ledger.counted.tx.bytes, 300_000 * 86);
+        bpffs.write("fill", CT4, "a 300000 1");
+    }
+}
+
+#[test]
+fn entry_by_entry_is_the_same_as_by_batches() {
+    let bpffs = Bpffs::with_maps();
+    bpffs.write("fill", CT4, "a 5000 3");
+    let fd = open_pinned(&CString::new(bpffs.pin(CT4)).expect("a path")).expect("a map");
+    let mut reader = BatchReader::new(14, 56, 16);
+    let (mut walked, mut batched) = (Vec::new(), Vec::new());
+    let walk = reader.walk(fd.as_fd(), &mut |key, value| walked.push((key.to_vec(), value.to_vec()))).expect("read");
+    let read = reader.read(fd.as_fd(), &mut |key, value| batched.push((key.to_vec(), value.to_vec()))).expect("read");
+    assert_eq!((walk, read), ((5000, true), (5000, true)));
+    walked.sort();
+    batched.sort();
+    assert!(walked == batched);
+}
+
+#[test]
+fn entries_that_come_and_go_meanwhile_hide_no_other() {
+    let bpffs = Bpffs::with_maps();
+    bpffs.write("fill", CT4, "a 20000 1");
+    let mut reader = Reader::warm(&bpffs);
+    bpffs.write("churn", CT4, "60");
+    let fd = open_pinned(&CString::new(bpffs.pin(CT4)).expect("a path")).expect("a map");
+    for packets in 2..12 {
+        bpffs.write("fill", CT4, &format!("a 20000 {packets}"));
+        let sweep = reader.sweep();
+        assert!(sweep.complete && sweep.seen >= 20_000, "{sweep:?}");
+    }
+    let mut walker = BatchReader::new(14, 56, 16);
+    let mut steady = std::collections::HashSet::new();
+    let (_, whole) = walker
+        .walk(fd.as_fd(), &mut |key, value| {
+            if value[16] == 11 {
+                steady.insert(key.to_vec());
+            }
+        })
+        .expect("read");
+    assert!(!whole || steady.len() == 20_000, "{}", steady.len());
+    bpffs.tell("settle");
+    reader.sweep();
+    let rows = reader.rows();
+    let lasting = (0..20_000u32).map(|n| format!("10.0.1.23 to 10.2.{}.{} port 80 by 6", n >> 8, n & 255));
+    let wrong: Vec<String> = lasting.filter(|row| rows.get(row).is_none_or(|(sum, _)| sum.tx.bytes != 860)).collect();
+    assert!(wrong.is_empty(), "{} of those that stayed, the first: {}", wrong.len(), wrong[0]);
+}
+
+#[test]
+fn a_full_map_is_named_with_the_value_that_makes_it_larger() {
+    let bpffs = Bpffs::new();
+    bpffs.create(CT4, 1, 14, 56, 1000);
+    bpffs.write("fill", CT4, "a 990 1");
+    let mut reader = Reader::warm(&bpffs);
+    let complaint = reader.complaint();
+    assert!(complaint.contains("990 of 1000 entries") && complaint.contains("bpf.ctTcpMax"), "{complaint}");
+}
+
+#[test]
+fn root_without_capabilities_reads() {
+    let bpffs = Bpffs::with_maps();
+    bpffs.write("fill", CT4, "a 100 1");
+    privileges::keep_only(Capabilities::NONE).expect("this thread drops what it has");
+    assert_eq!(Reader::warm(&bpffs).pipeline.baselines().len(), 100);
+}
+
+// ---- what runs instead -----------------------------------------------------------------------------------------
+
+fn open(bpffs: &Bpffs, flags: &[&str]) -> Result<Box<dyn Source>, SourceError> {
+    let root = format!("-cilium-bpf-root={}", bpffs.root.display());
+    let flags = [&["-collector-mode=cilium", &root][..], flags].concat();
+    let config = support::standalone(&flags);
+    let stats = Arc::new(Stats::default());
+    source::open(&config.mode, &config, &Recorder::off(), &stats, Now { mono_ns: 1, wall_ns: 1 })
+}
+
+fn condition(source: &mut dyn Source) -> String {
+    source.upkeep(Now { mono_ns: 1, wall_ns: 1 }).degraded
+}
+
+#[test]
+fn own_programs_count_where_the_maps_hold_a_sum_or_nothing() {
+    let cgroup = TestCgroup::new();
+    let root = format!("-cgroup-root={}", cgroup.0.display());
+    for (fixtures, why) in [(&["B1", "B6"][..], "one sum"), (&["B4"][..], "bpf.ctAccounting=true")] {
+        let bpffs = Bpffs::with_maps();
+        fixtures.iter().for_each(|name| lay(&bpffs, &[(name, CT4)]));
+        let mut beside = open(&bpffs, &[&root]).expect("programs run here");
+        assert_eq!(beside.name(), "ebpf");
+        let said = condition(&mut *beside);
+        assert!(said.contains(why) && said.contains("so ebpf counts in its place"), "{said}");
+        // Without fall-back the maps alone count.
+        let mut maps = open(&bpffs, &["-fallback=none"]).expect("maps");
+        assert_eq!(maps.name(), "cilium");
+        assert!(condition(&mut *maps).contains(why));
+        // Programs that cannot run are named.
+        let mut maps = open(&bpffs, &["-cgroup-root=/nowhere"]).expect("maps");
+        assert_eq!(maps.name(), "cilium");
+        let said = condition(&mut *maps);
+        assert!(
+            said.contains(why) && said.contains("which would tell, cannot run: ") && said.contains("/nowhere"),
+            "{said}"
+        );
+    }
+    let bpffs = Bpffs::with_maps();
+    lay(&bpffs, &[("A1", CT4)]);
+    let mut maps = open(&bpffs, &[&root]).expect("maps");
+    assert_eq!((maps.name(), condition(&mut *maps)), ("cilium", String::new()), "a split needs no programs");
+}
+
+#[test]
+fn without_maps_and_fall_back_the_agent_ends_with_1() {
+    let bpffs = Bpffs::new();
+    let root = format!("-cilium-bpf-root={}", bpffs.root.display());
+    let agent = Command::new(env!("CARGO_BIN_EXE_zxporter-netmon"))
+        .args(["-standalone", "-collector-mode=cilium", "-fallback=none", "-metrics-bind-address=127.0.0.1:0", &root])
+        .output()
+        .expect("the agent");
+    let said = String::from_utf8_lossy(&agent.stderr);
+    assert_eq!(agent.status.code(), Some(1), "{said}");
+    assert!(said.contains("no conntrack map of Cilium's is pinned"), "{said}");
+}
+
+/// A cgroup without processes, for programs to be attached to.
+struct TestCgroup(std::path::PathBuf);
+
+impl TestCgroup {
+    fn new() -> TestCgroup {
+        let home = netmon::source::ebpf::cgroup::find(None).expect("cgroup2");
+        let dir = home.join(format!("nm-cilium-{}", std::process::id()));
+        std::fs::create_dir(&dir).expect("root, to make a cgroup");
+        TestCgroup(dir)
+    }
+}
+
+impl Drop for TestCgroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
