@@ -3,6 +3,7 @@
 
 pub mod cilium_ct;
 pub mod conntrack;
+pub mod dns;
 pub mod netlink;
 pub mod nftables;
 pub mod recording;
