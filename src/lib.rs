@@ -29,6 +29,7 @@ pub mod kube;
 pub mod ledger;
 pub mod limits;
 pub mod logging;
+pub mod names;
 pub mod owner;
 pub mod privileges;
 pub mod rows;

@@ -3,7 +3,8 @@
 //! | thread | keeps |
 //! | --- | --- |
 //! | `collect` | netfilter: `CAP_NET_ADMIN`, for the kernel checks every dump. ebpf: the same, for it looks service addresses up in conntrack. cilium: none. With kernels before 5.19 also `CAP_BPF` in ebpf and cilium, for there every call of bpf(2) needs it |
-//! | `push`, `kube`, `http`, `dns`, `main` | nothing |
+//! | `dns` | none; with kernels before 5.19 `CAP_BPF`, as above |
+//! | `push`, `kube`, `http`, `main` | nothing |
 //!
 //! Threads share memory, so this is no wall between them; it is one thing more that a mistake in TLS, JSON or HTTP code
 //! does not give away.
@@ -35,8 +36,7 @@ pub fn begin() {
 
 /// In the collector's thread, before its first turn: keeps what the source needs from now on, and says so.
 pub fn settle_collector(running: &str, stats: &Stats) {
-    let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
-    let kept = kept_by_collector(running, &release.unwrap_or_default());
+    let kept = kept_by_collector(running, &kernel_release());
     match privileges::keep_only(kept) {
         Ok(left) => info!("the collector keeps {left}; the other threads keep no capability"),
         Err(error) => warn!("the collector cannot drop capabilities: {error}"),
@@ -45,6 +45,17 @@ pub fn settle_collector(running: &str, stats: &Stats) {
     for (n, (capability, _)) in Capability::ALL.iter().enumerate() {
         stats.capabilities[n].set(u64::from(effective.contains(set_of(*capability))));
     }
+}
+
+/// In the thread `dns`, before its first turn: it reads maps, which takes a capability on old kernels only.
+pub fn settle_dns() {
+    if let Err(error) = privileges::keep_only(kept_for_maps(&kernel_release())) {
+        warn!("the thread dns cannot drop capabilities: {error}");
+    }
+}
+
+fn kernel_release() -> String {
+    nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn set_of(capability: Capability) -> Capabilities {
@@ -58,11 +69,7 @@ fn set_of(capability: Capability) -> Capabilities {
 
 /// `running` is the name of a source; `release` the kernel's.
 fn kept_by_collector(running: &str, release: &str) -> Capabilities {
-    let bpf = if version(release).is_some_and(|version| version >= UNPRIVILEGED_MAPS) {
-        Capabilities::NONE
-    } else {
-        Capabilities::BPF.and(Capabilities::SYS_RESOURCE)
-    };
+    let bpf = kept_for_maps(release);
     if running == Mode::Netfilter.name() {
         Capabilities::NET_ADMIN
     } else if running == Mode::Ebpf.name() {
@@ -71,6 +78,14 @@ fn kept_by_collector(running: &str, release: &str) -> Capabilities {
         bpf
     } else {
         Capabilities::NONE
+    }
+}
+
+fn kept_for_maps(release: &str) -> Capabilities {
+    if version(release).is_some_and(|version| version >= UNPRIVILEGED_MAPS) {
+        Capabilities::NONE
+    } else {
+        Capabilities::BPF.and(Capabilities::SYS_RESOURCE)
     }
 }
 

@@ -135,6 +135,60 @@ impl KubeSkip {
         [(KubeSkip::NoPod, "no_pod"), (KubeSkip::UnknownType, "unknown_type"), (KubeSkip::TooMany, "too_many")];
 }
 
+/// Why names or lookups were lost (`reason` of `netmon_dns_lost_total`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum DnsLost {
+    /// Answers that found no room in the ring buffer.
+    RingFull,
+    /// Lookups that left to make room before they were sent.
+    LookupsFull,
+    /// Names that left to make room before their time was over.
+    NamesFull,
+    /// Lookups that DAKR refused for good, or that the agent's end left undelivered.
+    Undelivered,
+    /// Lookups while no DAKR is configured.
+    NoDakr,
+}
+
+impl DnsLost {
+    /// All of them, in the order of their numbers, with the value of the `reason` label.
+    pub const ALL: [(DnsLost, &'static str); 5] = [
+        (DnsLost::RingFull, "ring_full"),
+        (DnsLost::LookupsFull, "lookups_full"),
+        (DnsLost::NamesFull, "names_full"),
+        (DnsLost::Undelivered, "undelivered"),
+        (DnsLost::NoDakr, "no_dakr"),
+    ];
+}
+
+/// Why a DNS answer gave no names (`reason` of `netmon_dns_skipped_total`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum DnsSkip {
+    /// It is no answer to one question.
+    Malformed,
+    /// Nobody was seen to ask it within ten seconds.
+    Unasked,
+    /// It is truncated before its first address.
+    Truncated,
+    /// It goes over several TCP segments.
+    Segmented,
+    /// It has no addresses.
+    Empty,
+}
+
+impl DnsSkip {
+    /// All of them, in the order of their numbers, with the value of the `reason` label.
+    pub const ALL: [(DnsSkip, &'static str); 5] = [
+        (DnsSkip::Malformed, "malformed"),
+        (DnsSkip::Unasked, "unasked"),
+        (DnsSkip::Truncated, "truncated"),
+        (DnsSkip::Segmented, "segmented"),
+        (DnsSkip::Empty, "empty"),
+    ];
+}
+
 /// A capability that some mode needs (`capability` of `netmon_capability_held`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -288,6 +342,24 @@ stats! {
     bpf_lookups: Counter "netmon_bpf_lookups_total";
     /// Later fragments, which the BPF programs count without ports.
     bpf_later_fragments: Counter "netmon_bpf_later_fragments_total";
+    /// DNS answers that were seen.
+    dns_answers: Counter "netmon_dns_answers_total";
+    /// DNS answers that were folded into an earlier lookup of the same client and name.
+    dns_folded: Counter "netmon_dns_folded_total";
+    /// DNS lookups: one for each client and name in a window.
+    dns_lookups: Counter "netmon_dns_lookups_total";
+    /// DNS lookups that DAKR acknowledged.
+    dns_acknowledged: Counter "netmon_dns_acknowledged_total";
+    /// DNS lookups that wait to be acknowledged.
+    dns_pending: Gauge "netmon_dns_pending";
+    /// DNS answers, lookups and names lost, by reason.
+    dns_lost: Counter "netmon_dns_lost_total" ["reason"; DnsLost];
+    /// DNS questions that were not seen for want of room, so that their answers are called unasked.
+    dns_questions_lost: Counter "netmon_dns_questions_lost_total";
+    /// DNS answers that gave no names, by reason.
+    dns_skipped: Counter "netmon_dns_skipped_total" ["reason"; DnsSkip];
+    /// Names of addresses that are known, each for one client.
+    dns_names: Gauge "netmon_dns_names";
     /// Lists of pods that the API server was asked for.
     kube_lists: Counter "netmon_kube_lists_total";
     /// Watches of pods that the API server was asked for.
@@ -332,6 +404,8 @@ mod tests {
         assert!(Lost::ALL.iter().enumerate().all(|(i, (r, _))| *r as usize == i));
         assert!(Unattributed::ALL.iter().enumerate().all(|(i, (r, _))| *r as usize == i));
         assert!(Withheld::ALL.iter().enumerate().all(|(i, (r, _))| *r as usize == i));
+        assert!(DnsLost::ALL.iter().enumerate().all(|(i, (r, _))| *r as usize == i));
+        assert!(DnsSkip::ALL.iter().enumerate().all(|(i, (r, _))| *r as usize == i));
         assert!(KubeSkip::ALL.iter().enumerate().all(|(i, (r, _))| *r as usize == i));
     }
 

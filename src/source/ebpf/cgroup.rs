@@ -29,7 +29,7 @@ impl fmt::Display for CgroupError {
             CgroupError::NoCgroup2 => f.write_str(
                 "no cgroup2 is mounted (a host with cgroup v1 only, or a container without a mount of the host's \
                  /sys/fs/cgroup): boot with systemd.unified_cgroup_hierarchy=1, mount the host's /sys/fs/cgroup \
-                 read-only, or use netfilter mode",
+                 read-only",
             ),
             CgroupError::NotRoot(path) => write!(
                 f,

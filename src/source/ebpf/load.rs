@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
@@ -57,7 +58,7 @@ impl fmt::Display for LoadError {
             LoadError::Cgroup(error) => error.fmt(f),
             LoadError::Kernel(release) => write!(
                 f,
-                "kernel {release} is too old for the BPF programs: they need {}.{} or newer; use netfilter mode",
+                "kernel {release} is too old for the BPF programs: they need {}.{} or newer",
                 KERNEL_FLOOR.0, KERNEL_FLOOR.1
             ),
             LoadError::Capabilities(step, missing) if missing.is_empty() => write!(
@@ -66,8 +67,7 @@ impl fmt::Display for LoadError {
                  security module that denies bpf(2), or kernel lockdown?)"
             ),
             LoadError::Capabilities(step, missing) => {
-                write!(f, "cannot {step} BPF programs: EPERM, {} missing: grant it, ", missing.join(" and "))?;
-                f.write_str("or use netfilter mode")
+                write!(f, "cannot {step} BPF programs: EPERM, {} missing: grant it", missing.join(" and "))
             }
             LoadError::Verifier(line) => write!(
                 f,
@@ -121,20 +121,39 @@ pub struct Programs {
 
 /// Loads and attaches. Call it before threads start: libbpf's log is captured process-wide meanwhile.
 pub fn load(settings: &Settings) -> Result<Programs, LoadError> {
+    explained(settings.cgroup_root.as_deref(), |cgroup| load_captured(settings, cgroup))
+}
+
+/// Runs `load` with the cgroup to attach to, and finds the cause if it fails. Call it before threads start.
+pub fn explained<T>(
+    cgroup_root: Option<&Path>,
+    load: impl FnOnce(BorrowedFd<'_>) -> Result<T, Failure>,
+) -> Result<T, LoadError> {
     let release = kernel_release();
     if kernel_version(&release).is_some_and(|version| version < KERNEL_FLOOR) {
         return Err(LoadError::Kernel(release));
     }
-    let cgroup = cgroup::find(settings.cgroup_root.as_deref()).map_err(LoadError::Cgroup)?;
+    let cgroup = cgroup::find(cgroup_root).map_err(LoadError::Cgroup)?;
     let previous = set_print(Some((PrintLevel::Debug, capture)));
     log_lines().clear();
-    let result = load_captured(settings, &cgroup);
+    let result = File::open(cgroup)
+        .map_err(Failure::of_system("attach"))
+        .and_then(|directory| load(directory.as_fd()));
     set_print(previous);
     let lines = std::mem::take(&mut *log_lines());
     result.map_err(|failure| failure.explain(&lines))
 }
 
-fn load_captured(settings: &Settings, cgroup: &Path) -> Result<Programs, Failure> {
+/// Whether programs still hang where they were attached: the kernel clears the id when the cgroup goes or somebody
+/// detaches by force.
+pub fn are_attached(links: &[Link]) -> bool {
+    links.iter().all(|link| match link.info().map(|info| info.info) {
+        Ok(libbpf_rs::query::LinkTypeInfo::Cgroup(info)) => info.cgroup_id != 0,
+        _ => true,
+    })
+}
+
+fn load_captured(settings: &Settings, cgroup: BorrowedFd<'_>) -> Result<Programs, Failure> {
     let mut object = MaybeUninit::uninit();
     let mut open = FlowSkelBuilder::default().open(&mut object).map_err(Failure::at("open"))?;
     for map in [&mut open.maps.flows4_a, &mut open.maps.flows4_b] {
@@ -168,13 +187,8 @@ fn load_captured(settings: &Settings, cgroup: &Path) -> Result<Programs, Failure
     let wake = wake.build().map_err(Failure::at("map"))?;
     let (stats, fill) = (handle(&maps.stats)?, handle(&maps.fill)?);
 
-    let directory = std::fs::File::open(cgroup).map_err(|error| Failure {
-        step: "attach",
-        errno: error.raw_os_error(),
-        text: error.to_string(),
-    })?;
-    let ingress = skeleton.progs.ingress.attach_cgroup(directory.as_raw_fd()).map_err(Failure::at("attach"))?;
-    let egress = skeleton.progs.egress.attach_cgroup(directory.as_raw_fd()).map_err(Failure::at("attach"))?;
+    let ingress = skeleton.progs.ingress.attach_cgroup(cgroup.as_raw_fd()).map_err(Failure::at("attach"))?;
+    let egress = skeleton.progs.egress.attach_cgroup(cgroup.as_raw_fd()).map_err(Failure::at("attach"))?;
     Ok(Programs { v4, v6, stats, fill, wake, links: [ingress, egress] })
 }
 
@@ -184,15 +198,21 @@ fn wake_at(slots: u32) -> u32 {
 }
 
 /// A step that failed, before its cause is known.
-struct Failure {
+pub struct Failure {
     step: &'static str,
     errno: Option<i32>,
     text: String,
 }
 
 impl Failure {
-    fn at(step: &'static str) -> impl Fn(libbpf_rs::Error) -> Failure {
+    /// Of a step that libbpf fails.
+    pub fn at(step: &'static str) -> impl Fn(libbpf_rs::Error) -> Failure {
         move |error| Failure { step, errno: errno_of(&error), text: format!("{error:#}") }
+    }
+
+    /// Of a step that a system call fails.
+    pub fn of_system(step: &'static str) -> impl Fn(std::io::Error) -> Failure {
+        move |error| Failure { step, errno: error.raw_os_error(), text: error.to_string() }
     }
 
     fn explain(self, lines: &[String]) -> LoadError {

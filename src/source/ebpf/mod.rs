@@ -5,7 +5,7 @@
 //! [`roles`], what became of a service address from [`resolve`]. Needs CAP_BPF and CAP_NET_ADMIN; no kernel BTF, for nothing here reads kernel structs.
 
 pub mod cgroup;
-mod load;
+pub mod load;
 mod resolve;
 mod roles;
 mod tuple;
@@ -64,7 +64,7 @@ pub struct Ebpf {
 impl Ebpf {
     /// Loads the programs and attaches them; counting begins before this returns.
     pub fn open(settings: &Settings, stats: Arc<Stats>, now: Now) -> Result<Ebpf, SourceError> {
-        let programs = load::load(settings).map_err(|error| SourceError::Open(error.to_string()))?;
+        let programs = load::load(settings).map_err(|error| SourceError::Open(format!("{error}; or use netfilter mode")))?;
         let stats_reader =
             PerCpuReader::new(STATS_BYTES).map_err(|error| SourceError::Open(format!("cannot count CPUs: {error}")))?;
         let mut unresolved = String::new();
@@ -253,12 +253,7 @@ impl Source for Ebpf {
     }
 
     fn upkeep(&mut self, _: Now) -> Condition {
-        let attached = self.programs.links.iter().all(|link| match link.info().map(|info| info.info) {
-            // The kernel clears the id when the cgroup goes or somebody detaches by force.
-            Ok(libbpf_rs::query::LinkTypeInfo::Cgroup(info)) => info.cgroup_id != 0,
-            _ => true,
-        });
-        let degraded = if attached {
+        let degraded = if load::are_attached(&self.programs.links) {
             self.unresolved.clone()
         } else {
             "the BPF programs were detached from their cgroup: nothing is counted; restart the agent".to_owned()

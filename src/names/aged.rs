@@ -1,0 +1,176 @@
+//! A bounded table whose entries have an order of age: the oldest leaves first.
+//!
+//! Knows nothing of what it holds.
+
+use crate::table::{Entry, Full, Table};
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+/// See the module.
+pub struct Aged<E: Entry> {
+    table: Table<E>,
+    /// For each slot the next older and the next younger one.
+    links: Vec<[u32; 2]>,
+    oldest: u32,
+    youngest: u32,
+}
+
+impl<E: Entry> Aged<E> {
+    /// For at most `capacity` entries.
+    pub fn with_capacity(capacity: u32) -> Aged<E> {
+        let links = Vec::with_capacity(capacity as usize);
+        Aged { table: Table::with_capacity(capacity), links, oldest: NONE, youngest: NONE }
+    }
+
+    /// Entries in the table.
+    pub fn len(&self) -> u32 {
+        self.table.len()
+    }
+
+    /// Whether there is no room.
+    pub fn is_full(&self) -> bool {
+        self.table.len() >= self.table.capacity()
+    }
+
+    /// The slot of the entry with this key.
+    pub fn find(&self, key: &E::Key) -> Option<u32> {
+        self.table.find(key)
+    }
+
+    /// The entry in a slot.
+    pub fn get(&self, slot: u32) -> Option<&E> {
+        self.table.get(slot)
+    }
+
+    /// The entry in a slot. Its key must stay as it is.
+    pub fn get_mut(&mut self, slot: u32) -> Option<&mut E> {
+        self.table.get_mut(slot)
+    }
+
+    /// The slots that may be occupied.
+    pub fn slots(&self) -> std::ops::Range<u32> {
+        self.table.slots()
+    }
+
+    /// The slot of the oldest entry.
+    pub fn oldest(&self) -> Option<u32> {
+        (self.oldest != NONE).then_some(self.oldest)
+    }
+
+    /// Puts in an entry, as the youngest. Its key must not be there.
+    pub fn insert(&mut self, entry: E) -> Result<u32, Full> {
+        let slot = self.table.insert(entry)?;
+        if self.links.len() <= slot as usize {
+            self.links.resize(slot as usize + 1, [NONE; 2]);
+        }
+        self.append(slot);
+        Ok(slot)
+    }
+
+    /// Makes the entry in a slot the youngest.
+    pub fn renew(&mut self, slot: u32) {
+        if self.table.get(slot).is_some() {
+            self.unlink(slot);
+            self.append(slot);
+        }
+    }
+
+    /// Takes the entry out of a slot.
+    pub fn remove(&mut self, slot: u32) -> Option<E> {
+        let entry = self.table.remove(slot)?;
+        self.unlink(slot);
+        Some(entry)
+    }
+
+    fn append(&mut self, slot: u32) {
+        self.link(slot, [self.youngest, NONE]);
+        self.set(self.youngest, 1, slot);
+        self.youngest = slot;
+        if self.oldest == NONE {
+            self.oldest = slot;
+        }
+    }
+
+    fn unlink(&mut self, slot: u32) {
+        let [older, younger] = self.links.get(slot as usize).copied().unwrap_or([NONE; 2]);
+        self.set(older, 1, younger);
+        self.set(younger, 0, older);
+        if self.oldest == slot {
+            self.oldest = younger;
+        }
+        if self.youngest == slot {
+            self.youngest = older;
+        }
+    }
+
+    fn link(&mut self, slot: u32, to: [u32; 2]) {
+        if let Some(links) = self.links.get_mut(slot as usize) {
+            *links = to;
+        }
+    }
+
+    fn set(&mut self, slot: u32, side: usize, to: u32) {
+        if let Some(links) = self.links.get_mut(slot as usize) {
+            links[side] = to;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy)]
+    struct Number(u16, u32);
+
+    impl Entry for Number {
+        type Key = u16;
+        fn key(&self) -> &u16 {
+            &self.0
+        }
+        fn mark(&self) -> u32 {
+            self.1
+        }
+        fn set_mark(&mut self, mark: u32) {
+            self.1 = mark;
+        }
+    }
+
+    proptest! {
+        /// Any order of inserts, renewals and removals leaves the ages of a plain list.
+        #[test]
+        fn ages_are_those_of_a_list(steps in prop::collection::vec((0u16..12, 0u8..3), 0..200)) {
+            let mut aged = Aged::with_capacity(8);
+            let mut model: Vec<u16> = Vec::new();
+            for (key, step) in steps {
+                match (step, aged.find(&key)) {
+                    (0, None) if !aged.is_full() => {
+                        aged.insert(Number(key, 0)).expect("there is room");
+                        model.push(key);
+                    }
+                    (1, Some(slot)) => {
+                        aged.renew(slot);
+                        model.retain(|k| *k != key);
+                        model.push(key);
+                    }
+                    (2, Some(slot)) => {
+                        aged.remove(slot);
+                        model.retain(|k| *k != key);
+                    }
+                    _ => {}
+                }
+                let oldest = aged.oldest().and_then(|slot| aged.get(slot)).map(|n| n.0);
+                prop_assert_eq!(oldest, model.first().copied());
+                prop_assert_eq!(aged.len() as usize, model.len());
+            }
+            let mut order = Vec::new();
+            while let Some(slot) = aged.oldest() {
+                order.push(aged.remove(slot).expect("it is there").0);
+            }
+            prop_assert_eq!(order, model);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Decides what an answer is worth: believed are those whose question was seen to be asked.
+//!
+//! Each message that arrives is counted once: as a lookup, as folded into one, or as skipped for a reason.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use super::Names;
+use super::capture::Captured;
+use super::questions::{Asked, Key, Questions};
+use crate::clock::Now;
+use crate::flow::{Addr, protocol};
+use crate::stats::{DnsSkip, Stats};
+use crate::wire::dns::{MAX_TEXT_BYTES, Message, next_of_segment};
+
+/// Addresses that a captured message can hold: each takes 16 bytes at least.
+const MAX_ADDRESSES: usize = super::capture::MAX_PAYLOAD_BYTES / 16;
+
+/// See the module.
+pub struct Judge {
+    questions: Questions,
+    names: Arc<Names>,
+    stats: Arc<Stats>,
+    seed: RandomState,
+    addresses: Vec<(Addr, u32)>,
+}
+
+impl Judge {
+    /// What it believes goes to `names`.
+    pub fn new(names: Arc<Names>, stats: Arc<Stats>) -> Judge {
+        let addresses = Vec::with_capacity(MAX_ADDRESSES);
+        Judge { questions: Questions::new(), names, stats, seed: RandomState::new(), addresses }
+    }
+
+    /// Takes what the programs saw.
+    pub fn take(&mut self, seen: &Captured<'_>, now: Now) {
+        if seen.protocol != protocol::TCP {
+            return self.message(seen, seen.payload, now);
+        }
+        let mut rest = seen.payload;
+        let mut messages = 0;
+        while let Some((message, next)) = next_of_segment(rest) {
+            self.message(seen, message, now);
+            (rest, messages) = (next, messages + 1);
+        }
+        if seen.is_answer {
+            // The programs count a segment as one answer.
+            let cut = !rest.is_empty() || seen.is_cut();
+            self.stats.dns_answers.add((messages + u64::from(cut)).saturating_sub(1));
+            if cut {
+                self.skip(DnsSkip::Segmented);
+            }
+        }
+    }
+
+    fn message(&mut self, seen: &Captured<'_>, bytes: &[u8], now: Now) {
+        let message = Message::read(bytes);
+        if !seen.is_answer {
+            // What is not understood here is missed when it is answered, and counted then.
+            if let Ok(question) = message
+                && !question.is_answer
+            {
+                let key = self.key(seen, &question);
+                self.questions.ask(&key, now.mono_ns);
+            }
+            return;
+        }
+        match message {
+            Ok(answer) if answer.is_answer => self.answer(seen, &answer, now),
+            _ => self.skip(DnsSkip::Malformed),
+        }
+    }
+
+    fn answer(&mut self, seen: &Captured<'_>, answer: &Message<'_>, now: Now) {
+        let slot = match self.questions.find(&self.key(seen, answer), now.mono_ns) {
+            Asked::Open(slot) => slot,
+            Asked::Answered => return self.stats.dns_folded.inc(),
+            Asked::No => return self.skip(DnsSkip::Unasked),
+        };
+        let addresses = &mut self.addresses;
+        addresses.clear();
+        let found = answer.addresses(&mut |address, ttl_s| {
+            if addresses.len() < MAX_ADDRESSES {
+                addresses.push((address, ttl_s));
+            }
+        });
+        // The question stays open: the genuine answer may still come.
+        let Ok(found) = found else { return self.skip(DnsSkip::Malformed) };
+        self.questions.answered(slot);
+        if found.addresses == 0 {
+            return self.skip(if found.is_short || seen.is_cut() { DnsSkip::Truncated } else { DnsSkip::Empty });
+        }
+        let hash = self.seed.hash_one(answer.name.wire());
+        self.names.learn(seen.client, answer.name.text(&mut [0; MAX_TEXT_BYTES]), hash, &self.addresses, now);
+    }
+
+    fn key(&self, seen: &Captured<'_>, message: &Message<'_>) -> Key {
+        Key {
+            client: seen.client,
+            server: seen.server,
+            client_port: seen.client_port,
+            server_port: seen.server_port,
+            id: message.id,
+            protocol: seen.protocol,
+            name: self.seed.hash_one((message.name.wire(), message.kind)),
+        }
+    }
+
+    fn skip(&self, reason: DnsSkip) {
+        self.stats.dns_skipped[reason as usize].inc();
+    }
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

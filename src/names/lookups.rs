@@ -1,0 +1,239 @@
+//! What was looked up in the open window: one item for each client and name, to be sent with the next batch.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::aged::Aged;
+use crate::flow::Addr;
+use crate::table::Entry;
+
+/// Lookups that are kept.
+pub const CAPACITY: u32 = 16_384;
+/// Bytes that their names and addresses take at most.
+const BYTES: usize = 512 << 10;
+/// Addresses of one lookup; what comes beyond them begins another.
+const MAX_ADDRESSES: usize = 256;
+
+/// One item of `dns_lookups`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// Who asked.
+    pub client: Addr,
+    /// The asked name.
+    pub name: Arc<str>,
+    /// What the answers said, in order of arrival.
+    pub addresses: Vec<Addr>,
+    /// When the last answer came, wall clock.
+    pub answered_wall_ns: u64,
+}
+
+impl Lookup {
+    fn bytes(&self) -> usize {
+        self.name.len() + self.addresses.len() * size_of::<Addr>()
+    }
+}
+
+/// A lookup of the open window; the rest of it stands beside.
+#[derive(Clone, Copy)]
+struct Open {
+    /// The client and a seeded hash of the name.
+    key: (Addr, u64),
+    mark: u32,
+}
+
+impl Entry for Open {
+    type Key = (Addr, u64);
+    fn key(&self) -> &(Addr, u64) {
+        &self.key
+    }
+    fn mark(&self) -> u32 {
+        self.mark
+    }
+    fn set_mark(&mut self, mark: u32) {
+        self.mark = mark;
+    }
+}
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Added {
+    /// It is a lookup of its own; else it was folded into one.
+    pub is_new: bool,
+    /// Older lookups that left to make room.
+    pub lost: u64,
+}
+
+/// See the module.
+pub struct Lookups {
+    open: Aged<Open>,
+    /// By slot of `open`.
+    rest: Vec<Option<Lookup>>,
+    /// Closed, or back from a send that failed: they go first, and are joined with nothing.
+    closed: VecDeque<Lookup>,
+    bytes: usize,
+}
+
+impl Lookups {
+    /// None yet.
+    pub fn new() -> Lookups {
+        let rest = Vec::with_capacity(CAPACITY as usize);
+        Lookups { open: Aged::with_capacity(CAPACITY), rest, closed: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Lookups that wait to be sent.
+    pub fn len(&self) -> usize {
+        self.open.len() as usize + self.closed.len()
+    }
+
+    /// The name of a lookup in the open window, to be shared.
+    pub fn text(&self, client: Addr, hash: u64) -> Option<Arc<str>> {
+        let slot = self.open.find(&(client, hash))?;
+        self.rest.get(slot as usize)?.as_ref().map(|lookup| Arc::clone(&lookup.name))
+    }
+
+    /// An answer came; `hash` is that of the name.
+    pub fn add(&mut self, client: Addr, hash: u64, name: &Arc<str>, addresses: &[(Addr, u32)], wall_ns: u64) -> Added {
+        let known = self.open.find(&(client, hash));
+        let lookup = known.and_then(|slot| self.rest.get_mut(slot as usize)).and_then(Option::as_mut);
+        let mut added = Added::default();
+        match (known, lookup) {
+            (Some(slot), Some(lookup)) if lookup.addresses.len() < MAX_ADDRESSES => {
+                let before = lookup.bytes();
+                for (address, _) in addresses {
+                    if !lookup.addresses.contains(address) {
+                        lookup.addresses.push(*address);
+                    }
+                }
+                lookup.answered_wall_ns = wall_ns;
+                self.bytes += lookup.bytes() - before;
+                self.open.renew(slot);
+            }
+            (known, _) => {
+                if let Some(lookup) = known.and_then(|slot| self.take(slot)) {
+                    self.closed.push_back(lookup);
+                }
+                let mut lookup =
+                    Lookup { client, name: Arc::clone(name), addresses: Vec::new(), answered_wall_ns: wall_ns };
+                addresses.iter().for_each(|(address, _)| {
+                    if !lookup.addresses.contains(address) {
+                        lookup.addresses.push(*address);
+                    }
+                });
+                added.lost += self.make_room(lookup.bytes());
+                self.bytes += lookup.bytes();
+                added.is_new = true;
+                if let Ok(slot) = self.open.insert(Open { key: (client, hash), mark: 0 }) {
+                    if self.rest.len() <= slot as usize {
+                        self.rest.resize_with(slot as usize + 1, || None);
+                    }
+                    self.rest[slot as usize] = Some(lookup);
+                }
+            }
+        }
+        added.lost += self.make_room(0);
+        added
+    }
+
+    /// The oldest leave until there is room for one more of `bytes`, if there is to be one; returns how many left.
+    fn make_room(&mut self, bytes: usize) -> u64 {
+        let mut lost = 0;
+        while self.bytes + bytes > BYTES || self.len() + usize::from(bytes > 0) > CAPACITY as usize {
+            let Some(oldest) = self.pop() else { break };
+            self.bytes -= oldest.bytes();
+            lost += 1;
+        }
+        lost
+    }
+
+    /// The oldest; its bytes are still in the sum.
+    fn pop(&mut self) -> Option<Lookup> {
+        self.closed.pop_front().or_else(|| self.open.oldest().and_then(|slot| self.take(slot)))
+    }
+
+    fn take(&mut self, slot: u32) -> Option<Lookup> {
+        self.open.remove(slot)?;
+        self.rest.get_mut(slot as usize)?.take()
+    }
+
+    /// Ends the window: hands over everything, oldest first.
+    pub fn take_all(&mut self, each: &mut dyn FnMut(Lookup)) {
+        while let Some(lookup) = self.pop() {
+            each(lookup);
+        }
+        self.bytes = 0;
+    }
+
+    /// Takes back a lookup that was not delivered, as it is. Returns how many left to make room.
+    pub fn put_back(&mut self, lookup: Lookup) -> u64 {
+        self.bytes += lookup.bytes();
+        self.closed.push_back(lookup);
+        self.make_room(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Addr = Addr::from_v4([10, 0, 0, 1]);
+
+    fn site(n: u32) -> (Addr, u32) {
+        (Addr::from_v4((0xc000_0200 + n).to_be_bytes()), 60)
+    }
+
+    fn all(lookups: &mut Lookups) -> Vec<Lookup> {
+        let mut out = Vec::new();
+        lookups.take_all(&mut |lookup| out.push(lookup));
+        out
+    }
+
+    #[test]
+    fn answers_for_one_client_and_name_are_one_lookup() {
+        let mut lookups = Lookups::new();
+        let name: Arc<str> = "a.test".into();
+        assert!(lookups.add(A, 1, &name, &[site(1), site(2)], 5).is_new);
+        assert!(!lookups.add(A, 1, &name, &[site(2), site(3), site(3)], 9).is_new);
+        assert!(lookups.add(site(9).0, 1, &name, &[site(1)], 9).is_new, "another client");
+        let out = all(&mut lookups);
+        assert_eq!(out.len(), 2);
+        assert_eq!(out[0].addresses, [site(1).0, site(2).0, site(3).0]);
+        assert_eq!(out[0].answered_wall_ns, 9);
+        assert!(lookups.add(A, 1, &name, &[site(1)], 10).is_new, "another window");
+    }
+
+    #[test]
+    fn what_comes_back_stays_as_it_is_and_goes_first() {
+        let mut lookups = Lookups::new();
+        let name: Arc<str> = "a.test".into();
+        lookups.add(A, 1, &name, &[site(1)], 5);
+        let first = all(&mut lookups).remove(0);
+        lookups.add(A, 1, &name, &[site(2)], 9);
+        assert_eq!(lookups.put_back(first.clone()), 0);
+        let out = all(&mut lookups);
+        assert_eq!((out[0].clone(), out[1].addresses.clone()), (first, vec![site(2).0]));
+        assert_eq!(lookups.bytes, 0);
+    }
+
+    #[test]
+    fn the_oldest_make_room_and_are_counted() {
+        let mut lookups = Lookups::new();
+        let name: Arc<str> = "a.test".into();
+        let added: Vec<Added> =
+            (0..u64::from(CAPACITY) + 10).map(|n| lookups.add(A, n, &name, &[site(1)], n)).collect();
+        assert_eq!(added.iter().filter(|a| a.is_new).count(), CAPACITY as usize + 10);
+        let lost = added.iter().map(|a| a.lost).sum::<u64>();
+        let out = all(&mut lookups);
+        assert_eq!(out.len() as u64 + lost, u64::from(CAPACITY) + 10);
+        assert_eq!(out[0].answered_wall_ns, lost);
+    }
+
+    #[test]
+    fn one_with_many_addresses_is_closed_and_another_begins() {
+        let mut lookups = Lookups::new();
+        let name: Arc<str> = "a.test".into();
+        let new: Vec<bool> = (0..600).map(|n| lookups.add(A, 1, &name, &[site(n)], 1).is_new).collect();
+        assert_eq!(new.iter().filter(|new| **new).count(), 3);
+        let out = all(&mut lookups);
+        assert_eq!(out.iter().map(|l| l.addresses.len()).collect::<Vec<_>>(), [256, 256, 88]);
+    }
+}

@@ -1,0 +1,146 @@
+//! The questions that were asked and not answered yet: an answer without one is not believed.
+
+use super::aged::Aged;
+use crate::clock::SECOND;
+use crate::flow::Addr;
+use crate::table::Entry;
+
+/// Questions that are remembered.
+const CAPACITY: u32 = 4_096;
+/// How long an answer may take.
+const PATIENCE_NS: u64 = 10 * SECOND;
+
+/// What an answer must agree with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Who asked.
+    pub client: Addr,
+    /// Who was asked.
+    pub server: Addr,
+    /// The client's port.
+    pub client_port: u16,
+    /// The server's port.
+    pub server_port: u16,
+    /// The number that the client chose.
+    pub id: u16,
+    /// TCP or UDP.
+    pub protocol: u8,
+    /// Seeded hash of the asked name and its kind.
+    pub name: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Question {
+    key: Key,
+    mark: u32,
+    is_answered: bool,
+    asked_mono_ns: u64,
+}
+
+impl Entry for Question {
+    type Key = Key;
+    fn key(&self) -> &Key {
+        &self.key
+    }
+    fn mark(&self) -> u32 {
+        self.mark
+    }
+    fn set_mark(&mut self, mark: u32) {
+        self.mark = mark;
+    }
+}
+
+/// What is known about the question of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Nobody asked, or too long ago.
+    No,
+    /// It waits for its answer: [`Questions::answered`] ends that.
+    Open(u32),
+    /// It had its answer: this one is a repeat.
+    Answered,
+}
+
+/// See the module.
+pub struct Questions {
+    asked: Aged<Question>,
+}
+
+impl Questions {
+    /// None yet.
+    pub fn new() -> Questions {
+        Questions { asked: Aged::with_capacity(CAPACITY) }
+    }
+
+    /// Somebody asks; perhaps again.
+    pub fn ask(&mut self, key: &Key, now_ns: u64) {
+        if let Some(slot) = self.asked.find(key) {
+            self.asked.remove(slot);
+        }
+        if self.asked.is_full()
+            && let Some(oldest) = self.asked.oldest()
+        {
+            self.asked.remove(oldest);
+        }
+        // There is room now.
+        let _ = self.asked.insert(Question { key: *key, mark: 0, is_answered: false, asked_mono_ns: now_ns });
+    }
+
+    /// Whether this was asked.
+    pub fn find(&self, key: &Key, now_ns: u64) -> Asked {
+        let slot = self.asked.find(key);
+        match slot.and_then(|slot| Some((slot, self.asked.get(slot)?))) {
+            Some((_, question)) if now_ns.saturating_sub(question.asked_mono_ns) > PATIENCE_NS => Asked::No,
+            Some((_, question)) if question.is_answered => Asked::Answered,
+            Some((slot, _)) => Asked::Open(slot),
+            None => Asked::No,
+        }
+    }
+
+    /// The question in a slot has its answer.
+    pub fn answered(&mut self, slot: u32) {
+        if let Some(question) = self.asked.get_mut(slot) {
+            question.is_answered = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(id: u16, client_port: u16) -> Key {
+        let (client, server) = (Addr::from_v4([10, 0, 0, 1]), Addr::from_v4([10, 0, 0, 53]));
+        Key { client, server, client_port, server_port: 53, id, protocol: 17, name: 7 }
+    }
+
+    #[test]
+    fn an_answer_belongs_to_a_question_of_the_last_ten_seconds() {
+        let mut questions = Questions::new();
+        questions.ask(&key(1, 40_000), 0);
+        for other in [
+            key(2, 40_000),
+            key(1, 40_001),
+            Key { server: Addr::from_v4([10, 0, 0, 54]), ..key(1, 40_000) },
+            Key { name: 8, ..key(1, 40_000) },
+        ] {
+            assert_eq!(questions.find(&other, 1), Asked::No);
+        }
+        let Asked::Open(slot) = questions.find(&key(1, 40_000), PATIENCE_NS) else { panic!("it is open") };
+        assert_eq!(questions.find(&key(1, 40_000), PATIENCE_NS + 1), Asked::No);
+        questions.answered(slot);
+        assert_eq!(questions.find(&key(1, 40_000), 1), Asked::Answered);
+        questions.ask(&key(1, 40_000), SECOND);
+        assert!(matches!(questions.find(&key(1, 40_000), SECOND), Asked::Open(_)), "asked anew");
+    }
+
+    #[test]
+    fn the_oldest_questions_make_room() {
+        let mut questions = Questions::new();
+        for n in 0..=CAPACITY as u16 {
+            questions.ask(&key(n, 1), u64::from(n));
+        }
+        assert_eq!(questions.find(&key(0, 1), 5_000), Asked::No);
+        assert!(matches!(questions.find(&key(1, 1), 5_000), Asked::Open(_)));
+    }
+}

@@ -1,0 +1,257 @@
+//! By which name a client asked for an address: bounded, each name for its time to live.
+
+use std::sync::Arc;
+
+use super::aged::Aged;
+use crate::clock::{Now, SECOND};
+use crate::flow::Addr;
+use crate::table::Entry;
+
+/// Names that are kept.
+const CAPACITY: u32 = 16_384;
+/// Bytes that their texts take at most.
+const TEXT_BYTES: usize = 512 << 10;
+/// Longer than any interval between sweeps: a short connection is seen when its name may have run out.
+const LEAST_TTL_S: u32 = 60;
+const MOST_TTL_S: u32 = 3_600;
+
+/// An address as one client knows it.
+#[derive(Clone, Copy)]
+struct Known {
+    /// The address, then the client.
+    key: (Addr, Addr),
+    mark: u32,
+    asked_wall_ns: u64,
+    expires_mono_ns: u64,
+}
+
+/// Who asked for an address last.
+#[derive(Clone, Copy)]
+struct LastAsked {
+    address: Addr,
+    client: Addr,
+    mark: u32,
+}
+
+impl Entry for Known {
+    type Key = (Addr, Addr);
+    fn key(&self) -> &(Addr, Addr) {
+        &self.key
+    }
+    fn mark(&self) -> u32 {
+        self.mark
+    }
+    fn set_mark(&mut self, mark: u32) {
+        self.mark = mark;
+    }
+}
+
+impl Entry for LastAsked {
+    type Key = Addr;
+    fn key(&self) -> &Addr {
+        &self.address
+    }
+    fn mark(&self) -> u32 {
+        self.mark
+    }
+    fn set_mark(&mut self, mark: u32) {
+        self.mark = mark;
+    }
+}
+
+/// Whose question gave a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// One of the row's owner.
+    Own,
+    /// Another one of this node.
+    Node,
+}
+
+/// See the module.
+pub struct NameTable {
+    known: Aged<Known>,
+    /// The names, by slot of `known`.
+    texts: Vec<Option<Arc<str>>>,
+    text_bytes: usize,
+    last: Aged<LastAsked>,
+}
+
+impl NameTable {
+    /// No name yet.
+    pub fn new() -> NameTable {
+        NameTable {
+            known: Aged::with_capacity(CAPACITY),
+            texts: Vec::with_capacity(CAPACITY as usize),
+            text_bytes: 0,
+            last: Aged::with_capacity(CAPACITY),
+        }
+    }
+
+    /// Names that are kept.
+    pub fn len(&self) -> u32 {
+        self.known.len()
+    }
+
+    /// The text by which `client` knows `address`, to be shared, if it is `text`.
+    pub fn same_text(&self, client: Addr, address: Addr, text: &str) -> Option<Arc<str>> {
+        let slot = self.known.find(&(address, client))?;
+        self.texts.get(slot as usize)?.clone().filter(|known| **known == *text)
+    }
+
+    /// `client` asked for `text` and was told `address`. Returns how many names left before their time.
+    pub fn learn(&mut self, client: Addr, address: Addr, text: &Arc<str>, ttl_s: u32, now: Now) -> u64 {
+        let lives_ns = u64::from(ttl_s.clamp(LEAST_TTL_S, MOST_TTL_S)) * SECOND;
+        if let Some(slot) = self.known.find(&(address, client)) {
+            self.remove(slot);
+        }
+        let mut lost = 0;
+        while self.known.is_full() || self.text_bytes + text.len() > TEXT_BYTES {
+            let Some(oldest) = self.known.oldest() else { break };
+            lost += u64::from(self.known.get(oldest).is_some_and(|known| known.expires_mono_ns > now.mono_ns));
+            self.remove(oldest);
+        }
+        let known = Known {
+            key: (address, client),
+            mark: 0,
+            asked_wall_ns: now.wall_ns,
+            expires_mono_ns: now.mono_ns.saturating_add(lives_ns),
+        };
+        let Ok(slot) = self.known.insert(known) else { return lost + 1 };
+        if self.texts.len() <= slot as usize {
+            self.texts.resize(slot as usize + 1, None);
+        }
+        self.texts[slot as usize] = Some(Arc::clone(text));
+        self.text_bytes += text.len();
+        self.note_last(address, client);
+        lost
+    }
+
+    fn note_last(&mut self, address: Addr, client: Addr) {
+        if let Some(slot) = self.last.find(&address) {
+            if let Some(last) = self.last.get_mut(slot) {
+                last.client = client;
+            }
+            return self.last.renew(slot);
+        }
+        if self.last.is_full()
+            && let Some(oldest) = self.last.oldest()
+        {
+            self.last.remove(oldest);
+        }
+        // There is room now.
+        let _ = self.last.insert(LastAsked { address, client, mark: 0 });
+    }
+
+    fn remove(&mut self, slot: u32) {
+        self.known.remove(slot);
+        if let Some(text) = self.texts.get_mut(slot as usize).and_then(Option::take) {
+            self.text_bytes -= text.len();
+        }
+    }
+
+    /// Forgets names whose time is over.
+    pub fn purge(&mut self, now: Now) {
+        for slot in self.known.slots() {
+            if self.known.get(slot).is_some_and(|known| known.expires_mono_ns <= now.mono_ns) {
+                self.remove(slot);
+            }
+        }
+        for slot in self.last.slots() {
+            let gone = |last: &LastAsked| self.known.find(&(last.address, last.client)).is_none();
+            if self.last.get(slot).is_some_and(gone) {
+                self.last.remove(slot);
+            }
+        }
+    }
+
+    /// The name by which one of `clients` asked for `address` last, where `belongs` (client, when it asked, wall clock)
+    /// agrees; else the one by which anybody of this node did.
+    pub fn find(
+        &self,
+        address: Addr,
+        now: Now,
+        clients: &mut dyn Iterator<Item = Addr>,
+        belongs: &dyn Fn(Addr, u64) -> bool,
+    ) -> Option<(Arc<str>, Origin)> {
+        let valid = |client: Addr| {
+            let slot = self.known.find(&(address, client))?;
+            let known = self.known.get(slot).filter(|known| known.expires_mono_ns > now.mono_ns)?;
+            Some((known.asked_wall_ns, slot))
+        };
+        let own = clients
+            .filter_map(|client| valid(client).filter(|(asked_wall_ns, _)| belongs(client, *asked_wall_ns)))
+            .max();
+        let of_node = || {
+            let last = self.last.get(self.last.find(&address)?)?;
+            valid(last.client)
+        };
+        let ((_, slot), origin) =
+            own.map(|own| (own, Origin::Own)).or_else(|| Some((of_node()?, Origin::Node)))?;
+        Some((self.texts.get(slot as usize)?.clone()?, origin))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Addr = Addr::from_v4([10, 0, 0, 1]);
+    const B: Addr = Addr::from_v4([10, 0, 0, 2]);
+    const SITE: Addr = Addr::from_v4([192, 0, 2, 7]);
+
+    fn at(seconds: u64) -> Now {
+        Now { mono_ns: seconds * SECOND, wall_ns: (1_000 + seconds) * SECOND }
+    }
+
+    fn name(table: &NameTable, client: Addr, seconds: u64) -> Option<(String, Origin)> {
+        let found = table.find(SITE, at(seconds), &mut [client].into_iter(), &|_, _| true);
+        found.map(|(text, origin)| (text.to_string(), origin))
+    }
+
+    #[test]
+    fn each_client_has_its_own_name_and_the_node_the_last() {
+        let mut table = NameTable::new();
+        table.learn(A, SITE, &"a.test".into(), 60, at(0));
+        table.learn(B, SITE, &"b.test".into(), 60, at(1));
+        assert_eq!(name(&table, A, 2), Some(("a.test".into(), Origin::Own)));
+        assert_eq!(name(&table, B, 2), Some(("b.test".into(), Origin::Own)));
+        assert_eq!(name(&table, SITE, 2), Some(("b.test".into(), Origin::Node)));
+        table.learn(A, SITE, &"c.test".into(), 60, at(3));
+        assert_eq!(name(&table, A, 4), Some(("c.test".into(), Origin::Own)), "the last asked");
+        assert_eq!(name(&table, SITE, 4), Some(("c.test".into(), Origin::Node)));
+        let refused = table.find(SITE, at(4), &mut [A, B].into_iter(), &|client, _| client != A);
+        assert_eq!(refused.map(|(text, _)| text.to_string()), Some("b.test".into()), "another's address by then");
+    }
+
+    #[test]
+    fn a_name_lives_for_its_ttl_between_floor_and_ceiling() {
+        for (ttl_s, lives_s) in [(0, 60), (60, 60), (61, 61), (100_000, 3_600)] {
+            let mut table = NameTable::new();
+            table.learn(A, SITE, &"a.test".into(), ttl_s, at(0));
+            assert!(name(&table, A, lives_s - 1).is_some(), "{ttl_s} s");
+            assert_eq!(name(&table, A, lives_s), None, "{ttl_s} s");
+            table.purge(at(lives_s - 1));
+            assert_eq!(table.len(), 1);
+            table.purge(at(lives_s));
+            assert_eq!((table.len(), table.last.len(), table.text_bytes), (0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn the_oldest_names_make_room_and_are_counted() {
+        let mut table = NameTable::new();
+        let address = |n: u32| Addr::from_v4((0x0a00_0000 + n).to_be_bytes());
+        let text: Arc<str> = "a.test".into();
+        for n in 0..CAPACITY {
+            assert_eq!(table.learn(A, address(n), &text, 60, at(0)), 0);
+        }
+        assert_eq!(table.learn(A, address(0), &text, 60, at(1)), 0, "known already");
+        assert_eq!(table.learn(A, address(CAPACITY), &text, 60, at(1)), 1);
+        assert_eq!(table.learn(A, address(CAPACITY + 1), &text, 60, at(60)), 0, "its time was over");
+        assert_eq!(table.len(), CAPACITY);
+        let long: Arc<str> = "x".repeat(1_000).into();
+        let lost: u64 = (0..1_000).map(|n| table.learn(B, address(n), &long, 60, at(61))).sum();
+        assert!(lost > 400 && table.text_bytes <= TEXT_BYTES);
+    }
+}
