@@ -108,7 +108,7 @@ static __always_inline void put_ends(struct __sk_buff *skb, struct dns_record *r
 	static __noinline int hand_over_##SIZE(struct __sk_buff *skb, const struct packet *p, bool is_answer) \
 	{                                                                                                     \
 		struct record_##SIZE *r = bpf_ringbuf_reserve(&records, sizeof(*r), 0);                       \
-		__u32 copied = p->length;                                                                     \
+		__u64 copied = p->length;                                                                     \
                                                                                                               \
 		if (!r)                                                                                       \
 			return 0;                                                                             \
@@ -118,12 +118,11 @@ static __always_inline void put_ends(struct __sk_buff *skb, struct dns_record *r
 		r->head.protocol = p->protocol;                                                               \
 		r->head.is_answer = is_answer;                                                                \
 		put_ends(skb, &r->head, p, is_answer);                                                        \
+		/* Two comparisons, apart: the compiler would make one of them that the verifier cannot follow. */ \
 		if (copied > SIZE)                                                                            \
 			copied = SIZE;                                                                        \
-		/* So that the compiler does not take the bound from elsewhere than the verifier sees. */     \
 		asm volatile("" : "+r"(copied));                                                              \
-		if (copied == 0 || copied > SIZE ||                                                           \
-		    bpf_skb_load_bytes(skb, p->payload, r->payload, copied))                                  \
+		if (copied == 0 || bpf_skb_load_bytes(skb, p->payload, r->payload, copied))                   \
 			copied = 0;                                                                           \
 		r->head.copied = copied;                                                                      \
 		bpf_ringbuf_submit(r, 0);                                                                     \

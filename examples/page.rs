@@ -7,6 +7,7 @@ use netmon::export::prometheus::Labels;
 use netmon::flow::{Addr, Class, Counts, Direction, TxRx};
 use netmon::health::{Component, Health, Pulse, Status};
 use netmon::http::server::{Context, Server};
+use netmon::names::{Origin, RowName};
 use netmon::owner::{Owner, Pod, Workload};
 use netmon::snapshot::{Board, RowView, SeriesView, Snapshot};
 use netmon::stats::Stats;
@@ -60,7 +61,7 @@ fn main() {
                 total: row.total,
             });
             let (series, rows) = (series.collect(), rows.clone());
-            board.hang(Arc::new(Snapshot { taken: now, rows, series, owners: owners() }), ticket);
+            board.hang(Arc::new(Snapshot { taken: now, rows, series, owners: owners(), names: names() }), ticket);
         }
         clock::sleep_ns(20 * MS);
     }
@@ -86,6 +87,16 @@ fn owners() -> Vec<Owner> {
     [Owner::Host, Owner::Address].into_iter().chain(names.iter().enumerate().map(|(n, name)| pod(n, name))).collect()
 }
 
+/// The rest of the rows have no name.
+fn names() -> Vec<RowName> {
+    let name = |text: &str, origin| RowName { text: text.into(), origin, is_service: false };
+    vec![
+        name("api.example.com", Origin::Own),
+        name("checkout.shop.svc.cluster.local", Origin::Node),
+        name("d1f2.very-long-name-of-a-content-network.example.net", Origin::Own),
+    ]
+}
+
 fn row(n: u64) -> RowView {
     let v6 = n % 7 == 3;
     let byte = n as u8;
@@ -95,6 +106,7 @@ fn row(n: u64) -> RowView {
     };
     RowView {
         owner: (n % 6) as u32,
+        name: (n % 5) as u32,
         remote_owner: (n % 5 == 4).then_some((n % 4) as u32 + 2),
         port: [443, 5432, 53, 9090, 6379, 0][(n % 6) as usize],
         protocol: [6, 6, 17, 6, 6, 1][(n % 6) as usize],

@@ -1,6 +1,6 @@
 //! Builds the parts, starts the threads, waits for a signal and ends in time.
 //!
-//! Threads: `main` (here), `collect`, `push`, `kube`, `http`. The order at the start: everything that can fail comes
+//! Threads: `main` (here), `collect`, `push`, `kube`, `http`, `dns`. The order at the start: everything that can fail comes
 //! before the first thread, so a failed start is one line and exit status 1.
 
 use std::fmt;
@@ -26,6 +26,7 @@ use crate::http::server::{BindError, Context, Server};
 use crate::kube::credentials::{self, CredentialsError};
 use crate::kube::{self, Kube};
 use crate::limits;
+use crate::names;
 use crate::owner::pods::Published;
 use crate::owner::processes::Processes;
 use crate::privileges;
@@ -99,6 +100,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     let source = open_source(&config, &shared, &recorder, started, &mut trouble)?;
     let played_from = source.played_at().unwrap_or(started);
     let running = source.name().to_owned();
+    let (names, reader) = names::start(&config, &shared.stats, &shared.health, &shared.stop).unzip();
     let labels = Labels { wanted: config.mode.name().to_owned(), running: running.clone() };
     let server = Server::bind(&config).map_err(StartError::Bind)?;
     let addresses = HostAddresses::open().map_err(StartError::Addresses)?;
@@ -134,6 +136,12 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
             Ok(processes) => pipeline.set_processes(processes),
             Err(why) => trouble.processes = format!("{PODS_AS_NODE}: {why} (-cgroup-fs)"),
         }
+    }
+    if let Some(names) = names {
+        pipeline.set_names(names);
+    }
+    if let Some(reader) = reader {
+        threads.spawn("dns", reader)?;
     }
     let parts = Parts {
         pipeline,

@@ -56,6 +56,15 @@ pub enum Settled {
         /// What became of them.
         verdict: Verdict,
     },
+    /// The fate of the DNS lookups `first .. first + count` of the batch under way. Those that nothing is said of go back.
+    Lookups {
+        /// Number of the first; they are numbered over all messages of the batch.
+        first: u32,
+        /// How many.
+        count: u32,
+        /// What became of them.
+        verdict: Verdict,
+    },
     /// Every item of the batch has been settled; the buffers come back for reuse.
     Batch(Batch),
     /// DAKR asked for a full collection pass now (`collect_now`).

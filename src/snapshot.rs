@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::clock::Now;
 use crate::flow::{Addr, Class, Direction, TxRx};
+use crate::names::RowName;
 use crate::owner::Owner;
 
 /// One row, as shown.
@@ -17,6 +18,8 @@ pub struct RowView {
     pub owner: u32,
     /// The pod of this node that is the remote end, where it is one, likewise.
     pub remote_owner: Option<u32>,
+    /// Index into [`Snapshot::names`]; beyond its end where the remote end has no name.
+    pub name: u32,
     /// The responder's port, 0 for protocols without.
     pub port: u16,
     /// IP protocol number.
@@ -65,6 +68,8 @@ pub struct Snapshot {
     pub series: Vec<SeriesView>,
     /// The owners that `rows` and `series` point to.
     pub owners: Vec<Owner>,
+    /// The names that `rows` point to.
+    pub names: Vec<RowName>,
 }
 
 /// Where the collector leaves pictures and readers ask for them.

@@ -156,7 +156,7 @@ fn until_batch(settled: &Receiver<Settled>) -> (Vec<(u32, u32, Verdict)>, Batch)
         match settled.recv_timeout(Duration::from_secs(20)).expect("the batch is settled") {
             Settled::Items { first_item, items, verdict, .. } => found.push((first_item, items, verdict)),
             Settled::Batch(batch) => return (found, batch),
-            Settled::CollectNow => {}
+            Settled::Lookups { .. } | Settled::CollectNow => {}
         }
     }
 }

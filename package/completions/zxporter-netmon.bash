@@ -11,6 +11,8 @@ _zxporter_netmon() {
     -cgroup-root | --cgroup-root) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     -cgroup-fs | --cgroup-fs) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     -cilium-bpf-root | --cilium-bpf-root) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    -dns | --dns) mapfile -t COMPREPLY < <(compgen -W 'auto off' -- "$word"); return ;;
+    -dns-ports | --dns-ports) COMPREPLY=(); return ;;
     -local-cidrs | --local-cidrs) COMPREPLY=(); return ;;
     -cluster-cidrs | --cluster-cidrs) COMPREPLY=(); return ;;
     -outside-cidrs | --outside-cidrs) COMPREPLY=(); return ;;
@@ -28,6 +30,6 @@ _zxporter_netmon() {
     -log-level | --log-level) mapfile -t COMPREPLY < <(compgen -W 'off error warn info debug' -- "$word"); return ;;
     -record | --record) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W '-collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -cilium-bpf-root -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -metrics-bind-address -metrics-allow -metrics-format -max-rows -max-connections -log-level -record -help -version' -- "$word")
+    mapfile -t COMPREPLY < <(compgen -W '-collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -cilium-bpf-root -dns -dns-ports -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -metrics-bind-address -metrics-allow -metrics-format -max-rows -max-connections -log-level -record -help -version' -- "$word")
 }
 complete -F _zxporter_netmon zxporter-netmon

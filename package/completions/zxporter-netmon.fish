@@ -8,6 +8,8 @@ complete -c zxporter-netmon -o manage-conntrack -d 'switch on accounting and eve
 complete -c zxporter-netmon -o cgroup-root -r -F -d 'the cgroup that the BPF programs of mode ebpf are attached to'
 complete -c zxporter-netmon -o cgroup-fs -r -F -d 'the host\'s cgroup2 tree, by which sockets are told to be a pod\'s'
 complete -c zxporter-netmon -o cilium-bpf-root -r -F -d 'the BPF file system in which Cilium pins its maps'
+complete -c zxporter-netmon -o dns -x -a 'auto off' -d 'learn the names of addresses from DNS answers'
+complete -c zxporter-netmon -o dns-ports -x -d 'ports of DNS servers whose answers are read'
 complete -c zxporter-netmon -o local-cidrs -x -d 'ranges of local ends beside the host\'s own addresses'
 complete -c zxporter-netmon -o cluster-cidrs -x -d 'ranges that are inside the cluster'
 complete -c zxporter-netmon -o outside-cidrs -x -d 'ranges that are outside although -cluster-cidrs holds them'

@@ -71,9 +71,14 @@ impl Delivery {
                 rows.settle(first_item, items, verdict, ledger);
                 self.merged |= matches!(verdict, Verdict::Merge | Verdict::MergeAmbiguous);
             }
+            Settled::Lookups { first, count, verdict } => {
+                freezer.settle_lookups(pipeline, first, count, verdict);
+                self.merged |= matches!(verdict, Verdict::Merge | Verdict::MergeAmbiguous);
+            }
             Settled::Batch(batch) => {
                 self.out = false;
                 freezer.put_back(batch);
+                freezer.settle_lookups(pipeline, 0, u32::MAX, Verdict::Merge);
             }
             Settled::CollectNow => self.collect_now = true,
         }
@@ -88,6 +93,7 @@ impl Delivery {
             self.wait_for_batch(freezer, pipeline, deadline_ns);
         }
         self.batches = None;
+        freezer.settle_lookups(pipeline, 0, u32::MAX, Verdict::Drop(Lost::ShutdownAmbiguous));
         let (rows, ledger, _) = pipeline.books();
         // Still frozen: the push did not answer in time, so nobody knows.
         let unknown = rows.settle(0, u32::MAX, Verdict::Drop(Lost::ShutdownAmbiguous), ledger);

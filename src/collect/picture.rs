@@ -25,9 +25,15 @@ impl Painter {
         };
         snapshot.taken = now;
         snapshot.rows.clear();
-        snapshot.rows.extend(pipeline.rows().iter().map(|row| RowView {
+        snapshot.names.clear();
+        let names = &mut snapshot.names;
+        snapshot.rows.extend(pipeline.rows().iter_named().map(|(row, name)| RowView {
             owner: row.key.owner.0,
             remote_owner: pipeline.remote_pod(row).map(|id| id.0),
+            name: name.map_or(u32::MAX, |name| {
+                names.push(name.clone());
+                names.len() as u32 - 1
+            }),
             port: row.key.port,
             protocol: row.key.protocol,
             direction: row.key.direction,

@@ -12,10 +12,11 @@ use crate::clock::{Now, SECOND};
 use crate::config::{Config, PushInbound};
 use crate::flow::{Addr, Class, Connection, ConnectionKey, Direction, Ends, Reading, Traffic};
 use crate::ledger::{Ledger, bytes_only};
+use crate::names::{LOOPBACK, Names, RowName};
 use crate::owner::local::LocalEnds;
 use crate::owner::processes::{HostEnd, Processes, Whose};
 use crate::owner::waiting::{self, Newcomer, WaitingRow, WaitingTable};
-use crate::owner::{OwnerId, OwnerTable, PodIndex};
+use crate::owner::{Owner, OwnerId, OwnerTable, PodIndex};
 use crate::rows::{Push, Row, RowKey, RowTable};
 use crate::series::SeriesTable;
 use crate::source::{Skip, Skipped, Sweep};
@@ -61,6 +62,8 @@ pub struct Pipeline {
     not_followed: u64,
     /// Ends that were heard and are not judged yet.
     heard: Vec<Connection>,
+    /// Where DNS answers are read.
+    names: Option<Arc<Names>>,
 }
 
 /// What a sweep came to.
@@ -100,7 +103,18 @@ impl Pipeline {
             seen_bytes: 0,
             not_followed: 0,
             heard: Vec::with_capacity(HEARD),
+            names: None,
         }
+    }
+
+    /// Rows are named from now on.
+    pub fn set_names(&mut self, names: Arc<Names>) {
+        self.names = Some(names);
+    }
+
+    /// Names and lookups, where DNS answers are read.
+    pub fn names(&self) -> Option<&Arc<Names>> {
+        self.names.as_ref()
     }
 
     /// The host's addresses, to be kept up to date.
@@ -468,8 +482,38 @@ impl Pipeline {
         let key = RowKey { local, remote, owner, port, protocol, direction, class, is_sum };
         let push = self.policy.push(direction, class);
         let counts = at.traffic.seen_by(direction);
-        self.rows.add(&key, push, counts, at.wall_ns, &self.policy.classes, &mut self.ledger);
+        let unnamed = self.rows.add(&key, push, counts, at.wall_ns, &self.policy.classes, &mut self.ledger);
+        if let Some(slot) = unnamed {
+            self.name(slot, at, &key);
+        }
         self.series.add(owner, at.protocol, direction, class, counts, at.mono_ns);
+    }
+
+    /// Gives a row the name that its owner asked for: that of the service address where one was asked.
+    fn name(&mut self, slot: u32, at: &Attribution, key: &RowKey) {
+        let Some(names) = &self.names else { return };
+        let is_service = key.direction == Direction::Outbound && at.asked != at.backend;
+        let address = if is_service { at.asked } else { key.remote };
+        let now = Now { mono_ns: at.mono_ns, wall_ns: at.wall_ns };
+        let (local, pods) = (&self.local, self.local.pods());
+        let found = match self.owners.get(key.owner) {
+            Owner::Pod(pod) => {
+                let others = pods.tenures().iter().filter(|t| t.addr != key.local && t.pod.uid == pod.uid);
+                let mut clients = std::iter::once(key.local).chain(others.map(|tenure| tenure.addr));
+                names.find(address, now, &mut clients, &|client, asked_wall_ns| {
+                    let asker = pods.owner_of(client, asked_wall_ns);
+                    asker.map_or(client == key.local && !pod.host_network, |asker| asker.uid == pod.uid)
+                })
+            }
+            Owner::Host => {
+                let is_own = |client: Addr, _| client == LOOPBACK || local.is_host(client);
+                names.find(address, now, &mut [key.local, LOOPBACK].into_iter(), &is_own)
+            }
+            Owner::Address | Owner::Other => {
+                names.find(address, now, &mut std::iter::once(key.local), &|client, _| client == key.local)
+            }
+        };
+        self.rows.set_name(slot, found.map(|(text, origin)| RowName { text, origin, is_service }));
     }
 
     /// Settles what waits: by its pod where that is known now, by rule 5 where its time is up.

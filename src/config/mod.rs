@@ -209,7 +209,7 @@ pub struct Config {
     pub btf: Option<PathBuf>,
     /// `-dns`.
     pub dns: Dns,
-    /// `-dns-ports`: UDP ports whose answers are read.
+    /// `-dns-ports`: ports of servers whose answers are read.
     pub dns_ports: Vec<u16>,
     /// `-log-level`.
     pub log_level: log::LevelFilter,

@@ -10,7 +10,7 @@ use crate::clock::{MS, SECOND};
 pub const MODES: &[&str] = &["netfilter", "ebpf", "cilium", "replay:FILE"];
 
 /// Settings whose field nobody reads yet: neither parsed nor shown. Whoever lands the reader strikes the line.
-pub const NOT_YET_OFFERED: &[&str] = &["btf", "dns", "dns-ports", "state-dir"];
+pub const NOT_YET_OFFERED: &[&str] = &["btf", "state-dir"];
 
 /// How a setting is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,7 +303,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "dns", kind: Kind::Flag, group: Group::Counting, value: DNS, default: Default::Text("auto"),
         short: "learn the names of addresses from DNS answers",
-        long: "",
+        long: "Reads the answers that the node's sockets receive, by a BPF program, whatever the mode. It takes CAP_BPF and \
+               CAP_NET_ADMIN; without them names are missing and nothing else is.",
         apply: Apply::Text(|draft, text| {
             let dns = match text { "auto" => Some(Dns::Auto), "off" => Some(Dns::Off), _ => None };
             set(&mut draft.config.dns, dns, DNS)
@@ -312,10 +313,14 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "dns-ports", kind: Kind::Flag, group: Group::Counting, value: Value::Word("PORT,…"),
         default: Default::Text("53"),
-        short: "UDP ports whose answers are read",
-        long: "",
+        short: "ports of DNS servers whose answers are read",
+        long: "At most eight.",
         apply: Apply::Text(|draft, text| {
-            draft.config.dns_ports = value::ports(text)?;
+            let ports = value::ports(text)?;
+            if !(1..=crate::names::capture::MAX_PORTS).contains(&ports.len()) {
+                return Err("one to eight ports separated by commas, such as 53,5353".to_owned());
+            }
+            draft.config.dns_ports = ports;
             Ok(())
         }),
     },

@@ -3,7 +3,7 @@
 //! Keys and their order are those of the incumbent's `/metrics` (Go's `encoding/json`): a name that is empty is left
 //! out, times are RFC 3339 in UTC. Additions stand behind them: `direction`, `class`, `split` (`unknown` where tx holds
 //! rx too, for the source knows only their sum), `owner` (of the local end), `remote_owner` where the other end is a
-//! pod of this node, `total_*`; beside the
+//! pod of this node, `dst_domain` (with `dst_domain_from` where another of the node asked for it), `total_*`; beside the
 //! items when the picture was taken (`timestamp`) and when the last sweep began (`swept`), how many rows there are and their sums since the start (`totals`).
 
 use std::cmp::Reverse;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use crate::flow::{Addr, TxRx};
+use crate::names::Origin;
 use crate::owner::{Owner, Workload};
 use crate::snapshot::{RowView, Snapshot};
 
@@ -135,6 +136,10 @@ struct Item<'a> {
     owner: OwnerItem<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remote_owner: Option<OwnerItem<'a>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    dst_domain: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    dst_domain_from: &'static str,
     total_tx_bytes: u64,
     total_rx_bytes: u64,
     total_tx_packets: u64,
@@ -148,6 +153,7 @@ impl<'a> Item<'a> {
             Owner::Pod(pod) => (&*pod.name, &*pod.namespace),
             Owner::Host | Owner::Address | Owner::Other => ("", ""),
         };
+        let name = picture.names.get(row.name as usize);
         Item {
             src_ip: Shown(row.local),
             dst_ip: Shown(row.remote),
@@ -165,6 +171,11 @@ impl<'a> Item<'a> {
             split: row.is_sum.then_some("unknown"),
             owner: OwnerItem::from(owner),
             remote_owner: row.remote_owner.and_then(|at| picture.owners.get(at as usize)).map(OwnerItem::from),
+            dst_domain: name.map_or("", |name| &name.text),
+            dst_domain_from: match name {
+                Some(name) if name.origin == Origin::Node => "node",
+                _ => "",
+            },
             total_tx_bytes: row.total.tx.bytes,
             total_rx_bytes: row.total.rx.bytes,
             total_tx_packets: row.total.tx.packets,
@@ -282,6 +293,7 @@ mod tests {
     use super::*;
     use crate::clock::Now;
     use crate::flow::{Class, Counts, Direction};
+    use crate::names::RowName;
     use crate::owner::Pod;
     use crate::snapshot::SeriesView;
     use serde_json::Value;
@@ -292,6 +304,7 @@ mod tests {
         RowView {
             owner: 0,
             remote_owner: None,
+            name: 0,
             port: 443,
             protocol: 6,
             direction: Direction::Outbound,
@@ -342,6 +355,7 @@ mod tests {
                 total: TxRx { tx: Counts { bytes: 7, packets: 1 }, rx: Counts { bytes: 9, packets: 2 } },
             }],
             owners: vec![pod("web-0")],
+            names: vec![RowName { text: "example.com".into(), origin: Origin::Node, is_service: false }],
         };
         let text = text(picture, None, 1 << 16);
         assert_eq!(
@@ -351,7 +365,8 @@ mod tests {
                 r#""src_pod_name":"web-0","src_pod_namespace":"shop","protocol":6,"dst_port":443,"tx_bytes":5312,"#,
                 r#""rx_bytes":148201,"tx_packets":41,"rx_packets":120,"timestamp":"2026-09-21T14:13:20.25Z","#,
                 r#""direction":"outbound","class":"outside","owner":{"kind":"pod","namespace":"shop","name":"web-0","#,
-                r#""uid":"u-1","workload":{"kind":"StatefulSet","name":"web"}},"total_tx_bytes":10624,"#,
+                r#""uid":"u-1","workload":{"kind":"StatefulSet","name":"web"}},"#,
+                r#""dst_domain":"example.com","dst_domain_from":"node","total_tx_bytes":10624,"#,
                 r#""total_rx_bytes":296402,"total_tx_packets":82,"total_rx_packets":240}],"dns_lookups":null,"#,
                 r#""timestamp":"2026-09-21T14:13:21Z","rows":1,"#,
                 r#""totals":{"tx_bytes":7,"rx_bytes":9,"tx_packets":1,"rx_packets":2}}"#,

@@ -19,7 +19,7 @@ use crate::stop::Stop;
 const PAGE: &[u8] = include_bytes!("page.html");
 /// Only what the page itself brings may run or style it; a test holds the hashes to the page.
 const PAGE_POLICY: &str = concat!(
-    "Content-Security-Policy: default-src 'none'; script-src 'sha256-NuReYLnzOwRUNcuKx5u7G7doqA5uWQJmHbKrkuOm9Q0='; ",
+    "Content-Security-Policy: default-src 'none'; script-src 'sha256-h1/KMNjpmkY2RLugfMqDK98C0USWXsgvVqnDNbdteFc='; ",
     "style-src 'sha256-/T3QEHiKezkBIWsuI6HYY3bn9CNfU50kBjtYVAhvu58='; connect-src 'self'; img-src data:; ",
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
 );

@@ -132,6 +132,7 @@ fn without_a_picture_there_are_no_rows_but_counters() {
 fn chunks_make_up_the_same_bytes() {
     let rows = vec![
         crate::snapshot::RowView {
+            name: 0,
             owner: 0,
             remote_owner: None,
             port: 1,

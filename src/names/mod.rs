@@ -80,7 +80,8 @@ impl Names {
         let known = lookups.text(client, hash);
         let known = known.or_else(|| addresses.first().and_then(|(first, _)| table.same_text(client, *first, text)));
         let text: Arc<str> = known.unwrap_or_else(|| text.into());
-        let lost: u64 = addresses.iter().map(|(address, ttl_s)| table.learn(client, *address, &text, *ttl_s, now)).sum();
+        let lost: u64 =
+            addresses.iter().map(|(address, ttl_s)| table.learn(client, *address, &text, *ttl_s, now)).sum();
         self.lose(DnsLost::NamesFull, lost);
         self.stats.dns_names.set(u64::from(table.len()));
         if !self.keeps_lookups {
@@ -102,8 +103,8 @@ impl Names {
         self.stats.dns_names.set(u64::from(inner.table.len()));
     }
 
-    /// The name by which one of `clients` asked for `address` last, where `belongs` (client, when it asked, wall clock)
-    /// agrees; else the one by which anybody of this node did.
+    /// The name by which one of `clients` asked for `address` last; else the one by which anybody of this node did.
+    /// `belongs` says whether a client was the row's owner when it asked (wall clock).
     pub fn find(
         &self,
         address: Addr,
@@ -111,7 +112,8 @@ impl Names {
         clients: &mut dyn Iterator<Item = Addr>,
         belongs: &dyn Fn(Addr, u64) -> bool,
     ) -> Option<(Arc<str>, Origin)> {
-        self.inner().table.find(address, now, clients, belongs)
+        let inner = self.inner();
+        if inner.table.len() == 0 { None } else { inner.table.find(address, now, clients, belongs) }
     }
 
     /// Ends the window: hands over its lookups, oldest first. Each is to be settled.

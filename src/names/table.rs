@@ -165,8 +165,8 @@ impl NameTable {
         }
     }
 
-    /// The name by which one of `clients` asked for `address` last, where `belongs` (client, when it asked, wall clock)
-    /// agrees; else the one by which anybody of this node did.
+    /// The name by which one of `clients` asked for `address` last; else the one by which anybody of this node did.
+    /// `belongs` says whether a client was the row's owner when it asked (wall clock).
     pub fn find(
         &self,
         address: Addr,
@@ -183,11 +183,11 @@ impl NameTable {
             .filter_map(|client| valid(client).filter(|(asked_wall_ns, _)| belongs(client, *asked_wall_ns)))
             .max();
         let of_node = || {
-            let last = self.last.get(self.last.find(&address)?)?;
-            valid(last.client)
+            let client = self.last.get(self.last.find(&address)?)?.client;
+            let (asked_wall_ns, slot) = valid(client)?;
+            Some((slot, if belongs(client, asked_wall_ns) { Origin::Own } else { Origin::Node }))
         };
-        let ((_, slot), origin) =
-            own.map(|own| (own, Origin::Own)).or_else(|| Some((of_node()?, Origin::Node)))?;
+        let (slot, origin) = own.map(|(_, slot)| (slot, Origin::Own)).or_else(of_node)?;
         Some((self.texts.get(slot as usize)?.clone()?, origin))
     }
 }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn name(table: &NameTable, client: Addr, seconds: u64) -> Option<(String, Origin)> {
-        let found = table.find(SITE, at(seconds), &mut [client].into_iter(), &|_, _| true);
+        let found = table.find(SITE, at(seconds), &mut [client].into_iter(), &|asked, _| asked == client);
         found.map(|(text, origin)| (text.to_string(), origin))
     }
 

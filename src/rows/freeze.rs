@@ -1,9 +1,10 @@
 //! The end of a window: open counts become frozen items, and frozen items are settled.
 
-use super::{Push, Row, RowTable};
+use super::{Push, Row, RowTable, name_of};
 use crate::batch::Verdict;
 use crate::flow::{Addr, Direction, TxRx};
 use crate::ledger::Ledger;
+use crate::names::RowName;
 use crate::owner::OwnerId;
 
 /// What DAKR knows a row by. An inbound row's port would name a port of the remote end there, so it is 0 (rule 4).
@@ -47,8 +48,8 @@ pub struct Item {
 
 impl RowTable {
     /// Freezes the open window: rows that are not pushed are settled, the others become items, handed to `each` in
-    /// the order of their numbers. Nothing may be frozen any more.
-    pub fn freeze(&mut self, ledger: &mut Ledger, mut each: impl FnMut(&Item)) {
+    /// the order of their numbers with the name of their remote end. Nothing may be frozen any more.
+    pub fn freeze(&mut self, ledger: &mut Ledger, mut each: impl FnMut(&Item, Option<&RowName>)) {
         self.order.clear();
         for slot in self.table.slots() {
             let Some(row) = self.table.get_mut(slot) else { continue };
@@ -70,7 +71,9 @@ impl RowTable {
         let table = &mut self.table;
         let place = |slot: &u32| table.get(*slot).map(|row| (row.wire_key(), row.key.owner));
         self.order.sort_unstable_by_key(place);
+        let names = &self.names;
         let mut item: Option<Item> = None;
+        let mut name = None;
         for slot in &self.order {
             let Some(row) = table.get_mut(*slot) else { continue };
             let wire = row.wire_key();
@@ -78,19 +81,21 @@ impl RowTable {
                 Some(ref mut last) if last.wire == wire && last.owner == row.key.owner => {
                     last.counts += row.frozen;
                     row.item = last.number;
+                    name = name.or(name_of(names, *slot));
                     continue;
                 }
                 Some(last) => {
-                    each(&last);
+                    each(&last, name);
                     (last.number + 1, if last.wire == wire { last.repeat + 1 } else { 0 })
                 }
                 None => (0, 0),
             };
             row.item = next.0;
+            name = name_of(names, *slot);
             item = Some(Item { number: next.0, wire, owner: row.key.owner, repeat: next.1, counts: row.frozen });
         }
         if let Some(last) = item {
-            each(&last);
+            each(&last, name);
         }
     }
 

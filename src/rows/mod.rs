@@ -9,6 +9,7 @@ mod freeze;
 use crate::class::Classes;
 use crate::flow::{Addr, Class, Direction, TxRx};
 use crate::ledger::Ledger;
+use crate::names::RowName;
 use crate::owner::OwnerId;
 use crate::stats::{Lost, Withheld};
 use crate::table::{Entry, Table};
@@ -103,6 +104,8 @@ pub struct RowTable {
     catch_alls: u32,
     order: Vec<u32>,
     smallest: Vec<(u64, u32)>,
+    /// By slot: the name that the remote end was asked by.
+    names: Vec<Option<RowName>>,
 }
 
 impl RowTable {
@@ -114,6 +117,7 @@ impl RowTable {
             catch_alls: 0,
             order: Vec::with_capacity(capacity as usize),
             smallest: Vec::with_capacity(capacity as usize),
+            names: Vec::with_capacity(capacity as usize),
         }
     }
 
@@ -137,7 +141,25 @@ impl RowTable {
         self.table.iter().map(|(_, row)| row)
     }
 
-    /// Counts an increment of one local end, folding rows if there is no room.
+    /// The rows, each with its name where one is known.
+    pub fn iter_named(&self) -> impl Iterator<Item = (&Row, Option<&RowName>)> {
+        self.table.iter().map(|(slot, row)| (row, name_of(&self.names, slot)))
+    }
+
+    /// Names the row in a slot, or takes its name away.
+    pub fn set_name(&mut self, slot: u32, name: Option<RowName>) {
+        let at = slot as usize;
+        if self.names.len() <= at && name.is_some() {
+            // Within the capacity, so nothing is allocated.
+            self.names.resize(at + 1, None);
+        }
+        if let Some(place) = self.names.get_mut(at) {
+            *place = name;
+        }
+    }
+
+    /// Counts an increment of one local end, folding rows if there is no room. Returns the slot of a row that is new, or
+    /// used again after it was settled: it is to be named.
     pub fn add(
         &mut self,
         key: &RowKey,
@@ -146,12 +168,15 @@ impl RowTable {
         wall_ns: u64,
         classes: &Classes,
         ledger: &mut Ledger,
-    ) {
+    ) -> Option<u32> {
         ledger.counted += increment;
-        if let Some(row) = self.table.find(key).and_then(|slot| self.table.get_mut(slot)) {
+        if let Some(slot) = self.table.find(key)
+            && let Some(row) = self.table.get_mut(slot)
+        {
+            let was_settled = row.open.is_zero() && row.frozen.is_zero();
             grow(row, increment, wall_ns);
             ledger.open += increment;
-            return;
+            return was_settled.then_some(slot);
         }
         if self.named() >= self.named_capacity() {
             self.fold(classes, ledger);
@@ -167,15 +192,20 @@ impl RowTable {
             level: Level::Named,
             push,
         };
-        if self.named() < self.named_capacity() && self.table.insert(row).is_ok() {
+        if self.named() < self.named_capacity()
+            && let Ok(slot) = self.table.insert(row)
+        {
             ledger.open += increment;
-        } else if self.merge_into_catch_all(&row, classes) {
+            return Some(slot);
+        }
+        if self.merge_into_catch_all(&row, classes) {
             ledger.open += increment;
             ledger.folded_rows += 1;
             ledger.folded_bytes += increment.total_bytes();
         } else {
             ledger.lost[Lost::RowTableFull as usize] += increment;
         }
+        None
     }
 
     /// Removes rows that are settled and were idle for `idle_ns`.
@@ -193,6 +223,7 @@ impl RowTable {
 
     fn take(&mut self, slot: u32) -> Option<Row> {
         let row = self.table.remove(slot)?;
+        self.set_name(slot, None);
         self.catch_alls -= u32::from(row.level == Level::All);
         Some(row)
     }
@@ -208,6 +239,10 @@ impl RowTable {
     fn catch_all_capacity(&self) -> u32 {
         self.table.capacity() / 16
     }
+}
+
+fn name_of(names: &[Option<RowName>], slot: u32) -> Option<&RowName> {
+    names.get(slot as usize)?.as_ref()
 }
 
 fn grow(row: &mut Row, increment: TxRx, wall_ns: u64) {

@@ -52,7 +52,7 @@ impl Bench {
 
     fn freeze(&mut self) -> Vec<Item> {
         let mut items = Vec::new();
-        self.rows.freeze(&mut self.ledger, |item| items.push(*item));
+        self.rows.freeze(&mut self.ledger, |item, _| items.push(*item));
         items
     }
 

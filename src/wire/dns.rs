@@ -57,7 +57,9 @@ impl Name {
         let mut rest = self.wire();
         let mut first = true;
         while let [length, tail @ ..] = rest {
-            let Some((label, next)) = tail.split_at_checked(usize::from(*length)).filter(|_| *length > 0) else { break };
+            let Some((label, next)) = tail.split_at_checked(usize::from(*length)).filter(|_| *length > 0) else {
+                break;
+            };
             if !std::mem::take(&mut first) {
                 put(b'.');
             }
@@ -65,7 +67,9 @@ impl Name {
                 match byte {
                     b'.' | b'\\' => [b'\\', *byte].into_iter().for_each(&mut put),
                     b'!'..=b'~' => put(*byte),
-                    _ => [b'\\', b'0' + byte / 100, b'0' + byte / 10 % 10, b'0' + byte % 10].into_iter().for_each(&mut put),
+                    _ => [b'\\', b'0' + byte / 100, b'0' + byte / 10 % 10, b'0' + byte % 10]
+                        .into_iter()
+                        .for_each(&mut put),
                 }
             }
             rest = next;

@@ -169,6 +169,7 @@ fn paint(rows: u32, board: &Board, stats: &Stats, end: &Stop) {
 fn row(n: u32) -> RowView {
     let counts = Counts { bytes: u64::from(n) * 1000, packets: u64::from(n) };
     RowView {
+        name: u32::MAX,
         owner: n % 100,
         remote_owner: None,
         port: 443,

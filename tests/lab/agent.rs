@@ -39,7 +39,7 @@ pub struct Start<'a> {
 }
 
 impl<'a> Start<'a> {
-    /// With what every scenario wants: standalone, the lab's pod ranges, sweeps every 200 ms, nothing pushed.
+    /// With what every scenario wants: standalone, the lab's pod ranges, sweeps every 200 ms, nothing pushed, no names.
     pub fn new(node: &'a Host, mode: &str, log: PathBuf) -> Start<'a> {
         let start = Start { node, flags: Vec::new(), environment: Vec::new(), log };
         start
@@ -48,6 +48,7 @@ impl<'a> Start<'a> {
             .flag("-fallback", "none")
             .flag("-local-cidrs", LOCAL_CIDRS)
             .flag("-read-interval", "200ms")
+            .flag("-dns", "off")
             .flag("-metrics-bind-address", "127.0.0.1:8081")
             .environment("NODE_NAME", NODE_NAME)
             .environment("FLUSH_INTERVAL", "1s")

@@ -8,7 +8,7 @@
 
 use super::framing::Framing;
 use super::outcome::{MAX_RETRY_AFTER_NS, Outcome, SendEnd};
-use super::split::split;
+use super::split::{lookups, split};
 use crate::batch::{Batch, Settled, Verdict};
 use crate::clock::SECOND;
 use crate::config::DakrProtocol;
@@ -117,6 +117,8 @@ struct Part {
     half: Option<Vec<u8>>,
     first_item: u32,
     items: u32,
+    first_lookup: u32,
+    lookups: u32,
     total_bytes: u64,
     /// When it is next sent, or merged back.
     due_ns: u64,
@@ -191,13 +193,17 @@ impl Delivery {
             return Err(batch);
         }
         self.parts.clear();
+        let mut first_lookup = 0;
         for (index, message) in batch.messages.iter().enumerate() {
+            let lookups = lookups(&message.body);
             self.parts.push(Part {
                 message: index,
                 name: message.part.to_string(),
                 half: None,
                 first_item: message.first_item,
                 items: message.items,
+                first_lookup,
+                lookups,
                 total_bytes: message.total_bytes,
                 due_ns: 0,
                 merge_when_due: false,
@@ -205,6 +211,7 @@ impl Delivery {
                 unknown: 0,
                 refusals: 0,
             });
+            first_lookup += lookups;
         }
         self.batch = Some(batch);
         self.hand_back(settled);
@@ -385,8 +392,9 @@ impl Delivery {
         let whole = batch.messages.get(part.message).map(|message| message.body.as_slice());
         let Some((first, second)) = split(part.half.as_deref().or(whole).unwrap_or_default()) else { return false };
         let part = self.parts.remove(index);
-        let second_item = part.first_item.saturating_add(first.items);
-        for (at, (half, first_item)) in [(first, part.first_item), (second, second_item)].into_iter().enumerate() {
+        let begin = (part.first_item, part.first_lookup);
+        let middle = (begin.0.saturating_add(first.items), begin.1.saturating_add(first.lookups));
+        for (at, (half, (first_item, first_lookup))) in [(first, begin), (second, middle)].into_iter().enumerate() {
             self.parts.insert(
                 index + at,
                 Part {
@@ -395,6 +403,8 @@ impl Delivery {
                     half: Some(half.body),
                     first_item,
                     items: half.items,
+                    first_lookup,
+                    lookups: half.lookups,
                     total_bytes: half.total_bytes,
                     due_ns: now_ns,
                     merge_when_due: false,
@@ -417,6 +427,9 @@ impl Delivery {
         {
             let (seq, first_item, items) = (batch.seq, part.first_item, part.items);
             settled.push(Settled::Items { seq, first_item, items, verdict });
+        }
+        if part.lookups > 0 {
+            settled.push(Settled::Lookups { first: part.first_lookup, count: part.lookups, verdict });
         }
         self.hand_back(settled);
     }

@@ -13,6 +13,8 @@ pub struct Half {
     pub body: Vec<u8>,
     /// How many items it holds.
     pub items: u32,
+    /// How many DNS lookups it holds.
+    pub lookups: u32,
     /// tx plus rx bytes of its items.
     pub total_bytes: u64,
 }
@@ -46,12 +48,18 @@ pub fn split(body: &[u8]) -> Option<(Half, Half)> {
         let half = if seen[kind] < first[kind] { &mut halves.0 } else { &mut halves.1 };
         seen[kind] += 1;
         half.body.extend_from_slice(field.raw);
+        half.lookups += u32::from(field.number == DNS_LOOKUPS);
         if field.number == ITEMS {
             half.items += 1;
             half.total_bytes = half.total_bytes.saturating_add(item_bytes(&field.value));
         }
     }
     Some(halves)
+}
+
+/// How many DNS lookups a request body holds.
+pub fn lookups(body: &[u8]) -> u32 {
+    Fields::of(body).filter(|field| field.as_ref().is_ok_and(|field| field.number == DNS_LOOKUPS)).count() as u32
 }
 
 /// Index of what is divided; `None` for what is repeated.
@@ -124,6 +132,8 @@ mod tests {
                 prop_assert!(half.items.len() + half.dns_lookups.len() + half.ip2domain.len() > 0);
             }
             prop_assert_eq!((a.items as usize, b.items as usize), (first.items.len(), second.items.len()));
+            prop_assert_eq!((a.lookups as usize, b.lookups as usize), (first.dns_lookups.len(), second.dns_lookups.len()));
+            prop_assert_eq!(super::lookups(&whole.encode_to_vec()) as usize, lookups);
             let sum = |items: &[NetworkTrafficItem]| items.iter().map(|i| (i.tx_bytes + i.rx_bytes) as u64).sum::<u64>();
             prop_assert_eq!((a.total_bytes, b.total_bytes), (sum(&first.items), sum(&second.items)));
             prop_assert_eq!([first.items, second.items].concat(), whole.items);

@@ -136,9 +136,7 @@ pub fn explained<T>(
     let cgroup = cgroup::find(cgroup_root).map_err(LoadError::Cgroup)?;
     let previous = set_print(Some((PrintLevel::Debug, capture)));
     log_lines().clear();
-    let result = File::open(cgroup)
-        .map_err(Failure::of_system("attach"))
-        .and_then(|directory| load(directory.as_fd()));
+    let result = File::open(cgroup).map_err(Failure::of_system("attach")).and_then(|directory| load(directory.as_fd()));
     set_print(previous);
     let lines = std::mem::take(&mut *log_lines());
     result.map_err(|failure| failure.explain(&lines))

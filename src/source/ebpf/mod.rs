@@ -64,7 +64,8 @@ pub struct Ebpf {
 impl Ebpf {
     /// Loads the programs and attaches them; counting begins before this returns.
     pub fn open(settings: &Settings, stats: Arc<Stats>, now: Now) -> Result<Ebpf, SourceError> {
-        let programs = load::load(settings).map_err(|error| SourceError::Open(format!("{error}; or use netfilter mode")))?;
+        let programs =
+            load::load(settings).map_err(|error| SourceError::Open(format!("{error}; or use netfilter mode")))?;
         let stats_reader =
             PerCpuReader::new(STATS_BYTES).map_err(|error| SourceError::Open(format!("cannot count CPUs: {error}")))?;
         let mut unresolved = String::new();

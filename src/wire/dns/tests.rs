@@ -129,10 +129,8 @@ fn records_off_the_chain_are_ignored() {
 
 #[test]
 fn a_chain_that_runs_in_circles_is_refused() {
-    let circle = [
-        (labels("a.test"), 1, Data::Cname(labels("b.test"))),
-        (labels("b.test"), 1, Data::Cname(labels("a.test"))),
-    ];
+    let circle =
+        [(labels("a.test"), 1, Data::Cname(labels("b.test"))), (labels("b.test"), 1, Data::Cname(labels("a.test")))];
     assert!(read(&encode(ANSWER, &labels("a.test"), TYPE_A, &circle, true)).is_err());
 }
 
@@ -142,7 +140,8 @@ fn of_a_cut_answer_what_is_whole_is_read() {
     // Before the OPT record of eleven bytes: the last address of sixteen.
     let (_, found, short) = read(&whole[..whole.len() - 12]).expect("well");
     assert_eq!((found.len(), short), (1, true));
-    let (_, found, short) = read(&encode(ANSWER | 0x0200, &labels("www.shop.test"), TYPE_A, &chain(), true)).expect("well");
+    let (_, found, short) =
+        read(&encode(ANSWER | 0x0200, &labels("www.shop.test"), TYPE_A, &chain(), true)).expect("well");
     assert_eq!((found.len(), short), (2, true));
 }
 
