@@ -89,7 +89,8 @@ impl<'a> Start<'a> {
     pub fn spawn(self) -> Result<Agent<'a>, String> {
         let log = File::options().create(true).append(true).open(&self.log).map_err(|e| format!("no log file: {e}"))?;
         let errors = log.try_clone().map_err(|e| format!("no log file: {e}"))?;
-        let mut command: Command = process::command(env!("CARGO_BIN_EXE_zxporter-netmon"), &self.node.place);
+        let binary = std::env::var("LAB_BINARY").unwrap_or(env!("CARGO_BIN_EXE_zxporter-netmon").to_owned());
+        let mut command: Command = process::command(&binary, &self.node.place);
         command.args(&self.flags).envs(self.environment).stdout(log).stderr(errors);
         for inherited in ["DAKR_URL", "CLUSTER_TOKEN", "CLUSTER_ID", "KUBECONFIG", "NODE_NAME", "FLUSH_INTERVAL"] {
             if !command.get_envs().any(|(name, _)| name == inherited) {

@@ -6,6 +6,7 @@
 //! cargo test --test lab -- NAME         those whose name contains NAME; --list names them
 //! LAB_SOURCE=ebpf cargo test --test lab through another source than netfilter
 //! LAB_HURRY=1                           the minute of load is ten seconds
+//! LAB_BINARY=FILE                       judges this binary instead of the one that cargo built: the static one
 //! ```
 //!
 //! | part | duty |

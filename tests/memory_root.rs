@@ -1,0 +1,233 @@
+//! How much memory the agent keeps resident: idle, with 10,000 connections of a row each, and with 250,000 connections
+//! of 44,000 rows while a whole batch is frozen and a picture of all rows is published. Bounds: 3, 8 and 48 MiB.
+//!
+//! Judges the binary that `LAB_BINARY` names, for the bounds are those of the static one (`script/test` builds it); is
+//! skipped without. Traffic is UDP to as many addresses and ports, in network namespaces of the test's own.
+//!
+//! Needs root and `ip`.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use netmon::clock::{self, MS, SECOND};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tiny_http::{Header, Response, Server};
+
+const MIB: u64 = 1 << 20;
+const AGENT: &str = "127.0.0.1:8081";
+/// For any one thing to happen.
+const PATIENCE_NS: u64 = 60 * SECOND;
+const FLUSH: &str = "6s";
+const PORTS: u16 = 1_000;
+
+fn main() -> ExitCode {
+    let binary = std::env::var("LAB_BINARY").unwrap_or_default();
+    let why = match nix::unistd::geteuid().is_root() {
+        false => "needs root",
+        true if binary.is_empty() => "LAB_BINARY names no binary",
+        true => "",
+    };
+    if std::env::args().any(|argument| argument == "--list") {
+        println!("root_memory: test");
+        return ExitCode::SUCCESS;
+    }
+    if !why.is_empty() {
+        println!("test root_memory ... skipped: {why}\n\ntest result: ok. 0 passed; 0 failed; 1 skipped");
+        return ExitCode::SUCCESS;
+    }
+    match measure(&binary) {
+        Ok(()) => {
+            println!("\ntest result: ok. 1 passed; 0 failed; 0 skipped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("{error}\n\ntest result: FAILED. 0 passed; 1 failed; 0 skipped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(binary: &str) -> Result<(), String> {
+    let _far = far_namespace()?;
+    let dakr = Dakr::start()?;
+    let agent = Agent::start(binary, &dakr.url)?;
+    eventually("the first sweep", || Ok(get("/readyz")?.0 == 200))?;
+    get("/metrics")?;
+    agent.holds("idle", 3)?;
+
+    let sockets: Vec<UdpSocket> =
+        (0..6).map(|_| UdpSocket::bind("10.9.0.1:0")).collect::<Result<_, _>>().map_err(text)?;
+    send(&sockets[0], 0..10)?;
+    eventually("10,000 rows", || Ok(metric("netmon_rows")? >= 10_000 && metric("netmon_connections")? >= 10_000))?;
+    let before = metric("netmon_acknowledged_bytes_total")?;
+    eventually("a batch of them to be taken", || Ok(metric("netmon_acknowledged_bytes_total")? > before))?;
+    agent.holds("10,000 connections, 10,000 rows", 8)?;
+
+    for socket in &sockets[..5] {
+        send(socket, 0..44)?;
+    }
+    send(&sockets[5], 0..30)?;
+    eventually("250,000 connections", || {
+        Ok(metric("netmon_rows")? >= 44_000 && metric("netmon_connections")? >= 250_000)
+    })?;
+    // Right behind a flush, so that the next one freezes what is sent to all rows now.
+    let before = metric("netmon_acknowledged_bytes_total")?;
+    eventually("the batch before", || {
+        Ok(metric("netmon_acknowledged_bytes_total")? > before && metric("netmon_frozen_bytes")? == 0)
+    })?;
+    dakr.silent.store(true, Relaxed);
+    send(&sockets[0], 0..44)?;
+    let all = 44 * u64::from(PORTS) * 29;
+    eventually("a frozen batch of all rows", || Ok(metric("netmon_frozen_bytes")? >= all))?;
+    let flows = get("/flows")?.1;
+    let items = flows.matches("\"dst_port\"").count();
+    if items < 44_000 {
+        return Err(format!("/flows shows {items} rows"));
+    }
+    agent.holds("250,000 connections, 44,000 rows, all frozen, a picture", 48)
+}
+
+/// One packet of 29 bytes to each port of these addresses: a connection each, from this socket.
+fn send(socket: &UdpSocket, addresses: std::ops::Range<u8>) -> Result<(), String> {
+    for address in addresses {
+        for port in 0..PORTS {
+            socket.send_to(b"x", (Ipv4Addr::new(10, 9, 1, address + 1), 20_000 + port)).map_err(text)?;
+        }
+    }
+    Ok(())
+}
+
+/// Enters a namespace with 10.9.0.1/16 on a device whose other end lies in the namespace that is returned.
+fn far_namespace() -> Result<File, String> {
+    let another = || {
+        unshare(CloneFlags::CLONE_NEWNET).map_err(text)?;
+        File::open("/proc/thread-self/ns/net").map_err(text)
+    };
+    let (far, near) = (another()?, another()?);
+    ip("link set lo up")?;
+    ip(&format!("link add near type veth peer name far netns /proc/{}/fd/{}", std::process::id(), far.as_raw_fd()))?;
+    // Nobody answers there: frames go out without anybody being asked for an address.
+    ip("link set near arp off up")?;
+    ip("addr add 10.9.0.1/16 dev near")?;
+    setns(&far, CloneFlags::CLONE_NEWNET).map_err(text)?;
+    ip("link set far up")?;
+    setns(&near, CloneFlags::CLONE_NEWNET).map_err(text)?;
+    // On a busy machine some connections would end before the last is there.
+    fs::write("/proc/sys/net/netfilter/nf_conntrack_udp_timeout", "600").map_err(text)?;
+    Ok(far)
+}
+
+fn ip(arguments: &str) -> Result<(), String> {
+    let output = Command::new("ip").args(arguments.split_whitespace()).output().map_err(text)?;
+    let said = || format!("ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    output.status.success().then_some(()).ok_or_else(said)
+}
+
+/// The agent, ended when dropped.
+struct Agent(Child);
+
+impl Agent {
+    fn start(binary: &str, dakr_url: &str) -> Result<Agent, String> {
+        let child = Command::new(binary)
+            .args(["-standalone", "-fallback=none", "-read-interval=500ms", "-log-level=error"])
+            .arg(format!("-metrics-bind-address={AGENT}"))
+            .envs([("DAKR_URL", dakr_url), ("CLUSTER_TOKEN", "token"), ("FLUSH_INTERVAL", FLUSH)])
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("cannot start {binary}: {error}"))?;
+        Ok(Agent(child))
+    }
+
+    /// Says what is resident, and judges it.
+    fn holds(&self, what: &str, most_mib: u64) -> Result<(), String> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).map_err(text)?;
+        let kib = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+            line.trim().trim_end_matches(" kB").parse::<u64>().map_err(|error| format!("{field}: {error}"))
+        };
+        let (now, peak, anonymous) = (kib("VmRSS:")?, kib("VmHWM:")?, kib("RssAnon:")?);
+        println!("{what}: {now} KiB resident ({anonymous} anonymous, at most {peak} until now), bound {most_mib} MiB");
+        if now * 1_024 > most_mib * MIB {
+            return Err(format!("{what}: {now} KiB are more than {most_mib} MiB"));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.0.id() as i32), Signal::SIGKILL);
+        let _ = self.0.wait();
+    }
+}
+
+/// Takes every push until it falls silent; from then on it keeps requests without an answer.
+struct Dakr {
+    url: String,
+    silent: Arc<AtomicBool>,
+}
+
+impl Dakr {
+    fn start() -> Result<Dakr, String> {
+        let server = Server::http("127.0.0.1:0").map_err(text)?;
+        let url = format!("http://{}", server.server_addr());
+        let silent = Arc::new(AtomicBool::new(false));
+        let is_silent = Arc::clone(&silent);
+        std::thread::spawn(move || {
+            let mut unanswered = Vec::new();
+            while let Ok(mut request) = server.recv() {
+                if is_silent.load(Relaxed) {
+                    unanswered.push(request);
+                    continue;
+                }
+                let _ = std::io::copy(request.as_reader(), &mut std::io::sink());
+                let kind = Header::from_bytes("Content-Type", "application/proto").expect("a header");
+                let _ = request.respond(Response::from_data([]).with_header(kind));
+            }
+        });
+        Ok(Dakr { url, silent })
+    }
+}
+
+fn get(path: &str) -> Result<(u16, String), String> {
+    let mut stream = TcpStream::connect(AGENT).map_err(text)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).map_err(text)?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n").map_err(text)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map_err(text)?;
+    let status = answer.split(' ').nth(1).and_then(|word| word.parse().ok()).ok_or("no status")?;
+    Ok((status, answer))
+}
+
+fn metric(name: &str) -> Result<u64, String> {
+    let text = get("/metrics")?.1;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.and_then(|value| value.parse().ok()).ok_or_else(|| format!("/metrics has no {name}"))
+}
+
+/// Asks until it is so; what fails on the way counts as not yet.
+fn eventually(what: &str, mut holds: impl FnMut() -> Result<bool, String>) -> Result<(), String> {
+    let until = clock::now().mono_ns + PATIENCE_NS;
+    loop {
+        let answer = holds();
+        if answer == Ok(true) {
+            return Ok(());
+        }
+        if clock::now().mono_ns > until {
+            return Err(format!("waited in vain for {what}: {answer:?}"));
+        }
+        clock::sleep_ns(100 * MS);
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
