@@ -395,13 +395,14 @@ impl Pipeline {
     /// Gives an increment to its ends, or lets it wait.
     fn place(&mut self, at: &Attribution) {
         let (found, not_yet) = self.attribute(at, !self.policy.waits);
+        let other = if found == Found::Client { at.backend } else { at.client };
         let waits = match found {
             Found::Both => return,
             Found::None if !self.policy.waits => return self.count_without_owner(at),
             Found::None => at.ends,
-            // Before the first list any address may be a pod's. Later this would make everything wait that the node
-            // exchanges with others.
-            _ if !self.policy.waits || (self.local.pods().synced && !not_yet) => return,
+            // The other end may be a pod's too. Before the first list any may; later this would make everything wait
+            // that the node exchanges with others.
+            _ if !self.policy.waits || !(not_yet || may_be_a_pods(&self.local, &self.policy.classes, other)) => return,
             Found::Client => Ends::Responder,
             Found::Backend => Ends::Originator,
         };
@@ -418,6 +419,7 @@ impl Pipeline {
             translated: at.translated,
             ends: waits,
             beside,
+            fine: [at.client, at.backend].iter().any(|addr| self.local.is_vacant(*addr, at.wall_ns)),
             is_sum: at.is_sum,
             cgroup: if beside && end_with_socket(at.ends, at.client, &self.local) != waits { 0 } else { at.cgroup },
             traffic: at.traffic,
@@ -431,7 +433,7 @@ impl Pipeline {
     /// local and will be known. With `finally` such an end is given by its address.
     fn attribute(&mut self, at: &Attribution, finally: bool) -> (Found, bool) {
         let mut whose = |end| match at.whose(end, &self.local, &mut self.processes, &mut self.owners) {
-            Owned::NotYet if finally => at.by_address(end, &self.local, &mut self.owners),
+            Owned::NotYet if finally => at.by_address(end, &self.local, &mut self.owners, true),
             owned => owned,
         };
         let (client, backend) = (whose(Ends::Originator), whose(Ends::Responder));
@@ -525,15 +527,19 @@ impl Pipeline {
         // Taken out first, so that the tables may be used while settling; only as many as are decided.
         let mut decided: Vec<WaitingRow> = Vec::new();
         let (local, processes, owners) = (&self.local, &mut self.processes, &mut self.owners);
+        let classes = &self.policy.classes;
         self.waiting.take_if(|row| {
             let at = Attribution::of(row, mono_ns);
             let client = at.whose(Ends::Originator, local, processes, owners);
             let backend = at.whose(Ends::Responder, local, processes, owners);
-            let waits = |end, owned: Owned| (at.ends == end || at.ends == Ends::Both).then(|| owned.known().is_some());
-            let found = [waits(Ends::Originator, client), waits(Ends::Responder, backend)];
-            // Before the first list the other end may be a pod's too.
-            let known = if synced { found.contains(&Some(true)) } else { !found.contains(&Some(false)) };
-            let ready = known && client != Owned::NotYet && backend != Owned::NotYet;
+            let waits = |end| at.ends == end || at.ends == Ends::Both;
+            let ends = [(Ends::Originator, client, at.client), (Ends::Responder, backend, at.backend)];
+            let known = ends.iter().any(|(end, owned, _)| waits(*end) && owned.known().is_some());
+            let open = ends.iter().any(|(end, owned, addr)| {
+                let may_be = *owned == Owned::Nobodys && waits(*end) && may_be_a_pods(local, classes, *addr);
+                may_be || *owned == Owned::NotYet
+            });
+            let ready = known && !open;
             let late = synced && mono_ns.saturating_sub(row.since_mono_ns) >= WAIT_NS;
             if ready || late {
                 decided.push(*row);
@@ -542,6 +548,18 @@ impl Pipeline {
         });
         for row in decided {
             self.settle(&row, mono_ns, None);
+        }
+    }
+
+    /// At the end, where nothing outlives it: whatever waits is settled by what is known now.
+    pub fn settle_all(&mut self, now: Now) {
+        let mut rows: Vec<WaitingRow> = Vec::new();
+        self.waiting.take_if(|row| {
+            rows.push(*row);
+            true
+        });
+        for row in rows {
+            self.settle(&row, now.mono_ns, None);
         }
     }
 
@@ -635,12 +653,17 @@ impl Attribution {
                 Whose::NoPod => {}
             }
         }
-        self.by_address(end, local, owners)
+        self.by_address(end, local, owners, false)
     }
 
-    fn by_address(&self, end: Ends, local: &LocalEnds, owners: &mut OwnerTable) -> Owned {
+    /// What comes from the address of a pod that went waits, for it may be a new pod's; `finally` it is the old one's.
+    fn by_address(&self, end: Ends, local: &LocalEnds, owners: &mut OwnerTable, finally: bool) -> Owned {
         let addr = if end == Ends::Originator { self.client } else { self.backend };
-        local.owner_of(addr, self.wall_ns, owners).map_or(Owned::Nobodys, Owned::Known)
+        match local.owner_of(addr, self.wall_ns, owners) {
+            Some(_) if !finally && local.is_vacant(addr, self.wall_ns) => Owned::NotYet,
+            Some(owner) => Owned::Known(owner),
+            None => Owned::Nobodys,
+        }
     }
 }
 
@@ -660,6 +683,12 @@ impl Policy {
             None => Push::Yes,
         }
     }
+}
+
+/// Whether an end that nobody is known to own may be a pod's of this node that is not named yet.
+fn may_be_a_pods(local: &LocalEnds, classes: &Classes, addr: Addr) -> bool {
+    let pods = local.pods();
+    !pods.synced || (pods.is_near(addr) && classes.is_inside(addr))
 }
 
 /// The end whose socket a cgroup is of; where both are spoken for, the host's own.

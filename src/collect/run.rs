@@ -380,6 +380,9 @@ impl Collector {
         let deadline_ns = self.p.stop.deadline_mono_ns();
         self.follow_addresses();
         self.sweep(clock::now());
+        if self.p.config.state_dir.is_none() {
+            self.p.pipeline.settle_all(clock::now());
+        }
         if let Some(delivery) = self.p.delivery.take() {
             let left = delivery.finish(&mut self.p.freezer, &mut self.p.pipeline, deadline_ns);
             if !left.is_zero() {

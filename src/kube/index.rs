@@ -211,6 +211,7 @@ impl Index {
             tenures.extend(known.spans.iter().map(|span| Tenure {
                 addr: span.addr,
                 from_ns: span.from_ns,
+                ended_ns: span.end.map_or(u64::MAX, |end| end.at_ns),
                 until_ns: span.end.map_or(u64::MAX, |end| end.until_ns),
                 pod: known.pod.clone(),
             }));
@@ -219,16 +220,18 @@ impl Index {
     }
 
     /// Orders the claims on one address after `newest` (a uid) claimed or lost it: the claim that came last begins
-    /// later than an equal one, and those that went hold it no longer than they lived if a living pod claims it.
+    /// later than an equal one, and those that went hold it no longer than until a living pod's claim begins, but for
+    /// as long as they lived.
     fn settle(&mut self, newest: &str, addr: Addr) {
         let claims = |span: &Span| span.addr == addr && span.end.is_none();
-        let living = self.known.values().any(|known| known.spans.iter().any(claims));
+        let spans = self.known.values().flat_map(|known| &known.spans);
+        let claimed_ns = spans.filter(|span| claims(span)).map(|span| span.from_ns).min();
         let mut taken: Vec<u64> = Vec::new();
         for (uid, known) in &mut self.known {
             for span in known.spans.iter_mut().filter(|span| span.addr == addr) {
-                if living && let Some(end) = &mut span.end {
+                if let (Some(claimed_ns), Some(end)) = (claimed_ns, &mut span.end) {
                     // From that very moment on.
-                    end.until_ns = end.until_ns.min(end.at_ns.saturating_sub(1));
+                    end.until_ns = end.until_ns.min(end.at_ns.max(claimed_ns).saturating_sub(1));
                 }
                 if uid.as_ref() != newest {
                     taken.push(span.from_ns);

@@ -221,7 +221,8 @@ fn a_pod_that_went_names_its_last_bytes_for_two_minutes() {
     assert!(snapshot.is_none(), "nothing changed since");
     index.changed = true;
     let snapshot = index.snapshot().expect("marked");
-    assert!(snapshot.tenure_of(addr(IP), at(150).wall_ns).expect("in grace").is_over());
+    let tenure = snapshot.tenure_of(addr(IP), at(150).wall_ns).expect("in grace");
+    assert!(tenure.is_over(at(150).wall_ns) && !tenure.is_over(tenure.ended_ns));
 }
 
 #[test]

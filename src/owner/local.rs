@@ -77,6 +77,12 @@ impl LocalEnds {
         self.cidrs.iter().any(|range| range.contains(addr)).then_some(OwnerId::ADDRESS)
     }
 
+    /// Whether the pod that [`LocalEnds::owner_of`] names had lost the address by then: what comes may be a new pod's
+    /// that the API server has not told yet.
+    pub fn is_vacant(&self, addr: Addr, at_wall_ns: u64) -> bool {
+        self.pods.tenure_of(addr, at_wall_ns).is_some_and(|tenure| tenure.is_over(at_wall_ns))
+    }
+
     /// Whether some address has left lately, so that [`LocalEnds::still_used`] is worth calling.
     pub fn any_left(&self) -> bool {
         !self.left.is_empty()
@@ -137,8 +143,8 @@ mod tests {
         };
         let (old, new) = (pod("old"), pod("new"));
         let tenures = vec![
-            Tenure { addr: POD, from_ns: 100, until_ns: 250, pod: Arc::clone(&old) },
-            Tenure { addr: POD, from_ns: 200, until_ns: u64::MAX, pod: Arc::clone(&new) },
+            Tenure { addr: POD, from_ns: 100, ended_ns: 250, until_ns: 250, pod: Arc::clone(&old) },
+            Tenure { addr: POD, from_ns: 200, ended_ns: u64::MAX, until_ns: u64::MAX, pod: Arc::clone(&new) },
         ];
         let mut owners = OwnerTable::default();
         let mut local = LocalEnds::new(&[Cidr::new(POD, 24).expect("valid")]);

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::flow::Addr;
+use crate::flow::{Addr, Cidr};
 
 /// What controls a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,16 +38,18 @@ pub struct Tenure {
     pub addr: Addr,
     /// First moment, nanoseconds since the epoch (`status.startTime`, or when the address was first seen).
     pub from_ns: u64,
-    /// Last moment; `u64::MAX` while the pod lives, the time of the deletion plus a grace once it is gone.
+    /// When the pod lost it, as far as was told; `u64::MAX` while it has it.
+    pub ended_ns: u64,
+    /// Until when what is told late may still be its: `u64::MAX` while it has it, the end plus a grace afterwards.
     pub until_ns: u64,
     /// Whose it was.
     pub pod: Arc<Pod>,
 }
 
 impl Tenure {
-    /// Whether the pod has lost the address.
-    pub fn is_over(&self) -> bool {
-        self.until_ns != u64::MAX
+    /// Whether the pod had lost the address at that time, so that it may be somebody's who is not known yet.
+    pub fn is_over(&self, at_ns: u64) -> bool {
+        at_ns > self.ended_ns
     }
 }
 
@@ -88,11 +90,19 @@ impl PodIndex {
         self.tenure_of(addr, at_ns).map(|tenure| &tenure.pod)
     }
 
-    /// The tenure by which [`PodIndex::owner_of`] answers. One that is over names what comes late from connections of
-    /// a pod that went; a connection that began after its end is perhaps somebody's who is not known yet.
+    /// The tenure by which [`PodIndex::owner_of`] answers. One that is over names what comes late, if nobody else
+    /// claims the address.
     pub fn tenure_of(&self, addr: Addr, at_ns: u64) -> Option<&Tenure> {
         let end = self.tenures.partition_point(|t| (t.addr, t.from_ns) <= (addr, at_ns));
         self.tenures[..end].iter().rev().take_while(|t| t.addr == addr).find(|t| at_ns <= t.until_ns)
+    }
+
+    /// Whether `addr` looks like a pod's of this node: it shares its /24 or /64 with one that is known, or none is.
+    pub fn is_near(&self, addr: Addr) -> bool {
+        let Some(range) = Cidr::new(addr, if addr.is_v4() { 24 } else { 64 }) else { return false };
+        let at = self.tenures.partition_point(|t| t.addr < addr);
+        let beside = self.tenures[..at].last().into_iter().chain(self.tenures.get(at));
+        self.tenures.is_empty() || beside.into_iter().any(|t| range.contains(t.addr))
     }
 
     /// The pod with this uid.

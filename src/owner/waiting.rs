@@ -9,6 +9,10 @@ use crate::table::{Entry, Full, Table};
 pub const CAPACITY: u32 = 16_384;
 /// Increments of one connection pattern within this span of time share a row.
 const SLOT_NS: u64 = 10_000_000_000;
+/// The same where the owner may change any moment; a sweep's own.
+const FINE_SLOT_NS: u64 = 1_000_000_000;
+/// Tells the two kinds of slots apart.
+const FINE: u64 = 1 << 63;
 
 /// Increments that share a fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,7 +25,7 @@ pub struct WaitingKey {
     pub backend: Addr,
     /// Cgroup of the local socket, 0 if unknown.
     pub cgroup: u64,
-    /// Number of the 10-second slot in which it was counted.
+    /// Number of the slot in which it was counted.
     slot: u64,
     /// The responder's port.
     pub port: u16,
@@ -67,6 +71,8 @@ impl Entry for WaitingRow {
 /// What waits.
 pub struct WaitingTable {
     table: Table<WaitingRow>,
+    /// Who makes room, the next one last; made anew when it is used up or rows have left otherwise.
+    next_out: Vec<(bool, u64, u32)>,
 }
 
 /// An increment that begins to wait.
@@ -88,6 +94,8 @@ pub struct Newcomer {
     pub ends: Ends,
     /// Whether the other end has its row already.
     pub beside: bool,
+    /// Whether an end may change its owner within seconds.
+    pub fine: bool,
     /// Whether what was sent holds what was received too.
     pub is_sum: bool,
     /// Cgroup of the local socket, 0 if unknown.
@@ -99,7 +107,7 @@ pub struct Newcomer {
 impl WaitingTable {
     /// An empty table of at most `capacity` rows.
     pub fn with_capacity(capacity: u32) -> WaitingTable {
-        WaitingTable { table: Table::with_capacity(capacity) }
+        WaitingTable { table: Table::with_capacity(capacity), next_out: Vec::with_capacity(capacity as usize) }
     }
 
     /// Rows that wait.
@@ -120,7 +128,7 @@ impl WaitingTable {
             asked: n.asked,
             backend: n.backend,
             cgroup: n.cgroup,
-            slot: wall_ns / SLOT_NS,
+            slot: if n.fine { FINE | (wall_ns / FINE_SLOT_NS) } else { wall_ns / SLOT_NS },
             port: n.port,
             protocol: n.protocol,
             translated: n.translated,
@@ -139,9 +147,12 @@ impl WaitingTable {
             if n.beside {
                 return Some(row);
             }
-            let oldest = self.table.iter().min_by_key(|(_, row)| (!row.key.beside, row.since_mono_ns));
-            let oldest = oldest.map(|(slot, _)| slot);
-            evicted = oldest.and_then(|slot| self.table.remove(slot));
+            if self.next_out.is_empty() {
+                let order = self.table.iter().map(|(slot, row)| (!row.key.beside, row.since_mono_ns, slot));
+                self.next_out.extend(order);
+                self.next_out.sort_unstable_by(|a, b| b.cmp(a));
+            }
+            evicted = self.next_out.pop().and_then(|(.., slot)| self.table.remove(slot));
             let placed = self.table.insert(row);
             debug_assert!(placed.is_ok(), "a slot was just vacated");
         }
@@ -155,6 +166,7 @@ impl WaitingTable {
                 && settled(row)
             {
                 self.table.remove(slot);
+                self.next_out.clear();
             }
         }
     }
@@ -180,6 +192,7 @@ mod tests {
             translated: false,
             ends: Ends::Both,
             beside: false,
+            fine: false,
             is_sum: false,
             cgroup: 0,
             traffic: Traffic { orig: Counts { bytes, packets: 1 }, reply: Counts::ZERO },
@@ -209,6 +222,34 @@ mod tests {
         assert_eq!(evicted.key.client, Addr::from_v4([10, 0, 0, 2]));
         let evicted = table.add(&newcomer(5, 20), 0, 500).expect("the table was full");
         assert_eq!(evicted.key.client, Addr::from_v4([10, 0, 0, 1]));
+    }
+
+    #[test]
+    fn making_room_goes_by_age_whatever_leaves_meanwhile() {
+        let mut table = WaitingTable::with_capacity(4);
+        for (host, since) in [(1, 40), (2, 10), (3, 30), (4, 20)] {
+            table.add(&newcomer(host, 1), 0, since);
+        }
+        let out = |table: &mut WaitingTable, host: u8, since| {
+            table.add(&newcomer(host, 1), 0, since).map(|row| row.since_mono_ns)
+        };
+        assert_eq!((out(&mut table, 5, 50), out(&mut table, 6, 60)), (Some(10), Some(20)));
+        table.take_if(|row| row.since_mono_ns == 30);
+        assert_eq!(
+            (out(&mut table, 7, 35), out(&mut table, 8, 70), out(&mut table, 9, 80)),
+            (None, Some(35), Some(40))
+        );
+    }
+
+    #[test]
+    fn where_owners_change_a_second_divides_rows() {
+        let mut table = WaitingTable::with_capacity(4);
+        let fine = Newcomer { fine: true, ..newcomer(1, 10) };
+        for wall_ns in [20_000_000_000, 20_900_000_000, 21_000_000_000] {
+            table.add(&fine, wall_ns, 1);
+            table.add(&newcomer(1, 10), wall_ns, 1);
+        }
+        assert_eq!(table.len(), 3, "two fine ones and a coarse one");
     }
 
     #[test]

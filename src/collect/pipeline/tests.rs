@@ -3,6 +3,8 @@
 use super::*;
 use crate::config::{self, Command};
 use crate::flow::{ConnectionKey, Counts, TxRx, protocol};
+use crate::kube::decode::PodView;
+use crate::kube::index::Index;
 use crate::owner::pods::{Pod, Tenure};
 
 const NODE: Addr = Addr::from_v4([192, 168, 1, 10]);
@@ -237,6 +239,7 @@ fn index(tenures: &[(Addr, u64, u64, &Arc<Pod>)]) -> Arc<PodIndex> {
         .map(|(addr, from, until, pod)| Tenure {
             addr: *addr,
             from_ns: at(*from).wall_ns,
+            ended_ns: if *until == u64::MAX { u64::MAX } else { at(*until).wall_ns },
             until_ns: if *until == u64::MAX { u64::MAX } else { at(*until).wall_ns },
             pod: Arc::clone(pod),
         })
@@ -428,7 +431,7 @@ fn rule_8_what_waits_for_a_cgroups_pod_is_settled_by_it() {
         let host = host_pods(names);
         let a = pod("a");
         let pods = host.pods().iter().cloned().chain([Arc::clone(&a)]).collect();
-        let tenure = Tenure { addr: POD_A, from_ns: 0, until_ns: u64::MAX, pod: a };
+        let tenure = Tenure { addr: POD_A, from_ns: 0, ended_ns: u64::MAX, until_ns: u64::MAX, pod: a };
         Arc::new(PodIndex::new(vec![tenure], pods, true, 1))
     };
     pipeline.set_pods(with_a(&[(Cgroups::POD, "agent")]), at(8));
@@ -596,4 +599,193 @@ fn the_end_of_a_cilium_entry_is_never_called_lost() {
     assert_eq!(pipeline.baselines().may_end_untold(), 1);
     let vanished: u64 = (4..9).map(|second| sweep(&mut pipeline, &[], at(second)).vanished_untold).sum();
     assert_eq!((vanished, pipeline.baselines().len(), pipeline.baselines().may_end_untold()), (0, 0, 0));
+}
+
+/// What can happen to a pod and one of its connections.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Event {
+    Opens,
+    Appears,
+    Ends,
+    Goes,
+    FirstList,
+}
+
+fn orders() -> Vec<Vec<Event>> {
+    use Event::{Appears, Ends, FirstList, Goes, Opens};
+    let mut orders = vec![vec![]];
+    for event in [Opens, Appears, Ends, Goes, FirstList] {
+        let longer = |order: Vec<Event>| {
+            (0..=order.len()).map(move |at| {
+                let mut order = order.clone();
+                order.insert(at, event);
+                order
+            })
+        };
+        orders = orders.into_iter().flat_map(longer).collect();
+    }
+    let at = |order: &[Event], event| order.iter().position(|e| *e == event);
+    orders.retain(|order| at(order, Opens) < at(order, Ends) && at(order, Appears) < at(order, Goes));
+    orders
+}
+
+fn view(name: &str, addr: Addr, started: u64) -> PodView {
+    PodView {
+        uid: name.to_owned(),
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+        addresses: vec![addr],
+        started_ns: Some(at(started).wall_ns),
+        ..PodView::default()
+    }
+}
+
+/// Plays an order through the index of the API thread and the pipeline; `remote` is the other end.
+fn play(order: &[Event], remote: Addr, full: bool) -> (Pipeline, bool) {
+    let (mut pipeline, mut index) = (pipeline(&config(false)), Index::default());
+    let (mut told, mut alive, mut knowable) = (false, false, false);
+    let connection = tcp(POD_A, (remote, 80), (remote, 80));
+    let fill = |pipeline: &mut Pipeline, now| {
+        for number in 0..waiting::CAPACITY {
+            let far = Addr::from_v4([198, 18, (number >> 8) as u8, number as u8]);
+            let other = tcp(far, (FAR_POD, 80), (FAR_POD, 80));
+            pipeline.record(&Connection { reading: Reading::Increment, ..other }, now);
+        }
+    };
+    for (n, event) in order.iter().enumerate() {
+        let now = at(10 + n as u64);
+        if full {
+            fill(&mut pipeline, now);
+        }
+        match event {
+            Event::Opens => {
+                sweep(&mut pipeline, &[connection], now);
+            }
+            Event::Ends => {
+                let mut ended = Connection { reading: Reading::Ended, ..connection };
+                ended.traffic.orig.bytes += 50;
+                pipeline.record(&ended, now);
+            }
+            Event::Appears => {
+                alive = true;
+                if told {
+                    index.upsert(now, view("x", POD_A, 5));
+                }
+            }
+            Event::Goes => {
+                alive = false;
+                index.remove(now, "x");
+            }
+            Event::FirstList => {
+                told = true;
+                let x = alive.then(|| view("x", POD_A, 5));
+                index.replace(now, x.into_iter().chain([view("b", POD_B, 5)]).collect());
+            }
+        }
+        knowable |= alive && told;
+        if let Some(pods) = index.snapshot().filter(|pods| pods.synced) {
+            pipeline.set_pods(Arc::new(pods), now);
+        }
+    }
+    for seconds in [20, 50, 80, 120] {
+        sweep(&mut pipeline, &[], at(seconds));
+    }
+    (pipeline, knowable)
+}
+
+#[test]
+fn rule_8_every_order_of_connection_pod_and_first_list_gives_the_pod_its_bytes() {
+    let orders = orders();
+    assert_eq!(orders.len(), 30);
+    for order in &orders {
+        for remote in [OUTSIDE, NODE, POD_B] {
+            let (pipeline, knowable) = play(order, remote, false);
+            let of_x =
+                owner_names(&pipeline).into_iter().filter(|(name, _)| name == "x").map(|(_, tx)| tx).sum::<u64>();
+            let what = format!("{order:?} with {remote}");
+            assert_eq!(of_x, if knowable { 150 } else { 0 }, "{what}");
+            // The other end has its own, whatever becomes of the pod.
+            let of_other = owner_names(&pipeline).into_iter().filter(|(name, _)| name != "x").map(|(_, tx)| tx);
+            assert_eq!(of_other.sum::<u64>(), if remote == OUTSIDE { 0 } else { 1_000 }, "{what}");
+            let unattributed = pipeline.ledger().unattributed[Unattributed::NoLocalEnd as usize].tx.bytes;
+            assert_eq!(unattributed, if knowable || remote != OUTSIDE { 0 } else { 150 }, "{what}");
+            assert!(pipeline.ledger().waiting.is_zero() && pipeline.ledger().is_balanced(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn rule_8_a_full_waiting_table_costs_names_never_bytes_and_gives_none_to_another() {
+    for order in &orders() {
+        let (pipeline, _) = play(order, OUTSIDE, true);
+        let of_x: u64 =
+            owner_names(&pipeline).into_iter().map(|(name, tx)| if name == "x" { tx } else { 10_000 }).sum();
+        assert!(of_x <= 150, "{order:?}: {of_x}");
+        let unattributed: u64 = pipeline.ledger().unattributed.iter().map(|u| u.tx.bytes).sum();
+        let sent = order.len() as u64 * u64::from(waiting::CAPACITY) * 100 + 150;
+        assert_eq!(of_x + unattributed, sent, "{order:?}");
+        assert!(pipeline.ledger().waiting.is_zero() && pipeline.ledger().is_balanced(), "{order:?}");
+    }
+}
+
+#[test]
+fn rule_8_ten_thousand_reuses_of_an_address_give_no_wrong_owner() {
+    const REUSES: u64 = 10_000;
+    let (mut pipeline, mut index) =
+        (pipeline(&Config { max_rows: 2 * REUSES as u32, ..config(false) }), Index::default());
+    index.replace(at(1), Vec::new());
+    let connection = |bytes| Connection {
+        reading: Reading::Increment,
+        traffic: Traffic { orig: Counts { bytes, packets: 1 }, reply: Counts::ZERO },
+        ..tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443))
+    };
+    let publish = |pipeline: &mut Pipeline, index: &mut Index, now| {
+        if let Some(pods) = index.snapshot() {
+            pipeline.set_pods(Arc::new(pods), now);
+        }
+    };
+    for turn in 0..REUSES {
+        // Each lives for 4 s and is told of for two: it sends before it is named, and after its end was told.
+        let (start, name) = (10 + turn * 6, turn.to_string());
+        pipeline.record(&connection(1_000_000 + turn), at(start + 1));
+        index.upsert(at(start + 2), view(&name, POD_A, start));
+        publish(&mut pipeline, &mut index, at(start + 2));
+        pipeline.record(&connection(2_000_000), at(start + 2));
+        index.remove(at(start + 4), &name);
+        publish(&mut pipeline, &mut index, at(start + 4));
+        pipeline.record(&connection(3_000_000), at(start + 5));
+    }
+    sweep(&mut pipeline, &[], at(10 + REUSES * 6 + 60));
+    let rows = owner_names(&pipeline);
+    let wrong = rows.iter().filter(|(name, bytes)| *bytes != 6_000_000 + name.parse::<u64>().unwrap_or(u64::MAX / 2));
+    assert_eq!(wrong.count(), 0);
+    assert_eq!(rows.len() as u64, REUSES);
+}
+
+#[test]
+fn rule_8_at_the_end_nothing_waits_on() {
+    let mut pipeline = pipeline(&config(false));
+    pipeline.set_pods(index(&[(POD_A, 1, 4, &pod("gone"))]), at(5));
+    sweep(&mut pipeline, &[tcp(POD_A, (NODE, 80), (NODE, 80))], at(4));
+    sweep(&mut pipeline, &[tcp(POD_B, (OUTSIDE, 80), (OUTSIDE, 80))], at(6));
+    pipeline.settle_all(at(7));
+    assert!(pipeline.waiting.is_empty() && pipeline.ledger().is_balanced());
+    assert_eq!(owner_names(&pipeline), [("Host".to_owned(), 1_000), ("gone".to_owned(), 100)]);
+    assert_eq!(pipeline.ledger().unattributed[Unattributed::NoLocalEnd as usize].tx.bytes, 100);
+}
+
+#[test]
+fn rule_8_only_what_looks_like_a_pod_of_this_node_waits_beside_a_row() {
+    let mut pipeline = pipeline(&config(false));
+    pipeline.set_pods(index(&[(POD_B, 1, u64::MAX, &pod("b"))]), at(2));
+    let to = |remote| Connection { reading: Reading::Increment, ..tcp(remote, (POD_B, 80), (POD_B, 80)) };
+    for remote in [FAR_POD, OTHER_NODE, OUTSIDE] {
+        pipeline.record(&to(remote), at(6));
+    }
+    assert!(pipeline.waiting.is_empty(), "another node's");
+    pipeline.record(&to(POD_A), at(6));
+    assert_eq!((pipeline.waiting.len(), pipeline.ledger().waiting), (1, Default::default()), "POD_B's row stands");
+    sweep(&mut pipeline, &[], at(70));
+    assert!(pipeline.waiting.is_empty() && pipeline.ledger().unattributed.iter().all(|u| u.is_zero()));
+    assert_eq!(owner_names(&pipeline).len(), 4);
 }

@@ -61,10 +61,16 @@ fn run(lab: &Lab) -> Result<(), String> {
     // The next second, for start times have no parts of one.
     clock::sleep_ns(1_500 * clock::MS);
     api.tell("DELETED", &web, "11")?;
+    clock::sleep_ns(1_500 * clock::MS);
+    // The address is in use again before the API server says by whom.
     let since_s = (clock::now().wall_ns / clock::SECOND) as i64;
-    api.tell("ADDED", &pod("newcomer", 3, &[P1, P1_V6], since_s), "12")?;
-    clock::sleep_ns(500 * clock::MS);
     w.p1.actor().burst(Burst::new(socket(P2, 8080), 20, 100, 7_000))?;
+    eventually("the newcomer's bytes wait", Duration::from_secs(5), || {
+        let held = agent.metric("netmon_held_bytes")? + agent.metric("netmon_waiting")?;
+        if held > 0.0 { Ok(()) } else { Err("nothing waits".to_owned()) }
+    })?;
+    agent.wait_sweeps(2)?;
+    api.tell("ADDED", &pod("newcomer", 3, &[P1, P1_V6], since_s), "12")?;
     let truth = lab.truth()?;
     let late = truth.since(&early);
     let want = rows::sum(&rows::shown(EARLY, &early), &rows::shown(LATE, &late));
