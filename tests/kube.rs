@@ -7,6 +7,8 @@ mod fake_kube;
 mod credentials;
 #[path = "kube/harness.rs"]
 mod harness;
+#[path = "kube/memory.rs"]
+mod memory;
 #[path = "kube/real.rs"]
 mod real;
 #[path = "kube/tls.rs"]

@@ -1,5 +1,6 @@
-//! The same against a real API server, where there is one: `NETMON_TEST_KUBECONFIG` names a kubeconfig and
-//! `NETMON_TEST_NODE` a node with pods. Without them the scripted server stands in for it.
+//! The same against a real API server, where there is one: `NETMON_TEST_KUBECONFIG` names a kubeconfig,
+//! `NETMON_TEST_API` a URL that is asked instead of the kubeconfig's (alone: without credentials, as `kubectl proxy`
+//! takes it), `NETMON_TEST_NODE` a node with pods. Without them the scripted server stands in for it.
 
 use std::path::Path;
 
@@ -20,13 +21,16 @@ fn lists_and_watches_and_owns_addresses() {
         true => watch_open(&[bookmark("71")]),
     });
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let (endpoint, node_name): (Endpoint, String) = match variable("NETMON_TEST_KUBECONFIG") {
-        Some(path) => {
-            let node = variable("NETMON_TEST_NODE").expect("NETMON_TEST_NODE beside NETMON_TEST_KUBECONFIG");
-            (discover(Some(Path::new(&path)), &|_| None).expect("a usable kubeconfig"), node)
-        }
-        None => (endpoint(&scripted.url()), "node-1".to_owned()),
+    let (config, url) = (variable("NETMON_TEST_KUBECONFIG"), variable("NETMON_TEST_API"));
+    let node_name = match config.is_some() || url.is_some() {
+        true => variable("NETMON_TEST_NODE").expect("NETMON_TEST_NODE beside the API server"),
+        false => "node-1".to_owned(),
     };
+    let mut endpoint: Endpoint = match config {
+        Some(path) => discover(Some(Path::new(&path)), &|_| None).expect("a usable kubeconfig"),
+        None => endpoint(&scripted.url()),
+    };
+    endpoint.url = url.unwrap_or(endpoint.url);
     let outlets = Outlets {
         published: Default::default(),
         health: Default::default(),

@@ -1,0 +1,192 @@
+//! Whose bytes are by the cgroups of sockets, and which names are shown beside a row and in series.
+
+use super::*;
+
+/// A tree as the kubelet makes it, of plain directories: their inode numbers stand for the ids of cgroups.
+struct Cgroups(std::path::PathBuf);
+
+impl Cgroups {
+    const POD: &str = "0e3c7a52-9a4e-4a6c-8f0e-3a1f6a0d9b11";
+    const OLD: &str = "1e3c7a52-9a4e-4a6c-8f0e-3a1f6a0d9b12";
+
+    fn new(name: &str) -> Cgroups {
+        let root = std::env::temp_dir().join(format!("netmon-pipeline-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        std::fs::create_dir_all(&root).expect("a writable temporary directory");
+        Cgroups(root)
+    }
+
+    fn pod(&self, uid: &str) -> u64 {
+        self.make(&format!("kubepods/pod{uid}/container"))
+    }
+
+    fn make(&self, path: &str) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        let path = self.0.join(path);
+        std::fs::create_dir_all(&path).expect("below ours");
+        std::fs::metadata(path).expect("just made").ino()
+    }
+
+    fn pipeline(&self) -> Pipeline {
+        let mut pipeline = pipeline(&config(false));
+        pipeline.set_processes(Processes::open(&self.0, false).expect("no socket is opened"));
+        pipeline
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn host_pods(names: &[(&str, &str)]) -> Arc<PodIndex> {
+    let pods = names
+        .iter()
+        .map(|(uid, name)| Arc::new(Pod { name: (*name).into(), host_network: true, ..(*pod(uid)).clone() }));
+    Arc::new(PodIndex::new(Vec::new(), pods.collect(), true, 1))
+}
+
+/// As ebpf tells it: of the node's own socket, in a cgroup.
+fn in_cgroup(cgroup: u64, connection: Connection) -> Connection {
+    Connection { cgroup, ends: Ends::Originator, reading: Reading::Increment, ..connection }
+}
+
+#[test]
+fn rule_8_a_host_network_pod_is_known_by_its_cgroup_never_by_the_address() {
+    let cgroups = Cgroups::new("known");
+    let (own, service) = (cgroups.pod(Cgroups::POD), cgroups.make("system.slice/sshd.service"));
+    let mut pipeline = cgroups.pipeline();
+    pipeline.set_pods(host_pods(&[(Cgroups::POD, "agent")]), at(2));
+    let connection = tcp(NODE, (OUTSIDE, 443), (OUTSIDE, 443));
+    pipeline.record(&in_cgroup(own, connection), at(6));
+    pipeline.record(&in_cgroup(0, connection), at(6));
+    assert_eq!(owner_names(&pipeline), [("Host".to_owned(), 100), ("agent".to_owned(), 100)]);
+    // A cgroup that is not known waits for a walk to tell that it is nobody's.
+    pipeline.record(&in_cgroup(service, connection), at(6));
+    assert_eq!(pipeline.ledger().waiting.tx.bytes, 100);
+    assert!(pipeline.processes().is_some_and(Processes::walk));
+    pipeline.settle_waiting(at(7));
+    pipeline.record(&in_cgroup(service, connection), at(8));
+    assert_eq!(owner_names(&pipeline), [("Host".to_owned(), 300), ("agent".to_owned(), 100)]);
+    assert!(!pipeline.processes().is_some_and(Processes::walk), "nothing is new");
+}
+
+#[test]
+fn rule_8_what_waits_for_a_cgroups_pod_is_settled_by_it() {
+    let cgroups = Cgroups::new("waits");
+    let (own, other) = (cgroups.pod(Cgroups::POD), cgroups.pod(Cgroups::OLD));
+    let mut pipeline = cgroups.pipeline();
+    let out = tcp(NODE, (OUTSIDE, 443), (OUTSIDE, 443));
+    pipeline.record(&in_cgroup(own, out), at(6));
+    pipeline.record(&in_cgroup(other, out), at(6));
+    // From a pod that is known, as conntrack tells it: both ends in one record.
+    let both = |cgroup, port| Connection { cgroup, ends: Ends::Both, ..tcp(POD_A, (NODE, port), (NODE, port)) };
+    sweep(&mut pipeline, &[both(own, 9100), both(other, 9101)], at(6));
+    assert!(rows(&pipeline).is_empty());
+    let with_a = |names: &[(&str, &str)]| {
+        let host = host_pods(names);
+        let a = pod("a");
+        let pods = host.pods().iter().cloned().chain([Arc::clone(&a)]).collect();
+        let tenure = Tenure { addr: POD_A, from_ns: 0, ended_ns: u64::MAX, until_ns: u64::MAX, pod: a };
+        Arc::new(PodIndex::new(vec![tenure], pods, true, 1))
+    };
+    pipeline.set_pods(with_a(&[(Cgroups::POD, "agent")]), at(8));
+    let named = owner_names(&pipeline);
+    assert_eq!(named, [("a".to_owned(), 100), ("agent".to_owned(), 100), ("agent".to_owned(), 1_000)]);
+    // The other is never named: then it is the host, not a guess.
+    sweep(&mut pipeline, &[], at(66));
+    let host = |bytes| ("Host".to_owned(), bytes);
+    let mut all = named;
+    all.extend([host(100), host(1_000), ("a".to_owned(), 100)]);
+    all.sort();
+    assert_eq!(owner_names(&pipeline), all);
+    assert!(pipeline.ledger().unattributed.iter().all(|u| u.is_zero()));
+}
+
+#[test]
+fn rule_8_a_cgroup_tells_more_than_an_address_that_changed_hands() {
+    let cgroups = Cgroups::new("reused");
+    let old = cgroups.pod(Cgroups::OLD);
+    let mut pipeline = cgroups.pipeline();
+    let (was, is) = (pod(Cgroups::OLD), pod("new"));
+    pipeline.set_pods(index(&[(POD_A, 1, 4, &was), (POD_A, 5, u64::MAX, &is)]), at(5));
+    pipeline.record(&in_cgroup(old, tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443))), at(6));
+    // The new pod's cgroup came after the last walk: it waits, though the address has an owner.
+    let new = cgroups.pod(Cgroups::POD);
+    pipeline.record(&in_cgroup(new, tcp(POD_A, (OUTSIDE, 444), (OUTSIDE, 444))), at(6));
+    assert_eq!(owner_names(&pipeline), [(Cgroups::OLD.to_owned(), 100)]);
+    assert!(pipeline.processes().is_some_and(Processes::walk));
+    let named = pod(Cgroups::POD);
+    pipeline.set_pods(index(&[(POD_A, 1, 4, &was), (POD_A, 5, 6, &is), (POD_A, 7, u64::MAX, &named)]), at(8));
+    assert_eq!(owner_names(&pipeline), [(Cgroups::POD.to_owned(), 100), (Cgroups::OLD.to_owned(), 100)]);
+}
+
+#[test]
+fn rule_6_a_tunnel_is_the_hosts_whoever_made_it() {
+    let cgroups = Cgroups::new("tunnel");
+    let own = cgroups.pod(Cgroups::POD);
+    let mut pipeline = cgroups.pipeline();
+    pipeline.set_pods(host_pods(&[(Cgroups::POD, "flannel")]), at(2));
+    let mut vxlan = in_cgroup(own, tcp(NODE, (OTHER_NODE, 8472), (OTHER_NODE, 8472)));
+    vxlan.key.protocol = protocol::UDP;
+    pipeline.record(&vxlan, at(6));
+    assert_eq!(rows(&pipeline), [(HOST, NODE, OTHER_NODE, 8472, Outbound, Overlay, 100, 1_000, false)]);
+}
+
+#[test]
+fn rule_8_a_full_table_gives_to_the_host_what_is_surely_of_this_node() {
+    let cgroups = Cgroups::new("full");
+    let own = cgroups.pod(Cgroups::POD);
+    let mut pipeline = cgroups.pipeline();
+    for number in 0..waiting::CAPACITY + 100 {
+        let [_, _, high, low] = number.to_be_bytes();
+        let remote = Addr::from_v4([198, 51, high, low]);
+        pipeline.record(&in_cgroup(own, tcp(NODE, (remote, 443), (remote, 443))), at(6));
+    }
+    assert_eq!(pipeline.ledger().counted.tx.bytes, u64::from(waiting::CAPACITY + 100) * 100);
+    assert_eq!(pipeline.ledger().waiting.tx.bytes, u64::from(waiting::CAPACITY) * 100);
+    assert_eq!(pipeline.ledger().open.tx.bytes, 10_000);
+    assert!(pipeline.ledger().is_balanced());
+}
+
+#[test]
+fn a_name_that_comes_back_goes_on_where_it_was() {
+    let mut pipeline = pipeline(&config(false));
+    let named = |uid: &str| Arc::new(Pod { name: "web-0".into(), ..(*pod(uid)).clone() });
+    let (old, new) = (named("old"), named("new"));
+    let sum = |pipeline: &Pipeline| pipeline.series().iter().map(|s| s.total.tx.bytes).sum::<u64>();
+    pipeline.set_pods(index(&[(POD_A, 1, u64::MAX, &old)]), at(2));
+    let connection = Connection { reading: Reading::Increment, ..tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443)) };
+    pipeline.record(&connection, at(6));
+    pipeline.set_pods(index(&[(POD_A, 1, 8, &old), (POD_A, 9, u64::MAX, &new)]), at(9));
+    pipeline.record(&connection, at(10));
+    assert_eq!((pipeline.series().len(), sum(&pipeline)), (2, 200));
+    pipeline.set_pods(index(&[(POD_A, 9, u64::MAX, &new)]), at(400));
+    let (rows, ledger, _) = pipeline.books();
+    rows.abandon_open(Lost::Shutdown, ledger);
+    pipeline.cleanup(at(1_000), SECOND);
+    assert_eq!((pipeline.series().len(), sum(&pipeline)), (1, 200), "one pod is left, with all that its name counted");
+    pipeline.set_pods(index(&[]), at(1_001));
+    pipeline.cleanup(at(1_700), SECOND);
+    assert!(pipeline.series().is_empty());
+}
+
+#[test]
+fn a_remote_end_that_is_a_pod_of_this_node_is_named_by_its_time() {
+    let mut pipeline = pipeline(&config(false));
+    let (a, old, new) = (pod("a"), pod("old"), pod("new"));
+    let pods = index(&[(POD_A, 1, u64::MAX, &a), (POD_B, 1, 20, &old), (POD_B, 21, u64::MAX, &new)]);
+    pipeline.set_pods(pods, at(30));
+    let connection = Connection { reading: Reading::Increment, ..tcp(POD_A, (POD_B, 80), (POD_B, 80)) };
+    pipeline.record(&connection, at(10));
+    let remote = |pipeline: &Pipeline| {
+        let row = pipeline.rows().iter().find(|row| row.key.direction == Outbound).expect("the row of a");
+        pipeline.remote_pod(row).map(|id| format!("{:?}", pipeline.owners().get(id)))
+    };
+    assert!(remote(&pipeline).is_some_and(|name| name.contains("old")));
+    pipeline.record(&connection, at(25));
+    assert!(remote(&pipeline).is_some_and(|name| name.contains("new")));
+    let row = pipeline.rows().iter().find(|row| row.key.direction == Inbound).expect("the row of old");
+    assert!(pipeline.remote_pod(row).is_some(), "the originator is a pod too");
+}
