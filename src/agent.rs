@@ -11,15 +11,15 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use log::{info, warn};
 
+use crate::batch::Settled;
 use crate::clock::{self, Now, SECOND};
 use crate::collect::delivery::Delivery;
-use crate::collect::freezer::{Freezer, Sender};
-use crate::collect::pipeline::Pipeline;
 use crate::collect::run::{Collector, Parts};
 use crate::collect::trouble::{PODS_AS_NODE, Trouble};
 use crate::config::{Config, Dakr, Fallback, Mode};
-use crate::export::dakr::push::{Push, PushHandle};
+use crate::export::dakr::push::Push;
 use crate::export::dakr::retry;
+use crate::export::dakr::transport::Http;
 use crate::export::prometheus::Labels;
 use crate::health::{Component, Health, Pulse, Status};
 use crate::http::server::{BindError, Context, Server};
@@ -40,6 +40,7 @@ use crate::sys::addresses::HostAddresses;
 use crate::sys::privileges::drop_all_in_this_thread;
 use crate::sys::signals::{self, Signals};
 use crate::sys::waker::Waker;
+use crate::takeover::{self, Audience, Tables};
 
 /// From SIGTERM to the end, whatever hangs.
 const STOP_NS: u64 = 15 * SECOND;
@@ -97,7 +98,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
         Some(file) => Recorder::create(file, started).map_err(|error| StartError::Record(file.clone(), error))?,
         None => Recorder::off(),
     };
-    let source = open_source(&config, &shared, &recorder, started, &mut trouble)?;
+    let mut source = open_source(&config, &shared, &recorder, started, &mut trouble)?;
     let played_from = source.played_at().unwrap_or(started);
     let running = source.name().to_owned();
     let (names, reader) = names::start(&config, &shared.stats, &shared.health, &shared.stop).unzip();
@@ -116,42 +117,43 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     };
 
     let mut threads = Threads::default();
+    let max_connections = config.max_connections.unwrap_or_else(limits::max_connections);
+    let fresh = || Tables::new(&config, max_connections, played_from);
+    let mut tables = fresh();
     let delivery = match &config.dakr {
         Some(dakr) => {
-            let (delivery, push) = start_push(&config, dakr, &shared, started, &waker)
-                .map_err(|error| StartError::Resources("thread push", error))?;
-            threads.add("push", push);
-            Some(delivery)
+            let (mut push, settled) = open_push(&config, dakr, &shared, started, &waker);
+            let take_over =
+                |dir: &PathBuf| takeover::open(dir, fresh, &mut tables, source.as_mut(), &mut push, shared.audience());
+            let taken = config.state_dir.as_ref().map(take_over).unwrap_or_default();
+            let (parcels, to_push) = bounded(2);
+            let (handle, thread) = push.start(to_push).map_err(|error| StartError::Resources("thread push", error))?;
+            threads.add("push", thread);
+            Some(Delivery::new(parcels, settled, handle, taken.out, taken.keeps))
         }
         None => None,
     };
-    let sender = Sender {
-        node_name: config.node_name.clone(),
-        cluster_id: config.dakr.as_ref().map(|dakr| dakr.cluster_id.clone()).unwrap_or_default(),
-    };
-    let max_connections = config.max_connections.unwrap_or_else(limits::max_connections);
-    let mut pipeline = Pipeline::new(&config, max_connections, played_from.wall_ns);
     if kube.is_some() && source.played_at().is_none() {
         match open_processes(&config, &running) {
-            Ok(processes) => pipeline.set_processes(processes),
+            Ok(processes) => tables.pipeline.set_processes(processes),
             Err(why) => trouble.processes = format!("{PODS_AS_NODE}: {why} (-cgroup-fs)"),
         }
     }
     if let Some(names) = names {
-        pipeline.set_names(names);
+        tables.pipeline.set_names(names);
     }
     if let Some(reader) = reader {
         threads.spawn("dns", reader)?;
     }
     let parts = Parts {
-        pipeline,
+        pipeline: tables.pipeline,
         config: Arc::clone(&config),
         source,
         addresses,
         recorder,
         pods: kube.as_ref().map(|(_, published)| Arc::clone(published)),
         delivery,
-        freezer: Freezer::new(sender),
+        freezer: tables.freezer,
         stats: Arc::clone(&shared.stats),
         health: Arc::clone(&shared.health),
         pulse: Arc::clone(&shared.pulse),
@@ -216,6 +218,10 @@ impl Shared {
             board: Arc::default(),
             stop: Arc::default(),
         }
+    }
+
+    fn audience(&self) -> Audience {
+        Audience { stop: self.stop.clone(), health: self.health.clone(), stats: self.stats.clone() }
     }
 }
 
@@ -343,6 +349,9 @@ fn say_what_is_pushed(config: &Config) {
     );
     if config.dakr.is_none() {
         info!("nothing is pushed: DAKR_URL and CLUSTER_TOKEN are not both set; rows are shown on the endpoints only");
+        if config.state_dir.is_some() {
+            info!("-state-dir is not used: it keeps what is still to be pushed");
+        }
     }
     if !config.cluster_cidrs_given {
         let ranges: Vec<String> = config.cluster_cidrs.iter().map(ToString::to_string).collect();
@@ -350,14 +359,13 @@ fn say_what_is_pushed(config: &Config) {
     }
 }
 
-fn start_push(
+fn open_push(
     config: &Config,
     dakr: &Dakr,
     shared: &Shared,
     started: Now,
     waker: &Waker,
-) -> std::io::Result<(Delivery, JoinHandle<()>)> {
-    let (batches, to_push) = bounded(1);
+) -> (Push<Http>, Receiver<Settled>) {
     let (report, settled) = unbounded();
     let waker = waker.clone();
     let tell = move |news| {
@@ -366,9 +374,7 @@ fn start_push(
         waker.wake();
     };
     let (health, stats) = (Arc::clone(&shared.health), Arc::clone(&shared.stats));
-    let push = Push::over_http(dakr, &config.node_name, config.flush_interval_ns, started, health, stats, tell);
-    let (handle, thread): (PushHandle, _) = push.start(to_push)?;
-    Ok((Delivery::new(batches, settled, handle), thread))
+    (Push::over_http(dakr, &config.node_name, config.flush_interval_ns, started, health, stats, tell), settled)
 }
 
 /// A second signal means: now.

@@ -14,6 +14,8 @@
 //! A dump lists entries in nearly the same order every time, so each baseline remembers who followed it: most records
 //! are found by looking where the last one pointed, without hashing.
 
+mod keep;
+
 use crate::flow::{Connection, ConnectionKey, Traffic};
 use crate::table::{Entry, Full, NONE, Table};
 
@@ -23,6 +25,8 @@ const ABSENCES: u8 = 3;
 const TOMBSTONE: u8 = 1;
 /// The connection may be older than any listener, so its end may never be told.
 const MAY_END_UNTOLD: u8 = 2;
+/// It comes from the state file and has not been seen since.
+const RESTORED: u8 = 4;
 
 /// What a record meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub struct Vanished {
     pub untold: u64,
     /// Baselines that left without an end and may have ended before anybody listened.
     pub expected: u64,
+    /// Baselines from the state file that no sweep has seen: they ended while no agent ran.
+    pub while_away: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -189,6 +195,7 @@ impl BaselineTable {
         }
         known.seen = sweep;
         known.absences = 0;
+        known.flags &= !RESTORED;
         let mut base = known.traffic;
         if is_another(known, c) {
             base = Traffic::ZERO;
@@ -266,6 +273,10 @@ impl BaselineTable {
             }
             if known.flags & MAY_END_UNTOLD != 0 {
                 self.may_end_untold -= 1;
+            }
+            if known.flags & RESTORED != 0 {
+                vanished.while_away += 1;
+            } else if known.flags & MAY_END_UNTOLD != 0 {
                 vanished.expected += 1;
             } else {
                 vanished.untold += 1;
@@ -277,8 +288,9 @@ impl BaselineTable {
     fn follow(&mut self, c: &Connection) -> Judged {
         let ours = self.began_under_our_eyes(c);
         let before_us = !self.placed_all && !ours;
-        // Nobody tells the end of a Cilium entry: it stays readable for as long as Cilium keeps it.
-        let untold = before_us || c.key.realm != 0;
+        // Nobody tells the end of a Cilium entry: it stays readable for as long as Cilium keeps it. And what a sweep sees
+        // first may be older than our listener even where the state file says that it is new.
+        let untold = before_us || c.key.realm != 0 || !self.first_sweep_done && !ours;
         let flags = if untold { MAY_END_UNTOLD } else { 0 };
         let fresh = Baseline {
             key: c.key,
@@ -394,7 +406,7 @@ mod tests {
     use super::*;
     use crate::flow::{Addr, Counts, Ends, Reading};
 
-    fn connection(port: u16, id: u32, bytes: u64) -> Connection {
+    pub(super) fn connection(port: u16, id: u32, bytes: u64) -> Connection {
         let traffic = Traffic {
             orig: Counts { bytes, packets: bytes / 10 },
             reply: Counts { bytes: bytes * 2, packets: bytes / 5 },
@@ -421,21 +433,21 @@ mod tests {
         }
     }
 
-    fn bytes(judged: Judged) -> u64 {
+    pub(super) fn bytes(judged: Judged) -> u64 {
         match judged {
             Judged::Increment(t) => t.orig.bytes,
             other => panic!("not an increment: {other:?}"),
         }
     }
 
-    fn sweep(table: &mut BaselineTable, records: &[Connection]) -> (Vec<Judged>, Vanished) {
+    pub(super) fn sweep(table: &mut BaselineTable, records: &[Connection]) -> (Vec<Judged>, Vanished) {
         table.begin_sweep();
         let judged = records.iter().map(|c| table.live(c)).collect();
         (judged, table.end_sweep(true))
     }
 
     /// A table past its first sweep.
-    fn warm(capacity: u32, records: &[Connection]) -> BaselineTable {
+    pub(super) fn warm(capacity: u32, records: &[Connection]) -> BaselineTable {
         let mut table = BaselineTable::with_capacity(capacity, 1);
         sweep(&mut table, records);
         table
@@ -529,7 +541,7 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(sweep(&mut table, &[connection(2, 8, 10)]).1, Vanished::default());
         }
-        assert_eq!(sweep(&mut table, &[connection(2, 8, 10)]).1, Vanished { untold: 0, expected: 1 });
+        assert_eq!(sweep(&mut table, &[connection(2, 8, 10)]).1, Vanished { expected: 1, ..Vanished::default() });
         assert_eq!(table.len(), 1);
     }
 
@@ -547,7 +559,7 @@ mod tests {
         assert_eq!(table.may_end_untold(), 0);
         sweep(&mut table, &[]);
         sweep(&mut table, &[]);
-        assert_eq!(sweep(&mut table, &[]).1, Vanished { untold: 1, expected: 0 });
+        assert_eq!(sweep(&mut table, &[]).1, Vanished { untold: 1, ..Vanished::default() });
     }
 
     #[test]

@@ -28,6 +28,15 @@ pub struct Batch {
     pub messages: Vec<Message>,
 }
 
+/// What `collect` hands to `push`.
+#[derive(Debug)]
+pub enum Parcel {
+    /// A window; with a state file also the collector's tables as they stand just after it was frozen.
+    Batch(Batch, Option<Vec<u8>>),
+    /// The collector's tables alone, while no window can be frozen.
+    Image(Vec<u8>),
+}
+
 /// How a range of items was settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -67,6 +76,10 @@ pub enum Settled {
     },
     /// Every item of the batch has been settled; the buffers come back for reuse.
     Batch(Batch),
+    /// The agent stops, and what is not settled of the batch stays in the state file.
+    Left,
+    /// Whether the last image is in the state file.
+    Kept(bool),
     /// DAKR asked for a full collection pass now (`collect_now`).
     CollectNow,
 }

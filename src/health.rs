@@ -167,9 +167,9 @@ impl Pulse {
         self.cycle_mono_ns.store(mono_ns, Relaxed);
     }
 
-    /// Collector: a sweep was complete. Said once or often.
-    pub fn sweep_completed(&self) {
-        self.swept.store(true, Relaxed);
+    /// Collector: a sweep was complete. Said once or often; whether this is the first time.
+    pub fn sweep_completed(&self) -> bool {
+        !self.swept.swap(true, Relaxed)
     }
 
     /// Main: the end has come.

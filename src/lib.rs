@@ -36,10 +36,12 @@ pub mod rows;
 pub mod series;
 pub mod snapshot;
 pub mod source;
+pub mod state;
 pub mod stats;
 pub mod stop;
 pub mod sys;
 pub mod table;
+pub mod takeover;
 pub mod wire;
 
 /// The version, `major.minor.patch`.

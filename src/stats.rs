@@ -62,11 +62,13 @@ pub enum Lost {
     Shutdown,
     /// The agent ended before DAKR said whether it took it.
     ShutdownAmbiguous,
+    /// A connection of the state file ended before a sweep saw it again; events, its last bytes cannot be known.
+    Restart,
 }
 
 impl Lost {
     /// All of them, in the order of their numbers, with the value of the `reason` label.
-    pub const ALL: [(Lost, &'static str); 9] = [
+    pub const ALL: [(Lost, &'static str); 10] = [
         (Lost::RowTableFull, "row_table_full"),
         (Lost::ConnectionTableFull, "connection_table_full"),
         (Lost::EventQueueFull, "event_queue_full"),
@@ -76,6 +78,7 @@ impl Lost {
         (Lost::TooLarge, "too_large"),
         (Lost::Shutdown, "shutdown"),
         (Lost::ShutdownAmbiguous, "shutdown_ambiguous"),
+        (Lost::Restart, "restart"),
     ];
 }
 
@@ -332,6 +335,12 @@ stats! {
     heartbeats_ok: Counter "netmon_heartbeats_total";
     /// Heartbeats that failed.
     heartbeats_failed: Counter "netmon_heartbeat_failures_total";
+    /// Writes of the state file that reached the disk.
+    state_writes: Counter "netmon_state_writes_total";
+    /// Writes of the state file that failed or were not done in time, and state files that could not be used.
+    state_failures: Counter "netmon_state_failures_total";
+    /// Size of the state file when it was last written whole.
+    state_bytes: Gauge "netmon_state_bytes";
     /// Flows whose opener and owner the ebpf source remembers.
     bpf_roles: Gauge "netmon_bpf_roles";
     /// Flows of the ebpf source whose opener was guessed from the lower port.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use netmon::batch::{Batch, Message, Settled, Verdict};
+use netmon::batch::{Batch, Message, Parcel, Settled, Verdict};
 use netmon::clock::{self, SECOND};
 use netmon::config::DakrProtocol;
 use netmon::export::dakr::client::Client;
@@ -92,7 +92,7 @@ fn ok(body: &[u8]) -> Vec<u8> {
 }
 
 struct Pushing {
-    batches: Option<Sender<Batch>>,
+    batches: Option<Sender<Parcel>>,
     settled: Receiver<Settled>,
     handle: PushHandle,
     thread: std::thread::JoinHandle<()>,
@@ -157,6 +157,7 @@ fn until_batch(settled: &Receiver<Settled>) -> (Vec<(u32, u32, Verdict)>, Batch)
             Settled::Items { first_item, items, verdict, .. } => found.push((first_item, items, verdict)),
             Settled::Batch(batch) => return (found, batch),
             Settled::Lookups { .. } | Settled::CollectNow => {}
+            Settled::Left | Settled::Kept(_) => panic!("there is no state file"),
         }
     }
 }
@@ -184,7 +185,7 @@ fn a_batch_is_delivered_message_by_message_with_the_headers_that_dakr_knows() {
     assert_eq!(decoded.components[0].metadata["node"], "node-a");
 
     let sent = batch(7, &[3, 2]);
-    pushing.batches.as_ref().expect("open").send(sent.clone()).expect("running");
+    pushing.batches.as_ref().expect("open").send(Parcel::Batch(sent.clone(), None)).expect("running");
     let (settled, back) = until_batch(&pushing.settled);
     assert_eq!(settled, [(0, 3, Verdict::Acknowledged), (3, 2, Verdict::Acknowledged)]);
     assert_eq!(back, sent);
@@ -227,7 +228,7 @@ fn next_push(sees: &Receiver<Seen>) -> Seen {
 }
 
 fn give(pushing: &Pushing, batch: Batch) {
-    pushing.batches.as_ref().expect("open").send(batch).expect("running");
+    pushing.batches.as_ref().expect("open").send(Parcel::Batch(batch, None)).expect("running");
 }
 
 #[test]
@@ -391,7 +392,7 @@ fn a_stop_in_a_send_that_hangs_settles_everything_by_the_deadline() {
     let unknown = Verdict::Drop(netmon::stats::Lost::ShutdownAmbiguous);
     assert_eq!(until_batch(&pushing.settled).0, [(0, 1, unknown), (1, 1, Verdict::Merge)]);
     // A batch that comes too late goes back.
-    let _ = pushing.batches.take().map(|batches| batches.send(batch(2, &[1])));
+    let _ = pushing.batches.take().map(|batches| batches.send(Parcel::Batch(batch(2, &[1]), None)));
     pushing.thread.join().expect("no panic");
     assert!(clock::now().mono_ns - now.mono_ns < 6 * SECOND);
 }

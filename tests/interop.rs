@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use netmon::batch::{Batch, Message, Settled, Verdict};
+use netmon::batch::{Batch, Message, Parcel, Settled, Verdict};
 use netmon::clock::{self, SECOND};
 use netmon::config::DakrProtocol;
 use netmon::export::dakr::client::Client;
@@ -125,7 +125,7 @@ fn pushed(framing: Framing) {
         sent.messages.push(Message { part, first_item, items, total_bytes: 0, body: body.clone() });
         first_item += items;
     }
-    batches.send(sent).expect("running");
+    batches.send(Parcel::Batch(sent, None)).expect("running");
     for (part, body) in (0..).zip(&bodies) {
         let expected = SendNetworkTrafficMetricsRequest::decode(&body[..]).expect("golden");
         let call = server.line();

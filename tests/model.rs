@@ -1,10 +1,10 @@
 //! The agent's promise as a model (rules 10 to 14): random interleavings of traffic, sweeps with voided dumps and
-//! duplicates, ends, sends with every outcome, folds, late owners and crashes. After every step the books balance; at
+//! duplicates, ends, sends with every outcome, folds, late owners, crashes and restarts with and without a state file. After every step the books balance; at
 //! rest they say what the kernel carried and what the sink took, to the byte and the packet.
 //!
 //! The same interleavings are run with the rule broken on purpose (mutants): each must be caught.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use netmon::batch::Verdict;
 use netmon::clock::{Now, SECOND};
@@ -17,7 +17,10 @@ use netmon::stats::Lost;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as RunnerConfig, TestRunner};
 
+#[path = "model/kept.rs"]
+mod kept;
 mod support;
+use kept::{Disk, Heard};
 use support::schema;
 
 /// A deliberate fault in the rule or in how it is used.
@@ -34,6 +37,10 @@ enum Mutant {
     BelieveVoidedDumps,
     /// Forget a merge.
     DropMerged,
+    /// Send a batch before its window is in the state file.
+    SendBeforeWriting,
+    /// Leave an answer unnoted that says that the message was not counted and may be sent anew.
+    ForgetRefusals,
 }
 
 /// One step of the world. Small numbers pick connections, places and outcomes.
@@ -53,6 +60,9 @@ enum Step {
     Cleanup,
     /// The agent dies without a word and starts again without state.
     Crash,
+    /// It dies without a word, in the middle of a flush if `sends` says after how many messages, the world moves on, and
+    /// it starts again with its state file.
+    Killed { sends: Option<u8>, outcome: Outcome, moved: Vec<(u8, u16, bool)> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +79,8 @@ enum Outcome {
 #[derive(Clone, Copy)]
 struct Entry {
     id: u32,
+    /// Never the same twice; the kernel has no such thing.
+    serial: u64,
     traffic: Traffic,
 }
 
@@ -90,8 +102,22 @@ struct World {
     sink: HashMap<Vec<u8>, TxRx>,
     /// What a sink that takes everything twice would have.
     greedy: TxRx,
-    acknowledged_before: TxRx,
     sink_before: TxRx,
+    /// Given up on DAKR's word, over all processes since the last start without state.
+    dropped: TxRx,
+    disk: Disk,
+    heard: Heard,
+    /// Connections whose end was told.
+    told: HashSet<u64>,
+    /// Tuples whose end was told since the last sweep began.
+    buried: HashSet<u8>,
+    /// Final counters of what has ended since the tables on the disk were written, by tuple.
+    ended: Vec<(u8, u64, Traffic)>,
+    /// What rule 14 allows to be missing.
+    may_miss: TxRx,
+    /// Baselines whose end nobody heard of.
+    ghosts: HashMap<u8, Traffic>,
+    restarted: bool,
     now: Now,
 }
 
@@ -151,8 +177,16 @@ impl World {
             swept: false,
             sink: HashMap::new(),
             greedy: TxRx::ZERO,
-            acknowledged_before: TxRx::ZERO,
             sink_before: TxRx::ZERO,
+            dropped: TxRx::ZERO,
+            disk: Disk::default(),
+            heard: Heard::new(),
+            told: HashSet::new(),
+            buried: HashSet::new(),
+            ended: Vec::new(),
+            may_miss: TxRx::ZERO,
+            ghosts: HashMap::new(),
+            restarted: false,
             now: Now { mono_ns: SECOND, wall_ns: 1_790_000_000 * SECOND },
         };
         world.sweep(false, 255, 255, &[]);
@@ -167,9 +201,15 @@ impl World {
             Step::End { tuple } => self.end(*tuple % 24),
             Step::Sweep { voided, skip, twice, moved } => self.sweep(*voided, *skip, *twice, moved),
             Step::Drain => self.drain(),
-            Step::Flush { outcomes } => self.flush(outcomes)?,
+            Step::Flush { outcomes } => self.flush(outcomes, None)?,
             Step::Cleanup => self.pipeline.cleanup(self.now, 0),
             Step::Crash => self.crash(),
+            Step::Killed { sends, outcome, moved } => {
+                if let Some(sends) = sends {
+                    self.flush(&[*outcome, Outcome::Counted], Some(*sends))?;
+                }
+                self.killed(moved)?;
+            }
         }
         let ledger = self.pipeline.ledger();
         if !ledger.is_balanced() {
@@ -183,8 +223,13 @@ impl World {
         let entry = self.live.entry(tuple).or_insert_with(|| {
             *next_id += 1;
             // The kernel reuses ids: every third connection gets the id of another.
-            Entry { id: *next_id / 3 + 1, traffic: Traffic::ZERO }
+            Entry { id: *next_id / 3 + 1, serial: u64::from(*next_id), traffic: Traffic::ZERO }
         });
+        if entry.traffic.is_zero()
+            && let Some(ghost) = self.ghosts.remove(&tuple)
+        {
+            self.may_miss += as_tx_rx(ghost);
+        }
         entry.traffic += traffic(bytes);
         self.carried += traffic(bytes);
     }
@@ -192,18 +237,23 @@ impl World {
     fn end(&mut self, tuple: u8) {
         if let Some(entry) = self.live.remove(&tuple) {
             self.events.push((tuple, entry));
+            self.ended.push((tuple, entry.serial, entry.traffic));
         }
     }
 
     fn drain(&mut self) {
         for (tuple, entry) in std::mem::take(&mut self.events) {
             self.pipeline.hear(&record(tuple, entry, Reading::Ended), self.now);
+            self.heard.insert(entry.serial, entry.traffic);
+            self.told.insert(entry.serial);
+            self.buried.insert(tuple);
         }
         self.pipeline.end_drain(self.now);
     }
 
     fn sweep(&mut self, voided: bool, skip: u8, twice: u8, moved: &[(u8, u16, bool)]) {
         self.pipeline.begin_sweep();
+        self.buried.clear();
         let mut tuples: Vec<u8> = self.live.keys().copied().collect();
         tuples.sort_unstable();
         let half = tuples.len() / 2;
@@ -226,6 +276,10 @@ impl World {
                     continue;
                 }
                 let repeats = if voided && tuple % 5 == twice % 5 { 2 } else { 1 };
+                // After an end in this sweep the key's records count as stale, and the next sweep's count.
+                if !self.buried.contains(&tuple) {
+                    self.heard.insert(entry.serial, entry.traffic);
+                }
                 for _ in 0..repeats {
                     self.pipeline.record(&record(tuple, entry, Reading::Live), self.now);
                 }
@@ -239,10 +293,19 @@ impl World {
         self.swept |= complete;
     }
 
-    /// Sends the window as one batch; an unsettled message is sent again, byte for byte.
-    fn flush(&mut self, outcomes: &[Outcome]) -> Result<(), String> {
-        let Some(batch) = self.freezer.freeze(&mut self.pipeline, 5, self.now) else { return Ok(()) };
-        for (message, body) in batch.messages.iter().map(|m| (m, m.body.clone())) {
+    /// Sends the window as one batch; an unsettled message is sent again, byte for byte. The process may be killed after
+    /// so many messages, before it has noted what became of the last.
+    fn flush(&mut self, outcomes: &[Outcome], killed_after: Option<u8>) -> Result<(), String> {
+        let frozen = self.freezer.freeze(&mut self.pipeline, 5, self.now);
+        let behind = self.mutant == Mutant::SendBeforeWriting && !self.disk.is_empty();
+        if !behind {
+            self.disk.write(&self.pipeline, &self.freezer, frozen.as_ref(), &self.heard);
+            // Of what had ended and been heard, nothing can be missing any more.
+            let told = &self.told;
+            self.ended.retain(|(_, serial, _)| !told.contains(serial));
+        }
+        let Some(batch) = frozen else { return Ok(()) };
+        for (sent, (message, body)) in batch.messages.iter().map(|m| (m, m.body.clone())).enumerate() {
             let mut settled = None;
             let mut maybe_counted = false;
             for outcome in outcomes.iter().chain(&[Outcome::Counted]) {
@@ -270,8 +333,17 @@ impl World {
                 (Mutant::DropMerged, Verdict::Merge) => Verdict::Acknowledged,
                 (_, verdict) => verdict,
             };
+            if killed_after == Some(sent as u8) {
+                return Ok(());
+            }
             let (rows, ledger, _) = self.pipeline.books();
-            rows.settle(message.first_item, message.items, verdict, ledger);
+            let settled = rows.settle(message.first_item, message.items, verdict, ledger);
+            if matches!(verdict, Verdict::Drop(_)) {
+                self.dropped += settled;
+            }
+            if !behind && !(self.mutant == Mutant::ForgetRefusals && verdict != Verdict::Acknowledged) {
+                self.disk.note(message.part, verdict);
+            }
         }
         self.freezer.put_back(batch);
         Ok(())
@@ -290,7 +362,6 @@ impl World {
     }
 
     fn crash(&mut self) {
-        self.acknowledged_before += self.pipeline.ledger().acknowledged;
         self.sink_before = self.sink_sum();
         self.pipeline = Pipeline::new(&self.config, 64, 1);
         // A process that starts later has a later boot: its items never repeat those of the one before.
@@ -298,8 +369,46 @@ impl World {
         self.events.clear();
         self.carried = Traffic::ZERO;
         self.before_us = self.live.iter().map(|(t, e)| (*t, (e.id, e.traffic))).collect();
-        self.acknowledged_before = TxRx::ZERO;
+        (self.dropped, self.may_miss, self.restarted) = (TxRx::ZERO, TxRx::ZERO, false);
+        self.disk = Disk::default();
+        self.heard.clear();
+        self.ghosts.clear();
+        self.ended.clear();
         self.sweep(false, 255, 255, &[]);
+    }
+
+    /// Without a word, then from the state file.
+    fn killed(&mut self, moved: &[(u8, u16, bool)]) -> Result<(), String> {
+        if self.disk.is_empty() {
+            self.crash();
+            return Ok(());
+        }
+        for (tuple, bytes, ends) in moved {
+            match ends {
+                true => self.end(*tuple % 24),
+                false => self.carry(*tuple % 24, *bytes),
+            }
+        }
+        // Nobody hears of these ends. What they carried since the file was written may be missing, and as much of a new
+        // connection under the old key, where nothing tells it from the old one.
+        self.events.clear();
+        for (tuple, serial, traffic) in std::mem::take(&mut self.ended) {
+            let written = self.disk.heard.get(&serial).copied().unwrap_or(Traffic::ZERO);
+            self.may_miss += as_tx_rx(traffic - written);
+            match self.live.contains_key(&tuple) {
+                true => self.may_miss += as_tx_rx(written),
+                false => *self.ghosts.entry(tuple).or_insert(Traffic::ZERO) += written,
+            }
+        }
+        self.pipeline = Pipeline::new(&self.config, 64, 1);
+        self.freezer = freezer();
+        let mut bodies = Vec::new();
+        self.disk.restart(&mut self.pipeline, &mut self.freezer, |body| bodies.push(body.to_vec()))?;
+        bodies.iter().for_each(|body| self.take(body));
+        self.restarted = true;
+        self.heard.clone_from(&self.disk.heard);
+        self.sweep(false, 255, 255, &[]);
+        Ok(())
     }
 
     /// Brings everything to rest and holds it against what the kernel carried.
@@ -307,9 +416,12 @@ impl World {
         self.sweep(false, 255, 255, &[]);
         self.drain();
         self.sweep(false, 255, 255, &[]);
-        self.flush(&[])?;
+        self.flush(&[], None)?;
         let ledger = *self.pipeline.ledger();
         let carried = as_tx_rx(self.carried);
+        if self.restarted {
+            return self.check_over_restarts(carried);
+        }
         if ledger.counted != carried {
             return Err(format!("counted {:?}, the kernel carried {carried:?}", ledger.counted));
         }
@@ -320,6 +432,20 @@ impl World {
         let lost = ledger.lost[Lost::Refused as usize];
         if ledger.acknowledged + lost != carried {
             return Err(format!("at rest something is neither delivered nor named: {ledger:?}"));
+        }
+        Ok(())
+    }
+
+    /// The sink's own sum over all processes that went on from each other.
+    fn check_over_restarts(&self, carried: TxRx) -> Result<(), String> {
+        let accounted = self.sink_sum() - self.sink_before + self.dropped;
+        // Differences saturate, so a zero says "at most".
+        if !(accounted - carried).is_zero() {
+            return Err(format!("counted twice: {accounted:?} of {carried:?}"));
+        }
+        let missing = carried - accounted;
+        if !(missing - self.may_miss).is_zero() {
+            return Err(format!("{missing:?} is missing, and only {:?} may be", self.may_miss));
         }
         Ok(())
     }
@@ -341,6 +467,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 
 fn step() -> impl Strategy<Value = Step> {
     let moved = proptest::collection::vec((any::<u8>(), 1u16..2_000, any::<bool>()), 0..6);
+    let killed_moved = proptest::collection::vec((any::<u8>(), 1u16..2_000, any::<bool>()), 0..4);
     prop_oneof![
         8 => (any::<u8>(), 1u16..2_000).prop_map(|(tuple, bytes)| Step::Traffic { tuple, bytes }),
         3 => any::<u8>().prop_map(|tuple| Step::End { tuple }),
@@ -350,6 +477,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => proptest::collection::vec(outcome(), 0..4).prop_map(|outcomes| Step::Flush { outcomes }),
         1 => Just(Step::Cleanup),
         1 => Just(Step::Crash),
+        2 => (proptest::option::of(0u8..4), outcome(), killed_moved)
+            .prop_map(|(sends, outcome, moved)| Step::Killed { sends, outcome, moved }),
     ]
 }
 
@@ -386,6 +515,8 @@ fn every_mutant_of_the_rule_is_caught() {
         Mutant::MergeAmbiguous,
         Mutant::BelieveVoidedDumps,
         Mutant::DropMerged,
+        Mutant::SendBeforeWriting,
+        Mutant::ForgetRefusals,
     ] {
         assert!(run(mutant, 3_000).is_err(), "{mutant:?} was not caught");
     }

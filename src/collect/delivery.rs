@@ -1,21 +1,34 @@
 //! The collector's end of the way to the push: at most one batch is out, and what comes back is settled in the rows.
 
+use std::time::Duration;
+
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use log::info;
 
 use super::freezer::Freezer;
+use super::keep;
 use super::pipeline::Pipeline;
-use crate::batch::{Batch, Settled, Verdict};
+use crate::batch::{Parcel, Settled, Verdict};
 use crate::clock::{self, Now};
 use crate::export::dakr::push::PushHandle;
 use crate::flow::TxRx;
+use crate::source::Source;
 use crate::stats::Lost;
 
 /// The channels, and whether a batch is out.
 pub struct Delivery {
-    batches: Option<Sender<Batch>>,
+    parcels: Option<Sender<Parcel>>,
     settled: Receiver<Settled>,
     handle: PushHandle,
     out: bool,
+    /// There is a state file: what is handed over comes with an image of the tables.
+    keeps: bool,
+    /// The push stops and keeps what is left of the batch in the state file.
+    left: bool,
+    /// Images handed over of which the push has not said what became of them.
+    unheard: u32,
+    /// Whether the last of the others is in the state file.
+    kept: bool,
     /// Something came back to be sent again, before the next flush if the push allows it.
     merged: bool,
     /// DAKR asked for a full pass now.
@@ -23,9 +36,27 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// `batches` holds one; `settled` is written by the push.
-    pub fn new(batches: Sender<Batch>, settled: Receiver<Settled>, handle: PushHandle) -> Delivery {
-        Delivery { batches: Some(batches), settled, handle, out: false, merged: false, collect_now: false }
+    /// `parcels` holds two, a batch and an image; `settled` is written by the push. `out`: the push goes on with a
+    /// batch of the process before, whose items stand frozen in the rows. `keeps`: there is a state file.
+    pub fn new(
+        parcels: Sender<Parcel>,
+        settled: Receiver<Settled>,
+        handle: PushHandle,
+        out: bool,
+        keeps: bool,
+    ) -> Delivery {
+        Delivery {
+            parcels: Some(parcels),
+            settled,
+            handle,
+            out,
+            keeps,
+            left: false,
+            unheard: 0,
+            kept: false,
+            merged: false,
+            collect_now: false,
+        }
     }
 
     /// Whether a window may be frozen: the batch before is settled, and the push would send it now.
@@ -44,14 +75,26 @@ impl Delivery {
     }
 
     /// Freezes the open window and hands it over.
-    pub fn flush(&mut self, freezer: &mut Freezer, pipeline: &mut Pipeline, now: Now) {
+    pub fn flush(&mut self, source: &dyn Source, freezer: &mut Freezer, pipeline: &mut Pipeline, now: Now) {
         self.merged = false;
         let max_items = self.handle.pace().max_items();
-        let Some(batch) = freezer.freeze(pipeline, max_items, now) else { return };
-        let Some(batches) = &self.batches else { return };
-        // The channel holds one and none is out, so this does not block; a push that is gone settles nothing, and
-        // what is frozen then is named when the agent ends.
-        self.out = batches.send(batch).is_ok();
+        let Some(batch) = freezer.freeze(pipeline, max_items, now) else {
+            return self.checkpoint(source, freezer, pipeline);
+        };
+        let Some(parcels) = &self.parcels else { return };
+        let image = self.keeps.then(|| keep::image(source, pipeline, freezer));
+        // The channel holds two, none is out and images come singly, so this does not block; a push that is gone
+        // settles nothing, and what is frozen then is named when the agent ends.
+        self.out = parcels.send(Parcel::Batch(batch, image)).is_ok();
+    }
+
+    /// Hands the tables over for the state file, so that it does not fall behind while nothing can be frozen. Not while
+    /// the push has yet to take what was handed over before.
+    pub fn checkpoint(&mut self, source: &dyn Source, freezer: &Freezer, pipeline: &Pipeline) {
+        if let Some(parcels) = self.parcels.as_ref().filter(|_| self.keeps && self.unheard == 0) {
+            let sent = parcels.try_send(Parcel::Image(keep::image(source, pipeline, freezer)));
+            self.unheard += u32::from(sent.is_ok());
+        }
     }
 
     /// Settles what has come back.
@@ -81,18 +124,41 @@ impl Delivery {
                 freezer.settle_lookups(pipeline, 0, u32::MAX, Verdict::Merge);
             }
             Settled::CollectNow => self.collect_now = true,
+            Settled::Left => self.left = true,
+            Settled::Kept(kept) => {
+                self.unheard = self.unheard.saturating_sub(1);
+                self.kept = kept;
+            }
         }
     }
 
-    /// The end: one resend of what is out, then what is open is sent once. Returns what is left and lost with it.
-    pub fn finish(mut self, freezer: &mut Freezer, pipeline: &mut Pipeline, deadline_ns: u64) -> TxRx {
+    /// The end: one resend of what is out, then what is open is sent once. What is left stays in the state file; where
+    /// there is none it is lost, and returned.
+    pub fn finish(
+        mut self,
+        source: &dyn Source,
+        freezer: &mut Freezer,
+        pipeline: &mut Pipeline,
+        deadline_ns: u64,
+    ) -> TxRx {
         self.handle.stop(clock::now(), deadline_ns);
-        self.wait_for_batch(freezer, pipeline, deadline_ns);
+        self.wait(freezer, pipeline, deadline_ns, |delivery| !delivery.out || delivery.left);
         if !self.out {
-            self.flush(freezer, pipeline, clock::now());
-            self.wait_for_batch(freezer, pipeline, deadline_ns);
+            self.flush(source, freezer, pipeline, clock::now());
+            self.wait(freezer, pipeline, deadline_ns, |delivery| !delivery.out || delivery.left);
         }
-        self.batches = None;
+        if self.keeps && (!self.out || self.left) {
+            self.wait(freezer, pipeline, deadline_ns, |delivery| delivery.unheard == 0);
+            self.checkpoint(source, freezer, pipeline);
+            self.wait(freezer, pipeline, deadline_ns, |delivery| delivery.unheard == 0);
+            if self.unheard == 0 && self.kept {
+                let ledger = pipeline.ledger();
+                let kept = (ledger.open + ledger.frozen + ledger.waiting).total_bytes();
+                info!("{kept} bytes that are not delivered yet stay in the state file");
+                return TxRx::ZERO;
+            }
+        }
+        self.parcels = None;
         freezer.settle_lookups(pipeline, 0, u32::MAX, Verdict::Drop(Lost::ShutdownAmbiguous));
         let (rows, ledger, _) = pipeline.books();
         // Still frozen: the push did not answer in time, so nobody knows.
@@ -100,10 +166,16 @@ impl Delivery {
         unknown + rows.abandon_open(Lost::Shutdown, ledger)
     }
 
-    fn wait_for_batch(&mut self, freezer: &mut Freezer, pipeline: &mut Pipeline, deadline_ns: u64) {
-        while self.out {
+    fn wait(
+        &mut self,
+        freezer: &mut Freezer,
+        pipeline: &mut Pipeline,
+        deadline_ns: u64,
+        done: impl Fn(&Delivery) -> bool,
+    ) {
+        while !done(self) {
             let left_ns = deadline_ns.saturating_sub(clock::now().mono_ns);
-            match self.settled.recv_timeout(std::time::Duration::from_nanos(left_ns)) {
+            match self.settled.recv_timeout(Duration::from_nanos(left_ns)) {
                 Ok(settled) => self.take(settled, freezer, pipeline),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
             }

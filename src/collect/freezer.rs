@@ -10,6 +10,8 @@ use crate::export::dakr::encode::{self, DnsLookup, Header, Item};
 use crate::flow::Addr;
 use crate::names::{Lookup, RowName};
 use crate::owner::{Owner, PodIndex};
+use crate::state::bytes::{In, Kept};
+use crate::wire::Malformed;
 
 /// Bytes of one message at most, before compression.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -45,6 +47,22 @@ impl Freezer {
     /// The first batch will have the number 1.
     pub fn new(sender: Sender) -> Freezer {
         Freezer { sender, seq: 0, last_item_ns: 0, spare: Batch::default(), lookups: Vec::new(), domains: Vec::new() }
+    }
+
+    /// Appends how far numbers and times have come, for the state file.
+    pub fn save(&self, out: &mut Vec<u8>) {
+        self.seq.put(out);
+        self.last_item_ns.put(out);
+    }
+
+    /// Goes on with the numbers and times of the process before.
+    ///
+    /// # Errors
+    /// When the bytes cannot be what [`Freezer::save`] wrote.
+    pub fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {
+        self.seq = Kept::take(from)?;
+        self.last_item_ns = Kept::take(from)?;
+        Ok(())
     }
 
     /// Takes back the buffers of a settled batch.

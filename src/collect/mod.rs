@@ -6,6 +6,7 @@
 pub mod blind;
 pub mod delivery;
 pub mod freezer;
+pub mod keep;
 pub mod pace;
 pub mod picture;
 pub mod pipeline;

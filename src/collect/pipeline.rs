@@ -3,6 +3,8 @@
 //! Pure: time and everything else comes as an argument, so the lab, the replay and the model test run the very same
 //! code. Owns the tables; the loop around it ([`super`]) owns descriptors and channels.
 
+mod keep;
+
 use std::sync::Arc;
 
 use super::zone::ZoneChoice;
@@ -71,6 +73,8 @@ pub struct Pipeline {
 pub struct SweepEnd {
     /// Baselines that vanished though their end should have been told.
     pub vanished_untold: u64,
+    /// Baselines of the state file that ended while no agent ran.
+    pub ended_while_away: u64,
     /// Another zone is counted from now on.
     pub new_zone: Option<u16>,
     /// Bytes of all connections since the sweep before, each once.
@@ -261,6 +265,7 @@ impl Pipeline {
         let vanished = self.baselines.end_sweep(sweep.complete);
         let mut end = SweepEnd {
             vanished_untold: vanished.untold,
+            ended_while_away: vanished.while_away,
             seen_bytes: std::mem::take(&mut self.seen_bytes),
             not_followed: std::mem::take(&mut self.not_followed),
             new_zone: None,

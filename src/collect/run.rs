@@ -265,8 +265,11 @@ impl Collector {
         self.due.sweep = if self.due.sweep == 0 { soonest_ns.min(next_ns) } else { next_ns };
         self.p.stats.sweep_interval_ms.set(interval_ns / MS);
         self.p.pulse.cycle_completed(clock::now().mono_ns, interval_ns);
-        if self.p.pipeline.baselines().first_sweep_done() {
-            self.p.pulse.sweep_completed();
+        if self.p.pipeline.baselines().first_sweep_done() && self.p.pulse.sweep_completed() {
+            // Else an agent that is killed before its first flush would start afresh.
+            if let Some(delivery) = &mut self.p.delivery {
+                delivery.checkpoint(self.p.source.as_ref(), &self.p.freezer, &self.p.pipeline);
+            }
         }
     }
 
@@ -302,6 +305,7 @@ impl Collector {
         stats.sweep_last_ns.set(clock::now().mono_ns.saturating_sub(now.mono_ns));
         stats.lose_events(Lost::Vanished, end.vanished_untold);
         stats.lose_events(Lost::ConnectionTableFull, end.not_followed);
+        stats.lose_events(Lost::Restart, end.ended_while_away);
         self.due.sweep = u64::MAX;
         self.note(&sweep);
         if sweep.complete {
@@ -356,10 +360,10 @@ impl Collector {
         let now = clock::now();
         match &mut self.p.delivery {
             Some(delivery) if delivery.is_open(now) => {
-                delivery.flush(&mut self.p.freezer, &mut self.p.pipeline, now);
+                delivery.flush(self.p.source.as_ref(), &mut self.p.freezer, &mut self.p.pipeline, now);
             }
             // New traffic stays open: memory follows the number of rows, not the length of an outage.
-            Some(_) => {}
+            Some(delivery) => delivery.checkpoint(self.p.source.as_ref(), &self.p.freezer, &self.p.pipeline),
             None => {
                 let nothing = self.p.freezer.freeze(&mut self.p.pipeline, 1, now);
                 debug_assert!(nothing.is_none(), "without DAKR nothing is pushed");
@@ -384,7 +388,7 @@ impl Collector {
             self.p.pipeline.settle_all(clock::now());
         }
         if let Some(delivery) = self.p.delivery.take() {
-            let left = delivery.finish(&mut self.p.freezer, &mut self.p.pipeline, deadline_ns);
+            let left = delivery.finish(self.p.source.as_ref(), &mut self.p.freezer, &mut self.p.pipeline, deadline_ns);
             if !left.is_zero() {
                 warn!("{} bytes were counted and not delivered (netmon_lost_bytes_total)", left.total_bytes());
             }

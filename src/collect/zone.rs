@@ -5,6 +5,8 @@
 //! waiting would lose the first bytes of a fresh host.
 
 use crate::config::Zone;
+use crate::state::bytes::{In, Kept};
+use crate::wire::Malformed;
 
 /// Zones that are told apart while deciding; a connection in a further one is not counted either way.
 const ZONES: usize = 64;
@@ -73,6 +75,25 @@ impl ZoneChoice {
     /// Whether the last complete sweep had local ends only in zones that are not counted.
     pub fn only_elsewhere(&self) -> bool {
         self.only_elsewhere
+    }
+
+    /// Appends the choice, for the state file.
+    pub fn save(&self, out: &mut Vec<u8>) {
+        self.chosen.put(out);
+        self.decided.put(out);
+    }
+
+    /// Takes over the choice of the process before, unless `-conntrack-zone` names another one. Whether the zone is
+    /// the same, so that the baselines are of use.
+    ///
+    /// # Errors
+    /// When the bytes cannot be what [`ZoneChoice::save`] wrote.
+    pub fn restore(&mut self, from: &mut In<'_>) -> Result<bool, Malformed> {
+        let (chosen, decided) = (u16::take(from)?, bool::take(from)?);
+        if !self.decided {
+            (self.chosen, self.decided) = (chosen, decided);
+        }
+        Ok(self.chosen == chosen)
     }
 
     /// The zone that is counted.

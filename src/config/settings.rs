@@ -10,7 +10,7 @@ use crate::clock::{MS, SECOND};
 pub const MODES: &[&str] = &["netfilter", "ebpf", "cilium", "replay:FILE"];
 
 /// Settings whose field nobody reads yet: neither parsed nor shown. Whoever lands the reader strikes the line.
-pub const NOT_YET_OFFERED: &[&str] = &["btf", "state-dir"];
+pub const NOT_YET_OFFERED: &[&str] = &["btf"];
 
 /// How a setting is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::pods::Pod;
+use super::pods::{Pod, Workload};
+use crate::state::bytes::{In, Kept, kept};
+use crate::wire::Malformed;
 
 /// Whom a local end belonged to when its bytes were counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +36,22 @@ impl OwnerId {
     pub const OTHER: OwnerId = OwnerId(2);
 }
 
+kept!(Workload { kind, name });
+kept!(Pod { uid, namespace, name, workload, host_network });
+
+impl Kept for OwnerId {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+    fn take(from: &mut In<'_>) -> Result<OwnerId, Malformed> {
+        u32::take(from).map(OwnerId)
+    }
+}
+
 /// The first number of a pod.
 const FIRST_POD: usize = 3;
+/// No node has had so many pods between two clean-ups.
+const MOST_OWNERS: usize = 1 << 20;
 
 /// The owners that rows point to.
 #[derive(Debug)]
@@ -96,6 +112,40 @@ impl OwnerTable {
     /// All owners, indexed by their numbers.
     pub fn all(&self) -> &[Owner] {
         &self.owners
+    }
+
+    /// Appends every pod with its number, for the state file.
+    pub fn save(&self, out: &mut Vec<u8>) {
+        self.by_uid.len().put(out);
+        for id in self.by_uid.values() {
+            if let Owner::Pod(pod) = self.get(*id) {
+                id.put(out);
+                pod.put(out);
+            }
+        }
+    }
+
+    /// Takes over the numbers of the process before, into a table that is still empty.
+    ///
+    /// # Errors
+    /// When the bytes cannot be what [`OwnerTable::save`] wrote.
+    pub fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {
+        for _ in 0..u64::take(from)? {
+            let (id, pod) = (OwnerId::take(from)?, Pod::take(from)?);
+            let at = id.0 as usize;
+            // Numbers are dense, so that one that is far off is none.
+            if at < FIRST_POD || at > MOST_OWNERS {
+                return Err(Malformed);
+            }
+            if self.owners.len() <= at {
+                self.owners.resize(at + 1, Owner::Other);
+            }
+            self.by_uid.insert(pod.uid.clone(), id);
+            self.owners[at] = Owner::Pod(Arc::new(pod));
+        }
+        let vacant = (FIRST_POD..self.owners.len()).filter(|at| self.owners[*at] == Owner::Other);
+        self.free = vacant.map(|at| OwnerId(at as u32)).collect();
+        Ok(())
     }
 
     /// Takes the numbers back of pods that `in_use` denies.

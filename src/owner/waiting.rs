@@ -3,7 +3,9 @@
 //! Keeps what is needed to decide later exactly as one would have decided then; decides nothing itself.
 
 use crate::flow::{Addr, Ends, Traffic};
+use crate::state::bytes::{In, Kept, kept, kept_as_number};
 use crate::table::{Entry, Full, Table};
+use crate::wire::Malformed;
 
 /// Waiting rows at most.
 pub const CAPACITY: u32 = 16_384;
@@ -54,6 +56,10 @@ pub struct WaitingRow {
     /// When it began to wait, monotonic.
     pub since_mono_ns: u64,
 }
+
+kept_as_number!(Ends[Ends::Both, Ends::Originator, Ends::Responder, Ends::Neither]);
+kept!(WaitingKey { client, asked, backend, cgroup, slot, port, protocol, translated, ends, beside, is_sum });
+kept!(WaitingRow { key, traffic, counted_wall_ns, since_mono_ns; mark: 0 });
 
 impl Entry for WaitingRow {
     type Key = WaitingKey;
@@ -169,6 +175,29 @@ impl WaitingTable {
                 self.next_out.clear();
             }
         }
+    }
+
+    /// Appends everything that waits, for the state file.
+    pub fn save(&self, out: &mut Vec<u8>) {
+        self.table.len().put(out);
+        for row in self.iter() {
+            row.put(out);
+        }
+    }
+
+    /// Takes over what waited in the process before, into a table that is still empty.
+    ///
+    /// # Errors
+    /// When the bytes cannot be what [`WaitingTable::save`] wrote, or are more than the table holds.
+    pub fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {
+        for _ in 0..u32::take(from)? {
+            let row = WaitingRow::take(from)?;
+            if self.table.find(&row.key).is_some() {
+                return Err(Malformed);
+            }
+            self.table.insert(row).map_err(|_| Malformed)?;
+        }
+        Ok(())
     }
 
     /// Everything that waits.

@@ -5,6 +5,7 @@
 
 mod fold;
 mod freeze;
+mod keep;
 
 use crate::class::Classes;
 use crate::flow::{Addr, Class, Direction, TxRx};

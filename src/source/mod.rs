@@ -10,7 +10,9 @@ use std::sync::Arc;
 use crate::clock::Now;
 use crate::config::{Config, Fallback, Mode};
 use crate::flow::{AddressChange, Connection};
+use crate::state::bytes::In;
 use crate::stats::Stats;
+use crate::wire::Malformed;
 
 pub mod cilium;
 pub mod ebpf;
@@ -134,6 +136,17 @@ pub trait Source: Send {
     /// (rule 16).
     fn sees_the_host(&self) -> bool {
         true
+    }
+
+    /// Appends what the source would otherwise forget with the process, for the state file.
+    fn save(&self, _out: &mut Vec<u8>) {}
+
+    /// Takes over what [`Source::save`] wrote in the process before.
+    ///
+    /// # Errors
+    /// When the bytes cannot be that.
+    fn restore(&mut self, _from: &mut In<'_>) -> Result<(), Malformed> {
+        Ok(())
     }
 
     /// The time at which the sweep just made was made, where it was not now: a recording plays on its own clock. Before

@@ -40,6 +40,8 @@ pub struct Recorded {
     pub body: Vec<u8>,
     /// Whether DAKR counted it (a byte-identical repeat of what it counted is dropped).
     pub counted: bool,
+    /// Whether it is such a repeat.
+    pub repeated: bool,
 }
 
 #[derive(Default)]
@@ -82,6 +84,22 @@ impl FakeDakr {
             }
         });
         Ok(FakeDakr { url: format!("http://127.0.0.1:{port}"), kept, mood, stop, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.url.trim_start_matches("http://").parse().expect("as it was made")
+    }
+
+    /// What a sink that drops nothing has twice: byte-identical requests beyond the first, and their bytes, tx and rx.
+    pub fn repeats(&self) -> (u64, u64) {
+        let requests = self.requests();
+        let repeated = requests.iter().filter(|r| r.repeated);
+        repeated.fold((0, 0), |(count, bytes), request| {
+            let decoded = SendNetworkTrafficMetricsRequest::decode(request.body.as_slice()).unwrap_or_default();
+            let sum: i64 = decoded.items.iter().map(|item| item.tx_bytes + item.rx_bytes).sum();
+            (count + 1, bytes + sum as u64)
+        })
     }
 
     /// How pushes are answered from now on.
@@ -213,7 +231,7 @@ fn answer(mut request: Request, mood: Mood, kept: &Mutex<Kept>) {
         if !fault.is_empty() {
             kept.faults.push(fault);
         }
-        kept.requests.push(Recorded { path, batch, body, counted });
+        kept.requests.push(Recorded { path, batch, body, counted, repeated });
     }
     let header = |name: &str, value: &str| Header::from_bytes(name, value).expect("a header of ours");
     let error = |status: u16, code: &str| {

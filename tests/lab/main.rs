@@ -7,6 +7,7 @@
 //! LAB_SOURCE=ebpf cargo test --test lab through another source than netfilter
 //! LAB_HURRY=1                           the minute of load is ten seconds
 //! LAB_BINARY=FILE                       judges this binary instead of the one that cargo built: the static one
+//! LAB_KILLS=500                         as many kills in the scenario of that name
 //! ```
 //!
 //! | part | duty |
@@ -16,6 +17,7 @@
 //! | [`truth`] | what crossed the node, counted by nftables |
 //! | [`rows`] | what the rules want of that, and the comparison |
 //! | [`agent`], [`api`], [`dakr`] | the agent with its endpoints, who names its pods, and who receives its pushes |
+//! | [`proxy`] | a bad network between the two |
 //! | [`lab`] | one scenario's world with all of it in place |
 //! | [`scenario`] | the scenarios, one a file, expected rows at the top |
 //!
@@ -33,6 +35,7 @@ mod fake_kube;
 mod lab;
 mod netns;
 mod process;
+mod proxy;
 mod rows;
 mod scenario;
 mod topology;

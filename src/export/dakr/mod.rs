@@ -4,6 +4,7 @@ pub mod client;
 pub mod encode;
 pub mod framing;
 pub mod heart;
+pub mod keeper;
 pub mod outcome;
 pub mod proto;
 pub mod push;

@@ -2,12 +2,13 @@
 //!
 //! Knows nothing of rows. What it is told and what it tells:
 //!
-//! - `batches`: a [`Batch`] at a time; none while the last one is on its way.
+//! - `batches`: [`Parcel`]s: a batch at a time, none while the last one is on its way; and, with a state file
+//!   ([`Push::keep_in`]), images of the collector's tables, answered by [`Settled::Kept`].
 //! - `report` is called with every [`Settled`], and has to wake who waits for it. The last about a batch is
 //!   [`Settled::Batch`], which hands its buffers back.
 //! - [`PushHandle::stop`], when the agent stops. A push in flight gets 10 s at most, a heartbeat none. Then every unsettled message is sent
 //!   once more, and what is left is settled as [`Verdict::Merge`] (surely not counted) or as [`Verdict::Drop`] with
-//!   [`Lost::ShutdownAmbiguous`] (unknown). The thread then takes batches from the channel, the last one, sends each
+//!   [`Lost::ShutdownAmbiguous`] (unknown; with a state file it stays in there, [`Settled::Left`]). The thread then takes batches from the channel, the last one, sends each
 //!   message once, settles it likewise, and ends: when the sender of `batches` is dropped, or at the deadline. So whoever
 //!   owns the rows waits for [`Settled::Batch`] if a batch is out, freezes what is open, sends it, drops the sender, and
 //!   waits for [`Settled::Batch`] again: it comes in any case.
@@ -15,28 +16,36 @@
 //!
 //! [`Lost::ShutdownAmbiguous`]: crate::stats::Lost::ShutdownAmbiguous
 
+mod handle;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, select};
+pub use handle::{Pace, PushHandle};
+use handle::{Signs, StopBy};
 
 use super::client::Client;
 use super::encode::processed_count;
 use super::framing::{Answer, Framing};
 use super::heart::Heart;
+use super::keeper::Keeper;
 use super::outcome::{Outcome, SendEnd};
-use super::retry::{Delivery, Jitter, MAX_GRPC_ITEMS, hash};
+use super::retry::{Delivery, Jitter, MAX_GRPC_ITEMS, Settlement, hash};
 use super::socket::Flight;
 use super::token::Token;
 use super::transport::{Http, Transport};
-use crate::batch::{Batch, Settled, Verdict};
+use crate::batch::{Parcel, Settled, Verdict};
 use crate::clock::{self, MS, Now, SECOND};
 use crate::config::{Dakr, DakrProtocol};
 use crate::health::{Component, Health, Status};
+use crate::state::State;
+use crate::state::bytes::In;
 use crate::stats::Stats;
 use crate::sys::privileges::drop_all_in_this_thread;
+use crate::wire::Malformed;
 
 /// How long a request may take in all.
 pub const SEND_TIMEOUT_NS: u64 = 15 * SECOND;
@@ -69,78 +78,6 @@ pub struct Settings {
     pub started_wall_ns: u64,
 }
 
-/// What the thread tells without being asked, for whoever freezes batches.
-#[derive(Debug)]
-pub struct Pace {
-    max_items: AtomicU32,
-    gate_ns: AtomicU64,
-}
-
-impl Pace {
-    /// How many items a message may hold in the framing in use.
-    pub fn max_items(&self) -> u32 {
-        self.max_items.load(SeqCst)
-    }
-
-    /// Nothing is sent before this moment of the monotonic clock. Until then rows are better left open than frozen;
-    /// from then on a batch that was merged back may be frozen anew, before the next flush.
-    pub fn gate_ns(&self) -> u64 {
-        self.gate_ns.load(SeqCst)
-    }
-}
-
-/// The thread is to stop by then, on the monotonic clock.
-struct StopBy(u64);
-
-/// Stops the thread.
-pub struct PushHandle {
-    orders: Sender<StopBy>,
-    flight: Arc<Flight>,
-    signs: Arc<Signs>,
-    pace: Arc<Pace>,
-}
-
-/// What the thread and its handle show each other.
-#[derive(Debug, Default)]
-struct Signs {
-    /// What is in flight is a heartbeat, for which no stop waits.
-    beating: AtomicBool,
-    /// The agent stops.
-    stopping: AtomicBool,
-    /// It does not even wait for its batches.
-    gave_up: AtomicBool,
-}
-
-impl PushHandle {
-    /// See the module's documentation. `deadline_ns` is on the monotonic clock; the thread is done a little earlier.
-    pub fn stop(&self, now: Now, deadline_ns: u64) {
-        let deadline_ns = deadline_ns.saturating_sub(STOP_MARGIN_NS);
-        // Either we see the heartbeat, or it sees us.
-        self.signs.stopping.store(true, SeqCst);
-        let limit_ns = match self.signs.beating.load(SeqCst) {
-            true => now.mono_ns,
-            false => deadline_ns.min(now.mono_ns.saturating_add(LAST_SEND_TIMEOUT_NS)),
-        };
-        // An earlier order to give up stands.
-        if !self.signs.gave_up.load(SeqCst) {
-            self.flight.set_ceiling(limit_ns);
-        }
-        let _ = self.orders.send(StopBy(deadline_ns));
-    }
-
-    /// See the module's documentation.
-    pub fn give_up(&self) {
-        self.signs.gave_up.store(true, SeqCst);
-        self.flight.set_ceiling(0);
-        let _ = self.orders.send(StopBy(0));
-    }
-
-    /// What the thread tells about its pace.
-    pub fn pace(&self) -> Arc<Pace> {
-        self.pace.clone()
-    }
-}
-
 /// The thread's state.
 pub struct Push<T> {
     client: Client<T>,
@@ -156,6 +93,10 @@ pub struct Push<T> {
     said: Option<(Outcome, u64)>,
     /// `<node>/<boot>`, the beginning of every `X-Netmon-Batch`.
     sender: String,
+    /// The state file, where there is one.
+    keeper: Option<Keeper>,
+    /// A batch of the process before, and the sender under which it began to be sent.
+    resumed: Option<(u64, String)>,
 }
 
 impl Push<Http> {
@@ -203,7 +144,9 @@ impl<T: Transport> Push<T> {
             sender: format!("{node}/{}", settings.boot),
             delivery: Delivery::new(settings.protocol, settings.flush_interval_ns, jitter),
             heart: Heart::new(&settings),
-            pace: Arc::new(Pace { max_items: AtomicU32::new(MAX_ITEMS), gate_ns: AtomicU64::new(0) }),
+            pace: Arc::default(),
+            keeper: None,
+            resumed: None,
             client,
             health,
             stats,
@@ -214,8 +157,34 @@ impl<T: Transport> Push<T> {
         }
     }
 
+    /// Keeps what is not settled in a state file from now on.
+    pub fn keep_in(&mut self, keeper: Keeper) {
+        self.keeper = Some(keeper);
+    }
+
+    /// Goes on with the batch of the process before. Returns how the part of it was settled that was, and whether some
+    /// is left.
+    ///
+    /// # Errors
+    /// When what the state holds cannot be a batch; the push is of no use then.
+    pub fn resume(&mut self, state: State) -> Result<(Vec<Settlement>, bool), Malformed> {
+        let now_ns = self.client.now().mono_ns;
+        let settlements = self.delivery.resume(&mut In(&state.batch), state.notes, now_ns)?;
+        self.resumed = self.delivery.seq().map(|seq| (seq, state.sender));
+        // As it stands now: notes are appended to a file of our own. And if it cannot be written, it is gone.
+        self.keep_image(state.image);
+        Ok((settlements, !self.delivery.is_idle()))
+    }
+
+    /// Nothing of the process before is gone on with: its state file goes.
+    pub fn discard_state(&mut self) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.discard();
+        }
+    }
+
     /// Starts the thread. Fails only if no thread can be started.
-    pub fn start(self, batches: Receiver<Batch>) -> std::io::Result<(PushHandle, JoinHandle<()>)>
+    pub fn start(self, batches: Receiver<Parcel>) -> std::io::Result<(PushHandle, JoinHandle<()>)>
     where
         T: 'static,
     {
@@ -229,7 +198,7 @@ impl<T: Transport> Push<T> {
         Ok((handle, std::thread::Builder::new().name("push".to_owned()).spawn(run)?))
     }
 
-    fn run(mut self, batches: &Receiver<Batch>, orders: &Receiver<StopBy>) {
+    fn run(mut self, batches: &Receiver<Parcel>, orders: &Receiver<StopBy>) {
         let never = crossbeam_channel::never();
         let mut source = batches;
         let deadline_ns = loop {
@@ -252,8 +221,15 @@ impl<T: Transport> Push<T> {
         self.stop(deadline_ns, batches, orders);
     }
 
-    /// Takes a batch, to be sent from the next step on.
-    pub fn accept(&mut self, batch: Batch) {
+    /// Takes a batch, to be sent from the next step on: once it is in the state file, where there is one.
+    pub fn accept(&mut self, parcel: Parcel) {
+        let (batch, image) = match parcel {
+            Parcel::Batch(batch, image) => (batch, image),
+            Parcel::Image(image) => {
+                let kept = self.keep_image(image);
+                return (self.report)(Settled::Kept(kept));
+            }
+        };
         let mut settled = Vec::new();
         if let Err(batch) = self.delivery.accept(batch, &mut settled) {
             // Against the contract. Its items go back rather than being lost.
@@ -263,6 +239,8 @@ impl<T: Transport> Push<T> {
                 settled.push(Settled::Items { seq, first_item, items, verdict: Verdict::Merge });
             }
             settled.push(Settled::Batch(batch));
+        } else if let Some(image) = image {
+            self.keep_image(image);
         }
         settled.into_iter().for_each(&mut self.report);
     }
@@ -292,12 +270,32 @@ impl<T: Transport> Push<T> {
             }
             Err(again_ns) => again_ns.min(self.heart.next_ns()),
         };
+        self.keep_notes();
         // Before the report, for whoever hears it may freeze the next batch at once.
-        self.pace.gate_ns.store(self.delivery.gate_ns(), SeqCst);
         let most = if self.delivery.framing() == Framing::Grpc { MAX_GRPC_ITEMS } else { MAX_ITEMS };
-        self.pace.max_items.store(most, SeqCst);
+        self.pace.set(most, self.delivery.gate_ns());
         settled.into_iter().for_each(&mut self.report);
         again_ns
+    }
+
+    /// Writes the collector's image and the batch as it stands; whether they are on the disk.
+    fn keep_image(&mut self, image: Vec<u8>) -> bool {
+        let Some(keeper) = &mut self.keeper else { return false };
+        let sender = match &self.resumed {
+            Some((seq, sender)) if self.delivery.seq() == Some(*seq) => sender,
+            _ => &self.sender,
+        };
+        // It says all that the notes would.
+        self.delivery.take_notes();
+        keeper.keep(&image, sender, &self.delivery)
+    }
+
+    /// Writes what became of messages since.
+    fn keep_notes(&mut self) {
+        let notes = self.delivery.take_notes();
+        if let Some(keeper) = &mut self.keeper {
+            keeper.note(&notes);
+        }
     }
 
     fn beat(&mut self, now_ns: u64) {
@@ -312,7 +310,7 @@ impl<T: Transport> Push<T> {
     }
 
     /// The end of the thread; see the module's documentation.
-    fn stop(&mut self, deadline_ns: u64, batches: &Receiver<Batch>, orders: &Receiver<StopBy>) {
+    fn stop(&mut self, deadline_ns: u64, batches: &Receiver<Parcel>, orders: &Receiver<StopBy>) {
         if !self.signs.gave_up.load(SeqCst) {
             self.flight.set_ceiling(deadline_ns);
         }
@@ -355,6 +353,7 @@ impl<T: Transport> Push<T> {
             let ended_ns = self.client.now().mono_ns;
             let outcome = self.delivery.ended_finally(sent.index, &sent.end, ended_ns, &mut settled);
             self.note(outcome, &sent);
+            self.keep_notes();
             settled.into_iter().for_each(&mut self.report);
         }
         self.settle_left();
@@ -362,15 +361,23 @@ impl<T: Transport> Push<T> {
 
     fn settle_left(&mut self) {
         let mut settled = Vec::new();
-        self.delivery.finish(&mut settled);
+        self.delivery.finish(self.keeper.is_some(), &mut settled);
+        self.keep_notes();
         settled.into_iter().for_each(&mut self.report);
     }
 
     /// Sends the message that is due, or says when to ask again.
     fn send_due(&mut self, now_ns: u64, until_ns: u64) -> Result<Sent, u64> {
+        // It may have to be halved first: then the state file knows before the first half goes.
+        self.delivery.next(now_ns)?;
+        self.keep_notes();
         let due = self.delivery.next(now_ns)?;
         let (index, items) = (due.index, due.items);
-        let batch = format!("{}/{}.{}", self.sender, due.seq, due.name);
+        let sender = match &self.resumed {
+            Some((seq, sender)) if *seq == due.seq => sender,
+            _ => &self.sender,
+        };
+        let batch = format!("{sender}/{}.{}", due.seq, due.name);
         let (mut end, cause) = self.client.call(TRAFFIC_PATH, due.framing, due.body, Some(batch), until_ns);
         if let SendEnd::Answered { answer, .. } = &mut end
             && let Answer::Ok(message) = answer

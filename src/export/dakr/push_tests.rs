@@ -1,12 +1,13 @@
 //! The thread's steps on virtual time, over a scripted transport.
 
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 
 use super::super::framing::Reply;
 use super::super::heart::INTERVAL_NS;
 use super::super::transport::{Call, Failure};
 use super::*;
-use crate::batch::Message;
+use crate::batch::{Batch, Message};
 
 /// When each request was made, on which path, and what it is to come to.
 #[derive(Clone, Default)]
@@ -106,7 +107,7 @@ fn nodes_beat_at_different_moments() {
 #[test]
 fn an_hour_in_doubt_is_counted_as_ambiguous() {
     let mut bench = bench(Err(Failure::Unknown("reset".to_owned())));
-    bench.push.accept(batch());
+    bench.push.accept(Parcel::Batch(batch(), None));
     bench.run(1_000 * SECOND + 3601 * SECOND);
     assert_eq!(bench.stats.ambiguous_bytes.get(), 900);
     let sends = bench.made().into_iter().filter(|made| made.1 != "beat").count() as u64;
@@ -125,11 +126,11 @@ fn an_hour_in_doubt_is_counted_as_ambiguous() {
 #[test]
 fn a_count_that_differs_is_delivered_and_counted_and_a_garbled_one_is_resent() {
     let mut bench = bench(reply(200, &[8, 1]));
-    bench.push.accept(batch());
+    bench.push.accept(Parcel::Batch(batch(), None));
     bench.run(1_001 * SECOND);
     assert_eq!((bench.stats.pushes_ok.get(), bench.stats.pushes_miscounted.get()), (1, 1));
     *bench.script.end.lock().expect("alone") = Some(reply(200, &[8]));
-    bench.push.accept(batch());
+    bench.push.accept(Parcel::Batch(batch(), None));
     bench.run(1_004 * SECOND);
     assert!(bench.stats.pushes_failed.get() >= 2);
     assert_eq!(
@@ -141,9 +142,9 @@ fn a_count_that_differs_is_delivered_and_counted_and_a_garbled_one_is_resent() {
 #[test]
 fn a_second_batch_goes_back_unsent() {
     let mut bench = bench(Err(Failure::Unknown("reset".to_owned())));
-    bench.push.accept(batch());
+    bench.push.accept(Parcel::Batch(batch(), None));
     bench.run(1_000 * SECOND);
-    bench.push.accept(Batch { seq: 5, ..batch() });
+    bench.push.accept(Parcel::Batch(Batch { seq: 5, ..batch() }, None));
     let settled = bench.settled.lock().expect("alone");
     assert!(matches!(
         settled[..],
@@ -159,7 +160,7 @@ fn the_gate_is_shown() {
     let headers = vec![("retry-after".to_owned(), "120".to_owned())];
     let mut bench = bench(Ok(Reply { status: 429, headers, body: Vec::new(), cut: false }));
     let pace = bench.push.pace.clone();
-    bench.push.accept(batch());
+    bench.push.accept(Parcel::Batch(batch(), None));
     bench.run(1_001 * SECOND);
     assert_eq!(pace.gate_ns(), 1_120 * SECOND);
     assert_eq!(pace.max_items(), MAX_ITEMS);

@@ -6,6 +6,8 @@
 //! One thing goes beyond the table's rows: once a send of a message has ended in the unknown, no later refusal can say
 //! that the earlier send was not counted. Such a message is never merged back before its hour is over.
 
+mod keep;
+
 use super::framing::Framing;
 use super::outcome::{MAX_RETRY_AFTER_NS, Outcome, SendEnd};
 use super::split::{lookups, split};
@@ -148,6 +150,18 @@ pub struct Due<'a> {
     pub framing: Framing,
 }
 
+/// What the state file has to be told before anything else is sent, or soon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The message of this name stands in two halves now, which are sent in its place.
+    Halved(String),
+    /// The message of this name is settled.
+    Ended(String, Verdict),
+}
+
+/// Items that are settled: the first, how many, and how.
+pub type Settlement = (u32, u32, Verdict);
+
 /// One frozen batch on its way, and the pace of sending.
 #[derive(Debug)]
 pub struct Delivery {
@@ -161,6 +175,10 @@ pub struct Delivery {
     batch: Option<Batch>,
     /// In order.
     parts: Vec<Part>,
+    /// What of the batch is settled.
+    settlements: Vec<Settlement>,
+    /// What the state file has not been told.
+    notes: Vec<Note>,
 }
 
 impl Delivery {
@@ -174,6 +192,8 @@ impl Delivery {
             gate_ns: 0,
             batch: None,
             parts: Vec::new(),
+            settlements: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -193,6 +213,7 @@ impl Delivery {
             return Err(batch);
         }
         self.parts.clear();
+        self.settlements.clear();
         let mut first_lookup = 0;
         for (index, message) in batch.messages.iter().enumerate() {
             let lookups = lookups(&message.body);
@@ -216,6 +237,11 @@ impl Delivery {
         self.batch = Some(batch);
         self.hand_back(settled);
         Ok(())
+    }
+
+    /// Number of the batch that is on its way.
+    pub fn seq(&self) -> Option<u64> {
+        self.batch.as_ref().map(|batch| batch.seq)
     }
 
     /// Whether nothing is on its way.
@@ -347,13 +373,25 @@ impl Delivery {
         outcome
     }
 
-    /// The agent stops: settles what is left as surely not counted, or unsettled.
-    pub fn finish(&mut self, settled: &mut Vec<Settled>) {
-        while let Some(part) = self.parts.first() {
-            let in_doubt = part.doubt_since_ns.is_some();
-            let verdict = if in_doubt { Verdict::Drop(Lost::ShutdownAmbiguous) } else { Verdict::Merge };
-            self.settle(0, verdict, settled);
+    /// The agent stops: settles what is left as surely not counted, or unsettled; with a state file (`keeps`) what
+    /// may have been counted stays for it.
+    pub fn finish(&mut self, keeps: bool, settled: &mut Vec<Settled>) {
+        let mut at = 0;
+        while let Some(part) = self.parts.get(at) {
+            match part.doubt_since_ns {
+                Some(_) if keeps => at += 1,
+                Some(_) => self.settle(at, Verdict::Drop(Lost::ShutdownAmbiguous), settled),
+                None => self.settle(at, Verdict::Merge, settled),
+            }
         }
+        if at > 0 {
+            settled.push(Settled::Left);
+        }
+    }
+
+    /// What the state file has not been told since the last call.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
     }
 
     /// The outcome once framings were considered, and how long the server asks to wait; `None`: try the next framing.
@@ -392,6 +430,7 @@ impl Delivery {
         let whole = batch.messages.get(part.message).map(|message| message.body.as_slice());
         let Some((first, second)) = split(part.half.as_deref().or(whole).unwrap_or_default()) else { return false };
         let part = self.parts.remove(index);
+        self.notes.push(Note::Halved(part.name.clone()));
         let begin = (part.first_item, part.first_lookup);
         let middle = (begin.0.saturating_add(first.items), begin.1.saturating_add(first.lookups));
         for (at, (half, (first_item, first_lookup))) in [(first, begin), (second, middle)].into_iter().enumerate() {
@@ -422,10 +461,12 @@ impl Delivery {
             return;
         }
         let part = self.parts.remove(index);
+        self.notes.push(Note::Ended(part.name, verdict));
         if let Some(batch) = &self.batch
             && part.items > 0
         {
             let (seq, first_item, items) = (batch.seq, part.first_item, part.items);
+            self.settlements.push((first_item, items, verdict));
             settled.push(Settled::Items { seq, first_item, items, verdict });
         }
         if part.lookups > 0 {

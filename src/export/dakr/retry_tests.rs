@@ -490,7 +490,7 @@ fn at_the_stop_each_message_is_sent_once_more() {
         bench.delivery.ended_finally(index, &end, bench.now_ns, &mut bench.settled);
     }
     assert!(bench.delivery.next(bench.now_ns).is_err(), "once");
-    bench.delivery.finish(&mut bench.settled);
+    bench.delivery.finish(false, &mut bench.settled);
     let unknown = Verdict::Drop(Lost::ShutdownAmbiguous);
     let expected = vec![(0, 1, Verdict::Acknowledged), (1, 2, unknown), (3, 3, unknown), (6, 4, Verdict::Merge)];
     assert_eq!(bench.settled(), (expected, true));

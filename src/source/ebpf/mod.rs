@@ -17,8 +17,10 @@ use std::sync::Arc;
 use crate::clock::Now;
 use crate::flow::{Connection, ConnectionKey, Ends, Reading, Traffic};
 use crate::source::{Condition, Each, Skip, Source, SourceError, Sweep};
+use crate::state::bytes::In;
 use crate::stats::Stats;
 use crate::sys::bpf::{BatchReader, PerCpuReader};
+use crate::wire::Malformed;
 
 use load::{Buffers, Programs};
 use resolve::Resolver;
@@ -260,6 +262,14 @@ impl Source for Ebpf {
             "the BPF programs were detached from their cgroup: nothing is counted; restart the agent".to_owned()
         };
         Condition { degraded }
+    }
+
+    fn save(&self, out: &mut Vec<u8>) {
+        self.roles.save(out);
+    }
+
+    fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {
+        self.roles.restore(from)
     }
 
     fn ends_are_told(&self) -> bool {

@@ -4,6 +4,8 @@
 //! listener on the local port; else the lower port, which is a guess and counted as one. Bounded: the oldest idle entry
 //! leaves for a new one, counted. Knows nothing of maps, pods or rows.
 
+mod keep;
+
 use super::resolve::Translation;
 use super::tuple::{Counted, Tuple};
 use crate::clock::SECOND;

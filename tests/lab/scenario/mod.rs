@@ -21,6 +21,7 @@ mod icmp_errors;
 mod inbound_from_outside;
 mod ipv6;
 mod killed;
+mod kills;
 mod long_and_short;
 mod masquerade;
 mod metrics;
@@ -132,6 +133,7 @@ pub fn all() -> &'static [Scenario] {
         older_than_the_agent::SCENARIO,
         restart::SCENARIO,
         killed::SCENARIO,
+        kills::SCENARIO,
         sigterm_delivers::SCENARIO,
         dakr_fails::SCENARIO,
         pods::SCENARIO,

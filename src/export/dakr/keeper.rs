@@ -1,0 +1,88 @@
+//! The push's hand on the state file: what is written when, and what is said when it cannot be.
+//!
+//! Sending goes on whatever the disk does.
+
+use std::sync::Arc;
+
+use log::{info, warn};
+
+use super::retry::{Delivery, Note};
+use crate::clock;
+use crate::health::{Component, Health};
+use crate::state::store::{LATE_NS, Store, Written};
+use crate::state::{Place, encode, encode_note};
+use crate::stats::Stats;
+use crate::stop::Stop;
+
+/// Keeps the state file.
+pub struct Keeper {
+    store: Store,
+    place: Place,
+    stop: Arc<Stop>,
+    health: Arc<Health>,
+    stats: Arc<Stats>,
+    /// What health and log were told last.
+    failing: Option<String>,
+}
+
+impl Keeper {
+    /// Writes to `store`. `stop` bounds the waiting once the agent ends.
+    pub fn new(store: Store, place: Place, stop: Arc<Stop>, health: Arc<Health>, stats: Arc<Stats>) -> Keeper {
+        health.note(Component::DakrTransport, "state_file", "kept");
+        Keeper { store, place, stop, health, stats, failing: None }
+    }
+
+    /// Writes the whole file; whether it is on the disk.
+    pub fn keep(&mut self, image: &[u8], sender: &str, delivery: &Delivery) -> bool {
+        let file = encode(&self.place, sender, image, |out| delivery.save(out));
+        self.stats.state_bytes.set(file.len() as u64);
+        let written = self.store.replace(file, self.limit_ns());
+        self.tell(written)
+    }
+
+    /// Appends what became of messages.
+    pub fn note(&mut self, notes: &[Note]) {
+        if notes.is_empty() {
+            return;
+        }
+        let bytes = notes.iter().flat_map(encode_note).collect();
+        let written = self.store.append(bytes, self.limit_ns());
+        self.tell(written);
+    }
+
+    /// Removes the file.
+    pub fn discard(&mut self) {
+        let written = self.store.remove(self.limit_ns());
+        self.tell(written);
+    }
+
+    fn limit_ns(&self) -> u64 {
+        match self.stop.deadline_mono_ns() {
+            0 => LATE_NS,
+            deadline_ns => LATE_NS.min(deadline_ns.saturating_sub(clock::now().mono_ns)),
+        }
+    }
+
+    /// Counts every failure, and says it when it begins and when it is over.
+    fn tell(&mut self, written: Written) -> bool {
+        let why = match written {
+            Written::Synced => {
+                self.stats.state_writes.inc();
+                if self.failing.take().is_some() {
+                    info!("the state file {} is written again", self.store.file().display());
+                    self.health.note(Component::DakrTransport, "state_file", "kept");
+                }
+                return true;
+            }
+            Written::Failed(why) => why,
+            Written::Late => format!("the disk has not answered for {} s", LATE_NS / clock::SECOND),
+        };
+        self.stats.state_failures.inc();
+        if self.failing.as_ref() != Some(&why) {
+            warn!("cannot write the state file {}: {why}; pushing goes on without", self.store.file().display());
+            self.health.note(Component::DakrTransport, "state_file", &format!("cannot be written: {why}"));
+            self.failing = Some(why);
+        }
+        false
+    }
+}

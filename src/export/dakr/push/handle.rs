@@ -1,0 +1,93 @@
+//! What the push and whoever freezes batches show each other without a message: the pace, and the order to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+
+use crossbeam_channel::Sender;
+
+use super::{LAST_SEND_TIMEOUT_NS, MAX_ITEMS, STOP_MARGIN_NS};
+use crate::clock::Now;
+use crate::export::dakr::socket::Flight;
+
+/// What the thread tells without being asked, for whoever freezes batches.
+#[derive(Debug)]
+pub struct Pace {
+    max_items: AtomicU32,
+    gate_ns: AtomicU64,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { max_items: AtomicU32::new(MAX_ITEMS), gate_ns: AtomicU64::new(0) }
+    }
+}
+
+impl Pace {
+    pub(super) fn set(&self, max_items: u32, gate_ns: u64) {
+        self.gate_ns.store(gate_ns, SeqCst);
+        self.max_items.store(max_items, SeqCst);
+    }
+
+    /// How many items a message may hold in the framing in use.
+    pub fn max_items(&self) -> u32 {
+        self.max_items.load(SeqCst)
+    }
+
+    /// Nothing is sent before this moment of the monotonic clock. Until then rows are better left open than frozen;
+    /// from then on a batch that was merged back may be frozen anew, before the next flush.
+    pub fn gate_ns(&self) -> u64 {
+        self.gate_ns.load(SeqCst)
+    }
+}
+
+/// The thread is to stop by then, on the monotonic clock.
+pub(super) struct StopBy(pub(super) u64);
+
+/// Stops the thread.
+pub struct PushHandle {
+    pub(super) orders: Sender<StopBy>,
+    pub(super) flight: Arc<Flight>,
+    pub(super) signs: Arc<Signs>,
+    pub(super) pace: Arc<Pace>,
+}
+
+/// What the thread and its handle show each other.
+#[derive(Debug, Default)]
+pub(super) struct Signs {
+    /// What is in flight is a heartbeat, for which no stop waits.
+    pub(super) beating: AtomicBool,
+    /// The agent stops.
+    pub(super) stopping: AtomicBool,
+    /// It does not even wait for its batches.
+    pub(super) gave_up: AtomicBool,
+}
+
+impl PushHandle {
+    /// See the module's documentation. `deadline_ns` is on the monotonic clock; the thread is done a little earlier.
+    pub fn stop(&self, now: Now, deadline_ns: u64) {
+        let deadline_ns = deadline_ns.saturating_sub(STOP_MARGIN_NS);
+        // Either we see the heartbeat, or it sees us.
+        self.signs.stopping.store(true, SeqCst);
+        let limit_ns = match self.signs.beating.load(SeqCst) {
+            true => now.mono_ns,
+            false => deadline_ns.min(now.mono_ns.saturating_add(LAST_SEND_TIMEOUT_NS)),
+        };
+        // An earlier order to give up stands.
+        if !self.signs.gave_up.load(SeqCst) {
+            self.flight.set_ceiling(limit_ns);
+        }
+        let _ = self.orders.send(StopBy(deadline_ns));
+    }
+
+    /// See the module's documentation.
+    pub fn give_up(&self) {
+        self.signs.gave_up.store(true, SeqCst);
+        self.flight.set_ceiling(0);
+        let _ = self.orders.send(StopBy(0));
+    }
+
+    /// What the thread tells about its pace.
+    pub fn pace(&self) -> Arc<Pace> {
+        self.pace.clone()
+    }
+}

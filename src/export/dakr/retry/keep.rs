@@ -1,0 +1,147 @@
+//! The batch on its way in the state file, and from it.
+
+use super::{Delivery, Note, Part, Settlement};
+use crate::batch::{Batch, Message, Verdict};
+use crate::state::bytes::{In, Kept, kept, put_block};
+use crate::stats::Lost;
+use crate::wire::Malformed;
+
+impl Kept for Verdict {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(match self {
+            Verdict::Acknowledged => 0,
+            Verdict::Merge => 1,
+            Verdict::MergeAmbiguous => 2,
+            Verdict::Drop(reason) => 3 + *reason as u8,
+        });
+    }
+    fn take(from: &mut In<'_>) -> Result<Verdict, Malformed> {
+        match u8::take(from)? {
+            0 => Ok(Verdict::Acknowledged),
+            1 => Ok(Verdict::Merge),
+            2 => Ok(Verdict::MergeAmbiguous),
+            number => Lost::ALL.get(usize::from(number) - 3).map(|lost| Verdict::Drop(lost.0)).ok_or(Malformed),
+        }
+    }
+}
+
+impl Kept for Note {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Note::Halved(name) => {
+                out.push(0);
+                put_block(out, name.as_bytes());
+            }
+            Note::Ended(name, verdict) => {
+                out.push(1);
+                put_block(out, name.as_bytes());
+                verdict.put(out);
+            }
+        }
+    }
+    fn take(from: &mut In<'_>) -> Result<Note, Malformed> {
+        let (kind, name) = (u8::take(from)?, Box::<str>::take(from)?.into_string());
+        match kind {
+            0 => Ok(Note::Halved(name)),
+            1 => Ok(Note::Ended(name, Verdict::take(from)?)),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// A part without its bytes.
+struct Head {
+    name: Box<str>,
+    first_item: u32,
+    items: u32,
+    total_bytes: u64,
+    doubt_since_ns: Option<u64>,
+}
+
+kept!(Head { name, first_item, items, total_bytes, doubt_since_ns });
+
+impl Delivery {
+    /// Appends what is not settled of the batch, with its bytes, and how the rest was settled.
+    pub fn save(&self, out: &mut Vec<u8>) {
+        self.settlements.len().put(out);
+        for (first_item, items, verdict) in &self.settlements {
+            first_item.put(out);
+            items.put(out);
+            verdict.put(out);
+        }
+        let Some(batch) = &self.batch else { return 0usize.put(out) };
+        self.parts.len().put(out);
+        batch.seq.put(out);
+        batch.frozen_wall_ns.put(out);
+        for part in &self.parts {
+            let name = part.name.as_str().into();
+            let (first_item, items, total_bytes) = (part.first_item, part.items, part.total_bytes);
+            Head { name, first_item, items, total_bytes, doubt_since_ns: part.doubt_since_ns }.put(out);
+            let whole = batch.messages.get(part.message).map(|message| message.body.as_slice());
+            put_block(out, part.half.as_deref().or(whole).unwrap_or_default());
+        }
+    }
+
+    /// Goes on with the batch of the process before, after what it noted since; nothing may be on its way yet. Nobody
+    /// knows whether what is left was sent, so it is in doubt: the very same bytes are sent until a definite answer
+    /// comes. Returns how the rest was settled.
+    ///
+    /// # Errors
+    /// When the bytes cannot be what [`Delivery::save`] wrote.
+    pub fn resume(&mut self, from: &mut In<'_>, notes: Vec<Note>, now_ns: u64) -> Result<Vec<Settlement>, Malformed> {
+        let resumed = self.try_resume(from, notes, now_ns);
+        self.notes.clear();
+        if resumed.is_err() {
+            self.batch = None;
+            self.parts.clear();
+            self.settlements.clear();
+        }
+        resumed.map(|()| self.settlements.clone())
+    }
+
+    fn try_resume(&mut self, from: &mut In<'_>, notes: Vec<Note>, now_ns: u64) -> Result<(), Malformed> {
+        for _ in 0..usize::take(from)? {
+            self.settlements.push((Kept::take(from)?, Kept::take(from)?, Kept::take(from)?));
+        }
+        let count = usize::take(from)?;
+        if count > 0 {
+            let mut batch = Batch { seq: Kept::take(from)?, frozen_wall_ns: Kept::take(from)?, messages: Vec::new() };
+            for message in 0..count {
+                let (head, body) = (Head::take(from)?, from.block()?.to_vec());
+                let (first_item, items, total_bytes) = (head.first_item, head.items, head.total_bytes);
+                batch.messages.push(Message { part: message as u32, first_item, items, total_bytes, body });
+                self.parts.push(Part {
+                    message,
+                    name: head.name.into_string(),
+                    half: None,
+                    first_item,
+                    items,
+                    // What became of them concerned the process before.
+                    first_lookup: 0,
+                    lookups: 0,
+                    total_bytes,
+                    due_ns: 0,
+                    merge_when_due: false,
+                    doubt_since_ns: head.doubt_since_ns.or(Some(now_ns)),
+                    unknown: 0,
+                    refusals: 0,
+                });
+            }
+            self.batch = Some(batch);
+        }
+        // What the rows are told below is told by the return value.
+        let mut told = Vec::new();
+        for note in notes {
+            let find = |name: &str| self.parts.iter().position(|part| part.name == name);
+            match note {
+                Note::Halved(name) => {
+                    if !find(&name).is_some_and(|index| self.halve(index, 0)) {
+                        return Err(Malformed);
+                    }
+                }
+                Note::Ended(name, verdict) => self.settle(find(&name).ok_or(Malformed)?, verdict, &mut told),
+            }
+        }
+        if from.0.is_empty() { Ok(()) } else { Err(Malformed) }
+    }
+}

@@ -1,0 +1,226 @@
+//! Words as bytes and back, for what outlives the process: integers as varints, addresses by their family, the rest field
+//! by field. Both ways stand in one place, so they cannot come apart.
+//!
+//! Knows no table. Reading panics at nothing, whatever the bytes.
+
+use crate::export::dakr::proto::varint;
+use crate::flow::{Addr, ConnectionKey, Counts, Traffic, TxRx};
+use crate::wire::Malformed;
+
+/// What is still to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct In<'a>(pub &'a [u8]);
+
+impl<'a> In<'a> {
+    /// The next `n` bytes.
+    pub fn bytes(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
+        let (head, tail) = self.0.split_at_checked(n).ok_or(Malformed)?;
+        self.0 = tail;
+        Ok(head)
+    }
+
+    /// Bytes with their length before them.
+    pub fn block(&mut self) -> Result<&'a [u8], Malformed> {
+        let len = usize::try_from(u64::take(self)?).map_err(|_| Malformed)?;
+        self.bytes(len)
+    }
+}
+
+/// Appends bytes with their length before them.
+pub fn put_block(out: &mut Vec<u8>, bytes: &[u8]) {
+    varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// A word that can be kept.
+pub trait Kept: Sized {
+    /// Appends it.
+    fn put(&self, out: &mut Vec<u8>);
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the bytes are too few or cannot be such a word.
+    fn take(from: &mut In<'_>) -> Result<Self, Malformed>;
+}
+
+/// Structs field by field; what is not kept gets a value after the semicolon.
+macro_rules! kept {
+    ($name:ty { $($field:ident),* $(; $other:ident : $value:expr)* }) => {
+        impl $crate::state::bytes::Kept for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                $( $crate::state::bytes::Kept::put(&self.$field, out); )*
+            }
+            fn take(from: &mut $crate::state::bytes::In<'_>) -> Result<Self, $crate::wire::Malformed> {
+                Ok(Self { $( $field: $crate::state::bytes::Kept::take(from)?, )* $( $other: $value, )* })
+            }
+        }
+    };
+}
+pub(crate) use kept;
+
+/// Enums without fields, by their list.
+macro_rules! kept_as_number {
+    ($name:ty [ $($variant:path),* ]) => {
+        impl $crate::state::bytes::Kept for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                out.push(*self as u8);
+            }
+            fn take(from: &mut $crate::state::bytes::In<'_>) -> Result<Self, $crate::wire::Malformed> {
+                let number = <u8 as $crate::state::bytes::Kept>::take(from)?;
+                [ $($variant),* ].into_iter().find(|v| *v as u8 == number).ok_or($crate::wire::Malformed)
+            }
+        }
+    };
+}
+pub(crate) use kept_as_number;
+
+impl Kept for u8 {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(*self);
+    }
+    fn take(from: &mut In<'_>) -> Result<u8, Malformed> {
+        Ok(from.bytes(1)?[0])
+    }
+}
+
+impl Kept for u64 {
+    fn put(&self, out: &mut Vec<u8>) {
+        varint(out, *self);
+    }
+    fn take(from: &mut In<'_>) -> Result<u64, Malformed> {
+        let mut value = 0u64;
+        for shift in (0..70).step_by(7) {
+            let byte = u8::take(from)?;
+            let part = u64::from(byte & 0x7f);
+            if shift == 63 && part > 1 {
+                break;
+            }
+            value |= part << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(Malformed)
+    }
+}
+
+impl Kept for u32 {
+    fn put(&self, out: &mut Vec<u8>) {
+        varint(out, u64::from(*self));
+    }
+    fn take(from: &mut In<'_>) -> Result<u32, Malformed> {
+        u32::try_from(u64::take(from)?).map_err(|_| Malformed)
+    }
+}
+
+impl Kept for u16 {
+    fn put(&self, out: &mut Vec<u8>) {
+        varint(out, u64::from(*self));
+    }
+    fn take(from: &mut In<'_>) -> Result<u16, Malformed> {
+        u16::try_from(u64::take(from)?).map_err(|_| Malformed)
+    }
+}
+
+impl Kept for bool {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(*self));
+    }
+    fn take(from: &mut In<'_>) -> Result<bool, Malformed> {
+        match u8::take(from)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+impl Kept for usize {
+    fn put(&self, out: &mut Vec<u8>) {
+        varint(out, *self as u64);
+    }
+    fn take(from: &mut In<'_>) -> Result<usize, Malformed> {
+        usize::try_from(u64::take(from)?).map_err(|_| Malformed)
+    }
+}
+
+impl<T: Kept> Kept for Option<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.is_some().put(out);
+        if let Some(word) = self {
+            word.put(out);
+        }
+    }
+    fn take(from: &mut In<'_>) -> Result<Option<T>, Malformed> {
+        bool::take(from)?.then(|| T::take(from)).transpose()
+    }
+}
+
+impl Kept for Box<str> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_block(out, self.as_bytes());
+    }
+    fn take(from: &mut In<'_>) -> Result<Box<str>, Malformed> {
+        std::str::from_utf8(from.block()?).map(Into::into).map_err(|_| Malformed)
+    }
+}
+
+impl Kept for Addr {
+    fn put(&self, out: &mut Vec<u8>) {
+        let bytes = if self.is_v4() { &self.octets()[12..] } else { &self.octets()[..] };
+        put_block(out, bytes);
+    }
+    fn take(from: &mut In<'_>) -> Result<Addr, Malformed> {
+        let bytes = from.block()?;
+        match (bytes.try_into(), bytes.try_into()) {
+            (Ok(v4), _) => Ok(Addr::from_v4(v4)),
+            (_, Ok(v6)) => Ok(Addr::from_v6(v6)),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+kept!(Counts { bytes, packets });
+kept!(Traffic { orig, reply });
+kept!(TxRx { tx, rx });
+kept!(ConnectionKey { src, dst, sport, dport, zone, protocol, family, realm });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn there_and_back<T: Kept + PartialEq + std::fmt::Debug>(word: T) {
+        let mut out = Vec::new();
+        word.put(&mut out);
+        let mut from = In(&out);
+        assert_eq!(T::take(&mut from).as_ref(), Ok(&word));
+        assert!(from.0.is_empty());
+        for len in 0..out.len() {
+            assert_eq!(T::take(&mut In(&out[..len])), Err(Malformed), "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn words_come_back_as_they_were_and_never_from_less() {
+        there_and_back(u64::MAX);
+        there_and_back(u32::MAX);
+        there_and_back(0u16);
+        there_and_back(true);
+        there_and_back::<Box<str>>("shop/web-0".into());
+        there_and_back(Addr::from_v4([10, 0, 0, 1]));
+        there_and_back(Addr::from_v6([0x20; 16]));
+        there_and_back(TxRx { tx: Counts { bytes: 1 << 40, packets: 3 }, rx: Counts::ZERO });
+    }
+
+    #[test]
+    fn numbers_that_are_too_large_are_refused() {
+        let mut out = Vec::new();
+        varint(&mut out, 1 << 16);
+        assert_eq!(u16::take(&mut In(&out)), Err(Malformed));
+        assert_eq!(u64::take(&mut In(&[0xff; 11])), Err(Malformed));
+        let mut over = [0xff; 10];
+        over[9] = 2;
+        assert_eq!(u64::take(&mut In(&over)), Err(Malformed));
+        assert_eq!(bool::take(&mut In(&[2])), Err(Malformed));
+    }
+}

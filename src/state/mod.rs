@@ -1,0 +1,233 @@
+//! The state file: what a restarted agent needs to go on where the one before stood, so that nothing is counted twice
+//! and little is missed.
+//!
+//! Written by the push ([`store`]), never by the collector: the collector's tables as they stand just after a window was
+//! frozen ([`crate::collect::keep`]), the messages of that window that are not settled
+//! ([`crate::export::dakr::retry`]), and after them, appended, what became of each. This file knows the frame around
+//! them and when it may be trusted: written in this format, in this boot of the kernel (connections and their ids do not
+//! outlive it), in this network namespace, and unharmed.
+//!
+//! ```text
+//! magic and version │ length of the body │ body │ CRC-32 of the body │ note │ CRC-32 of the note │ ...
+//! body: boot id, network namespace, <node>/<boot> of the batch, image of the tables, the batch
+//! ```
+
+pub mod bytes;
+pub mod store;
+
+use std::fmt;
+
+use crate::export::dakr::retry::Note;
+use crate::wire::Malformed;
+use bytes::{In, Kept, kept, put_block};
+
+/// First bytes of the file; the last is the version of all that follows.
+const MAGIC: &[u8; 8] = b"netmon\0\x01";
+/// Magic, and the length of the body in eight bytes, lowest first.
+const HEAD_BYTES: usize = 16;
+
+/// Which kernel and network namespace the state is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: Box<str>,
+    /// Inode of the network namespace.
+    pub netns: u64,
+}
+
+kept!(Place { boot_id, netns });
+
+/// What the file held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// `<node>/<boot>` under which the batch was sent.
+    pub sender: String,
+    /// The collector's tables.
+    pub image: Vec<u8>,
+    /// The batch: [`crate::export::dakr::retry::Delivery::save`].
+    pub batch: Vec<u8>,
+    /// What became of its messages since.
+    pub notes: Vec<Note>,
+}
+
+/// Why a state file is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It begins as no state file does.
+    Foreign,
+    /// Of another version of the format.
+    Version(u8),
+    /// Too short, or its checksum is wrong.
+    Harmed,
+    /// Of another boot: the connections that it knows are gone.
+    OtherBoot,
+    /// Of another network namespace: the connections that it knows are others'.
+    OtherNamespace,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unfit::Foreign => f.write_str("it is no state file"),
+            Unfit::Version(version) => write!(f, "it has format {version}, this agent writes {}", MAGIC[7]),
+            Unfit::Harmed => f.write_str("it is cut short or its checksum is wrong"),
+            Unfit::OtherBoot => f.write_str("it was written before the last boot"),
+            Unfit::OtherNamespace => f.write_str("it was written in another network namespace"),
+        }
+    }
+}
+
+/// The file's bytes, without notes.
+pub fn encode(place: &Place, sender: &str, image: &[u8], save_batch: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::with_capacity(image.len() + 4_096);
+    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(&[0; 8]);
+    place.put(&mut out);
+    put_block(&mut out, sender.as_bytes());
+    put_block(&mut out, image);
+    save_batch(&mut out);
+    let body_bytes = (out.len() - HEAD_BYTES) as u64;
+    out[MAGIC.len()..HEAD_BYTES].copy_from_slice(&body_bytes.to_le_bytes());
+    let sum = checksum(&out[HEAD_BYTES..]);
+    out.extend_from_slice(&sum);
+    out
+}
+
+/// A note's bytes, to be appended.
+pub fn encode_note(note: &Note) -> Vec<u8> {
+    let mut body = Vec::new();
+    note.put(&mut body);
+    let mut out = Vec::new();
+    put_block(&mut out, &body);
+    out.extend_from_slice(&checksum(&body));
+    out
+}
+
+/// Reads the file's bytes. A last note that is cut short was being written when the process ended, and is left out: what
+/// it settled is sent again, byte for byte.
+///
+/// # Errors
+/// [`Unfit`].
+pub fn decode(file: &[u8], place: &Place) -> Result<State, Unfit> {
+    let mut from = In(file);
+    let magic = from.bytes(MAGIC.len()).map_err(|_| Unfit::Foreign)?;
+    match magic.split_last() {
+        Some((version, name)) if name == &MAGIC[..7] && *version != MAGIC[7] => return Err(Unfit::Version(*version)),
+        Some((_, name)) if name == &MAGIC[..7] => {}
+        _ => return Err(Unfit::Foreign),
+    }
+    let (body, written) = body(&mut from).map_err(|Malformed| Unfit::Harmed)?;
+    if written.boot_id != place.boot_id {
+        return Err(Unfit::OtherBoot);
+    }
+    if written.netns != place.netns {
+        return Err(Unfit::OtherNamespace);
+    }
+    let mut state = parts(body).map_err(|Malformed| Unfit::Harmed)?;
+    while let Ok(note) = note(&mut from) {
+        state.notes.push(note);
+    }
+    Ok(state)
+}
+
+fn body<'a>(from: &mut In<'a>) -> Result<(In<'a>, Place), Malformed> {
+    let len = u64::from_le_bytes(from.bytes(8)?.try_into().map_err(|_| Malformed)?);
+    let body = from.bytes(usize::try_from(len).map_err(|_| Malformed)?)?;
+    if from.bytes(4)? != checksum(body) {
+        return Err(Malformed);
+    }
+    let mut body = In(body);
+    let place = Place::take(&mut body)?;
+    Ok((body, place))
+}
+
+fn parts(mut body: In<'_>) -> Result<State, Malformed> {
+    let sender = Box::<str>::take(&mut body)?.into_string();
+    let image = body.block()?.to_vec();
+    Ok(State { sender, image, batch: body.0.to_vec(), notes: Vec::new() })
+}
+
+fn note(from: &mut In<'_>) -> Result<Note, Malformed> {
+    let body = from.block()?;
+    if from.bytes(4)? != checksum(body) {
+        return Err(Malformed);
+    }
+    Note::take(&mut In(body))
+}
+
+fn checksum(bytes: &[u8]) -> [u8; 4] {
+    let mut sum = flate2::Crc::new();
+    sum.update(bytes);
+    sum.sum().to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Verdict;
+    use crate::stats::Lost;
+
+    fn place() -> Place {
+        Place { boot_id: "b0".into(), netns: 4_026_531_840 }
+    }
+
+    fn notes() -> Vec<Note> {
+        let ended = |name: &str, verdict| Note::Ended(name.to_owned(), verdict);
+        vec![
+            ended("0", Verdict::Acknowledged),
+            Note::Halved("1".to_owned()),
+            ended("1.0", Verdict::Drop(Lost::TooLarge)),
+        ]
+    }
+
+    fn file() -> Vec<u8> {
+        let mut file = encode(&place(), "node/b", b"image", |out| out.extend_from_slice(b"batch"));
+        notes().iter().for_each(|note| file.extend_from_slice(&encode_note(note)));
+        file
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let state = decode(&file(), &place()).expect("unharmed");
+        assert_eq!(
+            (state.sender.as_str(), &state.image[..], &state.batch[..]),
+            ("node/b", &b"image"[..], &b"batch"[..])
+        );
+        assert_eq!(state.notes, notes());
+    }
+
+    #[test]
+    fn of_another_boot_namespace_or_version_it_is_not_used() {
+        let other = Place { boot_id: "b1".into(), ..place() };
+        assert_eq!(decode(&file(), &other), Err(Unfit::OtherBoot));
+        assert_eq!(decode(&file(), &Place { netns: 7, ..place() }), Err(Unfit::OtherNamespace));
+        let mut future = file();
+        future[7] = 9;
+        assert_eq!(decode(&future, &place()), Err(Unfit::Version(9)));
+        assert_eq!(decode(b"#!/bin/sh\n", &place()), Err(Unfit::Foreign));
+    }
+
+    #[test]
+    fn cut_anywhere_it_is_refused_or_its_last_notes_are_missing() {
+        let whole = file();
+        let body = encode(&place(), "node/b", b"image", |out| out.extend_from_slice(b"batch")).len();
+        for len in 0..whole.len() {
+            match decode(&whole[..len], &place()) {
+                Ok(state) => assert!(len >= body && notes().starts_with(&state.notes), "{len}"),
+                Err(unfit) => assert!(len < body && matches!(unfit, Unfit::Foreign | Unfit::Harmed), "{len}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_found_wherever_it_is() {
+        let whole = file();
+        for at in 0..whole.len() * 8 {
+            let mut harmed = whole.clone();
+            harmed[at / 8] ^= 1 << (at % 8);
+            if let Ok(state) = decode(&harmed, &place()) {
+                assert!(notes().starts_with(&state.notes) && state.notes.len() < notes().len(), "bit {at}");
+            }
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Writes the state file, on a thread of its own: a disk that hangs delays nobody for longer than [`LATE_NS`].
+//!
+//! A whole file is written beside the old one, synced and renamed; notes are appended and synced. Whatever fails, the
+//! file is removed: one that is behind would make a restarted agent count again what was sent since. Knows no content.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use nix::fcntl::{Flock, FlockArg};
+
+use super::Place;
+use crate::clock::SECOND;
+
+/// How long a write is waited for.
+pub const LATE_NS: u64 = 5 * SECOND;
+/// The file, within `-state-dir`.
+const FILE: &str = "state";
+/// It is written here first.
+const NEXT: &str = "state.next";
+/// Held by the process that uses the folder.
+const LOCK: &str = "lock";
+/// Larger than any state: 1 million connections and all that else may be kept. What is larger is not read.
+const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// How a write ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is on the disk.
+    Synced,
+    /// There is no state file now; says why.
+    Failed(String),
+    /// The disk has not answered in time. Once it does, the file is removed or replaced.
+    Late,
+}
+
+enum Job {
+    Replace(Vec<u8>),
+    Append(Vec<u8>),
+    Remove,
+}
+
+/// The way to the thread that writes.
+pub struct Store {
+    jobs: Sender<Job>,
+    done: Receiver<io::Result<()>>,
+    /// A job has not come back in time.
+    late: bool,
+    /// Something was to be written meanwhile.
+    missed: bool,
+    file: PathBuf,
+}
+
+impl Store {
+    /// Takes the folder, making it if need be, and reads what the process before left there, if anything.
+    ///
+    /// # Errors
+    /// Where the folder cannot be used: it cannot be made or written, or another process uses it. The text says which.
+    pub fn open(dir: &Path) -> Result<(Store, Option<Vec<u8>>), String> {
+        let told = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+        fs::create_dir_all(dir).map_err(told("cannot make it"))?;
+        let lock = open_for_writing(&dir.join(LOCK), false).map_err(told("cannot write there"))?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| format!("another process uses it ({errno})"))?;
+        // A state file that cannot be replaced would be used again and again, so it is not used at all.
+        let probe = dir.join(NEXT);
+        open_for_writing(&probe, true).map_err(told("cannot write there"))?;
+        fs::remove_file(&probe).map_err(told("cannot remove files there"))?;
+        let left = read(&dir.join(FILE)).map_err(told("cannot read the state file"))?;
+        let (jobs, to_do) = bounded(1);
+        let (report, done) = bounded(1);
+        let mut writer = Writer { dir: dir.to_owned(), file: None, _lock: lock };
+        let run = move || {
+            crate::sys::privileges::drop_all_in_this_thread();
+            while let Ok(job) = to_do.recv() {
+                if report.send(writer.carry_out(job)).is_err() {
+                    break;
+                }
+            }
+        };
+        std::thread::Builder::new().name("state".to_owned()).spawn(run).map_err(told("cannot start a thread"))?;
+        Ok((Store { jobs, done, late: false, missed: false, file: dir.join(FILE) }, left))
+    }
+
+    /// Where the file is, for messages.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Puts a whole file in the place of the one before.
+    pub fn replace(&mut self, bytes: Vec<u8>, limit_ns: u64) -> Written {
+        self.submit(Job::Replace(bytes), limit_ns)
+    }
+
+    /// Appends to the file; nothing where there is none.
+    pub fn append(&mut self, bytes: Vec<u8>, limit_ns: u64) -> Written {
+        self.submit(Job::Append(bytes), limit_ns)
+    }
+
+    /// Removes the file.
+    pub fn remove(&mut self, limit_ns: u64) -> Written {
+        self.submit(Job::Remove, limit_ns)
+    }
+
+    fn submit(&mut self, mut job: Job, limit_ns: u64) -> Written {
+        if self.late {
+            match self.done.try_recv() {
+                Ok(_) => self.late = false,
+                Err(TryRecvError::Empty) => {
+                    self.missed = true;
+                    return Written::Late;
+                }
+                Err(TryRecvError::Disconnected) => return Written::Failed("its thread has ended".to_owned()),
+            }
+        }
+        if self.missed && !matches!(job, Job::Replace(_)) {
+            job = Job::Remove;
+        }
+        if self.jobs.send(job).is_err() {
+            return Written::Failed("its thread has ended".to_owned());
+        }
+        match self.done.recv_timeout(Duration::from_nanos(limit_ns)) {
+            Ok(Ok(())) => {
+                self.missed = false;
+                Written::Synced
+            }
+            Ok(Err(error)) => {
+                self.missed = false;
+                Written::Failed(error.to_string())
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                self.late = true;
+                Written::Late
+            }
+            Err(RecvTimeoutError::Disconnected) => Written::Failed("its thread has ended".to_owned()),
+        }
+    }
+}
+
+/// The thread's side.
+struct Writer {
+    dir: PathBuf,
+    /// The state file, to append to; none where there is none, or only that of the process before.
+    file: Option<File>,
+    _lock: Flock<File>,
+}
+
+impl Writer {
+    fn carry_out(&mut self, job: Job) -> io::Result<()> {
+        let result = match job {
+            Job::Replace(bytes) => self.replace(&bytes),
+            Job::Append(bytes) => match &mut self.file {
+                Some(file) => file.write_all(&bytes).and_then(|()| file.sync_data()),
+                None => return Ok(()),
+            },
+            Job::Remove => return self.remove(),
+        };
+        if result.is_err() {
+            // The first error is what is told.
+            let _ = self.remove();
+        }
+        result
+    }
+
+    fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (file, next) = (self.dir.join(FILE), self.dir.join(NEXT));
+        let mut new = open_for_writing(&next, true)?;
+        new.write_all(bytes)?;
+        new.sync_all()?;
+        fs::rename(&next, &file)?;
+        self.file = Some(new);
+        // The new name is not on the disk before its folder is.
+        File::open(&self.dir)?.sync_all()
+    }
+
+    fn remove(&mut self) -> io::Result<()> {
+        self.file = None;
+        let _ = fs::remove_file(self.dir.join(NEXT));
+        match fs::remove_file(self.dir.join(FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => File::open(&self.dir)?.sync_all(),
+        }
+    }
+}
+
+/// Names of pods are nobody else's business.
+fn open_for_writing(path: &Path, empty: bool) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(empty).mode(0o600).open(path)
+}
+
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// This kernel, and the network namespace of the calling thread.
+///
+/// # Errors
+/// Where `/proc` does not say.
+pub fn here() -> io::Result<Place> {
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let netns = fs::metadata("/proc/thread-self/ns/net")?.ino();
+    Ok(Place { boot_id: boot_id.trim().into(), netns })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::stat::Mode;
+
+    const SOON_NS: u64 = 20 * SECOND;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("netmon-store-{}-{name}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            Folder(path)
+        }
+
+        fn file(&self) -> Option<Vec<u8>> {
+            read(&self.0.join(FILE)).expect("readable")
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_what_the_next_process_finds() {
+        let folder = Folder::new("next");
+        let (mut store, left) = Store::open(&folder.0).expect("made");
+        assert_eq!(left, None);
+        assert_eq!(store.append(b"nobody".to_vec(), SOON_NS), Written::Synced, "nothing to append to");
+        assert_eq!(folder.file(), None);
+        assert_eq!(store.replace(b"one".to_vec(), SOON_NS), Written::Synced);
+        assert_eq!(store.replace(b"two".to_vec(), SOON_NS), Written::Synced);
+        assert_eq!(store.append(b"+note".to_vec(), SOON_NS), Written::Synced);
+        assert_eq!(fs::metadata(folder.0.join(FILE)).expect("there").mode() & 0o777, 0o600);
+        let taken = Store::open(&folder.0).err().expect("one process at a time");
+        assert!(taken.starts_with("another process uses it"), "{taken}");
+        drop(store);
+        let mut again = Store::open(&folder.0);
+        // The lock goes with the thread, which ends a moment later.
+        for _ in 0..100 {
+            if again.is_ok() {
+                break;
+            }
+            crate::clock::sleep_ns(10 * crate::clock::MS);
+            again = Store::open(&folder.0);
+        }
+        let (mut store, left) = again.expect("free again");
+        assert_eq!(left.as_deref(), Some(&b"two+note"[..]));
+        assert_eq!(store.remove(SOON_NS), Written::Synced);
+        assert_eq!(folder.file(), None);
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_no_file_behind() {
+        let folder = Folder::new("fails");
+        let (mut store, _) = Store::open(&folder.0).expect("made");
+        assert_eq!(store.replace(b"one".to_vec(), SOON_NS), Written::Synced);
+        // Nothing can be opened for writing there.
+        fs::create_dir(folder.0.join(NEXT)).expect("made");
+        assert!(matches!(store.replace(b"two".to_vec(), SOON_NS), Written::Failed(_)));
+        assert_eq!(folder.file(), None, "the first file would be behind");
+        assert_eq!(store.append(b"note".to_vec(), SOON_NS), Written::Synced);
+        assert_eq!(folder.file(), None);
+        fs::remove_dir(folder.0.join(NEXT)).expect("made above");
+        assert_eq!(store.replace(b"three".to_vec(), SOON_NS), Written::Synced);
+        assert_eq!(folder.file().as_deref(), Some(&b"three"[..]));
+    }
+
+    #[test]
+    fn a_disk_that_hangs_delays_nobody_and_what_it_missed_is_not_believed() {
+        let folder = Folder::new("hangs");
+        let (mut store, _) = Store::open(&folder.0).expect("made");
+        assert_eq!(store.replace(b"one".to_vec(), SOON_NS), Written::Synced);
+        // Opening a pipe without a reader hangs until there is one.
+        let next = folder.0.join(NEXT);
+        nix::unistd::mkfifo(&next, Mode::S_IRWXU).expect("made");
+        assert_eq!(store.replace(b"two".to_vec(), 50_000_000), Written::Late);
+        assert_eq!(store.append(b"note".to_vec(), SOON_NS), Written::Late, "at once");
+        let mut pipe = File::open(&next).expect("it was made");
+        let mut went = Vec::new();
+        pipe.read_to_end(&mut went).expect("until it is closed");
+        // The job is back within moments; what is written to a pipe cannot be synced, so it failed.
+        let mut written = Written::Late;
+        while written == Written::Late {
+            crate::clock::sleep_ns(crate::clock::MS);
+            written = store.append(b"note".to_vec(), SOON_NS);
+        }
+        assert_eq!((written, folder.file()), (Written::Synced, None));
+        assert_eq!(store.replace(b"three".to_vec(), SOON_NS), Written::Synced);
+        assert_eq!(store.append(b"+note".to_vec(), SOON_NS), Written::Synced);
+        assert_eq!(folder.file().as_deref(), Some(&b"three+note"[..]));
+    }
+}

@@ -1,0 +1,123 @@
+//! A restarted agent goes on where the one before stood: the state folder is opened, and what is found there is given to
+//! the tables, the source and the push, or to none of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use log::{info, warn};
+
+use crate::clock::Now;
+use crate::collect::freezer::{Freezer, Sender};
+use crate::collect::keep;
+use crate::collect::pipeline::Pipeline;
+use crate::config::Config;
+use crate::export::dakr::keeper::Keeper;
+use crate::export::dakr::push::Push;
+use crate::export::dakr::transport::Transport;
+use crate::health::{Component, Health};
+use crate::source::Source;
+use crate::state::store::{self, Store};
+use crate::state::{self, State};
+use crate::stats::Stats;
+use crate::stop::Stop;
+use crate::wire::Malformed;
+
+/// What the collector counts with.
+pub struct Tables {
+    /// The tables.
+    pub pipeline: Pipeline,
+    /// Makes batches.
+    pub freezer: Freezer,
+}
+
+impl Tables {
+    /// Empty ones, by the configuration.
+    pub fn new(config: &Config, max_connections: u32, started: Now) -> Tables {
+        let sender = Sender {
+            node_name: config.node_name.clone(),
+            cluster_id: config.dakr.as_ref().map(|dakr| dakr.cluster_id.clone()).unwrap_or_default(),
+        };
+        Tables { pipeline: Pipeline::new(config, max_connections, started.wall_ns), freezer: Freezer::new(sender) }
+    }
+}
+
+/// What became of the state folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TakenOver {
+    /// It is written from now on.
+    pub keeps: bool,
+    /// The push goes on with a batch of the process before.
+    pub out: bool,
+}
+
+/// Who needs to know.
+pub struct Audience {
+    /// Bounds the waiting for the disk once the agent ends.
+    pub stop: Arc<Stop>,
+    /// Is told whether the state is kept.
+    pub health: Arc<Health>,
+    /// Counts what fails.
+    pub stats: Arc<Stats>,
+}
+
+/// Opens the folder. Whatever is wrong with it is said once and counted, and the agent starts without.
+pub fn open<T: Transport>(
+    dir: &Path,
+    fresh: impl Fn() -> Tables,
+    tables: &mut Tables,
+    source: &mut dyn Source,
+    push: &mut Push<T>,
+    audience: Audience,
+) -> TakenOver {
+    let Audience { stop, health, stats } = audience;
+    let place = store::here().map_err(|error| format!("cannot read the boot id: {error}"));
+    let opened = place.and_then(|place| Ok((place, Store::open(dir)?)));
+    let (place, (store, left)) = match opened {
+        Ok(opened) => opened,
+        Err(why) => {
+            warn!("cannot use the state folder {}: {why}; a restart will be a fresh start", dir.display());
+            health.note(Component::DakrTransport, "state_file", &format!("cannot be used: {why}"));
+            stats.state_failures.inc();
+            return TakenOver::default();
+        }
+    };
+    let found = left.map(|bytes| state::decode(&bytes, &place));
+    push.keep_in(Keeper::new(store, place, stop, health, Arc::clone(&stats)));
+    let why = match found {
+        None => {
+            info!("there is no state file in {} yet", dir.display());
+            return TakenOver { keeps: true, out: false };
+        }
+        Some(Ok(state)) => match restore(state, tables, source, push) {
+            Ok(out) => {
+                let (connections, rows) = (tables.pipeline.baselines().len(), tables.pipeline.rows().len());
+                info!("goes on from the state file in {}: {connections} connections, {rows} rows", dir.display());
+                return TakenOver { keeps: true, out };
+            }
+            Err(Malformed) => "what it holds does not fit the tables".to_owned(),
+        },
+        Some(Err(unfit)) => unfit.to_string(),
+    };
+    warn!("the state file in {} is not used, and this is a fresh start: {why}", dir.display());
+    stats.state_failures.inc();
+    *tables = fresh();
+    push.discard_state();
+    TakenOver { keeps: true, out: false }
+}
+
+/// Whether a batch is out.
+fn restore<T: Transport>(
+    state: State,
+    tables: &mut Tables,
+    source: &mut dyn Source,
+    push: &mut Push<T>,
+) -> Result<bool, Malformed> {
+    keep::restore(&state.image, source, &mut tables.pipeline, &mut tables.freezer)?;
+    let (settlements, out) = push.resume(state)?;
+    let (rows, ledger, _) = tables.pipeline.books();
+    for (first_item, items, verdict) in settlements {
+        rows.settle(first_item, items, verdict, ledger);
+    }
+    // Nobody would ever settle it.
+    if !out && !ledger.frozen.is_zero() { Err(Malformed) } else { Ok(out) }
+}

@@ -1,0 +1,113 @@
+//! The state file in the model: what is on the disk, and what may be missing once a process has gone on from it.
+
+use std::collections::HashMap;
+
+use netmon::batch::{Batch, Settled, Verdict};
+use netmon::clock::Now;
+use netmon::collect::freezer::Freezer;
+use netmon::collect::keep;
+use netmon::collect::pipeline::Pipeline;
+use netmon::config::DakrProtocol;
+use netmon::export::dakr::framing::Answer;
+use netmon::export::dakr::outcome::SendEnd;
+use netmon::export::dakr::retry::{Delivery, Jitter, Note};
+use netmon::flow::Traffic;
+use netmon::source::{Condition, Each, Source, SourceError, Sweep};
+use netmon::state::bytes::In;
+use netmon::state::{self, Place};
+
+/// Gives the image its name; the model's kernel hands its records to the pipeline itself.
+struct Kernel;
+
+impl Source for Kernel {
+    fn name(&self) -> &'static str {
+        "model"
+    }
+    fn sweep(&mut self, _: Now, _: Each<'_>) -> Result<Sweep, SourceError> {
+        Ok(Sweep::default())
+    }
+    fn drain(&mut self, _: Now, _: Each<'_>) -> Result<Sweep, SourceError> {
+        Ok(Sweep::default())
+    }
+    fn poll_fds(&self) -> &[i32] {
+        &[]
+    }
+    fn upkeep(&mut self, _: Now) -> Condition {
+        Condition::default()
+    }
+    fn ends_are_told(&self) -> bool {
+        true
+    }
+}
+
+/// What the kernel said last of each connection, by its serial number.
+pub type Heard = HashMap<u64, Traffic>;
+
+/// The disk.
+#[derive(Default)]
+pub struct Disk {
+    file: Vec<u8>,
+    /// What had been heard when the tables on it were written.
+    pub heard: Heard,
+}
+
+fn place() -> Place {
+    Place { boot_id: "model".into(), netns: 1 }
+}
+
+fn delivery() -> Delivery {
+    Delivery::new(DakrProtocol::Connect, 1, Jitter::new(1))
+}
+
+impl Disk {
+    /// What is done before the first byte of a batch is sent, and when there is none.
+    pub fn write(&mut self, pipeline: &Pipeline, freezer: &Freezer, batch: Option<&Batch>, heard: &Heard) {
+        let image = keep::image(&Kernel, pipeline, freezer);
+        let mut delivery = delivery();
+        if let Some(batch) = batch {
+            delivery.accept(batch.clone(), &mut Vec::new()).expect("nothing is on its way");
+        }
+        self.file = state::encode(&place(), "node/model", &image, |out| delivery.save(out));
+        self.heard.clone_from(heard);
+    }
+
+    /// What is appended once a message is settled.
+    pub fn note(&mut self, part: u32, verdict: Verdict) {
+        self.file.extend_from_slice(&state::encode_note(&Note::Ended(part.to_string(), verdict)));
+    }
+
+    /// Whether there is a file.
+    pub fn is_empty(&self) -> bool {
+        self.file.is_empty()
+    }
+
+    /// A process starts and goes on from the file; `sent` gets every message that it sends anew, to be counted.
+    pub fn restart(
+        &self,
+        pipeline: &mut Pipeline,
+        freezer: &mut Freezer,
+        mut sent: impl FnMut(&[u8]),
+    ) -> Result<(), String> {
+        let state = state::decode(&self.file, &place()).map_err(|unfit| unfit.to_string())?;
+        let why = |what: &'static str| move |_| what.to_owned();
+        keep::restore(&state.image, &mut Kernel, pipeline, freezer).map_err(why("the image is malformed"))?;
+        let mut delivery = delivery();
+        let resumed = delivery.resume(&mut In(&state.batch), state.notes, 1);
+        let (rows, ledger, _) = pipeline.books();
+        for (first_item, items, verdict) in resumed.map_err(why("the batch is malformed"))? {
+            rows.settle(first_item, items, verdict, ledger);
+        }
+        while let Ok(due) = delivery.next(2) {
+            sent(due.body);
+            let (index, mut settled) = (due.index, Vec::new());
+            let taken = SendEnd::Answered { status: 200, answer: Answer::Ok(Vec::new()), retry_after_ns: None };
+            delivery.ended(index, &taken, 2, &mut settled);
+            for news in settled {
+                if let Settled::Items { first_item, items, verdict, .. } = news {
+                    rows.settle(first_item, items, verdict, ledger);
+                }
+            }
+        }
+        if ledger.frozen.is_zero() { Ok(()) } else { Err("something stays frozen for ever".to_owned()) }
+    }
+}
