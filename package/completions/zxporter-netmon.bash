@@ -22,6 +22,7 @@ _zxporter_netmon() {
     -push-inbound | --push-inbound) mapfile -t COMPREPLY < <(compgen -W 'external all none' -- "$word"); return ;;
     -dakr-protocol | --dakr-protocol) mapfile -t COMPREPLY < <(compgen -W 'auto connect grpc-web grpc' -- "$word"); return ;;
     -ca-file | --ca-file) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    -state-dir | --state-dir) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     -metrics-bind-address | --metrics-bind-address) COMPREPLY=(); return ;;
     -metrics-allow | --metrics-allow) COMPREPLY=(); return ;;
     -metrics-format | --metrics-format) mapfile -t COMPREPLY < <(compgen -W 'prometheus json' -- "$word"); return ;;
@@ -30,6 +31,6 @@ _zxporter_netmon() {
     -log-level | --log-level) mapfile -t COMPREPLY < <(compgen -W 'off error warn info debug' -- "$word"); return ;;
     -record | --record) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W '-collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -cilium-bpf-root -dns -dns-ports -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -metrics-bind-address -metrics-allow -metrics-format -max-rows -max-connections -log-level -record -help -version' -- "$word")
+    mapfile -t COMPREPLY < <(compgen -W '-collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -cilium-bpf-root -dns -dns-ports -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -state-dir -metrics-bind-address -metrics-allow -metrics-format -max-rows -max-connections -log-level -record -help -version' -- "$word")
 }
 complete -F _zxporter_netmon zxporter-netmon

@@ -20,6 +20,7 @@ complete -c zxporter-netmon -o token-file -r -F -d 'file that holds the token, b
 complete -c zxporter-netmon -o push-inbound -x -a 'external all none' -d 'which inbound rows are pushed'
 complete -c zxporter-netmon -o dakr-protocol -x -a 'auto connect grpc-web grpc' -d 'framing of the push'
 complete -c zxporter-netmon -o ca-file -r -F -d 'PEM certificates to trust for DAKR beside the system\'s'
+complete -c zxporter-netmon -o state-dir -r -F -d 'where what is not settled outlives the process'
 complete -c zxporter-netmon -o metrics-bind-address -x -d 'where /metrics, /flows, /healthz, /readyz and the page are served'
 complete -c zxporter-netmon -o metrics-allow -x -d 'who may read more than /healthz and /readyz'
 complete -c zxporter-netmon -o metrics-format -x -a 'prometheus json' -d 'what /metrics says to those who do not ask for a format'
