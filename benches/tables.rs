@@ -102,7 +102,6 @@ fn add_rows(connections: &[Connection]) -> u64 {
         protocol: 6,
         direction: Direction::Outbound,
         class: Class::Outside,
-        is_sum: false,
     };
     for connection in connections {
         rows.add(&key(connection), Push::Yes, one, 1, &classes, &mut ledger);

@@ -396,9 +396,30 @@ pub enum Reading {
     /// Not cumulative: what was counted since the last sweep, to be taken as it is (drained BPF counters).
     Increment,
     /// As [`Reading::Live`], but bytes are those of Ethernet frames (Cilium).
-    Frames,
-    /// As [`Reading::Frames`], and what the local end sent and received is one sum, which stands as sent.
-    FrameSums,
+    Frames(Split),
+}
+
+/// Whether what the local end sent and what it received is known apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// It is.
+    #[default]
+    Known,
+    /// The source cannot tell yet what its counters are.
+    Undecided,
+    /// There is one sum of both, which stands as sent.
+    Unknown,
+}
+
+impl Split {
+    /// What is known where such a thing is added to this. What was undecided is so known as what comes after it.
+    pub fn and(self, other: Split) -> Split {
+        match (self, other) {
+            (Split::Undecided, other) | (other, Split::Undecided) => other,
+            (Split::Known, Split::Known) => Split::Known,
+            _ => Split::Unknown,
+        }
+    }
 }
 
 /// One record of a source about one connection.

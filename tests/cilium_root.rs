@@ -19,7 +19,7 @@ use cilium::{Bpffs, LRU_HASH, MAPS};
 use counting::{Counting, allocations};
 use netmon::clock::{Now, SECOND};
 use netmon::collect::pipeline::Pipeline;
-use netmon::flow::{Direction, TxRx};
+use netmon::flow::{Direction, Split, TxRx};
 use netmon::ledger::Ledger;
 use netmon::source::cilium::Cilium;
 use netmon::source::replay::Recorder;
@@ -84,7 +84,7 @@ impl Reader {
             let way = if row.key.direction == Direction::Outbound { "to" } else { "from" };
             let text =
                 format!("{} {way} {} port {} by {}", row.key.local, row.key.remote, row.key.port, row.key.protocol);
-            (text, (row.total, row.key.is_sum))
+            (text, (row.total, row.split != Split::Known))
         });
         rows.collect()
     }
@@ -309,9 +309,21 @@ fn an_upgrade_in_place_is_counted_on_and_relabelled() {
     assert!(!reader.source.tells_directions(), "a new entry tells who writes now");
     split(42, 23_456);
     reader.sweep();
-    let sums = reader.rows().values().filter(|(_, is_sum)| *is_sum).map(|(counts, _)| counts.tx.bytes).sum::<u64>();
-    assert_eq!(sums, 10_000 - 140, "from here on rows say that they hold sums, and nothing is counted twice");
+    assert_eq!(reader.rows().get(B1_ROW).map(|(_, is_sum)| *is_sum), Some(true), "the row holds a sum from here on");
+    assert_eq!(reader.bytes(B1_ROW), (20_000 - 420, 0), "and nothing is counted twice");
     assert!(reader.complaint().contains("one sum"));
+}
+
+#[test]
+fn what_was_undecided_is_labelled_once_it_is_known() {
+    let bpffs = Bpffs::with_maps();
+    let mut reader = Reader::warm(&bpffs);
+    bpffs.write("put", CT4, &format!("a {B1_FLOW} txp=1 txb=74 txf=0x2 txr=9"));
+    reader.sweep();
+    assert_eq!(reader.rows()[B1_ROW].1, true, "a SYN of either layout");
+    bpffs.write("put", CT4, &format!("a {B1_FLOW} rxp=1 rxb=74 txp=2 txb=140 txf=0x2 rxf=0x12 txr=9 rxr=9"));
+    reader.sweep();
+    assert_eq!((reader.rows()[B1_ROW].1, reader.bytes(B1_ROW)), (false, (112, 60)));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::pipeline::Pipeline;
 use crate::clock::Now;
+use crate::flow::Split;
 use crate::rows::Push;
 use crate::snapshot::{RowView, SeriesView, Snapshot};
 use crate::stats::Withheld;
@@ -38,7 +39,7 @@ impl Painter {
             protocol: row.key.protocol,
             direction: row.key.direction,
             class: row.key.class,
-            is_sum: row.key.is_sum,
+            is_sum: row.split != Split::Known,
             local: row.key.local,
             remote: row.key.remote,
             unsettled: match row.push {

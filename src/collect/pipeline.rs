@@ -12,7 +12,7 @@ use crate::baseline::{BaselineTable, Judged};
 use crate::class::Classes;
 use crate::clock::{Now, SECOND};
 use crate::config::{Config, PushInbound};
-use crate::flow::{Addr, Class, Connection, ConnectionKey, Direction, Ends, Reading, Traffic};
+use crate::flow::{Addr, Class, Connection, ConnectionKey, Direction, Ends, Reading, Split, Traffic};
 use crate::ledger::{Ledger, bytes_only};
 use crate::names::{LOOPBACK, Names, RowName};
 use crate::owner::local::LocalEnds;
@@ -217,12 +217,12 @@ impl Pipeline {
             self.local.still_used(c.backend);
         }
         let judged = match c.reading {
-            Reading::Live | Reading::Frames | Reading::FrameSums => self.baselines.live(c),
+            Reading::Live | Reading::Frames(_) => self.baselines.live(c),
             Reading::Ended => self.baselines.ended(c),
             Reading::Increment => Judged::Increment(c.traffic),
         };
         // Only now: the parts of a Cilium value are of different moments, so its bytes less its headers may fall.
-        let is_frames = matches!(c.reading, Reading::Frames | Reading::FrameSums);
+        let is_frames = matches!(c.reading, Reading::Frames(_));
         let cut = |traffic| if is_frames { cilium_ct::without_frames(traffic) } else { traffic };
         match judged {
             Judged::Increment(traffic) if traffic.is_zero() => {}
@@ -371,7 +371,7 @@ impl Pipeline {
             translated: c.key.dst != c.backend || (c.key.dport != c.backend_port && has_ports(c.key.protocol)),
             ends: c.ends,
             cgroup: c.cgroup,
-            is_sum: c.reading == Reading::FrameSums,
+            split: if let Reading::Frames(split) = c.reading { split } else { Split::Known },
             traffic,
             wall_ns: now.wall_ns,
             mono_ns: now.mono_ns,
@@ -425,7 +425,7 @@ impl Pipeline {
             ends: waits,
             beside,
             fine: [at.client, at.backend].iter().any(|addr| self.local.is_vacant(*addr, at.wall_ns)),
-            is_sum: at.is_sum,
+            split: at.split,
             cgroup: if beside && end_with_socket(at.ends, at.client, &self.local) != waits { 0 } else { at.cgroup },
             traffic: at.traffic,
         };
@@ -485,11 +485,11 @@ impl Pipeline {
             true => Class::Inside,
             false => Class::Outside,
         };
-        let (port, protocol, is_sum) = (at.port, at.protocol, at.is_sum);
-        let key = RowKey { local, remote, owner, port, protocol, direction, class, is_sum };
+        let key = RowKey { local, remote, owner, port: at.port, protocol: at.protocol, direction, class };
         let push = self.policy.push(direction, class);
         let counts = at.traffic.seen_by(direction);
-        let unnamed = self.rows.add(&key, push, counts, at.wall_ns, &self.policy.classes, &mut self.ledger);
+        let rows = self.rows.known(at.split);
+        let unnamed = rows.add(&key, push, counts, at.wall_ns, &self.policy.classes, &mut self.ledger);
         if let Some(slot) = unnamed {
             self.name(slot, at, &key);
         }
@@ -603,7 +603,7 @@ struct Attribution {
     protocol: u8,
     translated: bool,
     ends: Ends,
-    is_sum: bool,
+    split: Split,
     cgroup: u64,
     traffic: Traffic,
     wall_ns: u64,
@@ -638,7 +638,7 @@ impl Attribution {
             protocol: row.key.protocol,
             translated: row.key.translated,
             ends: row.key.ends,
-            is_sum: row.key.is_sum,
+            split: row.key.split,
             cgroup: row.key.cgroup,
             traffic: row.traffic,
             wall_ns: row.counted_wall_ns,

@@ -2,7 +2,7 @@
 //!
 //! Keeps what is needed to decide later exactly as one would have decided then; decides nothing itself.
 
-use crate::flow::{Addr, Ends, Traffic};
+use crate::flow::{Addr, Ends, Split, Traffic};
 use crate::state::bytes::{In, Kept, kept, kept_as_number};
 use crate::table::{Entry, Full, Table};
 use crate::wire::Malformed;
@@ -39,8 +39,8 @@ pub struct WaitingKey {
     pub ends: Ends,
     /// Whether the other end has its row already: then nothing is unattributed where this one never gets an owner.
     pub beside: bool,
-    /// Whether what was sent holds what was received too.
-    pub is_sum: bool,
+    /// Whether what was sent and received is known apart.
+    pub split: Split,
 }
 
 /// One waiting row.
@@ -57,8 +57,9 @@ pub struct WaitingRow {
     pub since_mono_ns: u64,
 }
 
+kept_as_number!(Split[Split::Known, Split::Undecided, Split::Unknown]);
 kept_as_number!(Ends[Ends::Both, Ends::Originator, Ends::Responder, Ends::Neither]);
-kept!(WaitingKey { client, asked, backend, cgroup, slot, port, protocol, translated, ends, beside, is_sum });
+kept!(WaitingKey { client, asked, backend, cgroup, slot, port, protocol, translated, ends, beside, split });
 kept!(WaitingRow { key, traffic, counted_wall_ns, since_mono_ns; mark: 0 });
 
 impl Entry for WaitingRow {
@@ -102,8 +103,8 @@ pub struct Newcomer {
     pub beside: bool,
     /// Whether an end may change its owner within seconds.
     pub fine: bool,
-    /// Whether what was sent holds what was received too.
-    pub is_sum: bool,
+    /// Whether what was sent and received is known apart.
+    pub split: Split,
     /// Cgroup of the local socket, 0 if unknown.
     pub cgroup: u64,
     /// What was counted.
@@ -140,7 +141,7 @@ impl WaitingTable {
             translated: n.translated,
             ends: n.ends,
             beside: n.beside,
-            is_sum: n.is_sum,
+            split: n.split,
         };
         if let Some(row) = self.table.find(&key).and_then(|slot| self.table.get_mut(slot)) {
             row.traffic += n.traffic;
@@ -222,7 +223,7 @@ mod tests {
             ends: Ends::Both,
             beside: false,
             fine: false,
-            is_sum: false,
+            split: Split::Known,
             cgroup: 0,
             traffic: Traffic { orig: Counts { bytes, packets: 1 }, reply: Counts::ZERO },
         }

@@ -10,8 +10,8 @@ use crate::wire::Malformed;
 kept_as_number!(Direction[Direction::Outbound, Direction::Inbound]);
 kept_as_number!(Class[Class::Inside, Class::Outside, Class::Overlay]);
 kept_as_number!(Level[Level::Named, Level::Prefix, Level::All]);
-kept!(RowKey { local, remote, owner, port, protocol, direction, class, is_sum });
-kept!(Row { key, open, frozen, total, changed_wall_ns, item, level, push; mark: 0 });
+kept!(RowKey { local, remote, owner, port, protocol, direction, class });
+kept!(Row { key, open, frozen, total, changed_wall_ns, item, level, push, split; mark: 0 });
 
 impl Kept for Push {
     fn put(&self, out: &mut Vec<u8>) {

@@ -8,7 +8,7 @@ mod freeze;
 mod keep;
 
 use crate::class::Classes;
-use crate::flow::{Addr, Class, Direction, TxRx};
+use crate::flow::{Addr, Class, Direction, Split, TxRx};
 use crate::ledger::Ledger;
 use crate::names::RowName;
 use crate::owner::OwnerId;
@@ -32,8 +32,6 @@ pub struct RowKey {
     pub direction: Direction,
     /// Where the remote address lies.
     pub class: Class,
-    /// Whether tx holds rx too: the source knows only the sum of both.
-    pub is_sum: bool,
 }
 
 /// How much of its remote address a row still has.
@@ -76,6 +74,8 @@ pub struct Row {
     level: Level,
     /// Whether it is pushed.
     pub push: Push,
+    /// Whether tx and rx are known apart.
+    pub split: Split,
 }
 
 impl Entry for Row {
@@ -103,6 +103,8 @@ pub struct RowTable {
     table: Table<Row>,
     /// Rows of level `All`; they have a sixteenth of the slots to themselves.
     catch_alls: u32,
+    /// Of what is added.
+    split: Split,
     order: Vec<u32>,
     smallest: Vec<(u64, u32)>,
     /// By slot: the name that the remote end was asked by.
@@ -116,6 +118,7 @@ impl RowTable {
         RowTable {
             table: Table::with_capacity(capacity),
             catch_alls: 0,
+            split: Split::Known,
             order: Vec::with_capacity(capacity as usize),
             smallest: Vec::with_capacity(capacity as usize),
             names: Vec::with_capacity(capacity as usize),
@@ -159,6 +162,12 @@ impl RowTable {
         }
     }
 
+    /// What is added from here on has tx and rx so known.
+    pub fn known(&mut self, split: Split) -> &mut RowTable {
+        self.split = split;
+        self
+    }
+
     /// Counts an increment of one local end, folding rows if there is no room. Returns the slot of a row that is new, or
     /// used again after it was settled: it is to be named.
     pub fn add(
@@ -176,6 +185,7 @@ impl RowTable {
         {
             let was_settled = row.open.is_zero() && row.frozen.is_zero();
             grow(row, increment, wall_ns);
+            row.split = row.split.and(self.split);
             ledger.open += increment;
             return was_settled.then_some(slot);
         }
@@ -192,6 +202,7 @@ impl RowTable {
             item: 0,
             level: Level::Named,
             push,
+            split: self.split,
         };
         if self.named() < self.named_capacity()
             && let Ok(slot) = self.table.insert(row)

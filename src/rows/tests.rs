@@ -20,7 +20,6 @@ fn key(owner: u32, remote: [u8; 4], port: u16, direction: Direction) -> RowKey {
         protocol: 6,
         direction,
         class,
-        is_sum: false,
     }
 }
 

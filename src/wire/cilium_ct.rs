@@ -6,7 +6,7 @@
 
 use super::Malformed;
 use super::conntrack::has_ports;
-use crate::flow::{Addr, Connection, ConnectionKey, Counts, Ends, Reading, Traffic};
+use crate::flow::{Addr, Connection, ConnectionKey, Counts, Ends, Reading, Split, Traffic};
 
 /// Bytes of a key of the IPv4 maps (`struct ipv4_ct_tuple`).
 pub const KEY4_BYTES: usize = 14;
@@ -182,7 +182,11 @@ impl Entry {
                 Kind::In => Ends::Responder,
                 _ => Ends::Originator,
             },
-            reading: if layout.is_split() { Reading::Frames } else { Reading::FrameSums },
+            reading: Reading::Frames(match layout {
+                Layout::Unknown => Split::Undecided,
+                Layout::Split => Split::Known,
+                Layout::Sum | Layout::SumAfterSplit => Split::Unknown,
+            }),
             id: 0,
             start_ns: 0,
             traffic: Traffic { orig, reply },
@@ -227,13 +231,13 @@ impl Survey {
         } else {
             newest(&mut self.counted);
         }
-        if entry.marks & mark::LB_LOOPBACK != 0 {
-            return;
-        }
+        // Releases up to 1.14 add a copy of the OUT entry as IN where a pod reaches itself.
+        let is_copy = entry.marks & mark::LB_LOOPBACK != 0;
         // In the split layout an IN entry is made by a packet that it has counted as received, an OUT entry by one
         // that it has counted as sent, and whoever was heard was counted.
         match entry.kind {
             _ if entry.has_received() => newest(&mut self.split),
+            _ if is_copy => {}
             Kind::In if entry.first.packets == 0 => newest(&mut self.sum_in),
             Kind::Out if entry.first.packets == 0 && (entry.second.packets == 0 || entry.peer_was_heard) => {
                 newest(&mut self.sum_out);

@@ -10,6 +10,7 @@ use crate::agent::{Agent, Start, eventually};
 use crate::api::Api;
 use crate::dakr::FakeDakr;
 use crate::drive::Actor;
+use crate::mirror::Mirror;
 use crate::netns::Netns;
 use crate::process::Place;
 use crate::rows::{self, Pushed, Row, WireKey};
@@ -24,7 +25,7 @@ pub enum Source {
     Netfilter,
     /// BPF programs.
     Ebpf,
-    /// Cilium's maps.
+    /// Cilium's maps, filled from conntrack in the layout that `LAB_SOURCE` names.
     Cilium,
 }
 
@@ -34,9 +35,19 @@ impl Source {
         match std::env::var("LAB_SOURCE").as_deref() {
             Err(_) | Ok("" | "netfilter") => Ok(Source::Netfilter),
             Ok("ebpf") => Ok(Source::Ebpf),
-            Ok("cilium") => Ok(Source::Cilium),
-            Ok(other) => Err(format!("LAB_SOURCE is {other:?}, not netfilter, ebpf or cilium")),
+            Ok("cilium" | "cilium-b" | "cilium-c") => Ok(Source::Cilium),
+            Ok(other) => Err(format!("LAB_SOURCE is {other:?}, not netfilter, ebpf, cilium, cilium-b or cilium-c")),
         }
+    }
+
+    /// Layout of Cilium's maps: `a` until 1.15, `b` from 1.16, `c` from 1.19 on.
+    pub fn layout(self) -> char {
+        std::env::var("LAB_SOURCE").ok().and_then(|name| name.strip_prefix("cilium-")?.chars().next()).unwrap_or('a')
+    }
+
+    /// Whether it knows only the sum of what was sent and received.
+    pub fn sums(self) -> bool {
+        self == Source::Cilium && self.layout() != 'a'
     }
 
     /// As `-collector-mode` names it.
@@ -124,6 +135,8 @@ pub fn sweep_leftovers() {
 
 /// What a scenario works with.
 pub struct Lab {
+    // Before the world, whose conntrack it reads.
+    mirror: Option<Mirror>,
     /// The namespaces.
     pub world: World,
     // After the world: its processes must be gone before their cgroups can go.
@@ -155,8 +168,12 @@ impl Lab {
         let cgroups = if source == Source::Ebpf || cgroup2().is_ok() { Cgroups::new(&name)? } else { Cgroups(None) };
         let world = World::new(scenario.wish, &|host| cgroups.place(host))?;
         Truth::install(&world.node.netns, scenario.ignored)?;
+        let mirror = match source {
+            Source::Cilium => Some(Mirror::start(&world.node.netns, source)?),
+            _ => None,
+        };
         let dakr = world.node.netns.enter(FakeDakr::start)?;
-        Ok(Lab { world, cgroups, dakr, source, scratch })
+        Ok(Lab { mirror, world, cgroups, dakr, source, scratch })
     }
 
     /// The node's namespace.
@@ -177,6 +194,10 @@ impl Lab {
     /// An agent that pushes nowhere.
     pub fn quiet_agent(&self) -> Start<'_> {
         let start = Start::new(&self.world.node, self.source.mode(), self.file("agent.log"));
+        let start = match &self.mirror {
+            Some(mirror) => start.flag("-cilium-bpf-root", &mirror.root.to_string_lossy()),
+            None => start,
+        };
         match &self.cgroups.0 {
             Some(root) if self.source == Source::Ebpf => start.flag("-cgroup-root", &root.to_string_lossy()),
             _ => start,
@@ -207,7 +228,11 @@ impl Lab {
 
     /// What crossed the node so far.
     pub fn truth(&self) -> Result<Truth, String> {
-        Truth::read(self.node())
+        let truth = Truth::read(self.node());
+        if let Some(mirror) = &self.mirror {
+            mirror.settle();
+        }
+        truth
     }
 
     /// Ends every connection of a protocol at once, as far as the kernel is concerned.
@@ -234,7 +259,20 @@ impl Lab {
         eventually("the rows at /flows are those expected", Duration::from_secs(15), || judge("/flows"))?;
         agent.wait_sweeps(2)?;
         judge("/flows, two sweeps later")?;
+        self.says_what_is_split(agent)?;
         self.balances(agent)
+    }
+
+    /// A row that holds a sum of both directions says so, and no other does.
+    fn says_what_is_split(&self, agent: &Agent<'_>) -> Result<(), String> {
+        let flows = agent.flows()?;
+        for row in flows["items"].as_array().into_iter().flatten() {
+            let says = row["split"] == "unknown";
+            if says != self.source.sums() && (self.source.sums() || row["total_rx_bytes"] != 0) {
+                return Err(format!("the split of a row is not said rightly: {row}"));
+            }
+        }
+        Ok(())
     }
 
     /// Rule 14: what was counted is acknowledged, pending, withheld, unattributed or lost, to the byte. Tried again,

@@ -4,7 +4,7 @@
 //! ```text
 //! cargo test --test lab                 every scenario
 //! cargo test --test lab -- NAME         those whose name contains NAME; --list names them
-//! LAB_SOURCE=ebpf cargo test --test lab through another source than netfilter
+//! LAB_SOURCE=ebpf cargo test --test lab through another source than netfilter (cilium, cilium-b, cilium-c: its layouts)
 //! LAB_HURRY=1                           the minute of load is ten seconds
 //! LAB_BINARY=FILE                       judges this binary instead of the one that cargo built: the static one
 //! LAB_KILLS=500                         as many kills in the scenario of that name
@@ -18,6 +18,7 @@
 //! | [`rows`] | what the rules want of that, and the comparison |
 //! | [`agent`], [`api`], [`dakr`] | the agent with its endpoints, who names its pods, and who receives its pushes |
 //! | [`proxy`] | a bad network between the two |
+//! | [`mirror`] | Cilium's maps, filled from what conntrack counts |
 //! | [`lab`] | one scenario's world with all of it in place |
 //! | [`scenario`] | the scenarios, one a file, expected rows at the top |
 //!
@@ -26,6 +27,8 @@
 mod actor;
 mod agent;
 mod api;
+#[path = "../support/cilium.rs"]
+mod cilium;
 mod dakr;
 #[path = "../support/dakr_schema.rs"]
 mod dakr_schema;
@@ -33,6 +36,7 @@ mod drive;
 #[path = "../support/fake_kube/mod.rs"]
 mod fake_kube;
 mod lab;
+mod mirror;
 mod netns;
 mod process;
 mod proxy;

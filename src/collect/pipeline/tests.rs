@@ -369,7 +369,8 @@ fn ends_judged_together_come_to_what_they_come_to_one_by_one() {
 
 /// A Cilium entry of the same traffic, whose bytes are of frames.
 fn entry(ends: Ends, client: Addr, backend: Addr) -> Connection {
-    let mut c = Connection { ends, reading: Reading::Frames, ..tcp(client, (backend, 80), (backend, 80)) };
+    let mut c =
+        Connection { ends, reading: Reading::Frames(Split::Known), ..tcp(client, (backend, 80), (backend, 80)) };
     c.key.realm = 2 + u32::from(ends == Ends::Responder);
     c
 }
@@ -377,10 +378,10 @@ fn entry(ends: Ends, client: Addr, backend: Addr) -> Connection {
 #[test]
 fn a_cilium_entry_counts_for_its_own_end_without_the_headers_of_frames() {
     let mut pipeline = pipeline(&config(true));
-    let sum = Connection { reading: Reading::FrameSums, ..entry(Ends::Originator, POD_A, OUTSIDE) };
+    let sum = Connection { reading: Reading::Frames(Split::Unknown), ..entry(Ends::Originator, POD_A, OUTSIDE) };
     let of_the_node = entry(Ends::Originator, NODE, FAR_POD);
     sweep(&mut pipeline, &[entry(Ends::Responder, FAR_POD, POD_B), sum, of_the_node], at(2));
-    let mut rows: Vec<_> = pipeline.rows().iter().map(|r| (r.key.is_sum, r.key.local, r.total)).collect();
+    let mut rows: Vec<_> = pipeline.rows().iter().map(|r| (r.split == Split::Unknown, r.key.local, r.total)).collect();
     rows.sort_by_key(|row| row.0);
     let (small, large) = (Counts { bytes: 72, packets: 2 }, Counts { bytes: 958, packets: 3 });
     assert_eq!(rows[0], (false, POD_B, TxRx { tx: large, rx: small }));

@@ -100,7 +100,7 @@ fn an_out_entry_speaks_for_its_originator() {
     let c = entry(A1).connection(Layout::Split, 7);
     assert_eq!((c.key.src, c.key.sport), (addr("10.0.1.23"), 45_678));
     assert_eq!((c.backend, c.backend_port, c.key.protocol), (addr("10.0.2.34"), 8080, 6));
-    assert_eq!((c.ends, c.reading, c.key.realm), (Ends::Originator, Reading::Frames, 14));
+    assert_eq!((c.ends, c.reading, c.key.realm), (Ends::Originator, Reading::Frames(Split::Known), 14));
     assert_eq!(traffic(A1, Layout::Split), ((12, 3456), (10, 98_765)));
     let udp = entry(A5).connection(Layout::Split, 7);
     assert_eq!((udp.backend_port, udp.key.sport, udp.ends), (53, 53_124, Ends::Originator));
@@ -137,8 +137,8 @@ fn a_sum_stands_as_sent_by_the_local_end() {
     assert_eq!(traffic(B6, Layout::Sum), ((0, 0), (40, 9000)));
     let c = entry(B7).connection(Layout::Sum, 1);
     assert_eq!((c.key.src, c.backend), (addr("fd00:10:244:1::17"), addr("fd00:10:244:2::22")));
-    assert_eq!((c.reading, c.traffic.orig.bytes, c.key.family), (Reading::FrameSums, 102_661, 6));
-    assert_eq!(entry(B1).connection(Layout::Unknown, 1).reading, Reading::FrameSums);
+    assert_eq!((c.reading, c.traffic.orig.bytes, c.key.family), (Reading::Frames(Split::Unknown), 102_661, 6));
+    assert_eq!(entry(B1).connection(Layout::Unknown, 1).reading, Reading::Frames(Split::Undecided));
 }
 
 #[test]
@@ -218,6 +218,7 @@ fn a_pod_that_reaches_itself_through_a_service_stands_at_both_ends() {
         let key = format!("a9fe2a010a0001171f90b26e06{flags}");
         let c = entry((&key, &value)).connection(Layout::Split, 1);
         assert_eq!((c.key.src, c.backend, c.ends), (addr("10.0.1.23"), addr("10.0.1.23"), ends));
+        assert_eq!(survey(&[(&*key.leak(), &*value.clone().leak())]).layout(Layout::Unknown), Layout::Split);
     }
 }
 

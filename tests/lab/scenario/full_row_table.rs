@@ -88,7 +88,7 @@ fn by_group(truth: &Truth) -> BTreeMap<String, TxRx> {
         };
         let key = row.key();
         let name = group(&key.owner, &key.direction, key.protocol, &key.class);
-        *groups.entry(name).or_default() += traffic.seen_by(row.direction());
+        *groups.entry(name).or_default() += rows::as_known(traffic.seen_by(row.direction()));
     }
     groups
 }

@@ -8,14 +8,15 @@ use netmon::clock;
 use crate::agent::eventually;
 use crate::api::{Api, host_pod, pod};
 use crate::drive::Burst;
-use crate::lab::Lab;
+use crate::lab::{Lab, Source};
 use crate::rows::{HOST, Row, tcp, udp};
 use crate::scenario::Scenario;
 use crate::topology::addr::*;
 use crate::topology::socket;
 
-/// See the file's head.
-pub const SCENARIO: Scenario = Scenario::new("host_network", "rules 8, 9", run);
+/// Cilium mode leaves the node's own traffic out (rule 15).
+pub const SCENARIO: Scenario =
+    Scenario::new("host_network", "rules 8, 9", run).only(&[Source::Netfilter, Source::Ebpf]);
 
 const WEB: &str = "pod shop/web";
 const EXPORTER: &str = "pod shop/exporter";

@@ -1,0 +1,24 @@
+//! Entries of Cilium's conntrack maps one behind the other, keys before values; the first byte says of which family.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use netmon::wire::cilium_ct::{KEY4_BYTES, KEY6_BYTES, Layout, Survey, VALUE_BYTES, parse, without_frames};
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((family, entries)) = bytes.split_first() else { return };
+    let key_bytes = if family & 1 == 0 { KEY4_BYTES } else { KEY6_BYTES };
+    let mut survey = Survey::default();
+    let mut layout = Layout::Unknown;
+    for entry in entries.chunks(key_bytes + VALUE_BYTES) {
+        let (key, value) = entry.split_at(key_bytes.min(entry.len()));
+        let Ok(entry) = parse(key, value) else { continue };
+        let c = entry.connection(layout, 1);
+        assert!(c.key.family == 6 || c.key.src.is_v4());
+        let cut = without_frames(c.traffic);
+        assert!(cut.orig.bytes <= c.traffic.orig.bytes && cut.reply.bytes <= c.traffic.reply.bytes);
+        assert!(layout != Layout::Sum || c.traffic.orig.is_zero() || c.traffic.reply.is_zero(), "a sum stands once");
+        survey.note(&entry);
+        layout = survey.layout(layout);
+        survey.accounting();
+    }
+});

@@ -1,0 +1,214 @@
+//! Cilium's maps as its data path would fill them, made from what the node's conntrack counts, so that the same
+//! scenarios judge the Cilium source.
+//!
+//! Each end that Cilium would track gets its entry, with its marks, and beside it the entries that repeat it: SERVICE
+//! and RELATED. Frames have their 14 bytes. An entry whose tuple is used again goes on counting, as in releases up to
+//! 1.15; what is left of a connection that has ended stays.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+
+use netmon::baseline::{BaselineTable, Judged};
+use netmon::clock::{self, MS, SECOND};
+use netmon::flow::{Addr, Connection, Counts, Reading, Traffic, protocol};
+use netmon::source::Source as _;
+use netmon::source::netfilter::{Netfilter, Options};
+use netmon::source::replay::Recorder;
+
+use crate::cilium::Bpffs;
+use crate::lab::Source;
+use crate::netns::Netns;
+use crate::topology::addr::*;
+use crate::topology::ip;
+
+/// The pods of the node, and its own addresses.
+const PODS: [&str; 6] = [P1, P2, P3, P1_V6, P2_V6, P3_V6];
+const NODES_OWN: [&str; 5] = [NODE, NODE_V6, GATEWAY, WAN, WAN_V6];
+/// Flags of entries (`0x10`: a packet other than a SYN was seen).
+const PLAIN: u32 = 0x10;
+const LB_LOOPBACK: u32 = 1 << 3;
+const NODE_PORT: u32 = 1 << 5;
+
+/// The thread that writes, and the file system it writes to.
+pub struct Mirror {
+    /// Where the maps are pinned.
+    pub root: PathBuf,
+    stop: Arc<AtomicBool>,
+    turns: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Mirror {
+    /// Starts one for `node`, before the first connection.
+    pub fn start(node: &Netns, source: Source) -> Result<Mirror, String> {
+        let bpffs = Bpffs::with_maps();
+        let options = Options { manage_conntrack: false, standalone: true };
+        let conntrack = node.enter(|| Netfilter::open(options, Recorder::off())).map_err(|e| e.to_string())?;
+        let (root, stop) = (bpffs.root.clone(), Arc::new(AtomicBool::new(false)));
+        let mut writer = Writer {
+            bpffs,
+            conntrack,
+            layout: source.layout(),
+            table: BaselineTable::with_capacity(200_000, 1),
+            sums: HashMap::new(),
+            changed: HashSet::new(),
+        };
+        writer.turn();
+        let turns = Arc::new(AtomicU64::new(0));
+        let (stopped, counter) = (Arc::clone(&stop), Arc::clone(&turns));
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Relaxed) {
+                writer.turn();
+                counter.fetch_add(1, Relaxed);
+                clock::sleep_ns(20 * MS);
+            }
+        });
+        Ok(Mirror { root, stop, turns, thread: Some(thread) })
+    }
+
+    /// Waits until everything that conntrack knows by now is written.
+    pub fn settle(&self) {
+        // One turn may have been under way.
+        let after = self.turns.load(Relaxed) + 2;
+        while self.turns.load(Relaxed) < after && self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            clock::sleep_ns(5 * MS);
+        }
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A conversation as Cilium names it: after translation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Name {
+    client: Addr,
+    sport: u16,
+    backend: Addr,
+    port: u16,
+    protocol: u8,
+}
+
+/// What it has carried, and what was asked for.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    traffic: Traffic,
+    asked: (Addr, u16),
+}
+
+struct Writer {
+    bpffs: Bpffs,
+    conntrack: Netfilter,
+    layout: char,
+    table: BaselineTable,
+    sums: HashMap<Name, Sum>,
+    changed: HashSet<Name>,
+}
+
+impl Writer {
+    /// Reads conntrack and writes what has changed.
+    fn turn(&mut self) {
+        let now = clock::now();
+        self.table.begin_sweep();
+        let (table, sums, changed) = (&mut self.table, &mut self.sums, &mut self.changed);
+        let sweep = self.conntrack.sweep(now, &mut |c| {
+            let judged = if c.reading == Reading::Ended { table.ended(c) } else { table.live(c) };
+            let Judged::Increment(traffic) = judged else { return };
+            if traffic.is_zero() {
+                return;
+            }
+            let name = name_of(c);
+            let sum = sums.entry(name).or_default();
+            sum.traffic += traffic;
+            sum.asked = (c.key.dst, c.key.dport);
+            changed.insert(name);
+        });
+        self.table.end_sweep(sweep.is_ok_and(|sweep| sweep.complete));
+        let report = now.mono_ns / SECOND;
+        for name in std::mem::take(&mut self.changed) {
+            self.write(&name, self.sums[&name], report);
+        }
+    }
+
+    fn write(&self, name: &Name, sum: Sum, report: u64) {
+        let has = |list: &[&str], addr: Addr| list.iter().any(|known| Addr::from(ip(known)) == addr);
+        let (is_ours, is_to_ours) = (has(&PODS, name.client), has(&PODS, name.backend));
+        let is_translated = sum.asked.0 != name.backend || (sum.asked.1 != name.port && name.port != 0);
+        let Traffic { orig, reply } = sum.traffic;
+        let (mut client, mut flags) = (name.client.to_string(), PLAIN);
+        if name.client == name.backend {
+            client = if name.client.is_v4() { "169.254.42.1" } else { "fe80::2a01" }.to_owned();
+            flags |= LB_LOOPBACK;
+        }
+        if is_ours || has(&NODES_OWN, name.client) {
+            self.put(name, &client, "out", flags, (orig, reply), report);
+        } else if is_translated {
+            self.put(name, &client, "out", flags | NODE_PORT, (orig, reply), report);
+        }
+        if is_to_ours {
+            self.put(name, &client, "in", flags, (reply, orig), report);
+        }
+        if (is_ours || is_translated) && orig.packets <= 4 {
+            self.put(name, &client, "related", flags, (Counts { bytes: 60, packets: 1 }, Counts::ZERO), report);
+        }
+        if is_ours && is_translated {
+            let asked = Name { backend: sum.asked.0, port: sum.asked.1, ..*name };
+            self.put(&asked, &client, "service", flags, (orig, Counts::ZERO), report);
+        }
+    }
+
+    /// One entry: what its local end sent and received.
+    fn put(&self, name: &Name, client: &str, kind: &str, flags: u32, (tx, rx): (Counts, Counts), report: u64) {
+        let frames = |c: Counts| c.bytes + 14 * c.packets;
+        let is_tcp = name.protocol == protocol::TCP && kind != "related";
+        let map = match (is_tcp, name.client.is_v4()) {
+            (true, true) => "cilium_ct4_global",
+            (false, true) => "cilium_ct_any4_global",
+            (true, false) => "cilium_ct6_global",
+            (false, false) => "cilium_ct_any6_global",
+        };
+        let Name { sport, backend, port, protocol, .. } = name;
+        let mut rest = format!("{} {client} {sport} {backend} {port} {protocol} {kind} flags={flags}", self.layout);
+        let seen = if is_tcp { 0x1a } else { 0 };
+        let _ = write!(rest, " txf={seen} txr={report}");
+        if !rx.is_zero() {
+            let _ = write!(rest, " rxf={seen} rxr={report}");
+        }
+        let _ = match (kind, self.layout) {
+            ("service", 'a') => write!(rest, " backend=7"),
+            (_, 'a') => {
+                write!(rest, " txp={} txb={} rxp={} rxb={}", tx.packets, frames(tx), rx.packets, frames(rx))
+            }
+            _ => write!(rest, " p={} b={}", tx.packets + rx.packets, frames(tx) + frames(rx)),
+        };
+        if kind == "service" {
+            rest += " backend=7 revnat=5";
+        } else if self.layout == 'c' && flags & NODE_PORT != 0 {
+            // The address of the service stands where counters stood.
+            rest += " backend=0x0a63336400000000 natport=80";
+        }
+        self.bpffs.write("put", map, &rest);
+    }
+}
+
+fn name_of(c: &Connection) -> Name {
+    let has_ports = ![protocol::ICMP, protocol::ICMPV6].contains(&c.key.protocol);
+    let sport = c.key.sport;
+    Name {
+        client: c.key.src,
+        sport,
+        backend: c.backend,
+        port: if has_ports { c.backend_port } else { 0 },
+        protocol: c.key.protocol,
+    }
+}
