@@ -1,5 +1,7 @@
 //! Where the program meets the kernel: descriptors, signals, sockets, maps. The only hand-written `unsafe` is in here.
 
+#[cfg(target_env = "musl")]
+mod absent;
 pub mod addresses;
 pub mod bpf;
 pub mod netlink;
@@ -7,6 +9,4 @@ pub mod options;
 pub mod poll;
 pub mod privileges;
 pub mod signals;
-#[cfg(all(target_env = "musl", panic = "abort"))]
-mod unwind;
 pub mod waker;

@@ -2,6 +2,8 @@
 //!
 //! Reads dump entries and DESTROY events alike into a [`Record`]; whether it is to be believed is decided elsewhere.
 
+mod usual;
+
 use super::Malformed;
 use super::netlink::{Attributes, Writer, u16_be, u32_be, u64_be};
 use crate::flow::{Addr, Connection, ConnectionKey, Counts, Ends, Reading, Traffic, protocol};
@@ -75,7 +77,7 @@ pub struct Record {
 }
 
 /// One direction of an entry.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tuple {
     src: Addr,
     dst: Addr,
@@ -111,11 +113,21 @@ pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
         let attribute = attribute?;
         let value = attribute.value;
         match attribute.kind {
-            attribute::TUPLE_ORIG => orig = Some(tuple(value)?),
-            attribute::TUPLE_REPLY => reply = Some(tuple(value)?),
+            attribute::TUPLE_ORIG | attribute::TUPLE_REPLY => {
+                let read = match usual::tuple(value) {
+                    Some(tuple) => tuple,
+                    None => tuple(value)?,
+                };
+                *(if attribute.kind == attribute::TUPLE_ORIG { &mut orig } else { &mut reply }) = Some(read);
+            }
             attribute::STATUS => status = u32_be(value).ok_or(Malformed)?,
-            attribute::COUNTERS_ORIG => orig_counts = counts(value)?,
-            attribute::COUNTERS_REPLY => reply_counts = counts(value)?,
+            attribute::COUNTERS_ORIG | attribute::COUNTERS_REPLY => {
+                let read = match usual::counts(value) {
+                    None => counts(value)?,
+                    read => read,
+                };
+                *(if attribute.kind == attribute::COUNTERS_ORIG { &mut orig_counts } else { &mut reply_counts }) = read;
+            }
             attribute::ID => id = u32_be(value).ok_or(Malformed)?,
             attribute::ZONE => zone = Some(u16_be(value).ok_or(Malformed)?),
             attribute::TIMESTAMP => start_ns = start(value)?,

@@ -20,7 +20,7 @@ pub const FLAG_DUMP_INTR: u16 = 0x10;
 const HEADER: usize = 16;
 const ATTRIBUTE_HEADER: usize = 4;
 /// Without `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
-const TYPE_MASK: u16 = 0x3fff;
+pub(super) const TYPE_MASK: u16 = 0x3fff;
 
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
