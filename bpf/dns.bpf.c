@@ -63,40 +63,36 @@ static __always_inline void put_v4(__be32 *to, __be32 address)
  * translated by now (cgroup egress comes after the host's own NAT), while its answer arrives as the socket wants it. */
 static __always_inline void put_ends(struct __sk_buff *skb, struct dns_record *r, const struct packet *p, bool is_answer)
 {
-	__be32 *source = is_answer ? r->server : r->client;
-	__be32 *dest = is_answer ? r->client : r->server;
-
-	r->client_port = is_answer ? p->dest : p->source;
-	r->server_port = is_answer ? p->source : p->dest;
+	r->source_port = p->source;
+	r->dest_port = p->dest;
 	if (p->is_v4) {
 		__be32 addresses[2] = {};
 
 		bpf_skb_load_bytes(skb, 12, addresses, sizeof(addresses));
-		put_v4(source, addresses[0]);
-		put_v4(dest, addresses[1]);
-		if (!is_answer && skb->remote_port && skb->local_ip4) {
-			put_v4(r->client, skb->local_ip4);
-			put_v4(r->server, skb->remote_ip4);
-		}
+		put_v4(r->source, addresses[0]);
+		put_v4(r->dest, addresses[1]);
 	} else {
-		bpf_skb_load_bytes(skb, 8, source, 16);
-		bpf_skb_load_bytes(skb, 24, dest, 16);
-		if (!is_answer && skb->remote_port && (skb->local_ip6[0] | skb->local_ip6[1] | skb->local_ip6[2] | skb->local_ip6[3])) {
-			r->client[0] = skb->local_ip6[0];
-			r->client[1] = skb->local_ip6[1];
-			r->client[2] = skb->local_ip6[2];
-			r->client[3] = skb->local_ip6[3];
-			r->server[0] = skb->remote_ip6[0];
-			r->server[1] = skb->remote_ip6[1];
-			r->server[2] = skb->remote_ip6[2];
-			r->server[3] = skb->remote_ip6[3];
-		}
+		bpf_skb_load_bytes(skb, 8, r->source, 16);
+		bpf_skb_load_bytes(skb, 24, r->dest, 16);
 	}
-	if (!is_answer && skb->remote_port) {
-		r->client_port = bpf_htons(skb->local_port);
-		/* The context shows it in the upper half on machines of little endian. */
-		r->server_port = (__be16)bpf_htons(bpf_ntohl(skb->remote_port) & 0xffff);
+	if (is_answer || !skb->remote_port)
+		return;
+	if (!p->is_v4 && (skb->local_ip6[0] | skb->local_ip6[1] | skb->local_ip6[2] | skb->local_ip6[3])) {
+		r->source[0] = skb->local_ip6[0];
+		r->source[1] = skb->local_ip6[1];
+		r->source[2] = skb->local_ip6[2];
+		r->source[3] = skb->local_ip6[3];
+		r->dest[0] = skb->remote_ip6[0];
+		r->dest[1] = skb->remote_ip6[1];
+		r->dest[2] = skb->remote_ip6[2];
+		r->dest[3] = skb->remote_ip6[3];
+	} else if (p->is_v4 && skb->local_ip4) {
+		put_v4(r->source, skb->local_ip4);
+		put_v4(r->dest, skb->remote_ip4);
 	}
+	r->source_port = bpf_htons(skb->local_port);
+	/* The context shows it in the upper half on machines of little endian. */
+	r->dest_port = bpf_htons(bpf_ntohl(skb->remote_port) & 0xffff);
 }
 
 /* Copies what a record of the given size holds of the payload; false where there is no room. */
@@ -108,7 +104,7 @@ static __always_inline void put_ends(struct __sk_buff *skb, struct dns_record *r
 	static __noinline int hand_over_##SIZE(struct __sk_buff *skb, const struct packet *p, bool is_answer) \
 	{                                                                                                     \
 		struct record_##SIZE *r = bpf_ringbuf_reserve(&records, sizeof(*r), 0);                       \
-		__u64 copied = p->length;                                                                     \
+		__u64 last = p->length - 1;                                                                   \
                                                                                                               \
 		if (!r)                                                                                       \
 			return 0;                                                                             \
@@ -118,13 +114,13 @@ static __always_inline void put_ends(struct __sk_buff *skb, struct dns_record *r
 		r->head.protocol = p->protocol;                                                               \
 		r->head.is_answer = is_answer;                                                                \
 		put_ends(skb, &r->head, p, is_answer);                                                        \
-		/* Two comparisons, apart: the compiler would make one of them that the verifier cannot follow. */ \
-		if (copied > SIZE)                                                                            \
-			copied = SIZE;                                                                        \
-		asm volatile("" : "+r"(copied));                                                              \
-		if (copied == 0 || bpf_skb_load_bytes(skb, p->payload, r->payload, copied))                   \
-			copied = 0;                                                                           \
-		r->head.copied = copied;                                                                      \
+		/* Counted from 0, so that the verifier sees a length of at least 1: before 6.8 it learns nothing from \
+		 * a comparison with 0. The compiler is kept from making other comparisons of it. */       \
+		asm volatile("" : "+r"(last));                                                                \
+		if (last > SIZE - 1)                                                                          \
+			last = SIZE - 1;                                                                      \
+		asm volatile("" : "+r"(last));                                                                \
+		r->head.copied = bpf_skb_load_bytes(skb, p->payload, r->payload, last + 1) ? 0 : last + 1;    \
 		bpf_ringbuf_submit(r, 0);                                                                     \
 		return 1;                                                                                     \
 	}

@@ -7,10 +7,10 @@
 
 /* Before the payload, in the ring buffer. Addresses in network order, IPv4 mapped (::ffff:a.b.c.d); ports too. */
 struct dns_record {
-	__be32 client[4];
-	__be32 server[4];
-	__be16 client_port;
-	__be16 server_port;
+	__be32 source[4];
+	__be32 dest[4];
+	__be16 source_port;
+	__be16 dest_port;
 	__u16 copied; /* bytes of payload that follow */
 	__u16 zero;
 	__u32 length; /* bytes of payload that the packet had */

@@ -10,6 +10,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use netmon::clock::Now;
+use netmon::names::capture::Capture;
 use netmon::source::Source;
 use netmon::source::ebpf::{Ebpf, Settings, cgroup};
 use netmon::stats::Stats;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What the started program does: opens the source, sweeps once, and says how that went.
+/// What the started program does: opens the source, sweeps once, and says how that went; then the DNS programs.
 fn open(cgroup: &Path) {
     let settings = Settings { cgroup_root: Some(cgroup.to_owned()), ..Settings::default() };
     let now = Now { mono_ns: 1, wall_ns: 1 };
@@ -33,6 +34,10 @@ fn open(cgroup: &Path) {
     match outcome {
         Ok(complete) => println!("runs, complete: {complete}"),
         Err(error) => println!("{error}"),
+    }
+    match Capture::open(Some(cgroup), &[53, 5353], |_| ()).map(|mut capture| capture.seen()) {
+        Ok(seen) => println!("names: {seen:?}"),
+        Err(error) => println!("no names: {error}"),
     }
 }
 
@@ -51,6 +56,8 @@ fn run_all() {
         let capabilities = format!("{capabilities}{memory}{verifier}");
         let said = opened_as_nobody(&capabilities, &cgroup.0);
         assert!(said.contains(expected), "{name}: {said}");
+        let names = if expected.starts_with("runs") { "\nnames: Ok(Seen { answers: 0" } else { "\nno names: " };
+        assert!(said.contains(names), "{name}: {said}");
         println!("test {name} ... ok ({})", said.trim());
     }
     if kernel_is_before((5, 11)) {

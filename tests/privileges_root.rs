@@ -183,9 +183,13 @@ fn starts_counts_and_lets_go(mode: &str, capabilities: &[&str], kept: u64) {
     let metrics = stage.get("/metrics");
     let net_admin = format!("netmon_capability_held{{capability=\"CAP_NET_ADMIN\"}} {}", u8::from(kept & 1 << 12 != 0));
     assert!(metrics.contains(&net_admin), "{metrics}");
+    let names = if capabilities.contains(&"cap_bpf") { "healthy" } else { "degraded" };
+    assert!(metrics.contains(&format!("{{component=\"dns\",state=\"{names}\"}} 1")), "{metrics}");
+    assert_eq!(of_threads.iter().any(|(name, _)| name == "dns"), names == "healthy", "{of_threads:?}");
     let said = stop(child);
     let log = String::from_utf8_lossy(&said.stderr);
     assert!(said.status.success(), "{log}");
+    assert_eq!(log.contains("no DNS names: "), names == "degraded", "{log}");
     assert!(log.contains("capabilities held: CAP_NET_ADMIN"), "{log}");
     assert!(log.contains("the other threads keep no capability"), "{log}");
 }

@@ -232,3 +232,7 @@ impl Draft<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "freezer_tests.rs"]
+mod tests;

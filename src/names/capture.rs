@@ -58,13 +58,17 @@ impl<'a> Captured<'a> {
         let addr = |at: usize| head.get(at..)?.first_chunk().map(|octets| Addr::from_v6(*octets));
         let two = |at: usize| head.get(at..)?.first_chunk::<2>().copied();
         let copied = usize::from(two(36).map(u16::from_ne_bytes)?);
+        let is_answer = head[45] != 0;
+        let source = (addr(0)?, two(32).map(u16::from_be_bytes)?);
+        let dest = (addr(16)?, two(34).map(u16::from_be_bytes)?);
+        let (client, server) = if is_answer { (dest, source) } else { (source, dest) };
         Some(Captured {
-            client: addr(0)?,
-            server: addr(16)?,
-            client_port: two(32).map(u16::from_be_bytes)?,
-            server_port: two(34).map(u16::from_be_bytes)?,
+            client: client.0,
+            server: server.0,
+            client_port: client.1,
+            server_port: server.1,
             protocol: head[44],
-            is_answer: head[45] != 0,
+            is_answer,
             payload: payload.get(..copied)?,
             length: u32::from_ne_bytes([head[40], head[41], head[42], head[43]]),
         })

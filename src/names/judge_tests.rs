@@ -189,11 +189,11 @@ fn the_host_is_one_client_whatever_loopback_address_it_asks_from() {
 fn a_record_of_the_programs_is_read_at_its_offsets() {
     let mut bytes = vec![0u8; 48];
     bytes[10..12].fill(0xff);
-    bytes[12..16].copy_from_slice(&[10, 0, 0, 1]);
+    bytes[12..16].copy_from_slice(&[10, 0, 0, 53]);
     bytes[26..28].fill(0xff);
-    bytes[28..32].copy_from_slice(&[10, 0, 0, 53]);
-    bytes[32..34].copy_from_slice(&40_000u16.to_be_bytes());
-    bytes[34..36].copy_from_slice(&53u16.to_be_bytes());
+    bytes[28..32].copy_from_slice(&[10, 0, 0, 1]);
+    bytes[32..34].copy_from_slice(&53u16.to_be_bytes());
+    bytes[34..36].copy_from_slice(&40_000u16.to_be_bytes());
     bytes[36..38].copy_from_slice(&3u16.to_ne_bytes());
     bytes[40..44].copy_from_slice(&5u32.to_ne_bytes());
     (bytes[44], bytes[45]) = (protocol::UDP, 1);
@@ -202,4 +202,7 @@ fn a_record_of_the_programs_is_read_at_its_offsets() {
     let captured = Captured::read(&bytes).expect("a record");
     assert_eq!(captured, Captured { length: 5, ..seen(&[7, 8, 9], true) });
     assert!(captured.is_cut());
+    bytes[45] = 0;
+    let question = Captured::read(&bytes).expect("a record");
+    assert_eq!((question.client, question.client_port, question.server), (SERVER, 53, CLIENT), "as it was sent");
 }

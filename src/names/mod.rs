@@ -73,7 +73,7 @@ impl Names {
     }
 
     /// `client` asked for the name `text`, whose seeded hash is `hash`, and was told `addresses`, each with its TTL.
-    fn learn(&self, client: Addr, text: &str, hash: u64, addresses: &[(Addr, u32)], now: Now) {
+    pub fn learn(&self, client: Addr, text: &str, hash: u64, addresses: &[(Addr, u32)], now: Now) {
         let client = if client.is_loopback() { LOOPBACK } else { client };
         let mut inner = self.inner();
         let Inner { table, lookups, .. } = &mut *inner;

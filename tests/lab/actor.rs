@@ -94,6 +94,10 @@ impl Actor {
                 size.parse()?,
                 answer.parse()?,
             ),
+            ["serve-dns", at] => crate::dns::serve(at.parse()?).map(|()| String::new()),
+            ["ask-dns", to, name, count, per_second] => {
+                Ok(crate::dns::ask(to.parse()?, name, count.parse()?, per_second.parse()?)?.to_string())
+            }
             _ => Err("no such command".into()),
         }
     }

@@ -189,6 +189,13 @@ impl Agent<'_> {
         kill(self.pid(), signal).map_err(|e| format!("cannot send {signal} to the agent: {e}"))
     }
 
+    /// Its resident set.
+    pub fn resident_kib(&self) -> Result<u64, String> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).map_err(|e| e.to_string())?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        line.trim().trim_end_matches(" kB").parse().map_err(|_| format!("VmRSS is {line:?}"))
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
     }

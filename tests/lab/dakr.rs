@@ -119,6 +119,13 @@ impl FakeDakr {
         bodies.filter_map(|body| ReportHealthRequest::decode(body).ok()).collect()
     }
 
+    /// The requests that were counted, decoded.
+    pub fn traffic(&self) -> Result<Vec<SendNetworkTrafficMetricsRequest>, String> {
+        let counted = self.requests().into_iter().filter(|r| r.counted);
+        let decode = |r: Recorded| SendNetworkTrafficMetricsRequest::decode(r.body.as_slice());
+        counted.map(|r| decode(r).map_err(|e| format!("undecodable: {e}"))).collect()
+    }
+
     /// What was counted, summed; an error if anything that came was not as the protocol wants it.
     pub fn pushed(&self) -> Result<Pushed, String> {
         let kept = self.kept.lock().expect("never poisoned");
@@ -201,11 +208,12 @@ fn answer(mut request: Request, mood: Mood, kept: &Mutex<Kept>) {
         fault = format!("{path}: unreadable body: {error}");
     }
     let mut reply = Vec::new();
-    let mut items = 0;
+    let mut is_empty = true;
     match path.as_str() {
         TRAFFIC => match SendNetworkTrafficMetricsRequest::decode(body.as_slice()) {
             Ok(decoded) => {
-                items = decoded.items.len();
+                let items = decoded.items.len();
+                is_empty = items == 0 && decoded.dns_lookups.is_empty();
                 if decoded.node_name != crate::agent::NODE_NAME {
                     fault = format!("node_name is {:?}", decoded.node_name);
                 }
@@ -227,7 +235,7 @@ fn answer(mut request: Request, mood: Mood, kept: &Mutex<Kept>) {
     {
         let mut kept = kept.lock().expect("never poisoned");
         let repeated = kept.requests.iter().any(|r| r.counted && r.batch == batch && r.body == body);
-        let counted = path == TRAFFIC && mood != Mood::Refuse && !repeated && items > 0;
+        let counted = path == TRAFFIC && mood != Mood::Refuse && !repeated && !is_empty;
         if !fault.is_empty() {
             kept.faults.push(fault);
         }

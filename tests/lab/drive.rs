@@ -96,6 +96,17 @@ impl Actor {
         self.ask(&format!("serve-udp {at}")).map(|_| ())
     }
 
+    /// Answers DNS questions at an address, or lies.
+    pub fn serve_dns(&self, at: SocketAddr) -> Result<(), String> {
+        self.ask(&format!("serve-dns {at}")).map(|_| ())
+    }
+
+    /// Asks for `count` names that begin with `name`; returns how many answers came.
+    pub fn ask_dns(&self, to: SocketAddr, name: &str, count: u64, per_second: u64) -> Result<u64, String> {
+        let answers = self.ask(&format!("ask-dns {to} {name} {count} {per_second}"))?;
+        answers.parse().map_err(|_| format!("{answers:?} answers came"))
+    }
+
     /// Opens a TCP connection from a port of the kernel's choice.
     pub fn open(&self, to: SocketAddr) -> Result<Held<'_>, String> {
         self.open_from(to, 0)

@@ -204,6 +204,12 @@ impl Lab {
         }
     }
 
+    /// An agent that reads the DNS answers of the scenario's cgroups.
+    pub fn agent_with_names(&self) -> Result<Start<'_>, String> {
+        let root = self.cgroups.0.as_ref().ok_or("no cgroup2 is mounted")?;
+        Ok(self.agent().flag("-dns", "auto").flag("-cgroup-root", &root.to_string_lossy()))
+    }
+
     /// An agent in a cluster, whose pods `api` names and whose cgroups are the scenario's.
     pub fn agent_in_cluster(&self, api: &Api) -> Result<Start<'_>, String> {
         let start = self.agent().in_cluster(&api.kubeconfig(self)?);

@@ -13,6 +13,7 @@
 //! | part | duty |
 //! | --- | --- |
 //! | [`netns`], [`topology`] | the namespaces and what connects them |
+//! | [`dns`] | DNS: servers that answer or lie, many questions, dnsmasq and dig |
 //! | [`process`], [`actor`], [`drive`] | helper processes in them, and how a scenario tells them what to send |
 //! | [`truth`] | what crossed the node, counted by nftables |
 //! | [`rows`] | what the rules want of that, and the comparison |
@@ -32,6 +33,7 @@ mod cilium;
 mod dakr;
 #[path = "../support/dakr_schema.rs"]
 mod dakr_schema;
+mod dns;
 mod drive;
 #[path = "../support/fake_kube/mod.rs"]
 mod fake_kube;

@@ -1,5 +1,6 @@
 //! The accounting contract, rule by rule, on records as a source hands them over.
 
+mod names;
 mod orders;
 mod owners;
 

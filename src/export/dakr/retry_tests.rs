@@ -580,3 +580,35 @@ proptest! {
         prop_assert_eq!(next, items.iter().sum::<u32>());
     }
 }
+
+#[test]
+fn lookups_are_settled_with_the_message_or_the_half_that_holds_them() {
+    use super::super::schema::DnsLookupItem;
+    let with_lookups = |items: u32, lookups: usize| {
+        let mut request = SendNetworkTrafficMetricsRequest::decode(&body(items)[..]).expect("our own");
+        request.dns_lookups =
+            (0..lookups).map(|n| DnsLookupItem { domain: format!("d{n}"), ..Default::default() }).collect();
+        request.encode_to_vec()
+    };
+    let mut batch = batch(&[2, 3, 0]);
+    for (message, lookups) in batch.messages.iter_mut().zip([1, 5, 2]) {
+        message.body = with_lookups(message.items, lookups);
+    }
+    let mut bench = Bench::new(DakrProtocol::Connect, &[]);
+    bench.delivery.accept(batch, &mut bench.settled).expect("idle");
+    let answer = |status, answer| SendEnd::Answered { status, retry_after_ns: None, answer };
+    let taken = || answer(200, Answer::Ok(Vec::new()));
+    let too_large = answer(413, Answer::Foreign);
+    for (end, name) in [(&taken(), "0"), (&too_large, "1"), (&taken(), "1.0"), (&taken(), "1.1"), (&taken(), "2")] {
+        assert_eq!(bench.send(end), name);
+    }
+    let lookups: Vec<(u32, u32)> = bench
+        .settled
+        .iter()
+        .filter_map(|settled| match settled {
+            Settled::Lookups { first, count, verdict: Verdict::Acknowledged } => Some((*first, *count)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(lookups, [(0, 1), (1, 2), (3, 3), (6, 2)]);
+}

@@ -9,6 +9,7 @@ mod changing_cgroups;
 mod connect_server;
 mod dakr_fails;
 mod event_overflow;
+mod flood_of_answers;
 mod fragments;
 mod full_connection_table;
 mod full_row_table;
@@ -25,6 +26,7 @@ mod kills;
 mod long_and_short;
 mod masquerade;
 mod metrics;
+mod names;
 mod no_local_end;
 mod nodeport_local;
 mod nodeport_remote;
@@ -142,6 +144,7 @@ pub fn all() -> &'static [Scenario] {
         heartbeat::SCENARIO,
         metrics::SCENARIO,
         connect_server::SCENARIO,
+        names::SCENARIO,
         push_inbound::SCENARIO,
         accounting_off::SCENARIO,
         nothing_tracks::SCENARIO,
@@ -154,6 +157,7 @@ pub fn all() -> &'static [Scenario] {
         full_connection_table::SCENARIO,
         recording::SCENARIO,
         burst_of_20000::SCENARIO,
+        flood_of_answers::SCENARIO,
         thousand_per_second::SCENARIO,
         resize_mid_dump::SCENARIO,
         event_overflow::SCENARIO,
