@@ -341,7 +341,7 @@ impl World {
             if matches!(verdict, Verdict::Drop(_)) {
                 self.dropped += settled;
             }
-            if !behind && !(self.mutant == Mutant::ForgetRefusals && verdict != Verdict::Acknowledged) {
+            if !behind && (self.mutant != Mutant::ForgetRefusals || verdict == Verdict::Acknowledged) {
                 self.disk.note(message.part, verdict);
             }
         }

@@ -3,16 +3,11 @@ use prost::Message as _;
 use super::*;
 use crate::clock::SECOND;
 use crate::config::{self, Command};
+use crate::export::dakr::schema::SendNetworkTrafficMetricsRequest;
 use crate::flow::{Connection, ConnectionKey, Counts, Ends, Reading, Traffic, protocol};
 use crate::names::Names;
 use crate::source::Sweep;
 use crate::stats::{DnsLost, Lost, Stats};
-
-#[allow(dead_code)]
-#[path = "../../tests/support/dakr_schema.rs"]
-mod schema;
-
-use schema::SendNetworkTrafficMetricsRequest;
 
 const SITE: Addr = Addr::from_v4([198, 51, 100, 7]);
 
@@ -38,7 +33,7 @@ fn bench() -> Bench {
         "DAKR_URL" => Some("http://dakr.test".into()),
         _ => None,
     };
-    let Ok(Command::Run(config)) = config::parse(flags.into_iter(), environment, None) else { panic!("they are well") };
+    let Ok(Command::Run(config)) = config::parse(flags, environment, None) else { panic!("they are well") };
     let stats = Arc::<Stats>::default();
     let names = Arc::new(Names::new(Arc::clone(&stats), true));
     let mut pipeline = Pipeline::new(&config, 1_024, 1);

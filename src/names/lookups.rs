@@ -73,15 +73,17 @@ pub struct Lookups {
     bytes: usize,
 }
 
-impl Lookups {
+impl Default for Lookups {
     /// None yet.
-    pub fn new() -> Lookups {
+    fn default() -> Lookups {
         let rest = Vec::with_capacity(CAPACITY as usize);
         Lookups { open: Aged::with_capacity(CAPACITY), rest, closed: VecDeque::new(), bytes: 0 }
     }
+}
 
+impl Lookups {
     /// Lookups that wait to be sent.
-    pub fn len(&self) -> usize {
+    pub fn pending(&self) -> usize {
         self.open.len() as usize + self.closed.len()
     }
 
@@ -137,7 +139,7 @@ impl Lookups {
     /// The oldest leave until there is room for one more of `bytes`, if there is to be one; returns how many left.
     fn make_room(&mut self, bytes: usize) -> u64 {
         let mut lost = 0;
-        while self.bytes + bytes > BYTES || self.len() + usize::from(bytes > 0) > CAPACITY as usize {
+        while self.bytes + bytes > BYTES || self.pending() + usize::from(bytes > 0) > CAPACITY as usize {
             let Some(oldest) = self.pop() else { break };
             self.bytes -= oldest.bytes();
             lost += 1;
@@ -189,7 +191,7 @@ mod tests {
 
     #[test]
     fn answers_for_one_client_and_name_are_one_lookup() {
-        let mut lookups = Lookups::new();
+        let mut lookups = Lookups::default();
         let name: Arc<str> = "a.test".into();
         assert!(lookups.add(A, 1, &name, &[site(1), site(2)], 5).is_new);
         assert!(!lookups.add(A, 1, &name, &[site(2), site(3), site(3)], 9).is_new);
@@ -203,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_comes_back_stays_as_it_is_and_goes_first() {
-        let mut lookups = Lookups::new();
+        let mut lookups = Lookups::default();
         let name: Arc<str> = "a.test".into();
         lookups.add(A, 1, &name, &[site(1)], 5);
         let first = all(&mut lookups).remove(0);
@@ -216,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_oldest_make_room_and_are_counted() {
-        let mut lookups = Lookups::new();
+        let mut lookups = Lookups::default();
         let name: Arc<str> = "a.test".into();
         let added: Vec<Added> =
             (0..u64::from(CAPACITY) + 10).map(|n| lookups.add(A, n, &name, &[site(1)], n)).collect();
@@ -229,7 +231,7 @@ mod tests {
 
     #[test]
     fn one_with_many_addresses_is_closed_and_another_begins() {
-        let mut lookups = Lookups::new();
+        let mut lookups = Lookups::default();
         let name: Arc<str> = "a.test".into();
         let new: Vec<bool> = (0..600).map(|n| lookups.add(A, 1, &name, &[site(n)], 1).is_new).collect();
         assert_eq!(new.iter().filter(|new| **new).count(), 3);

@@ -64,7 +64,7 @@ pub struct Names {
 impl Names {
     /// None yet.
     pub fn new(stats: Arc<Stats>, keeps_lookups: bool) -> Names {
-        let inner = Inner { table: NameTable::new(), lookups: Lookups::new(), frozen: 0 };
+        let inner = Inner { table: NameTable::new(), lookups: Lookups::default(), frozen: 0 };
         Names { inner: Mutex::new(inner), stats, keeps_lookups }
     }
 
@@ -119,7 +119,7 @@ impl Names {
     /// Ends the window: hands over its lookups, oldest first. Each is to be settled.
     pub fn take_lookups(&self, each: &mut dyn FnMut(Lookup)) {
         let mut inner = self.inner();
-        inner.frozen = inner.lookups.len() as u64;
+        inner.frozen = inner.lookups.pending() as u64;
         inner.lookups.take_all(each);
     }
 
@@ -151,7 +151,7 @@ impl Names {
     }
 
     fn show_pending(&self, inner: &Inner) {
-        self.stats.dns_pending.set(inner.lookups.len() as u64 + inner.frozen);
+        self.stats.dns_pending.set(inner.lookups.pending() as u64 + inner.frozen);
     }
 
     fn lose(&self, reason: DnsLost, n: u64) {

@@ -134,7 +134,7 @@ impl OwnerTable {
             let (id, pod) = (OwnerId::take(from)?, Pod::take(from)?);
             let at = id.0 as usize;
             // Numbers are dense, so that one that is far off is none.
-            if at < FIRST_POD || at > MOST_OWNERS {
+            if !(FIRST_POD..=MOST_OWNERS).contains(&at) {
                 return Err(Malformed);
             }
             if self.owners.len() <= at {

@@ -16,4 +16,4 @@ pub mod transport;
 
 #[cfg(test)]
 #[path = "../../../tests/support/dakr_schema.rs"]
-mod schema;
+pub(crate) mod schema;

@@ -84,8 +84,10 @@ fn labels(text: &str) -> Vec<Vec<u8>> {
     text.split('.').map(|label| label.as_bytes().to_vec()).collect()
 }
 
-/// Addresses as text with their TTL, and whether records are missing.
-fn read(bytes: &[u8]) -> Result<(String, Vec<(String, u32)>, bool), Malformed> {
+/// The name that was asked, addresses as text with their TTL, and whether records are missing.
+type Answer = (String, Vec<(String, u32)>, bool);
+
+fn read(bytes: &[u8]) -> Result<Answer, Malformed> {
     let message = Message::read(bytes)?;
     let mut found = Vec::new();
     let what = message.addresses(&mut |address, ttl| found.push((address.to_string(), ttl)))?;
