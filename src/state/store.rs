@@ -31,6 +31,8 @@ const MAX_FILE_BYTES: u64 = 256 << 20;
 pub enum Written {
     /// It is on the disk.
     Synced,
+    /// There is no file to append to.
+    NoFile,
     /// There is no state file now; says why.
     Failed(String),
     /// The disk has not answered in time. Once it does, the file is removed or replaced.
@@ -46,7 +48,7 @@ enum Job {
 /// The way to the thread that writes.
 pub struct Store {
     jobs: Sender<Job>,
-    done: Receiver<io::Result<()>>,
+    done: Receiver<io::Result<bool>>,
     /// A job has not come back in time.
     late: bool,
     /// Something was to be written meanwhile.
@@ -123,9 +125,9 @@ impl Store {
             return Written::Failed("its thread has ended".to_owned());
         }
         match self.done.recv_timeout(Duration::from_nanos(limit_ns)) {
-            Ok(Ok(())) => {
+            Ok(Ok(there)) => {
                 self.missed = false;
-                Written::Synced
+                if there { Written::Synced } else { Written::NoFile }
             }
             Ok(Err(error)) => {
                 self.missed = false;
@@ -149,14 +151,15 @@ struct Writer {
 }
 
 impl Writer {
-    fn carry_out(&mut self, job: Job) -> io::Result<()> {
+    /// Whether there is a state file now that holds what it was to.
+    fn carry_out(&mut self, job: Job) -> io::Result<bool> {
         let result = match job {
-            Job::Replace(bytes) => self.replace(&bytes),
+            Job::Replace(bytes) => self.replace(&bytes).map(|()| true),
             Job::Append(bytes) => match &mut self.file {
-                Some(file) => file.write_all(&bytes).and_then(|()| file.sync_data()),
-                None => return Ok(()),
+                Some(file) => file.write_all(&bytes).and_then(|()| file.sync_data()).map(|()| true),
+                None => return Ok(false),
             },
-            Job::Remove => return self.remove(),
+            Job::Remove => return self.remove().map(|()| false),
         };
         if result.is_err() {
             // The first error is what is told.
@@ -243,7 +246,7 @@ mod tests {
         let folder = Folder::new("next");
         let (mut store, left) = Store::open(&folder.0).expect("made");
         assert_eq!(left, None);
-        assert_eq!(store.append(b"nobody".to_vec(), SOON_NS), Written::Synced, "nothing to append to");
+        assert_eq!(store.append(b"nobody".to_vec(), SOON_NS), Written::NoFile, "nothing to append to");
         assert_eq!(folder.file(), None);
         assert_eq!(store.replace(b"one".to_vec(), SOON_NS), Written::Synced);
         assert_eq!(store.replace(b"two".to_vec(), SOON_NS), Written::Synced);
@@ -263,7 +266,7 @@ mod tests {
         }
         let (mut store, left) = again.expect("free again");
         assert_eq!(left.as_deref(), Some(&b"two+note"[..]));
-        assert_eq!(store.remove(SOON_NS), Written::Synced);
+        assert_eq!(store.remove(SOON_NS), Written::NoFile);
         assert_eq!(folder.file(), None);
     }
 
@@ -276,7 +279,7 @@ mod tests {
         fs::create_dir(folder.0.join(NEXT)).expect("made");
         assert!(matches!(store.replace(b"two".to_vec(), SOON_NS), Written::Failed(_)));
         assert_eq!(folder.file(), None, "the first file would be behind");
-        assert_eq!(store.append(b"note".to_vec(), SOON_NS), Written::Synced);
+        assert_eq!(store.append(b"note".to_vec(), SOON_NS), Written::NoFile);
         assert_eq!(folder.file(), None);
         fs::remove_dir(folder.0.join(NEXT)).expect("made above");
         assert_eq!(store.replace(b"three".to_vec(), SOON_NS), Written::Synced);
@@ -302,7 +305,7 @@ mod tests {
             crate::clock::sleep_ns(crate::clock::MS);
             written = store.append(b"note".to_vec(), SOON_NS);
         }
-        assert_eq!((written, folder.file()), (Written::Synced, None));
+        assert_eq!((written, folder.file()), (Written::NoFile, None));
         assert_eq!(store.replace(b"three".to_vec(), SOON_NS), Written::Synced);
         assert_eq!(store.append(b"+note".to_vec(), SOON_NS), Written::Synced);
         assert_eq!(folder.file().as_deref(), Some(&b"three+note"[..]));

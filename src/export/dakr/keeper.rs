@@ -74,6 +74,7 @@ impl Keeper {
                 }
                 return true;
             }
+            Written::NoFile => return false,
             Written::Failed(why) => why,
             Written::Late => format!("the disk has not answered for {} s", LATE_NS / clock::SECOND),
         };

@@ -11,36 +11,45 @@ use crate::batch::{Batch, Message};
 
 /// When each request was made, on which path, and what it is to come to.
 #[derive(Clone, Default)]
-struct Script {
+pub(super) struct Script {
     now_ns: Arc<AtomicU64>,
     made: Arc<Mutex<Vec<(u64, String, u64)>>>,
-    end: Arc<Mutex<Option<Result<Reply, Failure>>>>,
+    pub(super) end: Arc<Mutex<Option<Result<Reply, Failure>>>>,
+    /// Is called when a request is made.
+    pub(super) watch: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl Transport for Script {
     fn send(&mut self, call: &Call<'_>, until_ns: u64) -> Result<Reply, Failure> {
         let now_ns = self.now_ns.load(SeqCst);
+        if let Some(watch) = &self.watch {
+            watch();
+        }
         let batch = call.headers.iter().find(|h| h.0 == "x-netmon-batch").map_or("beat", |h| &h.1);
         self.made.lock().expect("alone").push((now_ns, batch.to_owned(), until_ns - now_ns));
         self.end.lock().expect("alone").clone().expect("scripted")
     }
 }
 
-fn reply(status: u16, body: &[u8]) -> Result<Reply, Failure> {
+pub(super) fn reply(status: u16, body: &[u8]) -> Result<Reply, Failure> {
     let headers = vec![("content-type".to_owned(), "application/proto".to_owned())];
     Ok(Reply { status, headers, body: body.to_vec(), cut: false })
 }
 
-struct Bench {
-    script: Script,
-    push: Push<Script>,
-    settled: Arc<Mutex<Vec<Settled>>>,
-    stats: Arc<Stats>,
-    health: Arc<Health>,
+pub(super) struct Bench {
+    pub(super) script: Script,
+    pub(super) push: Push<Script>,
+    pub(super) settled: Arc<Mutex<Vec<Settled>>>,
+    pub(super) stats: Arc<Stats>,
+    pub(super) health: Arc<Health>,
 }
 
-fn bench(end: Result<Reply, Failure>) -> Bench {
-    let script = Script::default();
+pub(super) fn bench(end: Result<Reply, Failure>) -> Bench {
+    bench_watched(end, None)
+}
+
+pub(super) fn bench_watched(end: Result<Reply, Failure>, watch: Option<Arc<dyn Fn() + Send + Sync>>) -> Bench {
+    let script = Script { watch, ..Script::default() };
     script.now_ns.store(1_000 * SECOND, SeqCst);
     *script.end.lock().expect("alone") = Some(end);
     let clock = script.now_ns.clone();
@@ -64,7 +73,7 @@ fn bench(end: Result<Reply, Failure>) -> Bench {
 
 impl Bench {
     /// Steps as the thread does, until `until_ns`.
-    fn run(&mut self, until_ns: u64) {
+    pub(super) fn run(&mut self, until_ns: u64) {
         loop {
             let again_ns = self.push.step();
             if again_ns > until_ns {
@@ -75,12 +84,12 @@ impl Bench {
         }
     }
 
-    fn made(&self) -> Vec<(u64, String, u64)> {
+    pub(super) fn made(&self) -> Vec<(u64, String, u64)> {
         std::mem::take(&mut *self.script.made.lock().expect("alone"))
     }
 }
 
-fn batch() -> Batch {
+pub(super) fn batch() -> Batch {
     let message = Message { part: 0, first_item: 0, items: 2, total_bytes: 900, body: vec![1, 2, 3] };
     Batch { seq: 4, frozen_wall_ns: 0, messages: vec![message] }
 }

@@ -38,6 +38,8 @@ fn run(lab: &Lab) -> Result<(), String> {
     let w = &lab.world;
     w.peer.serve_tcp(REMOTE_POD, 8080)?;
     w.peer.serve_tcp(REMOTE_POD, 8081)?;
+    // The kernel forgets a short connection within a second, so that only an agent that runs can count it.
+    lab.node().run(&["sysctl", "-qw", "net.netfilter.nf_conntrack_tcp_timeout_time_wait=1"], "")?;
     let proxy = lab.node().enter(|| Proxy::start(lab.dakr.address(), seed))?;
     let state = lab.file("state");
     let start = || {

@@ -37,6 +37,7 @@ mod push_inbound;
 mod recording;
 mod resize_mid_dump;
 mod restart;
+mod restart_with_state;
 mod reused_tuples;
 mod service;
 mod sigterm_delivers;
@@ -134,6 +135,7 @@ pub fn all() -> &'static [Scenario] {
         reused_tuples::SCENARIO,
         older_than_the_agent::SCENARIO,
         restart::SCENARIO,
+        restart_with_state::SCENARIO,
         killed::SCENARIO,
         kills::SCENARIO,
         sigterm_delivers::SCENARIO,
