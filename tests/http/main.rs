@@ -61,7 +61,13 @@ fn main() -> ExitCode {
     }
     let (mut passed, mut skipped, mut failed) = (0, 0, 0);
     for (name, test) in chosen {
-        match test() {
+        let mut outcome = test();
+        // A probe whose SYN finds the backlog full comes again after a second: on a busy machine that is chance, once.
+        if let (true, Err(why)) = (name.starts_with("attack_"), &outcome) {
+            println!("test {name} ... once more: {why}");
+            outcome = test();
+        }
+        match outcome {
             Ok(Verdict::Passed(note)) => {
                 passed += 1;
                 println!("test {name} ... ok ({note})");
