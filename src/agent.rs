@@ -29,7 +29,7 @@ use crate::limits;
 use crate::names;
 use crate::owner::pods::Published;
 use crate::owner::processes::Processes;
-use crate::privileges;
+use crate::privileges::{self, Talks, settle_talker};
 use crate::snapshot::Board;
 use crate::source::ebpf::cgroup;
 use crate::source::replay::Recorder;
@@ -91,6 +91,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     let config = Arc::new(config);
     let started = clock::now();
     let shared = Shared::new(&config, started);
+    privileges::say_landlock(&shared.stats);
     say_what_is_pushed(&config);
 
     let mut trouble = Trouble::default();
@@ -169,7 +170,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     let context = Context::new(&config, labels, &shared.stats, &shared.health, &shared.pulse, &shared.board, &end);
     let mut endpoint = Threads::default();
     endpoint.spawn("http", move || {
-        drop_all_in_this_thread();
+        settle_talker(Talks::In);
         server.run(context);
     })?;
     let stats = Arc::clone(&shared.stats);

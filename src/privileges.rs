@@ -6,13 +6,17 @@
 //! | `dns` | none; with kernels before 5.19 `CAP_BPF`, as above |
 //! | `push`, `kube`, `http`, `main` | nothing |
 //!
+//! Beside that `http`, `push` and `kube` give up writing and executing files where the kernel has Landlock
+//! ([`settle_talker`]); `kube` not, where the kubeconfig names a program that fetches credentials, for that is executed.
+//!
 //! Threads share memory, so this is no wall between them; it is one thing more that a mistake in TLS, JSON or HTTP code
 //! does not give away.
 
-use log::{info, warn};
+use log::{debug, info, warn};
 
 use crate::config::Mode;
 use crate::stats::{Capability, Stats};
+use crate::sys::landlock;
 use crate::sys::privileges::{self, Capabilities, Held};
 
 /// What opening a mode's source takes at most; PERFMON and SYS_RESOURCE on old kernels only (capabilities(7), bpf(2)).
@@ -44,6 +48,34 @@ pub fn settle_collector(running: &str, stats: &Stats) {
     let effective = privileges::held().map_or(Capabilities::NONE, |held| held.effective);
     for (n, (capability, _)) in Capability::ALL.iter().enumerate() {
         stats.capabilities[n].set(u64::from(effective.contains(set_of(*capability))));
+    }
+}
+
+/// What a thread that talks to others still does beside reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Talks {
+    /// Connects to others: `push` and `kube`.
+    Out,
+    /// Answers those who connect: `http`.
+    In,
+}
+
+/// In a thread that talks to others, before its first turn: it keeps no capability, and by Landlock, where the kernel
+/// offers it, no right to write or execute files.
+pub fn settle_talker(talks: Talks) {
+    privileges::drop_all_in_this_thread();
+    if let Err(error) = landlock::give_up_writing(talks == Talks::Out) {
+        debug!("a thread keeps the right to write files: Landlock: {error}");
+    }
+}
+
+/// Says whether Landlock confines the threads that talk to others.
+pub fn say_landlock(stats: &Stats) {
+    let version = landlock::version();
+    stats.landlock.set(u64::from(version));
+    match version {
+        0 => info!("Landlock is not offered here: what files http, push and kube may write is up to the mounts"),
+        version => info!("Landlock (version {version}): http, push and kube write and execute no file"),
     }
 }
 

@@ -381,6 +381,8 @@ stats! {
     kube_skipped: Counter "netmon_kube_skipped_total" ["reason"; KubeSkip];
     /// Renewals of roots or certificates for the API server that failed, so that the old ones stay in use.
     kube_renewals_failed: Counter "netmon_kube_renewals_failed_total";
+    /// Version of Landlock by which the threads http, push and kube write and execute no file; 0 where there is none.
+    landlock: Gauge "netmon_landlock_version";
     /// 1 for each capability that the collector holds; the other threads hold none.
     capabilities: Gauge "netmon_capability_held" ["capability"; Capability];
     /// Pods known to live on this node.

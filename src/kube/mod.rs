@@ -37,6 +37,7 @@ use watch::{Machine, Pace};
 use crate::clock;
 use crate::health::Health;
 use crate::owner::pods::Published;
+use crate::privileges::{Talks, settle_talker};
 use crate::stats::Stats;
 use crate::sys::privileges::drop_all_in_this_thread;
 
@@ -91,6 +92,7 @@ pub fn spawn(settings: Settings, outlets: Outlets) -> io::Result<Kube> {
     let now = clock::now();
     let seed = node_name.bytes().fold(now.wall_ns, |seed, b| seed.wrapping_mul(0x0100_0000_01B3) ^ u64::from(b));
     let in_cluster = matches!(endpoint.auth, credentials::Auth::TokenFile(_)) && endpoint.origin == "in-cluster";
+    let executes = matches!(endpoint.auth, credentials::Auth::Plugin(_));
     let report = Report::new(outlets.health, outlets.stats.clone(), &endpoint.url, &node_name, in_cluster);
     let client = Client::new(endpoint, &node_name, timeouts, stopper.clone());
     let machine = Machine::new(pace, seed, now.mono_ns);
@@ -99,7 +101,10 @@ pub fn spawn(settings: Settings, outlets: Outlets) -> io::Result<Kube> {
     let thread = std::thread::Builder::new().name("kube".to_owned()).spawn(move || {
         // Dropped at the end of the thread, which is what `stop` waits for.
         let _ended = ended;
-        drop_all_in_this_thread();
+        match executes {
+            true => drop_all_in_this_thread(),
+            false => settle_talker(Talks::Out),
+        }
         reflector.run();
     })?;
     Ok(Kube { stopper, done, thread })

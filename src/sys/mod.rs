@@ -4,6 +4,7 @@
 mod absent;
 pub mod addresses;
 pub mod bpf;
+pub mod landlock;
 pub mod netlink;
 pub mod options;
 pub mod poll;

@@ -41,10 +41,10 @@ use crate::batch::{Parcel, Settled, Verdict};
 use crate::clock::{self, MS, Now, SECOND};
 use crate::config::{Dakr, DakrProtocol};
 use crate::health::{Component, Health, Status};
+use crate::privileges::{Talks, settle_talker};
 use crate::state::State;
 use crate::state::bytes::In;
 use crate::stats::Stats;
-use crate::sys::privileges::drop_all_in_this_thread;
 use crate::wire::Malformed;
 
 /// How long a request may take in all.
@@ -192,7 +192,7 @@ impl<T: Transport> Push<T> {
         let handle =
             PushHandle { orders, flight: self.flight.clone(), signs: self.signs.clone(), pace: self.pace.clone() };
         let run = move || {
-            drop_all_in_this_thread();
+            settle_talker(Talks::Out);
             self.run(&batches, &ordered);
         };
         Ok((handle, std::thread::Builder::new().name("push".to_owned()).spawn(run)?))

@@ -8,6 +8,7 @@ mod burst_of_20000;
 mod changing_cgroups;
 mod connect_server;
 mod dakr_fails;
+mod disk_hangs;
 mod event_overflow;
 mod flood_of_answers;
 mod fragments;
@@ -140,6 +141,7 @@ pub fn all() -> &'static [Scenario] {
         kills::SCENARIO,
         sigterm_delivers::SCENARIO,
         dakr_fails::SCENARIO,
+        disk_hangs::SCENARIO,
         pods::SCENARIO,
         host_network::SCENARIO,
         changing_cgroups::SCENARIO,

@@ -1,0 +1,110 @@
+//! Landlock (landlock(7), Linux 5.13): rights that the calling thread gives up for good, without a single rule.
+//!
+//! Which thread gives up what is not known here: that is [`crate::privileges`].
+
+use std::io;
+
+use nix::errno::Errno;
+use nix::libc;
+
+/// The file rights of linux/landlock.h, by the version of the interface that brought them.
+const EXECUTE: u64 = 1 << 0;
+const WRITE_FILE: u64 = 1 << 1;
+/// REMOVE_DIR to MAKE_SYM.
+const CHANGE_FOLDERS: u64 = 0x1ff0;
+/// Version 2.
+const REFER: u64 = 1 << 13;
+/// Version 3.
+const TRUNCATE: u64 = 1 << 14;
+/// Version 4.
+const BIND_TCP: u64 = 1 << 0;
+const CONNECT_TCP: u64 = 1 << 1;
+/// `LANDLOCK_CREATE_RULESET_VERSION`.
+const ASK_VERSION: u32 = 1;
+
+/// `struct landlock_ruleset_attr`, as far as version 4 reads it.
+#[repr(C)]
+struct Ruleset {
+    handled_fs: u64,
+    handled_net: u64,
+}
+
+/// The version of the interface that the kernel offers; 0 where it offers none.
+pub fn version() -> u32 {
+    // SAFETY: with ASK_VERSION the kernel reads no memory: the pointer must be null and the size 0 (landlock_create_ruleset(2)).
+    #[allow(unsafe_code)]
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<Ruleset>(), 0usize, ASK_VERSION) };
+    u32::try_from(version).unwrap_or(0)
+}
+
+/// From now on the calling thread, and threads that it starts, write, make, remove and execute no file that is not open
+/// yet, and bind no TCP port (from version 4 on); without `connects` they make no TCP connection either. Reading stays.
+/// Needs no_new_privs. Returns the version.
+///
+/// # Errors
+/// Where the kernel offers no Landlock, or a seccomp filter forbids it.
+pub fn give_up_writing(connects: bool) -> io::Result<u32> {
+    let version = version();
+    let mut rules = Ruleset { handled_fs: EXECUTE | WRITE_FILE | CHANGE_FOLDERS, handled_net: 0 };
+    match version {
+        0 => return Err(Errno::ENOSYS.into()),
+        1 => {}
+        2 => rules.handled_fs |= REFER,
+        _ => rules.handled_fs |= REFER | TRUNCATE,
+    }
+    let mut size = size_of::<u64>();
+    if version >= 4 {
+        rules.handled_net = if connects { BIND_TCP } else { BIND_TCP | CONNECT_TCP };
+        size = size_of::<Ruleset>();
+    }
+    // SAFETY: the kernel reads `size` bytes of a struct of at least that size, which lives on this stack for the call.
+    #[allow(unsafe_code)]
+    let ruleset = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const rules, size, 0u32) };
+    let ruleset = Errno::result(ruleset)? as i32;
+    // SAFETY: takes a descriptor, which was just made, and no memory.
+    #[allow(unsafe_code)]
+    let restricted = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0u32) };
+    let restricted = Errno::result(restricted).map(drop);
+    nix::unistd::close(ruleset)?;
+    restricted?;
+    Ok(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn a_thread_that_gave_up_writing_reads_and_nothing_else() {
+        if version() < 4 {
+            return;
+        }
+        let file = std::env::temp_dir().join(format!("netmon-landlock-{}", std::process::id()));
+        fs::write(&file, b"before").expect("writable");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let denied = |error: io::Error| assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                nix::sys::prctl::set_no_new_privs().expect("allowed");
+                give_up_writing(false).expect("offered");
+                assert_eq!(fs::read(&file).expect("reading stays"), b"before");
+                denied(fs::write(&file, b"after").expect_err("given up"));
+                denied(fs::remove_file(&file).expect_err("given up"));
+                denied(std::process::Command::new("/bin/true").status().expect_err("given up"));
+                denied(TcpListener::bind("127.0.0.1:0").expect_err("given up"));
+                denied(TcpStream::connect(address).expect_err("given up"));
+            });
+            scope.spawn(|| {
+                nix::sys::prctl::set_no_new_privs().expect("allowed");
+                give_up_writing(true).expect("offered");
+                TcpStream::connect(address).expect("connecting stays");
+            });
+        });
+        fs::write(&file, b"after").expect("other threads have given up nothing");
+        fs::remove_file(&file).expect("nor this");
+    }
+}
