@@ -40,11 +40,17 @@ impl Drop for Disk {
 fn root_a_full_disk_leaves_no_state_that_is_behind() {
     let disk = Disk::mount("full");
     let (mut store, _) = Store::open(&disk.0).expect("there is room");
-    assert_eq!(store.replace(b"small".to_vec(), 10 * SECOND), Written::Synced);
-    let Written::Failed(why) = store.replace(vec![0; 1 << 20], 10 * SECOND) else { panic!("it has 16 KB") };
+    assert_eq!(store.replace([b"small".to_vec(), Vec::new(), Vec::new()], 10 * SECOND), Written::Synced);
+    let Written::Failed(why) = store.replace([Vec::new(), vec![0; 1 << 20], Vec::new()], 10 * SECOND) else {
+        panic!("it has 16 KB")
+    };
     assert!(why.contains("No space left"), "{why}");
     assert!(!disk.has_state(), "the small one would be behind");
-    assert_eq!(store.replace(b"small again".to_vec(), 10 * SECOND), Written::Synced, "room again");
+    assert_eq!(
+        store.replace([b"small again".to_vec(), Vec::new(), Vec::new()], 10 * SECOND),
+        Written::Synced,
+        "room again"
+    );
 }
 
 #[test]

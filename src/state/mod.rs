@@ -77,20 +77,21 @@ impl fmt::Display for Unfit {
     }
 }
 
-/// The file's bytes, without notes.
-pub fn encode(place: &Place, sender: &str, image: &[u8], save_batch: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::with_capacity(image.len() + 4_096);
-    out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&[0; 8]);
-    place.put(&mut out);
-    put_block(&mut out, sender.as_bytes());
-    put_block(&mut out, image);
-    save_batch(&mut out);
-    let body_bytes = (out.len() - HEAD_BYTES) as u64;
-    out[MAGIC.len()..HEAD_BYTES].copy_from_slice(&body_bytes.to_le_bytes());
-    let sum = checksum(&out[HEAD_BYTES..]);
-    out.extend_from_slice(&sum);
-    out
+/// The file's bytes, without notes, in three pieces: the image is large, and is not copied.
+pub fn encode(place: &Place, sender: &str, image: Vec<u8>, save_batch: impl FnOnce(&mut Vec<u8>)) -> [Vec<u8>; 3] {
+    let mut head = Vec::new();
+    head.extend_from_slice(MAGIC);
+    head.extend_from_slice(&[0; 8]);
+    place.put(&mut head);
+    put_block(&mut head, sender.as_bytes());
+    image.len().put(&mut head);
+    let mut tail = Vec::new();
+    save_batch(&mut tail);
+    let body_bytes = (head.len() - HEAD_BYTES + image.len() + tail.len()) as u64;
+    head[MAGIC.len()..HEAD_BYTES].copy_from_slice(&body_bytes.to_le_bytes());
+    let sum = checksum(&[&head[HEAD_BYTES..], &image, &tail]);
+    tail.extend_from_slice(&sum);
+    [head, image, tail]
 }
 
 /// A note's bytes, to be appended.
@@ -99,7 +100,7 @@ pub fn encode_note(note: &Note) -> Vec<u8> {
     note.put(&mut body);
     let mut out = Vec::new();
     put_block(&mut out, &body);
-    out.extend_from_slice(&checksum(&body));
+    out.extend_from_slice(&checksum(&[&body]));
     out
 }
 
@@ -133,7 +134,7 @@ pub fn decode(file: &[u8], place: &Place) -> Result<State, Unfit> {
 fn body<'a>(from: &mut In<'a>) -> Result<(In<'a>, Place), Malformed> {
     let len = u64::from_le_bytes(from.bytes(8)?.try_into().map_err(|_| Malformed)?);
     let body = from.bytes(usize::try_from(len).map_err(|_| Malformed)?)?;
-    if from.bytes(4)? != checksum(body) {
+    if from.bytes(4)? != checksum(&[body]) {
         return Err(Malformed);
     }
     let mut body = In(body);
@@ -149,15 +150,15 @@ fn parts(mut body: In<'_>) -> Result<State, Malformed> {
 
 fn note(from: &mut In<'_>) -> Result<Note, Malformed> {
     let body = from.block()?;
-    if from.bytes(4)? != checksum(body) {
+    if from.bytes(4)? != checksum(&[body]) {
         return Err(Malformed);
     }
     Note::take(&mut In(body))
 }
 
-fn checksum(bytes: &[u8]) -> [u8; 4] {
+fn checksum(pieces: &[&[u8]]) -> [u8; 4] {
     let mut sum = flate2::Crc::new();
-    sum.update(bytes);
+    pieces.iter().for_each(|piece| sum.update(piece));
     sum.sum().to_le_bytes()
 }
 
@@ -180,8 +181,12 @@ mod tests {
         ]
     }
 
+    fn without_notes() -> Vec<u8> {
+        encode(&place(), "node/b", b"image".to_vec(), |out| out.extend_from_slice(b"batch")).concat()
+    }
+
     fn file() -> Vec<u8> {
-        let mut file = encode(&place(), "node/b", b"image", |out| out.extend_from_slice(b"batch"));
+        let mut file = without_notes();
         notes().iter().for_each(|note| file.extend_from_slice(&encode_note(note)));
         file
     }
@@ -210,7 +215,7 @@ mod tests {
     #[test]
     fn cut_anywhere_it_is_refused_or_its_last_notes_are_missing() {
         let whole = file();
-        let body = encode(&place(), "node/b", b"image", |out| out.extend_from_slice(b"batch")).len();
+        let body = without_notes().len();
         for len in 0..whole.len() {
             match decode(&whole[..len], &place()) {
                 Ok(state) => assert!(len >= body && notes().starts_with(&state.notes), "{len}"),

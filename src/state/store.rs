@@ -40,7 +40,7 @@ pub enum Written {
 }
 
 enum Job {
-    Replace(Vec<u8>),
+    Replace([Vec<u8>; 3]),
     Append(Vec<u8>),
     Remove,
 }
@@ -92,9 +92,9 @@ impl Store {
         &self.file
     }
 
-    /// Puts a whole file in the place of the one before.
-    pub fn replace(&mut self, bytes: Vec<u8>, limit_ns: u64) -> Written {
-        self.submit(Job::Replace(bytes), limit_ns)
+    /// Puts a whole file, in pieces, in the place of the one before.
+    pub fn replace(&mut self, pieces: [Vec<u8>; 3], limit_ns: u64) -> Written {
+        self.submit(Job::Replace(pieces), limit_ns)
     }
 
     /// Appends to the file; nothing where there is none.
@@ -154,7 +154,7 @@ impl Writer {
     /// Whether there is a state file now that holds what it was to.
     fn carry_out(&mut self, job: Job) -> io::Result<bool> {
         let result = match job {
-            Job::Replace(bytes) => self.replace(&bytes).map(|()| true),
+            Job::Replace(pieces) => self.replace(&pieces).map(|()| true),
             Job::Append(bytes) => match &mut self.file {
                 Some(file) => file.write_all(&bytes).and_then(|()| file.sync_data()).map(|()| true),
                 None => return Ok(false),
@@ -168,10 +168,12 @@ impl Writer {
         result
     }
 
-    fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn replace(&mut self, pieces: &[Vec<u8>; 3]) -> io::Result<()> {
         let (file, next) = (self.dir.join(FILE), self.dir.join(NEXT));
         let mut new = open_for_writing(&next, true)?;
-        new.write_all(bytes)?;
+        for piece in pieces {
+            new.write_all(piece)?;
+        }
         new.sync_all()?;
         fs::rename(&next, &file)?;
         self.file = Some(new);
@@ -221,6 +223,11 @@ mod tests {
 
     const SOON_NS: u64 = 20 * SECOND;
 
+    fn pieces(text: &str) -> [Vec<u8>; 3] {
+        let (head, tail) = text.as_bytes().split_at(1);
+        [head.to_vec(), tail.to_vec(), Vec::new()]
+    }
+
     struct Folder(PathBuf);
 
     impl Folder {
@@ -248,8 +255,8 @@ mod tests {
         assert_eq!(left, None);
         assert_eq!(store.append(b"nobody".to_vec(), SOON_NS), Written::NoFile, "nothing to append to");
         assert_eq!(folder.file(), None);
-        assert_eq!(store.replace(b"one".to_vec(), SOON_NS), Written::Synced);
-        assert_eq!(store.replace(b"two".to_vec(), SOON_NS), Written::Synced);
+        assert_eq!(store.replace(pieces("one"), SOON_NS), Written::Synced);
+        assert_eq!(store.replace(pieces("two"), SOON_NS), Written::Synced);
         assert_eq!(store.append(b"+note".to_vec(), SOON_NS), Written::Synced);
         assert_eq!(fs::metadata(folder.0.join(FILE)).expect("there").mode() & 0o777, 0o600);
         let taken = Store::open(&folder.0).err().expect("one process at a time");
@@ -274,15 +281,15 @@ mod tests {
     fn a_write_that_fails_leaves_no_file_behind() {
         let folder = Folder::new("fails");
         let (mut store, _) = Store::open(&folder.0).expect("made");
-        assert_eq!(store.replace(b"one".to_vec(), SOON_NS), Written::Synced);
+        assert_eq!(store.replace(pieces("one"), SOON_NS), Written::Synced);
         // Nothing can be opened for writing there.
         fs::create_dir(folder.0.join(NEXT)).expect("made");
-        assert!(matches!(store.replace(b"two".to_vec(), SOON_NS), Written::Failed(_)));
+        assert!(matches!(store.replace(pieces("two"), SOON_NS), Written::Failed(_)));
         assert_eq!(folder.file(), None, "the first file would be behind");
         assert_eq!(store.append(b"note".to_vec(), SOON_NS), Written::NoFile);
         assert_eq!(folder.file(), None);
         fs::remove_dir(folder.0.join(NEXT)).expect("made above");
-        assert_eq!(store.replace(b"three".to_vec(), SOON_NS), Written::Synced);
+        assert_eq!(store.replace(pieces("three"), SOON_NS), Written::Synced);
         assert_eq!(folder.file().as_deref(), Some(&b"three"[..]));
     }
 
@@ -290,11 +297,11 @@ mod tests {
     fn a_disk_that_hangs_delays_nobody_and_what_it_missed_is_not_believed() {
         let folder = Folder::new("hangs");
         let (mut store, _) = Store::open(&folder.0).expect("made");
-        assert_eq!(store.replace(b"one".to_vec(), SOON_NS), Written::Synced);
+        assert_eq!(store.replace(pieces("one"), SOON_NS), Written::Synced);
         // Opening a pipe without a reader hangs until there is one.
         let next = folder.0.join(NEXT);
         nix::unistd::mkfifo(&next, Mode::S_IRWXU).expect("made");
-        assert_eq!(store.replace(b"two".to_vec(), 50_000_000), Written::Late);
+        assert_eq!(store.replace(pieces("two"), 50_000_000), Written::Late);
         assert_eq!(store.append(b"note".to_vec(), SOON_NS), Written::Late, "at once");
         let mut pipe = File::open(&next).expect("it was made");
         let mut went = Vec::new();
@@ -306,7 +313,7 @@ mod tests {
             written = store.append(b"note".to_vec(), SOON_NS);
         }
         assert_eq!((written, folder.file()), (Written::NoFile, None));
-        assert_eq!(store.replace(b"three".to_vec(), SOON_NS), Written::Synced);
+        assert_eq!(store.replace(pieces("three"), SOON_NS), Written::Synced);
         assert_eq!(store.append(b"+note".to_vec(), SOON_NS), Written::Synced);
         assert_eq!(folder.file().as_deref(), Some(&b"three+note"[..]));
     }

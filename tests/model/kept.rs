@@ -67,7 +67,7 @@ impl Disk {
         if let Some(batch) = batch {
             delivery.accept(batch.clone(), &mut Vec::new()).expect("nothing is on its way");
         }
-        self.file = state::encode(&place(), "node/model", &image, |out| delivery.save(out));
+        self.file = state::encode(&place(), "node/model", image, |out| delivery.save(out)).concat();
         self.heard.clone_from(heard);
     }
 

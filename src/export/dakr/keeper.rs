@@ -33,9 +33,9 @@ impl Keeper {
     }
 
     /// Writes the whole file; whether it is on the disk.
-    pub fn keep(&mut self, image: &[u8], sender: &str, delivery: &Delivery) -> bool {
+    pub fn keep(&mut self, image: Vec<u8>, sender: &str, delivery: &Delivery) -> bool {
         let file = encode(&self.place, sender, image, |out| delivery.save(out));
-        self.stats.state_bytes.set(file.len() as u64);
+        self.stats.state_bytes.set(file.iter().map(Vec::len).sum::<usize>() as u64);
         let written = self.store.replace(file, self.limit_ns());
         self.tell(written)
     }

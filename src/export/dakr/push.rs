@@ -287,7 +287,7 @@ impl<T: Transport> Push<T> {
         };
         // It says all that the notes would.
         self.delivery.take_notes();
-        keeper.keep(&image, sender, &self.delivery)
+        keeper.keep(image, sender, &self.delivery)
     }
 
     /// Writes what became of messages since.
