@@ -49,6 +49,8 @@ enum Step {
     Flush { outcomes: Vec<Outcome> },
     /// Rows that are settled and idle go.
     Cleanup,
+    /// The API server names the pod whose traffic all this is.
+    Named,
     /// The agent dies without a word and starts again without state.
     Crash,
     /// It dies without a word, in the middle of a flush if `sends` says after how many messages, the world moves on, and
@@ -88,6 +90,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Drain),
         3 => proptest::collection::vec(outcome(), 0..4).prop_map(|outcomes| Step::Flush { outcomes }),
         1 => Just(Step::Cleanup),
+        1 => Just(Step::Named),
         1 => Just(Step::Crash),
         2 => (proptest::option::of(0u8..4), outcome(), killed_moved)
             .prop_map(|(sends, outcome, moved)| Step::Killed { sends, outcome, moved }),

@@ -2,6 +2,7 @@
 //! hold when all is at rest.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use netmon::batch::Verdict;
 use netmon::clock::{Now, SECOND};
@@ -9,6 +10,8 @@ use netmon::collect::freezer::{Freezer, Sender};
 use netmon::collect::pipeline::Pipeline;
 use netmon::config::Config;
 use netmon::flow::{Addr, Connection, ConnectionKey, Counts, Ends, Reading, Traffic, TxRx};
+use netmon::owner::PodIndex;
+use netmon::owner::pods::{Pod, Tenure};
 use netmon::source::Sweep;
 use netmon::stats::Lost;
 
@@ -102,7 +105,9 @@ fn as_tx_rx(t: Traffic) -> TxRx {
 
 impl World {
     pub fn new(mutant: Mutant) -> World {
-        let mut config = support::standalone(&["-local-cidrs", "10.244.1.0/24", "-max-rows", "32"]);
+        let mut config = support::standalone(&["-max-rows", "32"]);
+        // In a cluster, where everything waits until its pod is named (rule 8).
+        config.standalone = false;
         config.dakr = Some(support::dakr());
         let mut world = World {
             mutant,
@@ -142,6 +147,7 @@ impl World {
             Step::Sweep { voided, skip, twice, moved } => self.sweep(*voided, *skip, *twice, moved),
             Step::Drain => self.drain(),
             Step::Flush { outcomes } => self.flush(outcomes, None)?,
+            Step::Named => self.name_the_pod(),
             Step::Cleanup => self.pipeline.cleanup(self.now, 0),
             Step::Crash => self.crash(),
             Step::Killed { sends, outcome, moved } => {
@@ -156,6 +162,15 @@ impl World {
             return Err(format!("the books do not balance: {ledger:?}"));
         }
         Ok(())
+    }
+
+    fn name_the_pod(&mut self) {
+        let text = |text: &str| text.into();
+        let (uid, namespace, name) = (text("u-1"), text("shop"), text("web-0"));
+        let pod = Arc::new(Pod { uid, namespace, name, workload: None, host_network: false });
+        let addr = Addr::from_v4(LOCAL);
+        let tenure = Tenure { addr, from_ns: 1, until_ns: u64::MAX, ended_ns: u64::MAX, pod: Arc::clone(&pod) };
+        self.pipeline.set_pods(Arc::new(PodIndex::new(vec![tenure], vec![pod], true, 1)), self.now);
     }
 
     fn carry(&mut self, tuple: u8, bytes: u16) {
@@ -353,6 +368,7 @@ impl World {
 
     /// Brings everything to rest and holds it against what the kernel carried.
     pub fn check_at_rest(&mut self) -> Result<(), String> {
+        self.name_the_pod();
         self.sweep(false, 255, 255, &[]);
         self.drain();
         self.sweep(false, 255, 255, &[]);
