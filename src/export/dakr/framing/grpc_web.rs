@@ -18,8 +18,10 @@ pub fn answer(reply: &Reply) -> Answer {
 }
 
 fn read(reply: &Reply) -> Result<Option<Vec<u8>>, Answer> {
-    // "Trailers-Only": an error may come without a body, its status among the headers.
-    envelope::status(|name| reply.header(name))?;
+    // "Trailers-Only": an error may come without a body, its status among the headers, which count for nothing else.
+    if reply.body.is_empty() {
+        envelope::status(|name| reply.header(name))?;
+    }
     let (mut message, mut succeeded) = (None, false);
     for (flags, bytes) in envelope::envelopes(&reply.body).ok_or(Answer::Unreadable)? {
         let bytes = envelope::unpacked(reply, flags, bytes).ok_or(Answer::Unreadable)?;

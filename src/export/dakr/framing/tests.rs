@@ -190,6 +190,14 @@ fn foreign_and_garbled_errors() {
 }
 
 #[test]
+fn a_grpc_web_status_among_the_headers_counts_only_without_a_body() {
+    let headers = [("content-type", "application/grpc-web+proto"), ("grpc-status", "8")];
+    let trailers = b"\x80\0\0\0\x10grpc-status: 9\r\n";
+    assert_eq!(Framing::GrpcWeb.answer(&reply(200, &headers, trailers)), error(Code::FailedPrecondition, ""));
+    assert_eq!(Framing::GrpcWeb.answer(&reply(200, &headers, &[])), error(Code::ResourceExhausted, ""));
+}
+
+#[test]
 fn a_grpc_status_among_the_headers_decides() {
     for framing in [Framing::GrpcWeb, Framing::Grpc] {
         let content_type = if framing == Framing::Grpc { "application/grpc" } else { "application/grpc-web+proto" };
