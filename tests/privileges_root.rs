@@ -10,6 +10,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
+#[path = "support/cilium.rs"]
+mod cilium;
+
+use cilium::Bpffs;
 use netmon::clock::{self, MS, SECOND};
 use netmon::source::ebpf::cgroup;
 
@@ -72,6 +76,10 @@ impl Stage {
 
     /// The agent as a pod's container: capsh executes it in the place of a shell.
     fn agent(&self, mode: &str, capabilities: &[&str]) -> Command {
+        self.agent_as(65_532, mode, capabilities)
+    }
+
+    fn agent_as(&self, uid: u32, mode: &str, capabilities: &[&str]) -> Command {
         let all = (0..=40).map(|n| n.to_string()).filter(|n| !capabilities.iter().any(|c| number(c) == *n));
         let dropped: Vec<String> = all.collect();
         let kept = format!("{}=pi", capabilities.join(","));
@@ -79,7 +87,7 @@ impl Stage {
         command.arg("--keep=1");
         // The bounding set comes first, for dropping from it takes CAP_SETPCAP.
         command.arg(format!("--drop={}", dropped.join(",")));
-        command.args(["--gid=65532", "--uid=65532"]);
+        command.args([format!("--gid={uid}"), format!("--uid={uid}")]);
         command.arg(if capabilities.is_empty() { "--caps==".to_owned() } else { format!("--caps={kept}") });
         command.args(["--no-new-privs", &format!("--shell={}", self.program().display()), "--"]);
         command.args(["-standalone", "-fallback=none", "-metrics-bind-address=127.0.0.1:9099", "-read-interval=200ms"]);
@@ -149,7 +157,7 @@ fn stop(child: Child) -> Output {
 }
 
 /// The sets of each thread (proc(5)), by the thread's name.
-fn threads(child: &Child) -> Vec<(String, String)> {
+fn threads(child: &Child, uid: &str) -> Vec<(String, String)> {
     let tasks = fs::read_dir(format!("/proc/{}/task", child.id())).expect("it runs");
     let field = |text: &str, name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("a field");
@@ -159,7 +167,7 @@ fn threads(child: &Child) -> Vec<(String, String)> {
         .map(|task| fs::read_to_string(task.expect("a task").path().join("status")).expect("readable"))
         .map(|status| {
             assert_eq!(field(&status, "NoNewPrivs:"), "1");
-            assert_eq!(field(&status, "Uid:").split_whitespace().next(), Some("65532"));
+            assert_eq!(field(&status, "Uid:").split_whitespace().next(), Some(uid));
             (field(&status, "Name:"), field(&status, "CapPrm:"))
         })
         .collect()
@@ -173,7 +181,7 @@ fn starts_counts_and_lets_go(mode: &str, capabilities: &[&str], kept: u64) {
         stage.speak();
         stage.get("/flows").contains("10.9.7.2")
     });
-    let of_threads = threads(&child);
+    let of_threads = threads(&child, "65532");
     let collectors: Vec<_> = of_threads.iter().filter(|(name, _)| name == "collect").collect();
     assert_eq!(collectors.len(), 1, "{of_threads:?}");
     for (name, permitted) in &of_threads {
@@ -222,4 +230,29 @@ fn root_ebpf_needs_bpf_and_net_admin_alone() {
 fn root_ebpf_without_one_says_which() {
     names_what_is_missing("ebpf", &["cap_net_admin"], "CAP_BPF missing");
     names_what_is_missing("ebpf", &["cap_bpf"], "CAP_NET_ADMIN missing");
+}
+
+/// Cilium's pins belong to root, so the pod is root, with CAP_BPF; which kernels from 5.19 on ask for only where maps or
+/// programs are made, so that these do without.
+#[test]
+fn root_cilium_runs_as_root_with_bpf_and_without_from_5_19_on() {
+    let stage = Stage::set("cilium");
+    let bpffs = Bpffs::with_maps();
+    bpffs.write("fill", "cilium_ct4_global", "a 100 1");
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
+    let mut version = release.split('.').map_while(|part| part.parse::<u32>().ok());
+    let restricted = (version.next(), version.next()) < (Some(5), Some(19));
+    for capabilities in [&["cap_bpf"][..], &[]] {
+        if restricted && capabilities.is_empty() {
+            continue;
+        }
+        let mut command = stage.agent_as(0, "cilium", capabilities);
+        command.arg(format!("-cilium-bpf-root={}", bpffs.root.display())).arg("-dns=off");
+        let child = command.spawn().expect("nsenter starts");
+        until("the entries", || stage.get("/metrics").contains("netmon_connections 100"));
+        let of_threads = threads(&child, "0");
+        assert!(of_threads.iter().all(|(_, permitted)| u64::from_str_radix(permitted, 16) == Ok(0)), "{of_threads:?}");
+        let said = stop(child);
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    }
 }
