@@ -256,3 +256,27 @@ fn root_cilium_runs_as_root_with_bpf_and_without_from_5_19_on() {
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     }
 }
+
+/// Where the maps hold one sum for both directions, own programs count in their place, and need what ebpf mode needs.
+#[test]
+fn root_cilium_with_own_programs_needs_bpf_and_net_admin() {
+    let stage = Stage::set("cilium-own");
+    let bpffs = Bpffs::with_maps();
+    for name in ["B1", "B6"] {
+        let found = include_str!("support/cilium_fixtures.txt").lines().find_map(|line| line.strip_prefix(name));
+        bpffs.write("raw", "cilium_ct4_global", found.expect("a fixture").trim_start_matches(": "));
+    }
+    for (capabilities, running, said) in [
+        (&["cap_bpf", "cap_net_admin"][..], "ebpf", "so ebpf counts in its place"),
+        (&["cap_bpf"], "cilium", "CAP_NET_ADMIN missing"),
+        (&["cap_net_admin"], "cilium", "CAP_BPF missing"),
+    ] {
+        let mut command = stage.agent_as(0, "cilium", capabilities);
+        command.arg(format!("-cilium-bpf-root={}", bpffs.root.display())).args(["-dns=off", "-fallback=auto"]);
+        let child = command.spawn().expect("nsenter starts");
+        let source = format!("netmon_source{{wanted=\"cilium\",running=\"{running}\"}} 1");
+        until(&source, || stage.get("/metrics").contains(&source));
+        until(said, || stage.get("/healthz").contains(said));
+        assert!(stop(child).status.success());
+    }
+}
