@@ -180,17 +180,15 @@ impl RowTable {
         ledger: &mut Ledger,
     ) -> Option<u32> {
         ledger.counted += increment;
-        if let Some(slot) = self.table.find(key)
-            && let Some(row) = self.table.get_mut(slot)
-        {
-            let was_settled = row.open.is_zero() && row.frozen.is_zero();
-            grow(row, increment, wall_ns);
-            row.split = row.split.and(self.split);
-            ledger.open += increment;
-            return was_settled.then_some(slot);
+        if let Some(slot) = self.table.find(key) {
+            return self.grow(slot, increment, wall_ns, ledger);
         }
         if self.named() >= self.named_capacity() {
             self.fold(classes, ledger);
+            // What rows were folded into may bear this very name: the first address of a prefix is an address, too.
+            if let Some(slot) = self.table.find(key) {
+                return self.grow(slot, increment, wall_ns, ledger);
+            }
         }
         let row = Row {
             key: *key,
@@ -218,6 +216,16 @@ impl RowTable {
             ledger.lost[Lost::RowTableFull as usize] += increment;
         }
         None
+    }
+
+    /// Adds to a row that is there.
+    fn grow(&mut self, slot: u32, increment: TxRx, wall_ns: u64, ledger: &mut Ledger) -> Option<u32> {
+        let row = self.table.get_mut(slot)?;
+        let was_settled = row.open.is_zero() && row.frozen.is_zero();
+        grow(row, increment, wall_ns);
+        row.split = row.split.and(self.split);
+        ledger.open += increment;
+        was_settled.then_some(slot)
     }
 
     /// Removes rows that are settled and were idle for `idle_ns`.

@@ -150,6 +150,20 @@ fn rule_13_small_rows_fold_to_their_prefix_first_and_the_large_keep_their_names(
 }
 
 #[test]
+fn rule_13_an_address_that_names_the_prefix_just_folded_into_finds_that_row() {
+    let mut bench = Bench::new(64);
+    for host in 1..=60u8 {
+        bench.add(&key(3, [198, 51, 100, host], 80, Direction::Outbound), counts(u64::from(host), 0), 1);
+    }
+    let prefix = key(3, [198, 51, 100, 0], 80, Direction::Outbound);
+    bench.add(&prefix, counts(5, 0), 1);
+    bench.check();
+    assert_eq!(bench.rows.iter().filter(|row| row.key == prefix).count(), 1);
+    let total = bench.rows.iter().fold(0, |sum, row| sum + row.total.tx.bytes);
+    assert_eq!(total, (1..=60).sum::<u64>() + 5);
+}
+
+#[test]
 fn rule_13_rows_that_share_no_prefix_fold_into_one_per_owner() {
     let mut bench = Bench::new(64);
     for net in 0..120u8 {
