@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use netmon::clock::SECOND;
+use netmon::clock::{self, MS, SECOND};
 use netmon::state::store::{Store, Written};
 
 /// A file system in memory of a few pages.
@@ -46,11 +46,10 @@ fn root_a_full_disk_leaves_no_state_that_is_behind() {
     };
     assert!(why.contains("No space left"), "{why}");
     assert!(!disk.has_state(), "the small one would be behind");
-    assert_eq!(
-        store.replace([b"small again".to_vec(), Vec::new(), Vec::new()], 10 * SECOND),
-        Written::Synced,
-        "room again"
-    );
+    // The file system counts the pages that it gave back a moment later.
+    let again = || store.replace([b"small again".to_vec(), Vec::new(), Vec::new()], 10 * SECOND);
+    let written = std::iter::repeat_with(again).inspect(|_| clock::sleep_ns(50 * MS)).take(100);
+    assert!(written.into_iter().any(|written| written == Written::Synced), "room again");
 }
 
 #[test]
