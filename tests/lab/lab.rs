@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use netmon::clock;
 use netmon::flow::protocol;
 
 use crate::agent::{Agent, Start, eventually};
@@ -232,13 +233,19 @@ impl Lab {
         host.netns.enter(|| Actor::start(&place))
     }
 
-    /// What crossed the node so far.
+    /// What crossed the node so far, once nothing moves any more: the last packets of what a helper has done may still
+    /// be on their way when it says so.
     pub fn truth(&self) -> Result<Truth, String> {
-        let truth = Truth::read(self.node());
+        let mut truth = Truth::read(self.node())?;
+        eventually("nothing moves any more", Duration::from_secs(10), || {
+            clock::sleep_ns(100 * clock::MS);
+            let before = std::mem::replace(&mut truth, Truth::read(self.node())?);
+            truth.same_as(&before, ("nft", "a moment before"))
+        })?;
         if let Some(mirror) = &self.mirror {
             mirror.settle();
         }
-        truth
+        Ok(truth)
     }
 
     /// Ends every connection of a protocol at once, as far as the kernel is concerned.

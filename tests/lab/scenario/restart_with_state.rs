@@ -1,8 +1,6 @@
 //! An agent that restarts with its state file goes on where it stood: what passed while none ran is counted too, once;
 //! a state file that is harmed is not used, and said and counted.
 
-use netmon::clock;
-
 use crate::drive::Burst;
 use crate::lab::{Lab, Source};
 use crate::rows::{self, ADDRESS, Row, tcp};
@@ -46,8 +44,6 @@ fn run(lab: &Lab) -> Result<(), String> {
     bytes[middle] ^= 1;
     std::fs::write(&file, bytes).map_err(|e| format!("cannot harm the state file: {e}"))?;
     held.exchange(9_000, 90_000)?;
-    // The last acknowledgement may come a moment later, and is nobody's as what came before it.
-    clock::sleep_ns(500 * clock::MS);
     let before = lab.truth()?;
     let third = start().ready()?;
     if third.metric("netmon_state_failures_total")? != 1.0
