@@ -34,7 +34,7 @@ fn main() {
         // As large as Cilium makes it.
         let bpffs = Bpffs::new();
         bpffs.create(MAP, LRU_HASH, 14, 56, 524_288);
-        bpffs.write("fill", MAP, &format!("a {size} 9"));
+        bpffs.fill('a', size, 9);
         sweeps(size, &bpffs);
     }
 }

@@ -1,5 +1,6 @@
 //! The Cilium source against real pinned maps, in a BPF file system that each test mounts for itself. The entries come
-//! from a C program (`support/cilium_writer.c`) that knows the formats' tables and nothing of the reader.
+//! from a C program (`cilium_writer/writer.c`) that was made from the formats' tables alone, by another hand than the
+//! reader; that it writes what Cilium writes is the first test.
 //!
 //! Needs root and clang.
 
@@ -15,7 +16,7 @@ mod cilium;
 mod counting;
 mod support;
 
-use cilium::{Bpffs, LRU_HASH, MAPS};
+use cilium::{Bpffs, FIXTURES, LRU_HASH, MAPS, Writer, fixture};
 use counting::{Counting, allocations};
 use netmon::clock::{Now, SECOND};
 use netmon::collect::pipeline::Pipeline;
@@ -33,7 +34,6 @@ static ALLOCATOR: Counting = Counting;
 
 const LOCAL: &str = "-local-cidrs=10.0.1.0/24,fd00:10:244:1::/64";
 const CT4: &str = "cilium_ct4_global";
-const ANY4: &str = "cilium_ct_any4_global";
 const CT6: &str = "cilium_ct6_global";
 
 // ---- the bench: the source and the tables behind it ------------------------------------------------------------
@@ -51,7 +51,11 @@ impl Reader {
     }
 
     fn of(source: Cilium) -> Reader {
-        let pipeline = Pipeline::new(&support::standalone(&[LOCAL]), 400_000, 1);
+        Reader::on_node_of(source, LOCAL)
+    }
+
+    fn on_node_of(source: Cilium, local: &str) -> Reader {
+        let pipeline = Pipeline::new(&support::standalone(&[local]), 400_000, 1);
         Reader { source, pipeline, sweeps: 0 }
     }
 
@@ -115,18 +119,28 @@ fn skipped(sweep: &Sweep, reason: Skip) -> u64 {
     sweep.skipped.0[reason as usize]
 }
 
-/// Key and value, by the letter of the fixture.
-fn fixture(name: &str) -> (&'static str, &'static str) {
-    let text = include_str!("support/cilium_fixtures.txt");
-    let found = text.lines().filter_map(|line| line.split_once(": ")).find(|(known, _)| *known == name);
-    found.and_then(|(_, entry)| entry.split_once(' ')).unwrap_or_else(|| panic!("no fixture {name}"))
+/// Has the writer write fixtures.
+fn lay(bpffs: &Bpffs, fixtures: &[&str]) {
+    fixtures.iter().for_each(|name| bpffs.tell(fixture(name)));
 }
 
-fn lay(bpffs: &Bpffs, fixtures: &[(&str, &str)]) {
-    for (name, map) in fixtures {
-        let (key, value) = fixture(name);
-        bpffs.write("raw", map, &format!("{key} {value}"));
+// ---- the writer ------------------------------------------------------------------------------------------------
+
+#[test]
+fn the_writer_writes_every_fixture_as_cilium_does() {
+    let bpffs = Bpffs::with_maps();
+    let mut written = 0;
+    for (name, entry) in FIXTURES.lines().skip(1).filter_map(|line| line.split_once(": ")) {
+        let line = fixture(name);
+        let tuple = line.split(' ').skip(2).take(4).collect::<Vec<_>>().join(" ");
+        bpffs.tell(line);
+        assert_eq!(bpffs.ask(&format!("show {tuple}")), entry, "{name}");
+        // Entries of 1.16 without an interface are such of 1.19 without an address.
+        bpffs.tell(&line.replacen("entry b", "entry c", 1));
+        assert_eq!(bpffs.ask(&format!("show {tuple}")), entry, "{name}");
+        written += 1;
     }
+    assert_eq!(written, 18);
 }
 
 // ---- layouts ---------------------------------------------------------------------------------------------------
@@ -135,7 +149,7 @@ fn lay(bpffs: &Bpffs, fixtures: &[(&str, &str)]) {
 fn every_fixture_of_the_split_layout_gives_its_row() {
     let bpffs = Bpffs::with_maps();
     let mut reader = Reader::warm(&bpffs);
-    lay(&bpffs, &[("A1", CT4), ("A2", CT4), ("A3", CT4), ("A4", ANY4), ("A5", ANY4), ("A6", CT4), ("A7", CT4)]);
+    lay(&bpffs, &["A1", "A2", "A3", "A4", "A5", "A6", "A7"]);
     let sweep = reader.sweep();
     assert_eq!(skipped(&sweep, Skip::Service), 2, "A3 and A4");
     let rows = reader.rows();
@@ -148,8 +162,17 @@ fn every_fixture_of_the_split_layout_gives_its_row() {
     let elsewhere = l3(3456, 12) + l3(98_765, 10) + l3(4100, 48) + l3(60_000, 50);
     assert_eq!(reader.unattributed(), elsewhere);
     assert_eq!(reader.complaint(), "");
+    // On the node of its responder A2 is the row, and A1 the other node's.
+    let there = Bpffs::with_maps();
+    let source = Cilium::open(Some(&there.root)).expect("maps are pinned");
+    let mut responder = Reader::on_node_of(source, "-local-cidrs=10.0.2.0/24");
+    responder.sweep();
+    lay(&there, &["A1", "A2"]);
+    responder.sweep();
+    assert_eq!(responder.rows().len(), 1);
+    assert_eq!(responder.bytes("10.0.2.34 from 10.0.1.23 port 8080 by 6"), (l3(98_765, 10), l3(3456, 12)));
     // A8 is A1 by another clock.
-    lay(&bpffs, &[("A8", CT4)]);
+    lay(&bpffs, &["A8"]);
     reader.sweep();
     assert_eq!(reader.bytes("10.0.1.23 to 10.0.2.34 port 8080 by 6"), (l3(3456, 12), l3(98_765, 10)));
 }
@@ -159,9 +182,12 @@ fn every_fixture_of_the_sum_layouts_gives_its_row() {
     for with_addresses in [false, true] {
         let bpffs = Bpffs::with_maps();
         let mut reader = Reader::warm(&bpffs);
-        lay(&bpffs, &[("B1", CT4), ("B3", CT4), ("B5", CT4), ("B6", CT4), ("B7", CT6), ("B8", CT4)]);
+        for name in ["B1", "B2", "B3", "B5", "B6", "B7", "B8"] {
+            let line = fixture(name);
+            bpffs.tell(&if with_addresses { line.replacen("entry b", "entry c", 1) } else { line.to_owned() });
+        }
         if with_addresses {
-            lay(&bpffs, &[("C1", CT4), ("C2", CT6)]);
+            lay(&bpffs, &["C1", "C2"]);
         }
         let sweep = reader.sweep();
         assert_eq!((skipped(&sweep, Skip::Service), skipped(&sweep, Skip::NoCounters)), (1, 1), "B3, B8");
@@ -172,8 +198,8 @@ fn every_fixture_of_the_sum_layouts_gives_its_row() {
         assert_eq!(reader.bytes("10.0.1.23 to 10.0.1.42 port 6379 by 6"), (l3(9000, 40), 0));
         assert_eq!(reader.bytes("10.0.1.42 from 10.0.1.23 port 6379 by 6"), (l3(9000, 40), 0));
         assert_eq!(reader.bytes("fd00:10:244:1::17 to fd00:10:244:2::22 port 8080 by 6"), (l3(102_661, 22), 0));
+        assert_eq!(reader.unattributed(), l3(102_221, 22), "B2 is the other node's business");
         // The load balancer's entries of C: their backend is a pod of ours, whose own entry counts.
-        assert_eq!(reader.unattributed(), 0);
         let covered = reader.pipeline.take_skipped().0[Skip::Covered as usize];
         assert_eq!(covered, if with_addresses { 2 } else { 0 });
     }
@@ -184,16 +210,16 @@ fn a_sum_and_accounting_that_is_off_are_complained_of_with_the_way_out() {
     let bpffs = Bpffs::with_maps();
     let mut reader = Reader::warm(&bpffs);
     assert_eq!(reader.complaint(), "", "an empty map is no trouble");
-    lay(&bpffs, &[("B4", CT4)]);
+    lay(&bpffs, &["B4"]);
     let sweep = reader.sweep();
     assert_eq!((sweep.seen, skipped(&sweep, Skip::NoCounters)), (0, 1));
     let off = reader.complaint();
     assert!(off.contains("accounting is off") && off.contains("bpf.ctAccounting=true"), "{off}");
     assert!(reader.rows().is_empty(), "no zeros dressed up as data");
-    lay(&bpffs, &[("B6", CT4)]);
+    lay(&bpffs, &["B6"]);
     reader.sweep();
     assert!(reader.complaint().contains("off for some pods"), "{}", reader.complaint());
-    lay(&bpffs, &[("B1", CT4)]);
+    lay(&bpffs, &["B1"]);
     reader.sweep();
     let sum = reader.complaint();
     assert!(!sum.contains("off") && sum.contains("one sum") && sum.contains("\"split\":\"unknown\""), "{sum}");
@@ -205,54 +231,19 @@ fn the_nodes_own_entries_are_left_out() {
     let bpffs = Bpffs::with_maps();
     let mut reader = Reader::warm(&bpffs);
     reader.pipeline.local_ends().add_host("172.18.0.3".parse::<std::net::IpAddr>().expect("literal").into());
-    bpffs.write("put", CT4, "b 172.18.0.3 58624 172.18.0.4 6443 6 out p=10 b=1000 txf=0x1a txr=9");
+    bpffs.tell("entry b out tcp 172.18.0.3:58624 172.18.0.4:6443 sum=10/1000 tcp=1a/00 reported=9/0");
     reader.sweep();
     assert!(reader.rows().is_empty());
     assert_eq!(reader.pipeline.take_skipped().0[Skip::HostPartial as usize], 1);
 }
 
-#[test]
-fn the_writer_writes_what_cilium_wrote() {
-    let bpffs = Bpffs::with_maps();
-    for (name, map, fields) in [
-        (
-            "A1",
-            CT4,
-            "a 10.0.1.23 45678 10.0.2.34 8080 6 out rxp=10 rxb=98765 txp=12 txb=3456 flags=0x10 txf=0x1a rxf=0x1a",
-        ),
-        ("A3", CT4, "a 10.0.1.23 45680 10.96.43.209 80 6 service backend=7 flags=0x10 revnat=5 txf=0x12"),
-        (
-            "B7",
-            CT6,
-            "b fd00:10:244:1::17 45678 fd00:10:244:2::22 8080 6 out p=22 b=102661 flags=0x10 txf=0x1a rxf=0x1a",
-        ),
-        ("B6", CT4, "b 10.0.1.23 50000 10.0.1.42 6379 6 in p=40 b=9000 flags=0x10 txf=0x1a rxf=0x1a"),
-    ] {
-        bpffs.write("put", map, fields);
-        let (key, value) = fixture(name);
-        let (path, key_bytes) = (CString::new(bpffs.pin(map)).expect("a path"), key.len() / 2);
-        let fd = open_pinned(&path).expect("a map");
-        let mut found = None;
-        let mut take = |k: &[u8], v: &[u8]| {
-            let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-            if hex(k) == key {
-                found = Some(hex(v));
-            }
-        };
-        BatchReader::new(key_bytes, 56, 4096).read(fd.as_fd(), &mut take).expect("read");
-        let value: String = value.split_whitespace().collect();
-        let without_clocks = |v: &str| format!("{} {}", &v[..64], &v[72..88]);
-        assert_eq!(found.map(|v| without_clocks(&v)), Some(without_clocks(&value)), "{name}");
-    }
-}
-
 // ---- sequences -------------------------------------------------------------------------------------------------
 
-const B1_FLOW: &str = "10.0.1.23 45678 10.0.2.34 8080 6 out";
+const B1_ENDS: &str = "10.0.1.23:45678 10.0.2.34:8080";
 const B1_ROW: &str = "10.0.1.23 to 10.0.2.34 port 8080 by 6";
 
 fn put_sum(bpffs: &Bpffs, packets: u64, bytes: u64) {
-    bpffs.write("put", CT4, &format!("b {B1_FLOW} p={packets} b={bytes} txf=0x1a rxf=0x1a txr=9 rxr=9"));
+    bpffs.tell(&format!("entry b out tcp {B1_ENDS} sum={packets}/{bytes} tcp=1a/1a reported=9/9"));
 }
 
 #[test]
@@ -274,13 +265,13 @@ fn rule_11_an_entry_that_is_away_for_one_sweep_is_counted_on() {
     let bpffs = Bpffs::with_maps();
     put_sum(&bpffs, 10, 1000);
     let mut reader = Reader::warm(&bpffs);
-    bpffs.write("del", CT4, B1_FLOW);
+    bpffs.tell(&format!("delete out tcp {B1_ENDS}"));
     reader.sweep();
     put_sum(&bpffs, 20, 3000);
     reader.sweep();
     assert_eq!(reader.bytes(B1_ROW), (2000 - 140, 0));
     // Gone for good: no event was lost, for Cilium keeps what has ended longer than a sweep takes to come.
-    bpffs.write("del", CT4, B1_FLOW);
+    bpffs.tell(&format!("delete out tcp {B1_ENDS}"));
     for _ in 0..3 {
         reader.sweep();
     }
@@ -290,27 +281,21 @@ fn rule_11_an_entry_that_is_away_for_one_sweep_is_counted_on() {
 #[test]
 fn an_upgrade_in_place_is_counted_on_and_relabelled() {
     let bpffs = Bpffs::with_maps();
-    let split = |txp: u64, txb: u64| {
-        bpffs.write(
-            "put",
-            CT4,
-            &format!("a {B1_FLOW} rxp=10 rxb=98765 txp={txp} txb={txb} flags=0x10 txf=0x1a rxf=0x1a txr=900 rxr=900"),
-        );
-    };
-    split(12, 3456);
+    lay(&bpffs, &["A1"]);
     let mut reader = Reader::warm(&bpffs);
     assert!(reader.source.tells_directions());
     // Cilium is replaced: the old entry's sum goes on where its tx was.
-    split(32, 13_456);
+    let hit = || bpffs.tell(&format!("hit b out tcp {B1_ENDS} sum=20/10000"));
+    hit();
     reader.sweep();
     assert_eq!(reader.bytes(B1_ROW), (10_000 - 280, 0), "the received bytes stand still and count for nothing");
-    bpffs.write("put", CT4, "b 10.0.1.42 50000 10.0.1.23 80 6 in p=4 b=400 txf=0x1a rxf=0x1a txr=910 rxr=910");
+    bpffs.tell("entry b in tcp 10.0.1.42:50000 10.0.1.23:80 sum=4/400 tcp=1a/1a reported=100008/100008");
     reader.sweep();
     assert!(!reader.source.tells_directions(), "a new entry tells who writes now");
-    split(42, 23_456);
+    hit();
     reader.sweep();
     assert_eq!(reader.rows().get(B1_ROW).map(|(_, is_sum)| *is_sum), Some(true), "the row holds a sum from here on");
-    assert_eq!(reader.bytes(B1_ROW), (20_000 - 420, 0), "and nothing is counted twice");
+    assert_eq!(reader.bytes(B1_ROW), (20_000 - 560, 0), "and nothing is counted twice");
     assert!(reader.complaint().contains("one sum"));
 }
 
@@ -318,10 +303,10 @@ fn an_upgrade_in_place_is_counted_on_and_relabelled() {
 fn what_was_undecided_is_labelled_once_it_is_known() {
     let bpffs = Bpffs::with_maps();
     let mut reader = Reader::warm(&bpffs);
-    bpffs.write("put", CT4, &format!("a {B1_FLOW} txp=1 txb=74 txf=0x2 txr=9"));
+    bpffs.tell(&format!("entry a out tcp {B1_ENDS} tx=1/74 tcp=02/00 reported=9/0"));
     reader.sweep();
     assert!(reader.rows()[B1_ROW].1, "a SYN of either layout");
-    bpffs.write("put", CT4, &format!("a {B1_FLOW} rxp=1 rxb=74 txp=2 txb=140 txf=0x2 rxf=0x12 txr=9 rxr=9"));
+    bpffs.tell(&format!("hit a out tcp {B1_ENDS} tx=1/66 rx=1/74 tcp=02/12 reported=9/9"));
     reader.sweep();
     assert_eq!((reader.rows()[B1_ROW].1, reader.bytes(B1_ROW)), (false, (112, 60)));
 }
@@ -330,8 +315,9 @@ fn what_was_undecided_is_labelled_once_it_is_known() {
 fn twins_of_one_connection_are_told_apart() {
     let bpffs = Bpffs::with_maps();
     let mut reader = Reader::warm(&bpffs);
-    let put = |kind: &str, p: u64| {
-        bpffs.write("put", CT4, &format!("b 10.0.1.23 50000 10.0.1.42 6379 6 {kind} p={p} b={} txr=9 rxr=9", p * 100));
+    let put = |role: &str, p: u64| {
+        let ends = "10.0.1.23:50000 10.0.1.42:6379";
+        bpffs.tell(&format!("entry b {role} tcp {ends} sum={p}/{} reported=9/9", p * 100));
     };
     put("out", 10);
     put("in", 10);
@@ -351,9 +337,9 @@ fn twins_of_one_connection_are_told_apart() {
 fn maps_are_found_where_releases_and_documents_have_them() {
     for folder in ["tc/globals", "", "cilium"] {
         let bpffs = Bpffs::new();
-        std::fs::create_dir_all(bpffs.root.join(folder)).expect("a folder");
-        let pin = bpffs.root.join(folder).join(CT6);
-        bpffs.tell(&format!("create {} 1 38 56 100", pin.display()));
+        let folder = bpffs.root.join(folder);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Writer::new(&folder).tell(&format!("map {CT6} type=1 entries=100"));
         let mut reader = Reader::open(&bpffs);
         assert!(reader.sweep().complete, "one map of one family, a plain hash, in {folder:?}");
     }
@@ -403,7 +389,7 @@ fn a_map_that_is_away_makes_the_sweep_incomplete_once() {
 #[test]
 fn a_map_replaced_in_mid_sweep_is_read_to_its_end() {
     let bpffs = Bpffs::with_maps();
-    bpffs.write("fill", CT4, "a 5000 1");
+    bpffs.fill('a', 5000, 1);
     let mut source = Cilium::open(Some(&bpffs.root)).expect("maps");
     let mut seen = 0;
     let now = Now { mono_ns: 1, wall_ns: 1 };
@@ -423,13 +409,13 @@ fn a_map_replaced_in_mid_sweep_is_read_to_its_end() {
 fn three_hundred_thousand_entries_are_read_without_allocating_by_any_batch() {
     let bpffs = Bpffs::new();
     bpffs.create(CT4, LRU_HASH, 14, 56, 400_000);
-    bpffs.write("fill", CT4, "a 300000 1");
+    bpffs.fill('a', 300_000, 1);
     let small = Cilium::open_with_batch(Some(&bpffs.root), 2).expect("buckets larger than a batch");
     for source in [Cilium::open(Some(&bpffs.root)).expect("maps"), small] {
         let mut reader = Reader::of(source);
         reader.sweep();
         reader.sweep();
-        bpffs.write("fill", CT4, "a 300000 2");
+        bpffs.fill('a', 300_000, 2);
         let before = allocations();
         let sweep = reader.sweep();
         let rows = reader.pipeline.rows().len();
@@ -438,14 +424,14 @@ fn three_hundred_thousand_entries_are_read_without_allocating_by_any_batch() {
         assert_eq!(allocations() - before, 0);
         let ledger = reader.pipeline.ledger();
         assert_eq!(ledger.counted.tx.bytes, 300_000 * 86);
-        bpffs.write("fill", CT4, "a 300000 1");
+        bpffs.fill('a', 300_000, 1);
     }
 }
 
 #[test]
 fn entry_by_entry_is_the_same_as_by_batches() {
     let bpffs = Bpffs::with_maps();
-    bpffs.write("fill", CT4, "a 5000 3");
+    bpffs.fill('a', 5000, 3);
     let fd = open_pinned(&CString::new(bpffs.pin(CT4)).expect("a path")).expect("a map");
     let mut reader = BatchReader::new(14, 56, 16);
     let (mut walked, mut batched) = (Vec::new(), Vec::new());
@@ -460,12 +446,12 @@ fn entry_by_entry_is_the_same_as_by_batches() {
 #[test]
 fn entries_that_come_and_go_meanwhile_hide_no_other() {
     let bpffs = Bpffs::with_maps();
-    bpffs.write("fill", CT4, "a 20000 1");
+    bpffs.fill('a', 20_000, 1);
     let mut reader = Reader::warm(&bpffs);
-    bpffs.write("churn", CT4, "60");
+    let churn = bpffs.churn(60);
     let fd = open_pinned(&CString::new(bpffs.pin(CT4)).expect("a path")).expect("a map");
     for packets in 2..12 {
-        bpffs.write("fill", CT4, &format!("a 20000 {packets}"));
+        bpffs.fill('a', 20_000, packets);
         let sweep = reader.sweep();
         assert!(sweep.complete && sweep.seen >= 20_000, "{sweep:?}");
     }
@@ -479,7 +465,7 @@ fn entries_that_come_and_go_meanwhile_hide_no_other() {
         })
         .expect("read");
     assert!(!whole || steady.len() == 20_000, "{}", steady.len());
-    bpffs.tell("settle");
+    churn.join().expect("it came to its end");
     reader.sweep();
     let rows = reader.rows();
     let lasting = (0..20_000u32).map(|n| format!("10.0.1.23 to 10.2.{}.{} port 80 by 6", n >> 8, n & 255));
@@ -491,7 +477,7 @@ fn entries_that_come_and_go_meanwhile_hide_no_other() {
 fn a_full_map_is_named_with_the_value_that_makes_it_larger() {
     let bpffs = Bpffs::new();
     bpffs.create(CT4, 1, 14, 56, 1000);
-    bpffs.write("fill", CT4, "a 990 1");
+    bpffs.fill('a', 990, 1);
     let mut reader = Reader::warm(&bpffs);
     let complaint = reader.complaint();
     assert!(complaint.contains("990 of 1000 entries") && complaint.contains("bpf.ctTcpMax"), "{complaint}");
@@ -500,7 +486,7 @@ fn a_full_map_is_named_with_the_value_that_makes_it_larger() {
 #[test]
 fn root_without_capabilities_reads() {
     let bpffs = Bpffs::with_maps();
-    bpffs.write("fill", CT4, "a 100 1");
+    bpffs.fill('a', 100, 1);
     privileges::keep_only(Capabilities::NONE).expect("this thread drops what it has");
     assert_eq!(Reader::warm(&bpffs).pipeline.baselines().len(), 100);
 }
@@ -525,7 +511,7 @@ fn own_programs_count_where_the_maps_hold_a_sum_or_nothing() {
     let root = format!("-cgroup-root={}", cgroup.0.display());
     for (fixtures, why) in [(&["B1", "B6"][..], "one sum"), (&["B4"][..], "bpf.ctAccounting=true")] {
         let bpffs = Bpffs::with_maps();
-        fixtures.iter().for_each(|name| lay(&bpffs, &[(name, CT4)]));
+        lay(&bpffs, fixtures);
         let mut beside = open(&bpffs, &[&root]).expect("programs run here");
         assert_eq!(beside.name(), "ebpf");
         let said = condition(&mut *beside);
@@ -544,7 +530,7 @@ fn own_programs_count_where_the_maps_hold_a_sum_or_nothing() {
         );
     }
     let bpffs = Bpffs::with_maps();
-    lay(&bpffs, &[("A1", CT4)]);
+    lay(&bpffs, &["A1"]);
     let mut maps = open(&bpffs, &[&root]).expect("maps");
     assert_eq!((maps.name(), condition(&mut *maps)), ("cilium", String::new()), "a split needs no programs");
 }

@@ -238,7 +238,7 @@ fn root_ebpf_without_one_says_which() {
 fn root_cilium_runs_as_root_with_bpf_and_without_from_5_19_on() {
     let stage = Stage::set("cilium");
     let bpffs = Bpffs::with_maps();
-    bpffs.write("fill", "cilium_ct4_global", "a 100 1");
+    bpffs.fill('a', 100, 1);
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
     let mut version = release.split('.').map_while(|part| part.parse::<u32>().ok());
     let restricted = (version.next(), version.next()) < (Some(5), Some(19));
@@ -263,8 +263,7 @@ fn root_cilium_with_own_programs_needs_bpf_and_net_admin() {
     let stage = Stage::set("cilium-own");
     let bpffs = Bpffs::with_maps();
     for name in ["B1", "B6"] {
-        let found = include_str!("support/cilium_fixtures.txt").lines().find_map(|line| line.strip_prefix(name));
-        bpffs.write("raw", "cilium_ct4_global", found.expect("a fixture").trim_start_matches(": "));
+        bpffs.tell(cilium::fixture(name));
     }
     for (capabilities, running, said) in [
         (&["cap_bpf", "cap_net_admin"][..], "ebpf", "so ebpf counts in its place"),

@@ -28,10 +28,6 @@ use crate::topology::ip;
 /// The pods of the node, and its own addresses.
 const PODS: [&str; 6] = [P1, P2, P3, P1_V6, P2_V6, P3_V6];
 const NODES_OWN: [&str; 5] = [NODE, NODE_V6, GATEWAY, WAN, WAN_V6];
-/// Flags of entries (`0x10`: a packet other than a SYN was seen).
-const PLAIN: u32 = 0x10;
-const LB_LOOPBACK: u32 = 1 << 3;
-const NODE_PORT: u32 = 1 << 5;
 
 /// The thread that writes, and the file system it writes to.
 pub struct Mirror {
@@ -135,70 +131,100 @@ impl Writer {
         });
         self.table.end_sweep(sweep.is_ok_and(|sweep| sweep.complete));
         let report = now.mono_ns / SECOND;
+        let mut lines = String::new();
         for name in std::mem::take(&mut self.changed) {
-            self.write(&name, self.sums[&name], report);
+            self.write(&mut lines, &name, self.sums[&name], report);
         }
+        self.bpffs.tell(&lines);
     }
 
-    fn write(&self, name: &Name, sum: Sum, report: u64) {
+    /// The entries that Cilium has for one conversation, as lines for the writer.
+    fn write(&self, lines: &mut String, name: &Name, sum: Sum, report: u64) {
         let has = |list: &[&str], addr: Addr| list.iter().any(|known| Addr::from(ip(known)) == addr);
         let (is_ours, is_to_ours) = (has(&PODS, name.client), has(&PODS, name.backend));
         let is_translated = sum.asked.0 != name.backend || (sum.asked.1 != name.port && name.port != 0);
         let Traffic { orig, reply } = sum.traffic;
-        let (mut client, mut flags) = (name.client.to_string(), PLAIN);
+        let (mut client, mut marks) = (name.client.to_string(), "seen_non_syn".to_owned());
         if name.client == name.backend {
             client = if name.client.is_v4() { "169.254.42.1" } else { "fe80::2a01" }.to_owned();
-            flags |= LB_LOOPBACK;
+            marks += ",lb_loopback";
         }
+        let mut put = |role: &str, name: &Name, marks: &str, tx: Counts, rx: Counts| {
+            let entry = Entry { role, name, client: &client, marks, tx, rx };
+            self.put(lines, &entry, report);
+        };
         if is_ours || has(&NODES_OWN, name.client) {
-            self.put(name, &client, "out", flags, (orig, reply), report);
+            put("out", name, &marks, orig, reply);
         } else if is_translated {
-            self.put(name, &client, "out", flags | NODE_PORT, (orig, reply), report);
+            put("out", name, &(marks.clone() + ",node_port"), orig, reply);
         }
         if is_to_ours {
-            self.put(name, &client, "in", flags, (reply, orig), report);
+            put("in", name, &marks, reply, orig);
         }
-        if (is_ours || is_translated) && orig.packets <= 4 {
-            self.put(name, &client, "related", flags, (Counts { bytes: 60, packets: 1 }, Counts::ZERO), report);
+        // Of an entry of a pod there is a twin for ICMP errors, made with its first packet.
+        let first = Counts { bytes: 60, packets: 1 };
+        for (is_there, role) in [(is_ours, "related-out"), (is_to_ours, "related-in")] {
+            if is_there && orig.packets <= 4 {
+                let icmp = if name.client.is_v4() { protocol::ICMP } else { protocol::ICMPV6 };
+                let twin = Name { sport: 0, port: 0, protocol: icmp, ..*name };
+                let (tx, rx) = if role == "related-out" { (first, Counts::ZERO) } else { (Counts::ZERO, first) };
+                put(role, &twin, &marks, tx, rx);
+            }
         }
         if is_ours && is_translated {
             let asked = Name { backend: sum.asked.0, port: sum.asked.1, ..*name };
-            self.put(&asked, &client, "service", flags, (orig, Counts::ZERO), report);
+            put("service", &asked, &marks, orig, Counts::ZERO);
         }
     }
 
-    /// One entry: what its local end sent and received.
-    fn put(&self, name: &Name, client: &str, kind: &str, flags: u32, (tx, rx): (Counts, Counts), report: u64) {
-        let frames = |c: Counts| c.bytes + 14 * c.packets;
-        let is_tcp = name.protocol == protocol::TCP && kind != "related";
-        let map = match (is_tcp, name.client.is_v4()) {
-            (true, true) => "cilium_ct4_global",
-            (false, true) => "cilium_ct_any4_global",
-            (true, false) => "cilium_ct6_global",
-            (false, false) => "cilium_ct_any6_global",
+    /// One entry as a line for the writer.
+    fn put(&self, lines: &mut String, entry: &Entry<'_>, report: u64) {
+        let Entry { role, name, client, marks, tx, rx } = *entry;
+        let end = |addr: &str, port: u16| {
+            if addr.contains(':') { format!("[{addr}]:{port}") } else { format!("{addr}:{port}") }
         };
-        let Name { sport, backend, port, protocol, .. } = name;
-        let mut rest = format!("{} {client} {sport} {backend} {port} {protocol} {kind} flags={flags}", self.layout);
-        let seen = if is_tcp { 0x1a } else { 0 };
-        let _ = write!(rest, " txf={seen} txr={report}");
-        if !rx.is_zero() {
-            let _ = write!(rest, " rxf={seen} rxr={report}");
-        }
-        let _ = match (kind, self.layout) {
-            ("service", 'a') => write!(rest, " backend=7"),
-            (_, 'a') => {
-                write!(rest, " txp={} txb={} rxp={} rxb={}", tx.packets, frames(tx), rx.packets, frames(rx))
+        let (opener, answerer) = (end(client, name.sport), end(&name.backend.to_string(), name.port));
+        let frames = |c: Counts| format!("{}/{}", c.packets, c.bytes + 14 * c.packets);
+        let _ = write!(lines, "entry {} {role} {} {opener} {answerer} marks={marks}", self.layout, name.protocol);
+        let _ = match (role, self.layout) {
+            ("service", 'a') => Ok(()),
+            (_, 'a') => write!(lines, " tx={} rx={}", frames(tx), frames(rx)),
+            // From 1.16 on the twin is made before the packet is counted.
+            ("related-out" | "related-in", _) => Ok(()),
+            _ => {
+                let sum = Counts { bytes: tx.bytes + rx.bytes, packets: tx.packets + rx.packets };
+                write!(lines, " sum={}", frames(sum))
             }
-            _ => write!(rest, " p={} b={}", tx.packets + rx.packets, frames(tx) + frames(rx)),
         };
-        if kind == "service" {
-            rest += " backend=7 revnat=5";
-        } else if self.layout == 'c' && flags & NODE_PORT != 0 {
+        if role == "service" {
+            let _ = write!(lines, " backend=7 revnat=5");
+        } else if self.layout == 'c' && marks.contains("node_port") {
             // The address of the service stands where counters stood.
-            rest += " backend=0x0a63336400000000 natport=80";
+            let _ = write!(lines, " nat=198.51.100.10:80");
         }
-        self.bpffs.write("put", map, &rest);
+        let seen = |is_seen: bool| if is_seen && name.protocol == protocol::TCP { "1a" } else { "00" };
+        let reported = |is_seen: bool| if is_seen { report } else { 0 };
+        let (sent, received) = (!tx.is_zero(), !rx.is_zero());
+        let _ = writeln!(
+            lines,
+            " tcp={}/{} reported={}/{}",
+            seen(sent),
+            seen(received),
+            reported(sent),
+            reported(received)
+        );
     }
+}
+
+/// What stands in one entry: the local end's view.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    role: &'a str,
+    name: &'a Name,
+    client: &'a str,
+    marks: &'a str,
+    tx: Counts,
+    rx: Counts,
 }
 
 fn name_of(c: &Connection) -> Name {
