@@ -17,8 +17,8 @@ use crate::collect::delivery::Delivery;
 use crate::collect::run::{Collector, Parts};
 use crate::collect::trouble::{PODS_AS_NODE, Trouble};
 use crate::config::{Config, Dakr, Fallback, Mode};
+use crate::export::dakr::jitter;
 use crate::export::dakr::push::Push;
-use crate::export::dakr::retry;
 use crate::export::dakr::transport::Http;
 use crate::export::prometheus::Labels;
 use crate::health::{Component, Health, Pulse, Status};
@@ -163,7 +163,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
         waker,
     };
     // Spreads the flushes of many nodes over the interval.
-    let phase_ns = retry::hash([&config.node_name, ""]) % config.flush_interval_ns.max(1);
+    let phase_ns = jitter::hash([&config.node_name, ""]) % config.flush_interval_ns.max(1);
     let collector = Collector::new(parts, trouble, played_from, phase_ns);
     // The probes are answered until everything else has ended.
     let end = Arc::new(Stop::default());

@@ -2,10 +2,12 @@
 //!
 //! Knows nothing of where a connection was seen, whose it is, or where its bytes go.
 
-use std::fmt;
+mod addr;
+
 use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{Add, AddAssign, Sub};
+
+pub use self::addr::{Addr, AddressChange, Cidr};
 
 /// IP protocol numbers that the code names (IANA).
 pub mod protocol {
@@ -20,152 +22,6 @@ pub mod protocol {
     pub const AH: u8 = 51;
     pub const ICMPV6: u8 = 58;
     pub const SCTP: u8 = 132;
-}
-
-/// An IP address of either family in 16 bytes; IPv4 stands as `::ffff:a.b.c.d` (RFC 4291 2.5.5.2).
-///
-/// [`IpAddr`] would need 17 and pad to more in every table; this compares and hashes as plain bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Addr([u8; 16]);
-
-impl Addr {
-    /// `::`, which stands for "no address" of IPv6.
-    pub const UNSPECIFIED_V6: Addr = Addr([0; 16]);
-    /// `0.0.0.0`, which stands for "no address" of IPv4.
-    pub const UNSPECIFIED_V4: Addr = Addr::from_v4([0; 4]);
-
-    const LOOPBACK_V6: Addr = Addr([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-
-    /// From four bytes in network order.
-    pub const fn from_v4(b: [u8; 4]) -> Addr {
-        Addr([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3]])
-    }
-
-    /// From sixteen bytes in network order.
-    pub const fn from_v6(b: [u8; 16]) -> Addr {
-        Addr(b)
-    }
-
-    /// Whether it stands for an IPv4 address.
-    pub fn is_v4(&self) -> bool {
-        self.0[..12] == Addr::UNSPECIFIED_V4.0[..12]
-    }
-
-    /// Whether it is `0.0.0.0` or `::`.
-    pub fn is_unspecified(&self) -> bool {
-        *self == Addr::UNSPECIFIED_V4 || *self == Addr::UNSPECIFIED_V6
-    }
-
-    /// The sixteen bytes, IPv4 mapped.
-    pub const fn octets(&self) -> &[u8; 16] {
-        &self.0
-    }
-
-    /// Loopback addresses: 127/8 and `::1`.
-    pub fn is_loopback(&self) -> bool {
-        if self.is_v4() { self.0[12] == 127 } else { *self == Addr::LOOPBACK_V6 }
-    }
-
-    /// As the standard library's type.
-    pub fn to_ip(self) -> IpAddr {
-        if self.is_v4() {
-            IpAddr::V4(Ipv4Addr::new(self.0[12], self.0[13], self.0[14], self.0[15]))
-        } else {
-            IpAddr::V6(Ipv6Addr::from(self.0))
-        }
-    }
-}
-
-// One word instead of a length and sixteen bytes: tables hash two or three addresses per record.
-impl Hash for Addr {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u128(u128::from_ne_bytes(self.0));
-    }
-}
-
-impl From<IpAddr> for Addr {
-    fn from(ip: IpAddr) -> Addr {
-        match ip {
-            IpAddr::V4(v4) => Addr::from_v4(v4.octets()),
-            IpAddr::V6(v6) => Addr(v6.octets()),
-        }
-    }
-}
-
-impl fmt::Display for Addr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.to_ip().fmt(f)
-    }
-}
-
-impl fmt::Debug for Addr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// A change of the host's own addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AddressChange {
-    /// The host has this address now.
-    Added(Addr),
-    /// No device of the host has it any more.
-    Removed(Addr),
-}
-
-/// A range of addresses, `10.0.0.0/8` or `fd00::/8`. IPv4 prefixes are kept in mapped form (length plus 96).
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Cidr {
-    base: Addr,
-    /// Of the mapped form: 0 to 128.
-    prefix: u8,
-}
-
-impl Cidr {
-    /// The range that holds `addr` with a prefix in the address's own family (0 to 32, or 0 to 128); host bits are
-    /// cleared. `None` where the prefix is too long.
-    pub fn new(addr: Addr, prefix: u8) -> Option<Cidr> {
-        let mapped = if addr.is_v4() { prefix.checked_add(96)? } else { prefix };
-        if mapped > 128 {
-            return None;
-        }
-        let mask = if mapped == 0 { 0 } else { u128::MAX << (128 - mapped) };
-        Some(Cidr { base: Addr((u128::from_be_bytes(addr.0) & mask).to_be_bytes()), prefix: mapped })
-    }
-
-    /// Whether `addr` lies in the range. An IPv4 address lies in no IPv6 range.
-    pub fn contains(&self, addr: Addr) -> bool {
-        let differing = u128::from_be_bytes(self.base.0) ^ u128::from_be_bytes(addr.0);
-        addr.is_v4() == self.base.is_v4() && (self.prefix == 0 || differing >> (128 - self.prefix) == 0)
-    }
-
-    /// Whether this range is a true part of `wider`: then `wider` has addresses on both sides of its border.
-    pub fn is_narrower_within(&self, wider: &Cidr) -> bool {
-        self.prefix > wider.prefix && wider.contains(self.base)
-    }
-
-    /// The first address of the range.
-    pub fn first(&self) -> Addr {
-        self.base
-    }
-
-    /// Whether it is a range of IPv4 addresses.
-    pub fn is_v4(&self) -> bool {
-        self.base.is_v4()
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let own = if self.base.is_v4() { self.prefix.saturating_sub(96) } else { self.prefix };
-        write!(f, "{}/{own}", self.base)
-    }
-}
-
-impl fmt::Debug for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 /// Bytes and packets that went one way. Bytes are layer-3 lengths (rule 1).
@@ -457,34 +313,9 @@ pub struct Connection {
     /// The cgroup of the local socket, 0 if unknown.
     pub cgroup: u64,
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn addr(text: &str) -> Addr {
-        text.parse::<IpAddr>().expect("a literal").into()
-    }
-
-    #[test]
-    fn an_ipv4_address_keeps_its_family_and_text() {
-        assert!(addr("10.1.2.3").is_v4());
-        assert!(!addr("::1").is_v4());
-        assert_eq!(addr("10.1.2.3").to_string(), "10.1.2.3");
-        assert_eq!(addr("fd00::5").to_string(), "fd00::5");
-    }
-
-    #[test]
-    fn a_range_holds_its_own_family_only() {
-        let ten = Cidr::new(addr("10.9.9.9"), 8).expect("valid");
-        assert_eq!(ten.to_string(), "10.0.0.0/8");
-        assert!(ten.contains(addr("10.255.0.1")) && !ten.contains(addr("11.0.0.0")) && !ten.contains(addr("fd00::1")));
-        let all_v6 = Cidr::new(addr("::"), 0).expect("valid");
-        assert!(all_v6.contains(addr("2001:db8::1")) && !all_v6.contains(addr("10.0.0.1")));
-        let all_v4 = Cidr::new(addr("0.0.0.0"), 0).expect("valid");
-        assert!(all_v4.contains(addr("255.1.1.1")) && !all_v4.contains(addr("::1")));
-        assert!(Cidr::new(addr("10.0.0.0"), 33).is_none() && Cidr::new(addr("::"), 129).is_none());
-    }
 
     #[test]
     fn the_key_has_no_padding() {

@@ -8,8 +8,9 @@ use netmon::collect::freezer::{Freezer, Sender};
 use netmon::collect::pipeline::Pipeline;
 use netmon::config::DakrProtocol;
 use netmon::export::dakr::framing::Answer;
+use netmon::export::dakr::jitter::Jitter;
 use netmon::export::dakr::outcome::SendEnd;
-use netmon::export::dakr::retry::{Delivery, Jitter};
+use netmon::export::dakr::retry::Delivery;
 use netmon::flow::{Addr, Connection, ConnectionKey, Counts, Ends, Reading, Traffic, TxRx};
 use netmon::source::Sweep;
 

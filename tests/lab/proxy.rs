@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use netmon::clock;
-use netmon::export::dakr::retry::Jitter;
+use netmon::export::dakr::jitter::Jitter;
 
 /// What happens to one connection.
 #[derive(Clone, Copy, Debug)]

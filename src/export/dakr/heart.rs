@@ -6,9 +6,10 @@
 use super::client::Client;
 use super::encode::{Heartbeat, collect_now, heartbeat};
 use super::framing::Answer;
+use super::framings::Framings;
+use super::jitter::{Jitter, hash};
 use super::outcome::{Outcome, SendEnd};
 use super::push::Settings;
-use super::retry::{Framings, Jitter, hash};
 use super::transport::Transport;
 use crate::clock::SECOND;
 use crate::health::Health;

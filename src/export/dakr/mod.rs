@@ -3,7 +3,9 @@
 pub mod client;
 pub mod encode;
 pub mod framing;
+pub mod framings;
 pub mod heart;
+pub mod jitter;
 pub mod keeper;
 pub mod outcome;
 pub mod proto;

@@ -9,6 +9,8 @@
 mod keep;
 
 use super::framing::Framing;
+use super::framings::Framings;
+use super::jitter::Jitter;
 use super::outcome::{MAX_RETRY_AFTER_NS, Outcome, SendEnd};
 use super::split::{lookups, split};
 use crate::batch::{Batch, Settled, Verdict};
@@ -20,93 +22,8 @@ use crate::stats::Lost;
 pub const AMBIGUITY_NS: u64 = 3600 * SECOND;
 /// How often a refused message is resent.
 pub const MAX_RESENDS_OF_REFUSED: u32 = 10;
-/// The first wait after a failure, before jitter; each further one doubles it.
-const BACKOFF_BASE_NS: u64 = SECOND;
-/// The longest wait after a failure.
-const BACKOFF_MAX_NS: u64 = 60 * SECOND;
 /// Items of a message in gRPC framing: there a refusal for size cannot be told from any other failure.
 pub const MAX_GRPC_ITEMS: u32 = 500;
-
-/// Which framing a procedure is called in.
-#[derive(Clone, Copy, Debug)]
-pub struct Framings {
-    pinned: Option<Framing>,
-    at: usize,
-    worked: bool,
-}
-
-impl Framings {
-    /// By `-dakr-protocol`.
-    pub fn new(protocol: DakrProtocol) -> Framings {
-        let pinned = match protocol {
-            DakrProtocol::Auto => None,
-            DakrProtocol::Connect => Some(Framing::Connect),
-            DakrProtocol::GrpcWeb => Some(Framing::GrpcWeb),
-            DakrProtocol::Grpc => Some(Framing::Grpc),
-        };
-        Framings { pinned, at: 0, worked: false }
-    }
-
-    /// The one to use now.
-    pub fn current(&self) -> Framing {
-        self.pinned.or(Framing::ALL.get(self.at).copied()).unwrap_or(Framing::Connect)
-    }
-
-    /// The current one works: no other is tried any more.
-    pub fn works(&mut self) {
-        self.worked = true;
-    }
-
-    /// What an answer that does not belong to the framing means: `None` if the next framing is to be tried at once.
-    /// When none is left, the search starts anew with the next send.
-    pub fn wrong(&mut self, status: u16) -> Option<Outcome> {
-        if self.worked {
-            let refused = (400..=499).contains(&status);
-            return Some(if refused { Outcome::Refused } else { Outcome::Unknown });
-        }
-        if self.pinned.is_some() {
-            return Some(Outcome::Refused);
-        }
-        self.at = (self.at + 1) % Framing::ALL.len();
-        (self.at == 0).then_some(Outcome::Refused)
-    }
-}
-
-/// A generator for jitter (splitmix64): seeded, so that tests repeat and nodes differ.
-#[derive(Clone, Debug)]
-pub struct Jitter(u64);
-
-impl Jitter {
-    /// From what tells this node and start from others.
-    pub fn new(seed: u64) -> Jitter {
-        Jitter(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    /// Between 0 and `limit`, both included.
-    pub fn up_to(&mut self, limit: u64) -> u64 {
-        self.next() % limit.saturating_add(1).max(1)
-    }
-
-    /// The wait after so many failures in a row: doubling, the upper half of it at random.
-    fn backoff_ns(&mut self, failures: u32) -> u64 {
-        let whole = BACKOFF_BASE_NS.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(BACKOFF_MAX_NS);
-        whole / 2 + self.up_to(whole / 2)
-    }
-}
-
-/// A seed from names (FNV-1a): spreads nodes whose names differ in a digit.
-pub fn hash(parts: [&str; 2]) -> u64 {
-    let bytes = parts.iter().flat_map(|part| part.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
 
 /// A message, or a half of one, that is not settled.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use netmon::clock;
-use netmon::export::dakr::retry::Jitter;
+use netmon::export::dakr::jitter::Jitter;
 use netmon::flow::TxRx;
 use nix::sys::signal::Signal;
 
