@@ -228,7 +228,10 @@ impl Collector {
         let drained = self.p.source.drain(now, &mut |c| pipeline.hear(c, now));
         pipeline.end_drain(now);
         match drained {
-            Ok(drained) => self.note(&drained),
+            Ok(drained) => {
+                pipeline.note_source_losses(&drained);
+                self.note(&drained);
+            }
             Err(error) => {
                 if let Some(suppressed) = self.unread_ends.allow(now) {
                     warn!("cannot read ends of connections: {error}{suppressed}");

@@ -95,6 +95,9 @@ impl Actor {
                 size.parse()?,
                 answer.parse()?,
             ),
+            ["new-flows", to, first_port, sockets, ports, per_second] => {
+                new_flows(to.parse()?, first_port.parse()?, sockets.parse()?, ports.parse()?, per_second.parse()?)
+            }
             ["serve-dns", at] => crate::dns::serve(at.parse()?).map(|()| String::new()),
             ["ask-dns", to, name, count, per_second] => {
                 Ok(crate::dns::ask(to.parse()?, name, count.parse()?, per_second.parse()?)?.to_string())
@@ -327,4 +330,19 @@ fn udp(to: SocketAddr, first_port: u16, sockets: u16, datagrams: u64, size: usiz
         }
     }
     Ok(String::new())
+}
+
+/// From each of `sockets` new sockets, at ports from `first_port` on, one datagram to each of `ports` ports, at a given
+/// rate; returns how many milliseconds it took.
+fn new_flows(to: SocketAddr, first_port: u16, sockets: u16, ports: u16, per_second: u64) -> Answer {
+    let started = clock::now().mono_ns;
+    for number in 0..sockets {
+        let due_ns = u64::from(number) * u64::from(ports) * clock::SECOND / per_second;
+        clock::sleep_ns((started + due_ns).saturating_sub(clock::now().mono_ns));
+        let socket = UdpSocket::bind(("0.0.0.0", first_port + number))?;
+        for port in 0..ports {
+            socket.send_to(&[b'x'; 36], (to.ip(), to.port() + port))?;
+        }
+    }
+    Ok(((clock::now().mono_ns - started) / clock::MS).to_string())
 }

@@ -55,6 +55,19 @@ impl Burst {
     }
 }
 
+/// Many UDP flows of one datagram each.
+#[derive(Clone, Copy, Debug)]
+pub struct NewFlows {
+    /// Whom to; the first of its ports.
+    pub to: SocketAddr,
+    /// How many, a multiple of `ports`.
+    pub flows: u64,
+    /// To so many ports in turn.
+    pub ports: u16,
+    /// At this rate.
+    pub per_second: u64,
+}
+
 impl Actor {
     /// Starts one in the caller's network namespace.
     pub fn start(place: &Place) -> Result<Actor, String> {
@@ -115,6 +128,14 @@ impl Actor {
     /// Opens a TCP connection from `port`.
     pub fn open_from(&self, to: SocketAddr, port: u16) -> Result<Held<'_>, String> {
         Ok(Held { actor: self, id: self.ask(&format!("open {to} {port}"))? })
+    }
+
+    /// Sends a datagram in each of many new flows; returns how many milliseconds it took.
+    pub fn new_flows(&self, plan: NewFlows) -> Result<u64, String> {
+        let NewFlows { to, flows, ports, per_second } = plan;
+        let sockets = flows / u64::from(ports);
+        self.tell(&format!("new-flows {to} {FIRST_UDP_PORT} {sockets} {ports} {per_second}"))?;
+        self.finish()
     }
 
     /// Makes many short connections and waits for the last; returns how many milliseconds it took.

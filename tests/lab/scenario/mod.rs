@@ -28,6 +28,7 @@ mod long_and_short;
 mod masquerade;
 mod metrics;
 mod names;
+mod new_flows;
 mod no_local_end;
 mod nodeport_local;
 mod nodeport_remote;
@@ -161,6 +162,7 @@ pub fn all() -> &'static [Scenario] {
         full_connection_table::SCENARIO,
         recording::SCENARIO,
         burst_of_20000::SCENARIO,
+        new_flows::SCENARIO,
         flood_of_answers::SCENARIO,
         thousand_per_second::SCENARIO,
         resize_mid_dump::SCENARIO,
