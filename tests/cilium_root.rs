@@ -20,14 +20,16 @@ use cilium::{Bpffs, FIXTURES, LRU_HASH, MAPS, Writer, fixture};
 use counting::{Counting, allocations};
 use netmon::clock::{Now, SECOND};
 use netmon::collect::pipeline::Pipeline;
-use netmon::flow::{Direction, Split, TxRx};
+use netmon::flow::{Addr, Direction, Split, TxRx};
 use netmon::ledger::Ledger;
-use netmon::source::cilium::Cilium;
+use netmon::source::cilium::{Cilium, CiliumServices};
+use netmon::source::ebpf::resolve::{Answer, Services, Translation};
 use netmon::source::replay::Recorder;
 use netmon::source::{self, Skip, Source, SourceError, Sweep};
 use netmon::stats::{Stats, Unattributed};
 use netmon::sys::bpf::{BatchReader, open_pinned};
 use netmon::sys::privileges::{self, Capabilities};
+use netmon::wire::conntrack::OneWay;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -533,6 +535,100 @@ fn own_programs_count_where_the_maps_hold_a_sum_or_nothing() {
     lay(&bpffs, &["A1"]);
     let mut maps = open(&bpffs, &[&root]).expect("maps");
     assert_eq!((maps.name(), condition(&mut *maps)), ("cilium", String::new()), "a split needs no programs");
+}
+
+/// What a socket of 10.0.1.23 sends.
+fn sends(protocol: u8, sport: u16, to: &str, dport: u16) -> OneWay {
+    let addr = |text: &str| Addr::from(text.parse::<std::net::IpAddr>().expect("literal"));
+    let (src, family) = if to.contains(':') { ("fd00:10:244:1::17", 6) } else { ("10.0.1.23", 4) };
+    OneWay { src: addr(src), dst: addr(to), sport, dport, protocol, family }
+}
+
+/// Backend address and port, and that the service asked for stays known.
+fn resolved(services: &mut CiliumServices, asked: &OneWay) -> Option<(String, u16)> {
+    services.begin_sweep();
+    let Answer::Service(found) = services.look_up(asked, Some(true)) else { return None };
+    let way = (found.src, found.dst, found.sport, found.dport, found.opened_by_local);
+    assert_eq!(way, (asked.src, asked.dst, asked.sport, asked.dport, true));
+    Some((found.backend.to_string(), found.backend_port))
+}
+
+#[test]
+fn a_services_backend_is_told_by_its_entry_in_every_generation_of_maps() {
+    let v4 = sends(6, 45_680, "10.96.43.209", 80);
+    let v6 = sends(17, 45_680, "fd00:10:96::9", 53);
+    for (pin, key, value_bytes, asked) in [
+        ("cilium_lb4_backends", "0700", 8, &v4),
+        ("cilium_lb4_backends_v2", "07000000", 8, &v4),
+        ("cilium_lb4_backends_v3", "07000000", 12, &v4),
+        ("cilium_lb6_backends", "0700", 20, &v6),
+        ("cilium_lb6_backends_v2", "07000000", 20, &v6),
+        ("cilium_lb6_backends_v3", "07000000", 24, &v6),
+    ] {
+        let bpffs = Bpffs::with_maps();
+        let mut services = CiliumServices::new(Some(&bpffs.root));
+        assert_eq!(services.look_up(asked, Some(true)), Answer::Unknown);
+        lay(&bpffs, &["A3"]);
+        bpffs.tell("entry c service udp [fd00:10:244:1::17]:45680 [fd00:10:96::9]:53 sum=1/90 backend=7 revnat=5");
+        assert_eq!(services.look_up(asked, Some(true)), Answer::Lost, "the backend is not known");
+        bpffs.create(pin, 1, key.len() / 2, value_bytes, 100);
+        let (address, at) = if asked.family == 4 {
+            ("0a000222", ("10.0.2.34".to_owned(), 8080))
+        } else {
+            ("fd000010024400020000000000000022", ("fd00:10:244:2::22".to_owned(), 8080))
+        };
+        let rest = "00".repeat(value_bytes - address.len() / 2 - 2);
+        bpffs.tell(&format!("raw {pin} {key} {address}1f90{rest}"));
+        assert_eq!(resolved(&mut services, asked), Some(at), "{pin}");
+        assert_eq!(services.trouble(), "");
+    }
+}
+
+#[test]
+fn a_backend_that_only_an_older_map_knows_is_found_and_one_that_is_gone_is_lost() {
+    let bpffs = Bpffs::with_maps();
+    let mut services = CiliumServices::new(Some(&bpffs.root));
+    let asked = sends(6, 45_680, "10.96.43.209", 80);
+    lay(&bpffs, &["A3"]);
+    bpffs.create("cilium_lb4_backends_v3", 1, 4, 12, 100);
+    bpffs.create("cilium_lb4_backends_v2", 1, 4, 8, 100);
+    bpffs.tell("raw cilium_lb4_backends_v2 07000000 0a0002221f900600");
+    assert_eq!(resolved(&mut services, &asked), Some(("10.0.2.34".to_owned(), 8080)));
+    std::fs::remove_file(bpffs.pin("cilium_lb4_backends_v2")).expect("the pin");
+    services.begin_sweep();
+    assert_eq!(services.look_up(&asked, Some(true)), Answer::Lost);
+    // Maps of no known shape tell nothing.
+    bpffs.create("cilium_lb4_backends_v3", 1, 8, 12, 100);
+    services.begin_sweep();
+    assert_eq!(services.look_up(&asked, Some(true)), Answer::Lost);
+}
+
+#[test]
+fn what_is_not_translated_and_a_pod_that_reaches_itself_are_told_apart() {
+    let bpffs = Bpffs::with_maps();
+    let mut services = CiliumServices::new(Some(&bpffs.root));
+    lay(&bpffs, &["B1", "A6"]);
+    bpffs.tell("entry b in tcp 169.254.42.1:50000 10.0.1.23:8080 sum=1/74 marks=lb_loopback,seen_non_syn");
+    let plain = |asked: &OneWay, local| Answer::Plain(Translation::plain(asked, local));
+    let direct = sends(6, 45_678, "10.0.2.34", 8080);
+    assert_eq!(services.look_up(&direct, Some(true)), plain(&direct, true));
+    assert_eq!(services.look_up(&direct, None), plain(&direct, true), "what was guessed is known");
+    assert_eq!(services.look_up(&direct, Some(false)), Answer::Unknown);
+    let served = sends(6, 8443, "203.0.113.9", 51_234);
+    assert_eq!(services.look_up(&served, None), plain(&served, false));
+    let itself = sends(6, 8080, "169.254.42.1", 50_000);
+    let Answer::Service(found) = services.look_up(&itself, Some(false)) else { panic!("no service") };
+    assert_eq!((found.src, found.sport), (itself.src, 50_000), "the pod is its own client");
+    assert_eq!((found.backend, found.backend_port, found.opened_by_local), (itself.src, 8080, false));
+}
+
+#[test]
+fn maps_that_cannot_be_opened_are_named_to_own_programs() {
+    let bpffs = Bpffs::new();
+    std::fs::create_dir(bpffs.pin(CT4)).expect("a folder in a pin's place");
+    let mut services = CiliumServices::new(Some(&bpffs.root));
+    assert_eq!(services.look_up(&sends(6, 1, "10.96.43.209", 80), Some(true)), Answer::Unknown);
+    assert!(services.trouble().contains("cannot open Cilium's maps"), "{}", services.trouble());
 }
 
 #[test]

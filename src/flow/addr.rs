@@ -50,6 +50,11 @@ impl Addr {
         if self.is_v4() { self.0[12] == 127 } else { *self == Addr::LOOPBACK_V6 }
     }
 
+    /// Addresses that no router passes on: 169.254/16 and fe80::/10.
+    pub fn is_link_local(&self) -> bool {
+        if self.is_v4() { self.0[12..14] == [169, 254] } else { self.0[0] == 0xfe && self.0[1] & 0xc0 == 0x80 }
+    }
+
     /// As the standard library's type.
     pub fn to_ip(self) -> IpAddr {
         if self.is_v4() {

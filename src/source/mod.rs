@@ -231,15 +231,16 @@ pub fn open(
                 netfilter::Options { manage_conntrack: config.manage_conntrack, standalone: config.standalone };
             Ok(Box::new(netfilter::Netfilter::open(options, recorder.clone())?))
         }
-        Mode::Ebpf => {
-            let settings = ebpf::Settings { cgroup_root: config.cgroup_root.clone(), ..ebpf::Settings::default() };
-            Ok(Box::new(ebpf::Ebpf::open(&settings, Arc::clone(stats), now)?))
-        }
+        Mode::Ebpf => Ok(Box::new(open_programs(config, stats, now)?)),
         Mode::Cilium => {
             let mut cilium = cilium::Cilium::open(config.cilium_bpf_root.as_deref())?;
             if config.fallback == Fallback::Auto && !cilium.tells_directions() {
-                match open(&Mode::Ebpf, config, recorder, stats, now) {
-                    Ok(programs) => return Ok(Box::new(cilium::Beside::new(programs, &cilium))),
+                match open_programs(config, stats, now) {
+                    Ok(mut programs) => {
+                        let services = cilium::CiliumServices::new(config.cilium_bpf_root.as_deref());
+                        programs.consult(Box::new(services));
+                        return Ok(Box::new(cilium::Beside::new(Box::new(programs), &cilium)));
+                    }
                     Err(why) => cilium.without_programs(&why),
                 }
             }
@@ -247,4 +248,9 @@ pub fn open(
         }
         Mode::Replay(path) => Ok(Box::new(replay::Replay::open(path)?)),
     }
+}
+
+fn open_programs(config: &Config, stats: &Arc<Stats>, now: Now) -> Result<ebpf::Ebpf, SourceError> {
+    let settings = ebpf::Settings { cgroup_root: config.cgroup_root.clone(), ..ebpf::Settings::default() };
+    ebpf::Ebpf::open(&settings, Arc::clone(stats), now)
 }

@@ -7,7 +7,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Entries asked for in one call. More does not pay (310 ns an entry either way), and the buffers stay resident.
 const BATCH: u32 = 4096;
@@ -43,6 +43,47 @@ pub fn open_pinned(path: &CStr) -> io::Result<OwnedFd> {
     check(result)?;
     // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}
+
+/// A pinned map, open for reading.
+#[derive(Debug)]
+pub struct PinnedMap {
+    fd: OwnedFd,
+    info: MapInfo,
+}
+
+impl PinnedMap {
+    /// Opens it by its pin.
+    pub fn open(path: &CStr) -> io::Result<PinnedMap> {
+        let fd = open_pinned(path)?;
+        let info = info(fd.as_fd())?;
+        Ok(PinnedMap { fd, info })
+    }
+
+    /// What the kernel says of it.
+    pub fn info(&self) -> &MapInfo {
+        &self.info
+    }
+
+    /// Copies the value of `key` into `value`; whether there is one. Both must have the map's sizes, else it fails with
+    /// `EINVAL`.
+    pub fn look_up(&self, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
+        if (key.len(), value.len()) != (self.info.key_bytes, self.info.value_bytes) {
+            return Err(io::Error::from_raw_os_error(nix::libc::EINVAL));
+        }
+        let (fd, value) = (self.fd.as_raw_fd(), value.as_mut_ptr().cast());
+        // SAFETY: key and value have the sizes that the kernel has said this very map has; a map's sizes never change.
+        match check(unsafe { libbpf_sys::bpf_map_lookup_elem(fd, key.as_ptr().cast(), value) }) {
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => Ok(false),
+            found => found.map(|()| true),
+        }
+    }
+}
+
+impl AsFd for PinnedMap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 /// What the kernel says of `map`.

@@ -5,7 +5,7 @@
 //! old pairs may hold an address. [`Survey`] tells them apart by what the entries hold. Knows nothing of maps or pods.
 
 use super::Malformed;
-use super::conntrack::has_ports;
+use super::conntrack::{OneWay, has_ports};
 use crate::flow::{Addr, Connection, ConnectionKey, Counts, Ends, Reading, Split, Traffic};
 
 /// Bytes of a key of the IPv4 maps (`struct ipv4_ct_tuple`).
@@ -131,6 +131,33 @@ pub fn parse(key: &[u8], value: &[u8]) -> Result<Entry, Malformed> {
     })
 }
 
+/// Writes the key of the entry that a conversation has of this kind, `way` being the originator's direction before and
+/// after all translation alike; returns its bytes.
+pub fn key<'a>(kind: Kind, way: &OneWay, buffer: &'a mut [u8; KEY6_BYTES]) -> &'a [u8] {
+    let flags = match kind {
+        Kind::Out => 0,
+        Kind::In => flag::IN,
+        Kind::Related => flag::RELATED,
+        Kind::Service => flag::SERVICE,
+    };
+    // A SERVICE entry stands as the answer would.
+    let [first, second] = if kind == Kind::Service {
+        [(way.dst, way.dport), (way.src, way.sport)]
+    } else {
+        [(way.src, way.sport), (way.dst, way.dport)]
+    };
+    let from = if way.src.is_v4() { 12 } else { 0 };
+    let address = 16 - from;
+    let ports = 2 * address;
+    buffer[..address].copy_from_slice(&first.0.octets()[from..]);
+    buffer[address..ports].copy_from_slice(&second.0.octets()[from..]);
+    buffer[ports..ports + 2].copy_from_slice(&second.1.to_be_bytes());
+    buffer[ports + 2..ports + 4].copy_from_slice(&first.1.to_be_bytes());
+    buffer[ports + 4] = way.protocol;
+    buffer[ports + 5] = flags;
+    &buffer[..ports + 6]
+}
+
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Malformed> {
     bytes.get(at..at + N).and_then(|part| part.try_into().ok()).ok_or(Malformed)
 }
@@ -139,6 +166,16 @@ impl Entry {
     /// Whether traffic passes that is not counted: it is alive, and every counter is 0.
     pub fn is_silent(&self) -> bool {
         self.second.is_zero() && !(self.kind == Kind::In && self.has_received())
+    }
+
+    /// A pod that reaches itself through a service, and stands in its entries as an address of the link.
+    pub fn is_to_itself(&self) -> bool {
+        self.marks & mark::LB_LOOPBACK != 0
+    }
+
+    /// Which backend a SERVICE entry has chosen, in every layout; see [`super::cilium_backend`].
+    pub fn backend_id(&self) -> Option<u32> {
+        u32::try_from(self.first.bytes).ok().filter(|_| self.kind == Kind::Service)
     }
 
     /// Whether the first pair can be counters: an address in its place is no likely number of packets of likely size.
@@ -159,13 +196,11 @@ impl Entry {
         };
         // The local end is the responder of an IN entry.
         let (orig, reply) = if is_in { (rx, self.second) } else { (self.second, rx) };
-        // A pod that reaches itself through a service stands in its entries as an address of the link.
-        let is_to_itself = self.marks & mark::LB_LOOPBACK != 0;
         let passes_through = self.kind == Kind::Out && self.marks & (mark::NODE_PORT | mark::DSR) != 0;
         let with_ports = has_ports(self.protocol);
         Connection {
             key: ConnectionKey {
-                src: if is_to_itself { self.dst } else { self.src },
+                src: if self.is_to_itself() { self.dst } else { self.src },
                 dst: self.dst,
                 sport: self.sport,
                 dport: self.dport,
@@ -232,7 +267,7 @@ impl Survey {
             newest(&mut self.counted);
         }
         // Releases up to 1.14 add a copy of the OUT entry as IN where a pod reaches itself.
-        let is_copy = entry.marks & mark::LB_LOOPBACK != 0;
+        let is_copy = entry.is_to_itself();
         // In the split layout an IN entry is made by a packet that it has counted as received, an OUT entry by one
         // that it has counted as sent, and whoever was heard was counted.
         match entry.kind {

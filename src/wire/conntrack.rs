@@ -180,6 +180,13 @@ pub struct OneWay {
     pub family: u8,
 }
 
+impl OneWay {
+    /// The other direction.
+    pub fn reversed(&self) -> OneWay {
+        OneWay { src: self.dst, dst: self.src, sport: self.dport, dport: self.sport, ..*self }
+    }
+}
+
 /// Writes the request for the entry that has `tuple` as either of its directions, in the default zone. The kernel
 /// answers with one message: the entry, or an error (`ENOENT`).
 pub fn request(buffer: Vec<u8>, seq: u32, tuple: &OneWay) -> Vec<u8> {

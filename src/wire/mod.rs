@@ -1,6 +1,7 @@
 //! Bytes to words: what the kernel and peers send, read at offsets. No I/O, no allocation, no unsafe, and no panic
 //! whatever the bytes: every reader here is fuzzed.
 
+pub mod cilium_backend;
 pub mod cilium_ct;
 pub mod conntrack;
 pub mod dns;

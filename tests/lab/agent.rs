@@ -22,6 +22,11 @@ use crate::topology::{Host, LOCAL_CIDRS};
 /// `NODE_NAME` of the agent in the lab.
 pub const NODE_NAME: &str = "lab-node";
 
+/// `Status` of a component that is well.
+pub const HEALTHY: u64 = 1;
+/// `Status` of one that is not.
+pub const DEGRADED: u64 = 2;
+
 /// A running agent.
 pub struct Agent<'a> {
     child: Child,
@@ -172,6 +177,15 @@ impl Agent<'_> {
     pub fn metric(&self, name: &str) -> Result<f64, String> {
         let metrics = self.metrics()?;
         metrics.get(name).copied().ok_or_else(|| format!("/metrics has no {name}"))
+    }
+
+    /// State and message of the part that counts, as `/healthz` shows them.
+    pub fn monitor(&self) -> Result<(u64, String), String> {
+        let (_, body) = self.get("/healthz")?;
+        let json: Value = serde_json::from_str(&body).map_err(|e| format!("/healthz is no JSON ({e}): {body}"))?;
+        let monitor = &json["components"]["monitor"];
+        let status = monitor["Status"].as_u64().ok_or_else(|| format!("no monitor in {body}"))?;
+        Ok((status, monitor["Message"].as_str().unwrap_or_default().to_owned()))
     }
 
     /// Waits for `sweeps` more sweeps to have begun and ended.

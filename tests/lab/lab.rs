@@ -170,7 +170,7 @@ impl Lab {
         let world = World::new(scenario.wish, &|host| cgroups.place(host))?;
         Truth::install(&world.node.netns, scenario.ignored)?;
         let mirror = match source {
-            Source::Cilium => Some(Mirror::start(&world.node.netns, source)?),
+            Source::Cilium => Some(Mirror::start(&world.node.netns, source.layout())?),
             _ => None,
         };
         let dakr = world.node.netns.enter(FakeDakr::start)?;
@@ -203,6 +203,11 @@ impl Lab {
             Some(root) if self.source == Source::Ebpf => start.flag("-cgroup-root", &root.to_string_lossy()),
             _ => start,
         }
+    }
+
+    /// The cgroup that holds those of the scenario's hosts.
+    pub fn cgroup_root(&self) -> Result<&Path, String> {
+        self.cgroups.0.as_deref().ok_or_else(|| "no cgroup2 is mounted".to_owned())
     }
 
     /// An agent that reads the DNS answers of the scenario's cgroups.

@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -20,7 +21,6 @@ use netmon::source::netfilter::{Netfilter, Options};
 use netmon::source::replay::Recorder;
 
 use crate::cilium::Bpffs;
-use crate::lab::Source;
 use crate::netns::Netns;
 use crate::topology::addr::*;
 use crate::topology::ip;
@@ -28,6 +28,11 @@ use crate::topology::ip;
 /// The pods of the node, and its own addresses.
 const PODS: [&str; 6] = [P1, P2, P3, P1_V6, P2_V6, P3_V6];
 const NODES_OWN: [&str; 5] = [NODE, NODE_V6, GATEWAY, WAN, WAN_V6];
+
+/// The maps of services' backends since 1.13, with the bytes of a value.
+const BACKENDS: [(&str, usize); 2] = [("cilium_lb4_backends_v3", 12), ("cilium_lb6_backends_v3", 24)];
+/// `BPF_MAP_TYPE_HASH`.
+const HASH: u32 = 1;
 
 /// The thread that writes, and the file system it writes to.
 pub struct Mirror {
@@ -39,16 +44,20 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Starts one for `node`, before the first connection.
-    pub fn start(node: &Netns, source: Source) -> Result<Mirror, String> {
+    /// Starts one for `node`, before the first connection. The layout: see [`crate::lab::Source::layout`].
+    pub fn start(node: &Netns, layout: char) -> Result<Mirror, String> {
         let bpffs = Bpffs::with_maps();
+        for (name, value_bytes) in BACKENDS {
+            bpffs.create(name, HASH, 4, value_bytes, 1024);
+        }
         let options = Options { manage_conntrack: false, standalone: true };
         let conntrack = node.enter(|| Netfilter::open(options, Recorder::off())).map_err(|e| e.to_string())?;
         let (root, stop) = (bpffs.root.clone(), Arc::new(AtomicBool::new(false)));
         let mut writer = Writer {
             bpffs,
             conntrack,
-            layout: source.layout(),
+            layout,
+            backends: Vec::new(),
             table: BaselineTable::with_capacity(200_000, 1),
             sums: HashMap::new(),
             changed: HashSet::new(),
@@ -106,6 +115,8 @@ struct Writer {
     bpffs: Bpffs,
     conntrack: Netfilter,
     layout: char,
+    /// Those of services, by their ids from 1 on.
+    backends: Vec<(Addr, u16)>,
     table: BaselineTable,
     sums: HashMap<Name, Sum>,
     changed: HashSet<Name>,
@@ -139,7 +150,7 @@ impl Writer {
     }
 
     /// The entries that Cilium has for one conversation, as lines for the writer.
-    fn write(&self, lines: &mut String, name: &Name, sum: Sum, report: u64) {
+    fn write(&mut self, lines: &mut String, name: &Name, sum: Sum, report: u64) {
         let has = |list: &[&str], addr: Addr| list.iter().any(|known| Addr::from(ip(known)) == addr);
         let (is_ours, is_to_ours) = (has(&PODS, name.client), has(&PODS, name.backend));
         let is_translated = sum.asked.0 != name.backend || (sum.asked.1 != name.port && name.port != 0);
@@ -149,6 +160,7 @@ impl Writer {
             client = if name.client.is_v4() { "169.254.42.1" } else { "fe80::2a01" }.to_owned();
             marks += ",lb_loopback";
         }
+        let id = if is_ours && is_translated { self.backend_id(lines, name) } else { 0 };
         let mut put = |role: &str, name: &Name, marks: &str, tx: Counts, rx: Counts| {
             let entry = Entry { role, name, client: &client, marks, tx, rx };
             self.put(lines, &entry, report);
@@ -173,8 +185,28 @@ impl Writer {
         }
         if is_ours && is_translated {
             let asked = Name { backend: sum.asked.0, port: sum.asked.1, ..*name };
-            put("service", &asked, &marks, orig, Counts::ZERO);
+            put("service", &asked, &format!("{marks} backend={id} revnat=5"), orig, Counts::ZERO);
         }
+    }
+
+    /// The id of a conversation's backend, which is written into the map of its family where it is new.
+    fn backend_id(&mut self, lines: &mut String, name: &Name) -> usize {
+        let backend = (name.backend, name.port);
+        if let Some(index) = self.backends.iter().position(|known| *known == backend) {
+            return index + 1;
+        }
+        self.backends.push(backend);
+        let id = self.backends.len();
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let mut value = match name.backend.to_ip() {
+            IpAddr::V4(v4) => v4.octets().to_vec(),
+            IpAddr::V6(v6) => v6.octets().to_vec(),
+        };
+        value.extend_from_slice(&name.port.to_be_bytes());
+        let (map, value_bytes) = BACKENDS[usize::from(!name.backend.is_v4())];
+        value.resize(value_bytes, 0);
+        let _ = writeln!(lines, "raw {map} {} {}", hex(&(id as u32).to_ne_bytes()), hex(&value));
+        id
     }
 
     /// One entry as a line for the writer.
@@ -196,9 +228,7 @@ impl Writer {
                 write!(lines, " sum={}", frames(sum))
             }
         };
-        if role == "service" {
-            let _ = write!(lines, " backend=7 revnat=5");
-        } else if self.layout == 'c' && marks.contains("node_port") {
+        if self.layout == 'c' && marks.contains("node_port") {
             // The address of the service stands where counters stood.
             let _ = write!(lines, " nat=198.51.100.10:80");
         }

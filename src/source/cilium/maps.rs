@@ -1,12 +1,11 @@
-//! Where Cilium's conntrack maps are pinned, and opening them. Knows nothing of what they hold.
+//! Where Cilium's conntrack maps, and those of services' backends, are pinned, and opening them. Knows nothing of what they hold.
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::sys::bpf::{self, MapInfo};
+use crate::sys::bpf::{MapInfo, PinnedMap};
 use crate::wire::cilium_ct::{KEY4_BYTES, KEY6_BYTES, VALUE_BYTES};
 
 /// How many maps there can be. A cluster of one family has two of them.
@@ -26,16 +25,34 @@ const ROOTS: [&str; 2] = ["/sys/fs/bpf", "/run/cilium/bpffs"];
 /// Folders below a root: where the agent pins, the root itself, and the one that documentation names.
 const FOLDERS: [&str; 3] = ["tc/globals", "", "cilium"];
 
+/// Names that the map of services' backends has had, the newest first, of each family. Keys and values have grown with
+/// the name; ids stay what they are when Cilium copies one to the next.
+const BACKENDS: [[&str; GENERATIONS]; 2] = [
+    ["cilium_lb4_backends_v3", "cilium_lb4_backends_v2", "cilium_lb4_backends"],
+    ["cilium_lb6_backends_v3", "cilium_lb6_backends_v2", "cilium_lb6_backends"],
+];
+/// How many names there have been.
+const GENERATIONS: usize = 3;
+
 /// The folders in which pins are looked for, first come first served. Made once, for a sweep allocates nothing.
-pub struct Places(Vec<[CString; COUNT]>);
+pub struct Places(Vec<Place>);
+
+struct Place {
+    maps: [CString; COUNT],
+    backends: [[CString; GENERATIONS]; 2],
+}
+
+/// The maps of backends of IPv4 and IPv6, the newest first.
+pub type Backends = [[Option<PinnedMap>; GENERATIONS]; 2];
 
 /// The maps of one place.
 #[derive(Default)]
 pub struct Opened {
-    /// Those that can be read, with what the kernel says of them.
-    pub maps: [Option<(OwnedFd, MapInfo)>; COUNT],
+    /// Those that can be read.
+    pub maps: [Option<PinnedMap>; COUNT],
     /// Those that are no conntrack maps of a release that we know.
     pub refused: [Option<MapInfo>; COUNT],
+    place: usize,
 }
 
 impl Places {
@@ -45,7 +62,11 @@ impl Places {
         let folders = roots.iter().flat_map(|root| FOLDERS.iter().map(|folder| root.join(folder)));
         // A path with a zero byte in it cannot come from the command line.
         let pin = |folder: &PathBuf, name| CString::new(folder.join(name).as_os_str().as_bytes()).unwrap_or_default();
-        Places(folders.map(|folder| MAPS.map(|(name, _)| pin(&folder, name))).collect())
+        let place = |folder: PathBuf| Place {
+            maps: MAPS.map(|(name, _)| pin(&folder, name)),
+            backends: BACKENDS.map(|names| names.map(|name| pin(&folder, name))),
+        };
+        Places(folders.map(place).collect())
     }
 
     /// Opens what is pinned in the first place that has any of the maps; they may have been replaced since the last
@@ -55,14 +76,15 @@ impl Places {
     /// The first error other than that there is nothing, where nothing can be opened.
     pub fn open(&self) -> io::Result<Opened> {
         let mut trouble = None;
-        for place in &self.0 {
-            let mut opened = Opened::default();
-            for (n, (pin, (_, key_bytes))) in place.iter().zip(MAPS).enumerate() {
-                match bpf::open_pinned(pin).and_then(|fd| bpf::info(fd.as_fd()).map(|info| (fd, info))) {
-                    Ok((fd, info)) => {
+        for (number, place) in self.0.iter().enumerate() {
+            let mut opened = Opened { place: number, ..Opened::default() };
+            for (n, (pin, (_, key_bytes))) in place.maps.iter().zip(MAPS).enumerate() {
+                match PinnedMap::open(pin) {
+                    Ok(map) => {
+                        let info = *map.info();
                         let sizes = (info.key_bytes, info.value_bytes);
                         if KINDS.contains(&info.kind) && sizes == (key_bytes, VALUE_BYTES) {
-                            opened.maps[n] = Some((fd, info));
+                            opened.maps[n] = Some(map);
                         } else {
                             opened.refused[n] = Some(info);
                         }
@@ -77,6 +99,18 @@ impl Places {
         }
         trouble.map_or_else(|| Ok(Opened::default()), Err)
     }
+
+    /// Opens the maps of backends that stand beside `opened`; what is not there, or cannot be opened, is left out.
+    pub fn open_backends(&self, opened: &Opened) -> Backends {
+        let mut backends = Backends::default();
+        let Some(place) = self.0.get(opened.place) else { return backends };
+        for (maps, pins) in backends.iter_mut().zip(&place.backends) {
+            for (map, pin) in maps.iter_mut().zip(pins) {
+                *map = PinnedMap::open(pin).ok();
+            }
+        }
+        backends
+    }
 }
 
 impl Opened {
@@ -84,7 +118,7 @@ impl Opened {
     pub fn ids(&self) -> [u32; COUNT] {
         let mut ids = [0; COUNT];
         for (id, map) in ids.iter_mut().zip(&self.maps) {
-            *id = map.as_ref().map_or(0, |(_, info)| info.id);
+            *id = map.as_ref().map_or(0, |map| map.info().id);
         }
         ids
     }

@@ -3,17 +3,20 @@
 //! Each sweep opens the maps by their paths, for Cilium's agent may have replaced them, and reads them in batches.
 //! An OUT entry speaks for its originator, an IN entry for its responder; what an entry's counters mean is told by
 //! the entries ([`Survey`]). From 1.16 on they hold one sum of both directions, or nothing at all: then [`Beside`]
-//! counts by our own programs, where they can run. Reading needs uid 0, and CAP_BPF before Linux 5.19.
+//! counts by our own programs, where they can run, and [`CiliumServices`] tell
+//! them what became of services. Reading needs uid 0, and CAP_BPF before Linux 5.19.
 
 mod beside;
 mod maps;
 mod runtime;
+mod services;
 
 use std::os::fd::{AsFd, RawFd};
 use std::path::Path;
 
 pub use self::beside::Beside;
 use self::maps::{COUNT, MAPS, Opened, Places};
+pub use self::services::CiliumServices;
 use crate::clock::Now;
 use crate::source::{Condition, Each, Skip, Source, SourceError, Sweep};
 use crate::sys::bpf::{BatchReader, MapInfo};
@@ -116,11 +119,11 @@ impl Cilium {
 
     /// Reads map `n`, if there is one; returns whether that was all of it.
     fn read(&mut self, opened: &Opened, n: usize, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<bool, SourceError> {
-        let (Some((fd, info)), (name, key_bytes)) = (&opened.maps[n], MAPS[n]) else { return Ok(true) };
+        let (Some(map), (name, key_bytes)) = (&opened.maps[n], MAPS[n]) else { return Ok(true) };
         let reader = &mut self.readers[usize::from(key_bytes == KEY6_BYTES)];
-        let read = reader.read(fd.as_fd(), each);
+        let read = reader.read(map.as_fd(), each);
         let (seen, whole) = read.map_err(|error| SourceError::Read(format!("cannot read {name}: {error}")))?;
-        self.fill[n] = (seen, info.max_entries);
+        self.fill[n] = (seen, map.info().max_entries);
         Ok(whole)
     }
 

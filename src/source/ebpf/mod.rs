@@ -6,7 +6,7 @@
 
 pub mod cgroup;
 pub mod load;
-mod resolve;
+pub mod resolve;
 mod roles;
 mod tuple;
 
@@ -23,7 +23,7 @@ use crate::sys::bpf::{BatchReader, PerCpuReader};
 use crate::wire::Malformed;
 
 use load::{Buffers, Programs};
-use resolve::Resolver;
+use resolve::{Resolver, Services};
 use roles::{Role, RoleTable, Settled};
 use tuple::{Counted, KEY4_BYTES, KEY6_BYTES, KernelStats, STATS_BYTES, Tuple, VALUE_BYTES};
 
@@ -89,6 +89,13 @@ impl Ebpf {
             fds,
             stats,
         })
+    }
+
+    /// Asks `services` before conntrack what became of a service address.
+    pub fn consult(&mut self, services: Box<dyn Services>) {
+        if let Some(resolver) = &mut self.resolver {
+            resolver.consult(services);
+        }
     }
 
     fn read_all(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
@@ -183,7 +190,7 @@ impl Book<'_> {
             return;
         }
         self.stats.bpf_lookups.inc();
-        match resolver.look_up(&settled.role.tuple, self.now.mono_ns) {
+        match resolver.look_up(&settled.role, self.now.mono_ns) {
             Ok(found) => {
                 if found.is_none() && settled.role.opened_by_local && resolver.is_service(&settled.role.tuple) {
                     self.stats.vip_unresolved.inc();
@@ -193,7 +200,9 @@ impl Book<'_> {
             // The kernel has no conntrack, or refuses: another try would meet the same.
             Err(error) => {
                 *self.unresolved = format!("cannot look tuples up in conntrack: {error} (CAP_NET_ADMIN missing?)");
-                *self.resolver = None;
+                if !resolver.goes_on_without_conntrack() {
+                    *self.resolver = None;
+                }
             }
         }
     }
@@ -257,7 +266,9 @@ impl Source for Ebpf {
 
     fn upkeep(&mut self, _: Now) -> Condition {
         let degraded = if load::are_attached(&self.programs.links) {
-            self.unresolved.clone()
+            let services = self.resolver.as_ref().map_or("", Resolver::trouble);
+            let said = [self.unresolved.as_str(), services];
+            said.into_iter().filter(|why| !why.is_empty()).collect::<Vec<_>>().join("; ")
         } else {
             "the BPF programs were detached from their cgroup: nothing is counted; restart the agent".to_owned()
         };

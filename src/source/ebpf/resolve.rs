@@ -4,6 +4,8 @@
 //! the client was, only conntrack knows. Flows that cannot be translated are not looked up: a destination that was found
 //! plain is trusted for a minute, and a responder is looked up only where its client has an address of this host, for no
 //! other address can be source NAT of this host's making. Never per packet.
+//!
+//! Where Cilium translates, [`Services`] are asked first.
 
 use std::io;
 
@@ -50,9 +52,53 @@ pub struct Translation {
     pub opened_by_local: bool,
 }
 
+impl Translation {
+    /// None: the flow that a socket sees as `sent` is what it was asked for.
+    pub fn plain(sent: &OneWay, opened_by_local: bool) -> Translation {
+        let way = if opened_by_local { *sent } else { sent.reversed() };
+        Translation {
+            src: way.src,
+            dst: way.dst,
+            backend: way.dst,
+            sport: way.sport,
+            dport: way.dport,
+            backend_port: way.dport,
+            opened_by_local,
+        }
+    }
+}
+
+/// Who translates services beside the kernel.
+pub trait Services: Send {
+    /// To be called before each sweep.
+    fn begin_sweep(&mut self);
+
+    /// What became of the flow of a socket that sends as `sent`. Whether the socket opened it is `None` while it is only
+    /// guessed.
+    fn look_up(&mut self, sent: &OneWay, opened_by_local: Option<bool>) -> Answer;
+
+    /// What keeps them from answering; empty where nothing does.
+    fn trouble(&self) -> &str;
+}
+
+/// What [`Services`] know of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing.
+    Unknown,
+    /// It is not translated here; the kernel may know better.
+    Plain(Translation),
+    /// It was.
+    Service(Translation),
+    /// It was, and by whom it was answered is not known any more.
+    Lost,
+}
+
 /// Looks tuples up.
 pub struct Resolver {
-    socket: RequestSocket,
+    /// Where there is conntrack.
+    socket: Option<RequestSocket>,
+    services: Option<Box<dyn Services>>,
     addresses: HostAddresses,
     host: Vec<Addr>,
     known: Table<Known>,
@@ -100,7 +146,8 @@ impl Resolver {
     /// Opens the sockets in the caller's network namespace, which must be the host's.
     pub fn open() -> io::Result<Resolver> {
         let mut resolver = Resolver {
-            socket: RequestSocket::open(Family::Netfilter)?,
+            socket: Some(RequestSocket::open(Family::Netfilter)?),
+            services: None,
             addresses: HostAddresses::open()?,
             host: Vec::new(),
             known: Table::with_capacity(KNOWN_CAPACITY),
@@ -116,8 +163,27 @@ impl Resolver {
         Ok(resolver)
     }
 
+    /// Asks `services` first from now on.
+    pub fn consult(&mut self, services: Box<dyn Services>) {
+        self.services = Some(services);
+    }
+
+    /// Asks conntrack no more; whether anybody is left to ask.
+    pub fn goes_on_without_conntrack(&mut self) -> bool {
+        self.socket = None;
+        self.services.is_some()
+    }
+
+    /// What keeps those beside conntrack from answering.
+    pub fn trouble(&self) -> &str {
+        self.services.as_ref().map_or("", |services| services.trouble())
+    }
+
     /// Takes notice of addresses that the host gained or lost. To be called before each sweep.
     pub fn begin_sweep(&mut self) {
+        if let Some(services) = &mut self.services {
+            services.begin_sweep();
+        }
         self.new_left = NEW_PER_SWEEP;
         self.cleared = false;
         let host = &mut self.host;
@@ -139,11 +205,13 @@ impl Resolver {
     pub fn is_worth_it(&mut self, role: &Role, now_ns: u64) -> bool {
         let tuple = &role.tuple;
         let has_ports = matches!(tuple.protocol, protocol::TCP | protocol::UDP | protocol::SCTP);
-        if !has_ports || tuple.flags != 0 || now_ns < self.paused_until_ns {
+        if !has_ports || tuple.flags != 0 || now_ns < self.paused_until_ns && self.services.is_none() {
             return false;
         }
         if !role.opened_by_local {
-            return role.guessed || self.is_host(tuple.remote);
+            // Cilium has an address of the link for a pod that reaches itself through a service.
+            let may_be_itself = self.services.is_some() && tuple.remote.is_link_local();
+            return role.guessed || may_be_itself || self.is_host(tuple.remote);
         }
         // The host's own flows may have been masqueraded on their way out, whatever their destination.
         if self.is_host(tuple.local) {
@@ -169,8 +237,9 @@ impl Resolver {
         self.known.find(&destination(tuple)).and_then(|slot| self.known.get(slot))
     }
 
-    /// Looks a flow up. `Ok(None)`: conntrack does not know it.
-    pub fn look_up(&mut self, tuple: &Tuple, now_ns: u64) -> io::Result<Option<Translation>> {
+    /// Looks a flow up. `Ok(None)`: nobody knows it.
+    pub fn look_up(&mut self, role: &Role, now_ns: u64) -> io::Result<Option<Translation>> {
+        let tuple = &role.tuple;
         let sent = OneWay {
             src: tuple.local,
             dst: tuple.remote,
@@ -179,37 +248,53 @@ impl Resolver {
             protocol: tuple.protocol,
             family: tuple.family,
         };
-        let received = OneWay { src: sent.dst, dst: sent.src, sport: sent.dport, dport: sent.sport, ..sent };
-        let found = match self.ask(&sent)? {
-            Some(found) => Some(translation(&found, &sent, true)),
+        let opener = (!role.guessed).then_some(role.opened_by_local);
+        let answer = self.services.as_mut().map_or(Answer::Unknown, |services| services.look_up(&sent, opener));
+        let found = match answer {
+            Answer::Service(found) => Some(found),
+            Answer::Lost => {
+                self.remember(destination(tuple), true, now_ns);
+                return Ok(None);
+            }
+            Answer::Plain(found) => Some(self.ask_conntrack(&sent, now_ns)?.unwrap_or(found)),
+            Answer::Unknown => self.ask_conntrack(&sent, now_ns)?,
+        };
+        if let Some(found) = found.filter(|found| found.opened_by_local) {
+            let is_service = found.backend != tuple.remote || found.backend_port != tuple.remote_port;
+            self.remember(destination(tuple), is_service, now_ns);
+        }
+        Ok(found)
+    }
+
+    fn ask_conntrack(&mut self, sent: &OneWay, now_ns: u64) -> io::Result<Option<Translation>> {
+        if now_ns < self.paused_until_ns {
+            return Ok(None);
+        }
+        let received = sent.reversed();
+        let found = match self.ask(sent)? {
+            Some(found) => Some(translation(&found, sent, true)),
             // The host's own socket sees its tuple after source NAT: it is the reply's, turned round.
             None => self.ask(&received)?.map(|found| translation(&found, &received, false)),
         };
-        match &found {
-            Some(found) => {
-                self.misses = 0;
-                if found.opened_by_local {
-                    let is_service = found.backend != tuple.remote || found.backend_port != tuple.remote_port;
-                    self.remember(destination(tuple), is_service, now_ns);
-                }
-            }
-            None => {
-                self.misses += 1;
-                if self.misses >= MISSES_MAX {
-                    self.misses = 0;
-                    self.paused_until_ns = now_ns.saturating_add(PAUSE_NS);
-                }
-            }
+        if found.is_some() {
+            self.misses = 0;
+        } else {
+            self.misses += 1;
+        }
+        if self.misses >= MISSES_MAX {
+            self.misses = 0;
+            self.paused_until_ns = now_ns.saturating_add(PAUSE_NS);
         }
         Ok(found)
     }
 
     fn ask(&mut self, tuple: &OneWay) -> io::Result<Option<conntrack::Record>> {
+        let Some(socket) = &mut self.socket else { return Ok(None) };
         self.seq = self.seq.wrapping_add(1).max(1);
         self.request = conntrack::request(std::mem::take(&mut self.request), self.seq, tuple);
-        self.socket.send(&self.request)?;
+        socket.send(&self.request)?;
         loop {
-            let len = self.socket.receive(&mut self.buffer)?;
+            let len = socket.receive(&mut self.buffer)?;
             for message in Messages::of(self.buffer.get(..len).unwrap_or_default()).flatten() {
                 // An answer to a question that was given up.
                 if message.seq != self.seq {

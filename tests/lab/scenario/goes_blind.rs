@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::agent::{Agent, eventually};
+use crate::agent::{DEGRADED, HEALTHY, eventually};
 use crate::drive::Burst;
 use crate::lab::{Lab, Source};
 use crate::rows::{ADDRESS, Row, tcp};
@@ -16,8 +16,6 @@ pub const SCENARIO: Scenario = Scenario::new("goes_blind", "rule 16", run).only(
 
 /// Only what p3 sends is tracked.
 const EXPECTED: &[Row] = &[Row::outbound(ADDRESS, P3, REMOTE_POD, tcp(8080))];
-const HEALTHY: u64 = 1;
-const DEGRADED: u64 = 2;
 
 fn run(lab: &Lab) -> Result<(), String> {
     let w = &lab.world;
@@ -31,25 +29,15 @@ fn run(lab: &Lab) -> Result<(), String> {
     let untracked = w.p1.actor().open(socket(REMOTE_POD, 8080))?;
     eventually("the agent says that it is blind", Duration::from_secs(20), || {
         untracked.exchange(1_000, 2_000_000)?;
-        let (status, message) = monitor(&agent)?;
+        let (status, message) = agent.monitor()?;
         if status == DEGRADED && message.contains("NOTRACK") { Ok(()) } else { Err(format!("{status}: {message}")) }
     })?;
     let tracked = w.p3.actor().open(socket(REMOTE_POD, 8080))?;
     eventually("the agent says that it sees", Duration::from_secs(20), || {
         tracked.exchange(1_000, 2_000_000)?;
-        let (status, message) = monitor(&agent)?;
+        let (status, message) = agent.monitor()?;
         if status == HEALTHY { Ok(()) } else { Err(format!("{status}: {message}")) }
     })?;
     w.p3.actor().burst(Burst::new(socket(REMOTE_POD, 8080), 5, 100, 1_000))?;
     lab.settles(agent, EXPECTED)
-}
-
-/// State and message of the part that counts, as `/healthz` shows them.
-fn monitor(agent: &Agent<'_>) -> Result<(u64, String), String> {
-    let (_, body) = agent.get("/healthz")?;
-    let json: serde_json::Value =
-        serde_json::from_str(&body).map_err(|e| format!("/healthz is no JSON ({e}): {body}"))?;
-    let monitor = &json["components"]["monitor"];
-    let status = monitor["Status"].as_u64().ok_or_else(|| format!("no monitor in {body}"))?;
-    Ok((status, monitor["Message"].as_str().unwrap_or_default().to_owned()))
 }

@@ -29,11 +29,13 @@ mod masquerade;
 mod metrics;
 mod names;
 mod new_flows;
+mod no_cilium_maps;
 mod no_local_end;
 mod nodeport_local;
 mod nodeport_remote;
 mod nothing_tracks;
 mod older_than_the_agent;
+mod own_programs;
 mod pods;
 mod push_inbound;
 mod recording;
@@ -124,6 +126,8 @@ pub fn all() -> &'static [Scenario] {
         the_node_itself::SCENARIO,
         service::SCENARIO,
         hairpin::SCENARIO,
+        own_programs::SCENARIO,
+        no_cilium_maps::SCENARIO,
         masquerade::SCENARIO,
         inbound_from_outside::SCENARIO,
         nodeport_local::SCENARIO,
