@@ -12,6 +12,7 @@
 
 mod aged;
 pub mod capture;
+mod condition;
 pub mod judge;
 pub mod lookups;
 mod questions;

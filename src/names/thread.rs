@@ -1,11 +1,12 @@
-//! The `dns` thread: empties the ring buffer, counts what the programs lost, and says when names cannot be had.
+//! The `dns` thread: empties the ring buffer, counts what the programs lost.
 
 use std::sync::Arc;
 
-use log::{info, warn};
+use log::warn;
 
 use super::Names;
 use super::capture::{Capture, Seen};
+use super::condition::Condition;
 use super::judge::Judge;
 use crate::clock::{self, MS, SECOND};
 use crate::config::{Config, Dns, Mode};
@@ -20,11 +21,6 @@ use crate::sys::waker::Waker;
 const COUNT_NS: u64 = 200 * MS;
 /// Between looks at the programs and at names whose time is over.
 const UPKEEP_NS: u64 = 60 * SECOND;
-/// How long a node may see no answer before it is said aloud.
-const SILENCE_NS: u64 = 600 * SECOND;
-
-/// What is said of a node that sees no answers.
-const SILENT: &str = "no DNS answer was seen for ten minutes: encrypted DNS alone, or other ports than -dns-ports?";
 
 /// Attaches the programs, and returns the names with what the thread `dns` is to run; `None` where they are not wanted or
 /// cannot be had, which is said. Call it before threads start.
@@ -52,16 +48,14 @@ pub fn start(
         }
     };
     stop.wakes(&waker);
-    health.set(Component::Dns, Status::Healthy, "reading DNS answers");
     let thread = Thread {
         capture,
         waker,
         names: Arc::clone(&names),
         stats: Arc::clone(stats),
-        health: Arc::clone(health),
+        condition: Condition::new(Arc::clone(health), clock::now().mono_ns),
         stop: Arc::clone(stop),
         seen: Seen::default(),
-        trouble: None,
     };
     Some((names, move || thread.run()))
 }
@@ -71,11 +65,9 @@ struct Thread {
     waker: Waker,
     names: Arc<Names>,
     stats: Arc<Stats>,
-    health: Arc<Health>,
+    condition: Condition,
     stop: Arc<Stop>,
     seen: Seen,
-    /// What was last said to be wrong.
-    trouble: Option<String>,
 }
 
 impl Thread {
@@ -83,7 +75,6 @@ impl Thread {
         privileges::settle_dns();
         let mut upkeep_ns = clock::now().mono_ns + UPKEEP_NS;
         let mut count_ns = u64::MAX;
-        let mut answer_ns = clock::now().mono_ns;
         while !self.stop.requested() {
             let now_ns = clock::now().mono_ns;
             let next_ns = upkeep_ns.min(count_ns);
@@ -92,25 +83,20 @@ impl Thread {
             let now = clock::now();
             if ready & 2 != 0 {
                 if let Err(error) = self.capture.consume() {
-                    self.say(Some(format!("cannot read DNS answers: {error}")));
+                    self.condition.failed(format!("cannot read DNS answers: {error}"));
                 }
                 count_ns = count_ns.min(now.mono_ns + COUNT_NS);
             }
             if now.mono_ns >= count_ns {
                 count_ns = u64::MAX;
                 if self.count() {
-                    answer_ns = now.mono_ns;
-                    self.say(None);
+                    self.condition.answered(now.mono_ns);
                 }
             }
             if now.mono_ns >= upkeep_ns {
                 upkeep_ns = now.mono_ns + UPKEEP_NS;
                 self.names.purge(now);
-                if !self.capture.is_attached() {
-                    self.say(Some("the DNS programs were detached from their cgroup: restart the agent".to_owned()));
-                } else if now.mono_ns - answer_ns >= SILENCE_NS {
-                    self.say(Some(SILENT.to_owned()));
-                }
+                self.condition.looked(self.capture.is_attached(), now.mono_ns);
             }
         }
         self.count();
@@ -121,7 +107,7 @@ impl Thread {
         let seen = match self.capture.seen() {
             Ok(seen) => seen,
             Err(error) => {
-                self.say(Some(format!("cannot read the counters of the DNS programs: {error}")));
+                self.condition.failed(format!("cannot read the counters of the DNS programs: {error}"));
                 return false;
             }
         };
@@ -131,23 +117,5 @@ impl Thread {
         self.stats.dns_questions_lost.add(seen.questions_lost - self.seen.questions_lost);
         self.seen = seen;
         answers > 0
-    }
-
-    /// Says what is wrong, or that all is well, once.
-    fn say(&mut self, trouble: Option<String>) {
-        if trouble == self.trouble {
-            return;
-        }
-        match &trouble {
-            Some(trouble) => {
-                warn!("DNS names: {trouble}");
-                self.health.set(Component::Dns, Status::Degraded, trouble);
-            }
-            None => {
-                info!("DNS answers are read again");
-                self.health.set(Component::Dns, Status::Healthy, "reading DNS answers");
-            }
-        }
-        self.trouble = trouble;
     }
 }

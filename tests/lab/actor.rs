@@ -99,6 +99,7 @@ impl Actor {
                 new_flows(to.parse()?, first_port.parse()?, sockets.parse()?, ports.parse()?, per_second.parse()?)
             }
             ["serve-dns", at] => crate::dns::serve(at.parse()?).map(|()| String::new()),
+            ["ask-dns-unconnected", to, name] => Ok(crate::dns::ask_unconnected(to.parse()?, name)?.to_string()),
             ["ask-dns", to, name, count, per_second] => {
                 Ok(crate::dns::ask(to.parse()?, name, count.parse()?, per_second.parse()?)?.to_string())
             }

@@ -6,6 +6,7 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
+use std::time::Duration;
 
 use netmon::clock;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -96,6 +97,15 @@ pub fn ask(to: SocketAddr, name: &str, count: u64, per_second: u64) -> Result<u6
     }
     clock::sleep_ns(clock::SECOND);
     Ok(answers.load(Relaxed))
+}
+
+/// Helper: asks once, as musl's resolver does: by a socket that is bound and not connected. Returns whether an answer
+/// came from whom was asked.
+pub fn ask_unconnected(to: SocketAddr, name: &str) -> Result<bool, Box<dyn std::error::Error>> {
+    let socket = UdpSocket::bind(if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    socket.send_to(&question(7, name), to)?;
+    Ok(socket.recv_from(&mut [0; 512]).is_ok_and(|(_, from)| from == to))
 }
 
 /// A dnsmasq. Ends when dropped.

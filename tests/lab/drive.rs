@@ -120,6 +120,11 @@ impl Actor {
         answers.parse().map_err(|_| format!("{answers:?} answers came"))
     }
 
+    /// Asks for `name` from a socket that is not connected; returns whether an answer came.
+    pub fn ask_dns_unconnected(&self, to: SocketAddr, name: &str) -> Result<bool, String> {
+        Ok(self.ask(&format!("ask-dns-unconnected {to} {name}"))? == "true")
+    }
+
     /// Opens a TCP connection from a port of the kernel's choice.
     pub fn open(&self, to: SocketAddr) -> Result<Held<'_>, String> {
         self.open_from(to, 0)

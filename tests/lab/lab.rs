@@ -144,7 +144,8 @@ pub struct Lab {
     cgroups: Cgroups,
     /// Who receives pushes.
     pub dakr: FakeDakr,
-    source: Source,
+    /// What reads the node.
+    pub source: Source,
     scratch: Scratch,
 }
 

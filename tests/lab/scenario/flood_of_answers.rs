@@ -2,15 +2,14 @@
 //! one account, and counting goes on beside it.
 
 use crate::drive::Burst;
-use crate::lab::{Lab, Source};
+use crate::lab::Lab;
 use crate::rows::{ADDRESS, Row, tcp};
 use crate::scenario::{Scenario, names};
 use crate::topology::addr::*;
 use crate::topology::socket;
 
 /// See the file's head.
-pub const SCENARIO: Scenario =
-    Scenario::new("flood_of_answers", "names", run).only(&[Source::Netfilter, Source::Ebpf]).alone();
+pub const SCENARIO: Scenario = Scenario::new("flood_of_answers", "names", run).alone();
 
 const PER_SECOND: u64 = 20_000;
 const ANSWERS: u64 = 5 * PER_SECOND;

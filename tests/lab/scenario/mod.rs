@@ -28,6 +28,7 @@ mod long_and_short;
 mod masquerade;
 mod metrics;
 mod names;
+mod names_behind_a_service;
 mod new_flows;
 mod no_cilium_maps;
 mod no_local_end;
@@ -154,6 +155,7 @@ pub fn all() -> &'static [Scenario] {
         metrics::SCENARIO,
         connect_server::SCENARIO,
         names::SCENARIO,
+        names_behind_a_service::SCENARIO,
         push_inbound::SCENARIO,
         accounting_off::SCENARIO,
         nothing_tracks::SCENARIO,
