@@ -52,9 +52,14 @@ impl Bench {
 
     /// A connection of `client` to the site that has carried so many bytes.
     fn carry(&mut self, n: u8, bytes: u64) {
+        self.carry_asked(n, SITE, bytes);
+    }
+
+    /// The same by a service, whose backend the site is.
+    fn carry_asked(&mut self, n: u8, asked: Addr, bytes: u64) {
         let key = ConnectionKey {
             src: client(n),
-            dst: SITE,
+            dst: asked,
             sport: 40_000,
             dport: 443,
             zone: 0,
@@ -116,6 +121,18 @@ fn names_go_with_the_items_that_they_are_of_and_the_larger_item_decides() {
     let messages = b.freeze(10);
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0].ip2domain.get("198.51.100.7").map(String::as_str), Some("large.test"));
+}
+
+#[test]
+fn a_services_name_is_no_name_of_its_backend() {
+    let mut b = bench();
+    let service = Addr::from_v4([10, 96, 0, 10]);
+    b.names.learn(client(1), "service.test", 1, &[(service, 60)], at(1));
+    b.carry_asked(1, service, 100);
+    let row = b.pipeline.rows().iter_named().find_map(|(row, name)| Some((row.key.remote, name?.text.to_string())));
+    assert_eq!(row, Some((SITE, "service.test".to_owned())));
+    let messages = b.freeze(10);
+    assert_eq!((messages.len(), messages[0].ip2domain.len(), messages[0].dns_lookups.len()), (1, 0, 1));
 }
 
 #[test]

@@ -314,7 +314,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "dns-ports", kind: Kind::Flag, group: Group::Counting, value: Value::Word("PORT,…"),
         default: Default::Text("53"),
         short: "ports of DNS servers whose answers are read",
-        long: "At most eight.",
+        long: "At most eight. Where a service has its server on another port (53 to 5353), both.",
         apply: Apply::Text(|draft, text| {
             let ports = value::ports(text)?;
             if !(1..=crate::names::capture::MAX_PORTS).contains(&ports.len()) {
