@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// The longest string that is kept. Names, uids and versions are at most 253 characters (RFC 1123 subdomains).
-const TEXT_MAX_BYTES: usize = 512;
+pub const TEXT_MAX_BYTES: usize = 512;
 
 /// Something that is read from JSON. What it does not take is skipped. A `null`, or a value of a type that has no
 /// method here, leaves it as it was.
