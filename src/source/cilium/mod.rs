@@ -90,7 +90,14 @@ impl Cilium {
 
     fn maps(&mut self) -> Result<Opened, SourceError> {
         let opened = self.places.open().map_err(|error| {
-            SourceError::Read(format!("cannot open Cilium's pinned maps: {error} (they belong to uid 0)"))
+            // A pin's owner and mode are EACCES; EPERM is the system call itself.
+            let cure = match error.raw_os_error() {
+                Some(nix::libc::EPERM) => {
+                    "before Linux 5.19 bpf(2) needs CAP_BPF: grant it; later this is a seccomp profile that denies bpf(2)"
+                }
+                _ => "they belong to uid 0",
+            };
+            SourceError::Read(format!("cannot open Cilium's pinned maps: {error} ({cure})"))
         })?;
         self.refused = opened.refused;
         Ok(opened)
