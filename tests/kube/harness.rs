@@ -67,6 +67,10 @@ impl Running {
     }
 
     pub fn start_with(endpoint: Endpoint, pace: Pace, timeouts: Timeouts) -> Running {
+        Running::of(Settings { endpoint, node_name: "node-1".to_owned(), pace, timeouts })
+    }
+
+    pub fn of(settings: Settings) -> Running {
         let published = Arc::new(Published::default());
         let health = Arc::new(Health::default());
         let stats = Arc::new(Stats::default());
@@ -80,7 +84,6 @@ impl Running {
                 counting.fetch_add(1, Ordering::Relaxed);
             }),
         };
-        let settings = Settings { endpoint, node_name: "node-1".to_owned(), pace, timeouts };
         let kube = kube::spawn(settings, outlets).expect("a thread");
         Running { published, health, stats, woken, kube: Some(kube) }
     }
