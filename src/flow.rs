@@ -208,7 +208,7 @@ impl Class {
 /// The name by which the kernel knows a connection: the original tuple, with what tells equal tuples apart.
 ///
 /// Laid out without padding; tables compare and hash it often.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Eq, PartialOrd, Ord)]
 pub struct ConnectionKey {
     /// The originator.
     pub src: Addr,
@@ -228,14 +228,31 @@ pub struct ConnectionKey {
     pub realm: u32,
 }
 
-// Three words instead of eight fields.
+impl ConnectionKey {
+    /// All but the addresses, as one word.
+    #[inline(always)]
+    fn rest(&self) -> u128 {
+        let ports = u64::from(self.sport) | u64::from(self.dport) << 16 | u64::from(self.zone) << 32;
+        let rest = u64::from(self.protocol) | u64::from(self.family) << 8 | u64::from(self.realm) << 16;
+        u128::from(ports) | u128::from(rest) << 64
+    }
+}
+
+// Three words instead of eight fields, and not one after the other, which would be made a comparison of bytes.
+impl PartialEq for ConnectionKey {
+    #[inline(always)]
+    fn eq(&self, other: &ConnectionKey) -> bool {
+        let (src, dst) = (self.src.number() ^ other.src.number(), self.dst.number() ^ other.dst.number());
+        src | dst | (self.rest() ^ other.rest()) == 0
+    }
+}
+
 impl Hash for ConnectionKey {
+    #[inline(always)]
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.src.hash(state);
         self.dst.hash(state);
-        let ports = u64::from(self.sport) | u64::from(self.dport) << 16 | u64::from(self.zone) << 32;
-        let rest = u64::from(self.protocol) | u64::from(self.family) << 8 | u64::from(self.realm) << 16;
-        state.write_u128(u128::from(ports) | u128::from(rest) << 64);
+        state.write_u128(self.rest());
     }
 }
 

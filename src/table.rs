@@ -20,6 +20,10 @@ pub trait Entry: Copy {
     fn mark(&self) -> u32;
     /// Sets the table's mark.
     fn set_mark(&mut self, mark: u32);
+    /// Something in the part of the entry that is not read with the mark, for [`Table::warm`].
+    fn far_end(&self) -> u32 {
+        0
+    }
 }
 
 /// The table holds as many entries as it may.
@@ -180,7 +184,8 @@ impl<E: Entry> Table<E> {
             // To the end of the run: removing closes the gap with what stands behind it.
             while self.index[cell] != 0 {
                 let slot = (self.index[cell] & self.slot_mask) - 1;
-                marks ^= self.slab[slot as usize].mark();
+                let entry = &self.slab[slot as usize];
+                marks ^= entry.mark() ^ entry.far_end();
                 cell = self.next(cell);
             }
         }

@@ -14,8 +14,9 @@ use nix::sys::socket::{
 
 /// Datagrams that one [`EventSocket::receive`] takes at most.
 const BATCH: usize = 64;
-/// Larger than any conntrack event (236 bytes with time stamps, some more with labels and helpers).
-const EVENT_BYTES: usize = 2_048;
+/// Larger than any conntrack event (236 bytes with time stamps, some more with labels and helpers). An odd number of
+/// cache lines: at a power of two all datagrams of a batch would share the same few places in the first cache.
+const EVENT_BYTES: usize = 2_048 + 64;
 
 /// Which netlink family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

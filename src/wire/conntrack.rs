@@ -76,11 +76,12 @@ pub struct Record {
     pub has_counters: bool,
 }
 
-/// One direction of an entry.
+/// One direction of an entry. Addresses as numbers, which stay in registers; as bytes they are put together in memory
+/// piece by piece, and whoever then reads them whole waits for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tuple {
-    src: Addr,
-    dst: Addr,
+    src: u128,
+    dst: u128,
     sport: u16,
     dport: u16,
     protocol: u8,
@@ -106,42 +107,35 @@ pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
         _ => return Err(Malformed),
     };
     let attributes = payload.get(GENERIC_HEADER..).ok_or(Malformed)?;
-    let (mut orig, mut reply) = (None, None);
-    let (mut orig_counts, mut reply_counts) = (None, None);
+    // The walk carries where the large values stand, not what they say: their bytes would be moved from turn to turn.
+    let (mut orig, mut reply): (Option<&[u8]>, Option<&[u8]>) = (None, None);
+    let (mut orig_counts, mut reply_counts): (Option<&[u8]>, Option<&[u8]>) = (None, None);
     let (mut status, mut id, mut zone, mut start_ns) = (0, 0, None, 0);
     for attribute in Attributes::of(attributes) {
         let attribute = attribute?;
         let value = attribute.value;
         match attribute.kind {
-            attribute::TUPLE_ORIG | attribute::TUPLE_REPLY => {
-                let read = match usual::tuple(value) {
-                    Some(tuple) => tuple,
-                    None => tuple(value)?,
-                };
-                *(if attribute.kind == attribute::TUPLE_ORIG { &mut orig } else { &mut reply }) = Some(read);
-            }
+            attribute::TUPLE_ORIG => orig = Some(value),
+            attribute::TUPLE_REPLY => reply = Some(value),
             attribute::STATUS => status = u32_be(value).ok_or(Malformed)?,
-            attribute::COUNTERS_ORIG | attribute::COUNTERS_REPLY => {
-                let read = match usual::counts(value) {
-                    None => counts(value)?,
-                    read => read,
-                };
-                *(if attribute.kind == attribute::COUNTERS_ORIG { &mut orig_counts } else { &mut reply_counts }) = read;
-            }
+            attribute::COUNTERS_ORIG => orig_counts = Some(value),
+            attribute::COUNTERS_REPLY => reply_counts = Some(value),
             attribute::ID => id = u32_be(value).ok_or(Malformed)?,
             attribute::ZONE => zone = Some(u16_be(value).ok_or(Malformed)?),
             attribute::TIMESTAMP => start_ns = start(value)?,
             _ => {}
         }
     }
-    let (orig, reply): (Tuple, Tuple) = (orig.ok_or(Malformed)?, reply.ok_or(Malformed)?);
+    let orig = read_tuple(orig.ok_or(Malformed)?)?;
+    let reply = read_tuple(reply.ok_or(Malformed)?)?;
+    let (orig_counts, reply_counts) = (read_counts(orig_counts)?, read_counts(reply_counts)?);
     if orig.addresses != addresses || reply.addresses != addresses {
         return Err(Malformed);
     }
     let connection = Connection {
         key: ConnectionKey {
-            src: orig.src,
-            dst: orig.dst,
+            src: Addr::from_number(orig.src),
+            dst: Addr::from_number(orig.dst),
             sport: orig.sport,
             dport: orig.dport,
             // A zone for one direction alone stands in that direction's tuple. The kernel looks an original tuple up
@@ -151,7 +145,7 @@ pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
             family,
             realm: 0,
         },
-        backend: reply.src,
+        backend: Addr::from_number(reply.src),
         backend_port: if has_ports(reply.protocol) { reply.sport } else { 0 },
         ends: Ends::Both,
         reading,
@@ -222,6 +216,24 @@ pub(super) fn has_ports(number: u8) -> bool {
     matches!(number, protocol::TCP | protocol::UDP | protocol::SCTP | DCCP | UDPLITE)
 }
 
+#[inline(always)]
+fn read_tuple(value: &[u8]) -> Result<Tuple, Malformed> {
+    match usual::tuple(value) {
+        Some(tuple) => Ok(tuple),
+        None => tuple(value),
+    }
+}
+
+#[inline(always)]
+fn read_counts(value: Option<&[u8]>) -> Result<Option<Counts>, Malformed> {
+    let Some(value) = value else { return Ok(None) };
+    match usual::counts(value) {
+        None => counts(value),
+        read => Ok(read),
+    }
+}
+
+#[cold]
 fn tuple(value: &[u8]) -> Result<Tuple, Malformed> {
     let mut tuple = Tuple::default();
     for part in Attributes::of(value) {
@@ -245,9 +257,9 @@ fn addresses(value: &[u8], tuple: &mut Tuple) -> Result<(), Malformed> {
             _ => continue,
         };
         if part.kind == attribute::IP_V4_SRC || part.kind == attribute::IP_V6_SRC {
-            tuple.src = address;
+            tuple.src = address.number();
         } else {
-            tuple.dst = address;
+            tuple.dst = address.number();
         }
         tuple.addresses |= 1 << (part.kind - 1);
     }
@@ -275,6 +287,7 @@ fn ports(value: &[u8], tuple: &mut Tuple) -> Result<(), Malformed> {
     Ok(())
 }
 
+#[cold]
 fn counts(value: &[u8]) -> Result<Option<Counts>, Malformed> {
     let (mut bytes, mut packets) = (None, None);
     for part in Attributes::of(value) {
