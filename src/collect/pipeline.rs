@@ -1,28 +1,30 @@
-//! From records to rows: which zone, what increment, whose, with whom, pushed or not.
+//! From records to increments: which zone, which connection, how much; [`place`] makes rows of them.
 //!
 //! Pure: time and everything else comes as an argument, so the lab, the replay and the model test run the very same
 //! code. Owns the tables; the loop around it ([`super`]) owns descriptors and channels.
 
 mod keep;
+mod place;
 
 use std::sync::Arc;
 
+use self::place::{Attribution, Policy, end_with_socket};
 use super::zone::ZoneChoice;
 use crate::baseline::{BaselineTable, Judged};
 use crate::class::Classes;
 use crate::clock::{Now, SECOND};
-use crate::config::{Config, PushInbound};
-use crate::flow::{Addr, Class, Connection, ConnectionKey, Direction, Ends, Reading, Split, Traffic};
+use crate::config::Config;
+use crate::flow::{Connection, ConnectionKey, Direction, Ends, Reading, Split, Traffic};
 use crate::ledger::{Ledger, bytes_only};
-use crate::names::{LOOPBACK, Names, RowName};
+use crate::names::Names;
 use crate::owner::local::LocalEnds;
-use crate::owner::processes::{HostEnd, Processes, Whose};
-use crate::owner::waiting::{self, Newcomer, WaitingRow, WaitingTable};
-use crate::owner::{Owner, OwnerId, OwnerTable, PodIndex};
-use crate::rows::{Push, Row, RowKey, RowTable};
+use crate::owner::processes::{HostEnd, Processes};
+use crate::owner::waiting::{self, WaitingTable};
+use crate::owner::{OwnerId, OwnerTable, PodIndex};
+use crate::rows::{Row, RowTable};
 use crate::series::SeriesTable;
 use crate::source::{Skip, Skipped, Sweep};
-use crate::stats::{Lost, Stats, Unattributed, Withheld};
+use crate::stats::{Lost, Stats, Unattributed};
 use crate::wire::cilium_ct;
 
 /// How long an increment waits for its pod before rule 5 decides.
@@ -34,15 +36,6 @@ const SERIES_IDLE_NS: u64 = 600 * SECOND;
 
 /// Ends that are judged at a time.
 const HEARD: usize = 64;
-
-/// What stays the same while the agent runs.
-struct Policy {
-    classes: Classes,
-    push_inbound: PushInbound,
-    pushes: bool,
-    /// In a cluster an unknown local end may be a pod that is not known yet.
-    waits: bool,
-}
 
 /// The tables, and the way through them.
 pub struct Pipeline {
@@ -137,16 +130,6 @@ impl Pipeline {
     /// Cgroups and sockets, to be kept up to date; what waits is settled by [`Pipeline::settle_waiting`].
     pub fn processes(&mut self) -> Option<&mut Processes> {
         self.processes.as_mut()
-    }
-
-    /// After a look at the host's sockets: counts what waited for it.
-    pub fn place_deferred(&mut self) {
-        let mut deferred = std::mem::take(&mut self.deferred);
-        for (mut at, end) in deferred.drain(..) {
-            at.cgroup = self.processes.as_ref().and_then(|processes| processes.cgroup_of(&end)).unwrap_or(0);
-            self.place(&at);
-        }
-        self.deferred = deferred;
     }
 
     /// Rows, for pictures.
@@ -395,313 +378,6 @@ impl Pipeline {
             }
         }
         self.place(&at);
-    }
-
-    /// Gives an increment to its ends, or lets it wait.
-    fn place(&mut self, at: &Attribution) {
-        let (found, not_yet) = self.attribute(at, !self.policy.waits);
-        let other = if found == Found::Client { at.backend } else { at.client };
-        let waits = match found {
-            Found::Both => return,
-            Found::None if !self.policy.waits => return self.count_without_owner(at),
-            Found::None => at.ends,
-            // The other end may be a pod's too. Before the first list any may; later this would make everything wait
-            // that the node exchanges with others.
-            _ if !self.policy.waits || !(not_yet || may_be_a_pods(&self.local, &self.policy.classes, other)) => return,
-            Found::Client => Ends::Responder,
-            Found::Backend => Ends::Originator,
-        };
-        let beside = found != Found::None;
-        if !beside {
-            self.ledger.hold(at.traffic.seen_by(Direction::Outbound));
-        }
-        let newcomer = Newcomer {
-            client: at.client,
-            asked: at.asked,
-            backend: at.backend,
-            port: at.port,
-            protocol: at.protocol,
-            translated: at.translated,
-            ends: waits,
-            beside,
-            fine: [at.client, at.backend].iter().any(|addr| self.local.is_vacant(*addr, at.wall_ns)),
-            split: at.split,
-            cgroup: if beside && end_with_socket(at.ends, at.client, &self.local) != waits { 0 } else { at.cgroup },
-            traffic: at.traffic,
-        };
-        if let Some(oldest) = self.waiting.add(&newcomer, at.wall_ns, at.mono_ns) {
-            self.settle(&oldest, at.mono_ns, Some(Unattributed::WaitingFull));
-        }
-    }
-
-    /// Gives the increment to its local ends, of those that it speaks for; says which it found, and whether one is
-    /// local and will be known. With `finally` such an end is given by its address.
-    fn attribute(&mut self, at: &Attribution, finally: bool) -> (Found, bool) {
-        let mut whose = |end| match at.whose(end, &self.local, &mut self.processes, &mut self.owners) {
-            Owned::NotYet if finally => at.by_address(end, &self.local, &mut self.owners, true),
-            owned => owned,
-        };
-        let (client, backend) = (whose(Ends::Originator), whose(Ends::Responder));
-        let own_client = client.known().filter(|_| at.ends != Ends::Responder);
-        let own_backend = backend.known().filter(|_| at.ends != Ends::Originator);
-        if let Some(owner) = own_client {
-            self.add(at, owner, at.client, at.backend, Direction::Outbound, backend != Owned::Nobodys);
-        }
-        if let Some(owner) = own_backend {
-            self.add(at, owner, at.backend, at.client, Direction::Inbound, client != Owned::Nobodys);
-        }
-        let found = match (own_client.is_some(), own_backend.is_some(), at.ends) {
-            (false, false, _) => Found::None,
-            (true, false, Ends::Both) => Found::Client,
-            (false, true, Ends::Both) => Found::Backend,
-            _ => Found::Both,
-        };
-        (found, client == Owned::NotYet || backend == Owned::NotYet)
-    }
-
-    /// Rule 5: a connection that this node translated crosses its wire twice and is the host's; any other without a
-    /// local end is nobody's.
-    fn count_without_owner(&mut self, at: &Attribution) {
-        if at.translated && at.ends == Ends::Both {
-            self.add(at, OwnerId::HOST, at.asked, at.client, Direction::Inbound, false);
-            self.add(at, OwnerId::HOST, at.asked, at.backend, Direction::Outbound, false);
-        } else {
-            self.ledger.leave_unattributed(Unattributed::NoLocalEnd, at.traffic.seen_by(Direction::Outbound));
-        }
-    }
-
-    fn add(
-        &mut self,
-        at: &Attribution,
-        owner: OwnerId,
-        local: Addr,
-        remote: Addr,
-        direction: Direction,
-        remote_is_local: bool,
-    ) {
-        let inside = remote_is_local || self.policy.classes.is_inside(remote);
-        let class = match inside {
-            true if owner == OwnerId::HOST && self.policy.classes.is_tunnel(at.protocol, at.port) => Class::Overlay,
-            true => Class::Inside,
-            false => Class::Outside,
-        };
-        let key = RowKey { local, remote, owner, port: at.port, protocol: at.protocol, direction, class };
-        let push = self.policy.push(direction, class);
-        let counts = at.traffic.seen_by(direction);
-        let rows = self.rows.known(at.split);
-        let unnamed = rows.add(&key, push, counts, at.wall_ns, &self.policy.classes, &mut self.ledger);
-        if let Some(slot) = unnamed {
-            self.name(slot, at, &key);
-        }
-        self.series.add(owner, at.protocol, direction, class, counts, at.mono_ns);
-    }
-
-    /// Gives a row the name that its owner asked for: that of the service address where one was asked.
-    fn name(&mut self, slot: u32, at: &Attribution, key: &RowKey) {
-        let Some(names) = &self.names else { return };
-        let is_service = key.direction == Direction::Outbound && at.asked != at.backend;
-        let address = if is_service { at.asked } else { key.remote };
-        let now = Now { mono_ns: at.mono_ns, wall_ns: at.wall_ns };
-        let (local, pods) = (&self.local, self.local.pods());
-        let found = match self.owners.get(key.owner) {
-            Owner::Pod(pod) => {
-                let others = pods.tenures().iter().filter(|t| t.addr != key.local && t.pod.uid == pod.uid);
-                let mut clients = std::iter::once(key.local).chain(others.map(|tenure| tenure.addr));
-                names.find(address, now, &mut clients, &|client, asked_wall_ns| {
-                    let asker = pods.owner_of(client, asked_wall_ns);
-                    asker.map_or(client == key.local && !pod.host_network, |asker| asker.uid == pod.uid)
-                })
-            }
-            Owner::Host => {
-                let is_own = |client: Addr, _| client == LOOPBACK || local.is_host(client);
-                names.find(address, now, &mut [key.local, LOOPBACK].into_iter(), &is_own)
-            }
-            Owner::Address | Owner::Other => {
-                names.find(address, now, &mut std::iter::once(key.local), &|client, _| client == key.local)
-            }
-        };
-        self.rows.set_name(slot, found.map(|(text, origin)| RowName { text, origin, is_service }));
-    }
-
-    /// Settles what waits: by its pod where that is known now, by rule 5 where its time is up.
-    pub fn settle_waiting(&mut self, now: Now) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let (synced, mono_ns) = (self.local.pods().synced, now.mono_ns);
-        // Taken out first, so that the tables may be used while settling; only as many as are decided.
-        let mut decided: Vec<WaitingRow> = Vec::new();
-        let (local, processes, owners) = (&self.local, &mut self.processes, &mut self.owners);
-        let classes = &self.policy.classes;
-        self.waiting.take_if(|row| {
-            let at = Attribution::of(row, mono_ns);
-            let client = at.whose(Ends::Originator, local, processes, owners);
-            let backend = at.whose(Ends::Responder, local, processes, owners);
-            let waits = |end| at.ends == end || at.ends == Ends::Both;
-            let ends = [(Ends::Originator, client, at.client), (Ends::Responder, backend, at.backend)];
-            let known = ends.iter().any(|(end, owned, _)| waits(*end) && owned.known().is_some());
-            let open = ends.iter().any(|(end, owned, addr)| {
-                let may_be = *owned == Owned::Nobodys && waits(*end) && may_be_a_pods(local, classes, *addr);
-                may_be || *owned == Owned::NotYet
-            });
-            let ready = known && !open;
-            let late = synced && mono_ns.saturating_sub(row.since_mono_ns) >= WAIT_NS;
-            if ready || late {
-                decided.push(*row);
-            }
-            ready || late
-        });
-        for row in decided {
-            self.settle(&row, mono_ns, None);
-        }
-    }
-
-    /// At the end, where nothing outlives it: whatever waits is settled by what is known now.
-    pub fn settle_all(&mut self, now: Now) {
-        let mut rows: Vec<WaitingRow> = Vec::new();
-        self.waiting.take_if(|row| {
-            rows.push(*row);
-            true
-        });
-        for row in rows {
-            self.settle(&row, now.mono_ns, None);
-        }
-    }
-
-    /// Settles a row that waited. One that had no time to wait is unattributed for that reason.
-    fn settle(&mut self, row: &WaitingRow, mono_ns: u64, hurried: Option<Unattributed>) {
-        let at = Attribution::of(row, mono_ns);
-        if !row.key.beside {
-            self.ledger.release(row.traffic.seen_by(Direction::Outbound));
-        }
-        if self.attribute(&at, true).0 != Found::None || row.key.beside {
-            return;
-        }
-        match hurried {
-            Some(reason) => self.ledger.leave_unattributed(reason, at.traffic.seen_by(Direction::Outbound)),
-            None => self.count_without_owner(&at),
-        }
-    }
-}
-
-/// Which ends of an increment, of those that it speaks for, have an owner.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
-    None,
-    Client,
-    Backend,
-    /// All that it speaks for.
-    Both,
-}
-
-/// One increment on its way to rows.
-struct Attribution {
-    client: Addr,
-    asked: Addr,
-    backend: Addr,
-    port: u16,
-    protocol: u8,
-    translated: bool,
-    ends: Ends,
-    split: Split,
-    cgroup: u64,
-    traffic: Traffic,
-    wall_ns: u64,
-    mono_ns: u64,
-}
-
-/// Whose an end is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Owned {
-    Nobodys,
-    Known(OwnerId),
-    /// It has a socket here, and its cgroup will tell.
-    NotYet,
-}
-
-impl Owned {
-    fn known(self) -> Option<OwnerId> {
-        match self {
-            Owned::Known(owner) => Some(owner),
-            Owned::Nobodys | Owned::NotYet => None,
-        }
-    }
-}
-
-impl Attribution {
-    fn of(row: &WaitingRow, mono_ns: u64) -> Attribution {
-        Attribution {
-            client: row.key.client,
-            asked: row.key.asked,
-            backend: row.key.backend,
-            port: row.key.port,
-            protocol: row.key.protocol,
-            translated: row.key.translated,
-            ends: row.key.ends,
-            split: row.key.split,
-            cgroup: row.key.cgroup,
-            traffic: row.traffic,
-            wall_ns: row.counted_wall_ns,
-            mono_ns,
-        }
-    }
-
-    /// By the cgroup of its socket, where that is a pod's; else by its address.
-    fn whose(&self, end: Ends, local: &LocalEnds, processes: &mut Option<Processes>, owners: &mut OwnerTable) -> Owned {
-        if self.cgroup != 0
-            && let Some(processes) = processes
-            && end_with_socket(self.ends, self.client, local) == end
-        {
-            match processes.whose(self.cgroup, local.pods()) {
-                Whose::Pod(pod) => return Owned::Known(owners.id_of(pod)),
-                Whose::NotYet => return Owned::NotYet,
-                Whose::NoPod => {}
-            }
-        }
-        self.by_address(end, local, owners, false)
-    }
-
-    /// What comes from the address of a pod that went waits, for it may be a new pod's; `finally` it is the old one's.
-    fn by_address(&self, end: Ends, local: &LocalEnds, owners: &mut OwnerTable, finally: bool) -> Owned {
-        let addr = if end == Ends::Originator { self.client } else { self.backend };
-        match local.owner_of(addr, self.wall_ns, owners) {
-            Some(_) if !finally && local.is_vacant(addr, self.wall_ns) => Owned::NotYet,
-            Some(owner) => Owned::Known(owner),
-            None => Owned::Nobodys,
-        }
-    }
-}
-
-impl Policy {
-    /// Rule 9: each connection is reported by one node, once.
-    fn push(&self, direction: Direction, class: Class) -> Push {
-        let withheld = match (direction, class, self.push_inbound) {
-            (_, Class::Overlay, _) => Some(Withheld::Overlay),
-            (Direction::Outbound, _, _) | (_, _, PushInbound::All) => None,
-            (_, _, PushInbound::None) => Some(Withheld::InboundNone),
-            (_, Class::Outside, PushInbound::External) => None,
-            (_, _, PushInbound::External) => Some(Withheld::InboundInside),
-        };
-        match withheld {
-            Some(reason) => Push::No(reason),
-            None if !self.pushes => Push::No(Withheld::NoDakr),
-            None => Push::Yes,
-        }
-    }
-}
-
-/// Whether an end that nobody is known to own may be a pod's of this node that is not named yet.
-fn may_be_a_pods(local: &LocalEnds, classes: &Classes, addr: Addr) -> bool {
-    let pods = local.pods();
-    !pods.synced || (pods.is_near(addr) && classes.is_inside(addr))
-}
-
-/// The end whose socket a cgroup is of; where both are spoken for, the host's own.
-fn end_with_socket(ends: Ends, client: Addr, local: &LocalEnds) -> Ends {
-    match ends {
-        Ends::Both if local.is_host(client) => Ends::Originator,
-        Ends::Both => Ends::Responder,
-        end => end,
     }
 }
 

@@ -5,9 +5,12 @@ mod orders;
 mod owners;
 
 use super::*;
-use crate::config::{self, Command};
+use crate::config::{self, Command, PushInbound};
+use crate::flow::{Addr, Class};
 use crate::flow::{ConnectionKey, Counts, TxRx, protocol};
+use crate::names::LOOPBACK;
 use crate::owner::pods::{Pod, Tenure};
+use crate::rows::Push;
 
 const NODE: Addr = Addr::from_v4([192, 168, 1, 10]);
 const OTHER_NODE: Addr = Addr::from_v4([192, 168, 1, 11]);
