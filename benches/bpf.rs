@@ -1,25 +1,33 @@
 //! What the BPF programs cost: per packet against an empty program and against an older design, per drained entry,
-//! and in kernel memory. Needs root; run with `cargo bench --bench bpf`.
+//! in kernel memory, and in throughput over a veth with and without them. Needs root; run with
+//! `cargo bench --bench bpf`, or `cargo bench --bench bpf -- PART...` for parts of it: packets, dns, memory, drain,
+//! sweep, throughput.
 //!
 //! All programs run in one process, turn by turn, so that the machine's moods hit all alike; medians of the rounds.
 //! BPF_PROG_TEST_RUN measures a hot cache and a loop of its own, which the empty program shows. Read ratios first.
 
 use std::error::Error;
 use std::fs;
+use std::io::{Read, Write};
 use std::mem::MaybeUninit;
-use std::net::UdpSocket;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::channel;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{MapCore, MapFlags, ProgramInput, ProgramMut, RingBufferBuilder};
-use netmon::clock::{self, Now};
+use netmon::clock::{self, MS, Now, SECOND};
 use netmon::source::Source;
 use netmon::source::ebpf::{Ebpf, Settings, cgroup};
 use netmon::stats::Stats;
 use netmon::sys::bpf::BatchReader;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
 
 #[allow(unsafe_code, clippy::undocumented_unsafe_blocks, missing_docs)]
 mod flow {
@@ -53,20 +61,53 @@ fn main() -> Outcome {
         "addr add 10.78.0.1/24 dev v0",
         "neigh add 10.78.0.2 lladdr 02:00:00:00:00:02 dev v0",
     ] {
-        if !Command::new("ip").args(command.split(' ')).status()?.success() {
-            return Err(format!("ip {command} failed").into());
+        ip(command)?;
+    }
+    let parts: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
+    if is_wanted("packets") {
+        packets()?;
+    }
+    if is_wanted("dns") {
+        dns_packets()?;
+    }
+    if is_wanted("memory") {
+        memory()?;
+    }
+    if is_wanted("drain") {
+        for flows in [65_536, 250_000] {
+            drain(flows)?;
         }
     }
-    packets()?;
-    dns_packets()?;
-    memory()?;
-    for flows in [65_536, 250_000] {
-        drain(flows)?;
+    if is_wanted("sweep") {
+        for sockets in [1, 4] {
+            in_cgroup(|path| sweep(path, sockets))?;
+        }
     }
-    for sockets in [1, 4] {
-        sweep(sockets)?;
+    // Last, for it takes an end of the veth away.
+    if is_wanted("throughput") {
+        in_cgroup(throughput)?;
     }
     Ok(())
+}
+
+fn ip(command: &str) -> Outcome {
+    match Command::new("ip").args(command.split(' ')).status()?.success() {
+        true => Ok(()),
+        false => Err(format!("ip {command} failed").into()),
+    }
+}
+
+/// Does `work` in a cgroup of its own.
+fn in_cgroup(work: impl FnOnce(&Path) -> Outcome) -> Outcome {
+    let home = cgroup::find(None)?;
+    let path = home.join(format!("nm-ebpf-bench-{}", std::process::id()));
+    fs::create_dir(&path)?;
+    fs::write(path.join("cgroup.procs"), std::process::id().to_string())?;
+    let outcome = work(&path);
+    fs::write(home.join("cgroup.procs"), std::process::id().to_string())?;
+    fs::remove_dir(&path)?;
+    outcome
 }
 
 // ---- per packet --------------------------------------------------------------------------------------------------
@@ -242,18 +283,7 @@ fn drain(flows: u32) -> Outcome {
 }
 
 /// A whole sweep of real flows: swap, drain, roles, records.
-fn sweep(sockets: usize) -> Outcome {
-    let home = cgroup::find(None)?;
-    let path = home.join(format!("nm-ebpf-bench-{}", std::process::id()));
-    fs::create_dir(&path)?;
-    fs::write(path.join("cgroup.procs"), std::process::id().to_string())?;
-    let outcome = sweep_in(&path, sockets);
-    fs::write(home.join("cgroup.procs"), std::process::id().to_string())?;
-    fs::remove_dir(&path)?;
-    outcome
-}
-
-fn sweep_in(path: &std::path::Path, sockets: usize) -> Outcome {
+fn sweep(path: &Path, sockets: usize) -> Outcome {
     let settings = Settings { cgroup_root: Some(path.to_owned()), slots_v4: 262_144, ..Settings::default() };
     let now = Now { mono_ns: 1, wall_ns: 1 };
     let mut source = Ebpf::open(&settings, Arc::new(Stats::default()), now)?;
@@ -279,4 +309,125 @@ fn sweep_in(path: &std::path::Path, sockets: usize) -> Outcome {
     times.sort_unstable();
     println!("sweep of {seen} new flows with their roles: {} ns per flow", times[times.len() / 2]);
     Ok(())
+}
+
+// ---- throughput --------------------------------------------------------------------------------------------------
+
+/// For so long each turn runs, with and without the programs.
+const TURN_NS: u64 = 400 * MS;
+const TURNS: usize = 15;
+
+/// Between two namespaces over a veth: one TCP connection as fast as it goes, then UDP datagrams of 64 bytes to a socket
+/// that takes them. Programs at both ends.
+fn throughput(path: &Path) -> Outcome {
+    let mut object = MaybeUninit::uninit();
+    let flow = flow::FlowSkelBuilder::default().open(&mut object)?.load()?;
+    let cgroup = fs::File::open(path)?;
+    let programs = || -> Outcome<_> {
+        let at = cgroup.as_raw_fd();
+        Ok([flow.progs.ingress.attach_cgroup(at)?, flow.progs.egress.attach_cgroup(at)?])
+    };
+    // 0: TCP, 1: UDP, 2: the end.
+    let phase = &AtomicU8::new(0);
+    let (received, sent) = (&AtomicU64::new(0), &AtomicU64::new(0));
+    let (ready, is_ready) = channel();
+    let (moved, is_moved) = channel();
+    println!("over a veth, programs attached against detached, medians of {TURNS} pairs:");
+    std::thread::scope(|scope| {
+        let outcome = (|| {
+            scope.spawn(move || {
+                unshare(CloneFlags::CLONE_NEWNET).expect("root");
+                let own = format!("/proc/{}/task/{}/ns/net", std::process::id(), nix::unistd::gettid());
+                ready.send(own).expect("awaited");
+                is_moved.recv().expect("an interface");
+                take(received, phase).expect("the far end");
+            });
+            ip(&format!("link set v1 netns {}", is_ready.recv()?))?;
+            moved.send(())?;
+            let mut stream = connect()?;
+            stream.set_nodelay(true)?;
+            scope.spawn(move || {
+                let bytes = vec![1; 128 << 10];
+                while stream.write_all(&bytes).is_ok() {}
+            });
+            compare("TCP, bytes received", received, &programs)?;
+            phase.store(1, Relaxed);
+            let socket = UdpSocket::bind("10.78.0.1:0")?;
+            scope.spawn(move || {
+                while phase.load(Relaxed) == 1 {
+                    sent.fetch_add(socket.send_to(&[1; 64], "10.78.0.2:9").map_or(0, |_| 1), Relaxed);
+                }
+            });
+            compare("UDP, packets sent", sent, &programs)
+        })();
+        phase.store(2, Relaxed);
+        outcome
+    })
+}
+
+/// The far end brings its interface up, then takes what comes.
+fn take(received: &AtomicU64, phase: &AtomicU8) -> Outcome {
+    ip("link set v1 up")?;
+    ip("addr add 10.78.0.2/24 dev v1")?;
+    let udp = UdpSocket::bind("10.78.0.2:9")?;
+    let (mut stream, _) = TcpListener::bind("10.78.0.2:9")?.accept()?;
+    let mut bytes = vec![0; 128 << 10];
+    while phase.load(Relaxed) == 0 {
+        received.fetch_add(stream.read(&mut bytes)? as u64, Relaxed);
+    }
+    drop(stream);
+    udp.set_read_timeout(Some(std::time::Duration::from_millis(100)))?;
+    while phase.load(Relaxed) == 1 {
+        let _ = udp.recv(&mut bytes);
+    }
+    Ok(())
+}
+
+/// The neighbour entry is of an address that the far end does not have yet.
+fn connect() -> Outcome<TcpStream> {
+    for command in ["neigh del 10.78.0.2 dev v0", "link set v0 up"] {
+        ip(command)?;
+    }
+    let deadline = clock::now().mono_ns + 10 * SECOND;
+    loop {
+        match TcpStream::connect("10.78.0.2:9") {
+            Err(_) if clock::now().mono_ns < deadline => clock::sleep_ns(50 * MS),
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// CPU time says more than the rate where the machine has other work.
+fn compare<T>(what: &str, counter: &AtomicU64, programs: &dyn Fn() -> Outcome<T>) -> Outcome {
+    let turn = || -> Outcome<[f64; 2]> {
+        clock::sleep_ns(50 * MS);
+        let (began, cpu_ns, before) = (clock::now().mono_ns, process_cpu_ns()?, counter.load(Relaxed));
+        clock::sleep_ns(TURN_NS);
+        let count = (counter.load(Relaxed) - before).max(1) as f64;
+        let took_ns = (clock::now().mono_ns - began) as f64;
+        Ok([count / took_ns * SECOND as f64, (process_cpu_ns()? - cpu_ns) / count])
+    };
+    let (mut without, mut with, mut ratios) = ([[0.0; TURNS]; 2], [[0.0; TURNS]; 2], [[0.0; TURNS]; 2]);
+    for n in 0..TURNS {
+        let detached = turn()?;
+        let links = programs()?;
+        let attached = turn()?;
+        drop(links);
+        for of in 0..2 {
+            (without[of][n], with[of][n]) = (detached[of], attached[of]);
+            ratios[of][n] = attached[of] / detached[of];
+        }
+    }
+    let [(rate, cpu), (rate_with, cpu_with), (rate_ratio, cpu_ratio)] =
+        [without, with, ratios].map(|[rate, cpu]| (median(rate), median(cpu)));
+    println!("  {what:20} CPU each {cpu:.2} ns, with programs {cpu_with:.2} ns: {cpu_ratio:.3}");
+    println!("  {:20} {rate:.0}/s, with programs {rate_with:.0}/s: {rate_ratio:.3}", "");
+    Ok(())
+}
+
+/// User and system time of this process, all threads.
+fn process_cpu_ns() -> Outcome<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let ns = |time: TimeVal| time.num_microseconds() as f64 * 1_000.0;
+    Ok(ns(usage.user_time()) + ns(usage.system_time()))
 }
