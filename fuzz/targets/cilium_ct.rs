@@ -1,7 +1,9 @@
-//! Entries of Cilium's conntrack maps one behind the other, keys before values; the first byte says of which family.
+//! Entries of Cilium's conntrack maps one behind the other, keys before values; the first byte says of which family. Each
+//! value is read as a service's backend too.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use netmon::wire::cilium_backend;
 use netmon::wire::cilium_ct::{KEY4_BYTES, KEY6_BYTES, Layout, Survey, VALUE_BYTES, parse, without_frames};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -11,6 +13,8 @@ fuzz_target!(|bytes: &[u8]| {
     let mut layout = Layout::Unknown;
     for entry in entries.chunks(key_bytes + VALUE_BYTES) {
         let (key, value) = entry.split_at(key_bytes.min(entry.len()));
+        let backend = cilium_backend::parse(value, family & 1 == 0);
+        assert!(backend.is_ok_and(|b| b.addr.is_v4() || family & 1 == 1) || value.len() < 18);
         let Ok(entry) = parse(key, value) else { continue };
         let c = entry.connection(layout, 1);
         assert!(c.key.family == 6 || c.key.src.is_v4());

@@ -90,19 +90,47 @@ pub struct Entry {
     reported: u32,
 }
 
+/// So many bytes of an array at an offset. A macro, for at `opt-level = "z"` a function (and `Index` of a range, which is
+/// one) is called for each field.
+macro_rules! at {
+    ($bytes:ident, $at:literal, 2) => {
+        [$bytes[$at], $bytes[$at + 1]]
+    };
+    ($bytes:ident, $at:literal, 4) => {
+        [$bytes[$at], $bytes[$at + 1], $bytes[$at + 2], $bytes[$at + 3]]
+    };
+    ($bytes:ident, $at:literal, 6) => {
+        [$bytes[$at], $bytes[$at + 1], $bytes[$at + 2], $bytes[$at + 3], $bytes[$at + 4], $bytes[$at + 5]]
+    };
+    ($bytes:ident, $at:literal, 8) => {{
+        let [a, b, c, d, e, f] = at!($bytes, $at, 6);
+        [a, b, c, d, e, f, $bytes[$at + 6], $bytes[$at + 7]]
+    }};
+    ($bytes:ident, $at:literal, 16) => {{
+        let [a, b, c, d] = at!($bytes, $at, 4);
+        let [e, f, g, h] = [$bytes[$at + 4], $bytes[$at + 5], $bytes[$at + 6], $bytes[$at + 7]];
+        let [i, j, k, l] = [$bytes[$at + 8], $bytes[$at + 9], $bytes[$at + 10], $bytes[$at + 11]];
+        let [m, n, o, p] = [$bytes[$at + 12], $bytes[$at + 13], $bytes[$at + 14], $bytes[$at + 15]];
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    }};
+}
+
 /// Reads one entry.
 ///
 /// # Errors
 /// [`Malformed`] where a size is none of Cilium's, or without a protocol (Cilium's own tools take that for no entry).
+#[inline(always)]
 pub fn parse(key: &[u8], value: &[u8]) -> Result<Entry, Malformed> {
     let value: &[u8; VALUE_BYTES] = value.try_into().map_err(|_| Malformed)?;
     // Addresses stand the other way round than their names in the source say; in service entries the ports do.
-    let (src, dst, rest) = match key.len() {
-        KEY4_BYTES => (Addr::from_v4(array(key, 0)?), Addr::from_v4(array(key, 4)?), 8),
-        KEY6_BYTES => (Addr::from_v6(array(key, 0)?), Addr::from_v6(array(key, 16)?), 32),
-        _ => return Err(Malformed),
+    let (src, dst, rest, family) = if let Ok(key) = <&[u8; KEY4_BYTES]>::try_from(key) {
+        (Addr::from_v4(at!(key, 0, 4)), Addr::from_v4(at!(key, 4, 4)), at!(key, 8, 6), 4)
+    } else if let Ok(key) = <&[u8; KEY6_BYTES]>::try_from(key) {
+        (Addr::from_v6(at!(key, 0, 16)), Addr::from_v6(at!(key, 16, 16)), at!(key, 32, 6), 6)
+    } else {
+        return Err(Malformed);
     };
-    let [protocol, flags] = array(key, rest + 4)?;
+    let [dport0, dport1, sport0, sport1, protocol, flags] = rest;
     if protocol == 0 {
         return Err(Malformed);
     }
@@ -112,22 +140,22 @@ pub fn parse(key: &[u8], value: &[u8]) -> Result<Entry, Malformed> {
         f if f & flag::IN != 0 => Kind::In,
         _ => Kind::Out,
     };
-    let number = |at| array(value, at).map(u64::from_le_bytes);
-    let report = |at| array(value, at).map(u32::from_le_bytes);
-    let [rx_flags] = array(value, 43)?;
+    let (tx_report, rx_report) = (u32::from_le_bytes(at!(value, 48, 4)), u32::from_le_bytes(at!(value, 52, 4)));
+    let first = [u64::from_le_bytes(at!(value, 0, 8)), u64::from_le_bytes(at!(value, 8, 8))];
+    let second = [u64::from_le_bytes(at!(value, 16, 8)), u64::from_le_bytes(at!(value, 24, 8))];
     Ok(Entry {
         kind,
         src,
         dst,
-        sport: u16::from_be_bytes(array(key, rest + 2)?),
-        dport: u16::from_be_bytes(array(key, rest)?),
+        sport: u16::from_be_bytes([sport0, sport1]),
+        dport: u16::from_be_bytes([dport0, dport1]),
         protocol,
-        family: if rest == 8 { 4 } else { 6 },
-        first: Counts { packets: number(0)?, bytes: number(8)? },
-        second: Counts { packets: number(16)?, bytes: number(24)? },
-        marks: u16::from_le_bytes(array(value, 36)?),
-        peer_was_heard: rx_flags != 0 || report(52)? != 0,
-        reported: report(48)?.max(report(52)?),
+        family,
+        first: Counts { packets: first[0], bytes: first[1] },
+        second: Counts { packets: second[0], bytes: second[1] },
+        marks: u16::from_le_bytes(at!(value, 36, 2)),
+        peer_was_heard: value[43] != 0 || rx_report != 0,
+        reported: tx_report.max(rx_report),
     })
 }
 
@@ -158,12 +186,9 @@ pub fn key<'a>(kind: Kind, way: &OneWay, buffer: &'a mut [u8; KEY6_BYTES]) -> &'
     &buffer[..ports + 6]
 }
 
-fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Malformed> {
-    bytes.get(at..at + N).and_then(|part| part.try_into().ok()).ok_or(Malformed)
-}
-
 impl Entry {
     /// Whether traffic passes that is not counted: it is alive, and every counter is 0.
+    #[inline(always)]
     pub fn is_silent(&self) -> bool {
         self.second.is_zero() && !(self.kind == Kind::In && self.has_received())
     }
@@ -179,15 +204,20 @@ impl Entry {
     }
 
     /// Whether the first pair can be counters: an address in its place is no likely number of packets of likely size.
+    #[inline(always)]
     fn has_received(&self) -> bool {
         const PACKETS: std::ops::Range<u64> = 1..1 << 40;
         const LARGEST_BYTES: u64 = 1 << 20;
-        PACKETS.contains(&self.first.packets)
-            && (FRAME_HEADER_BYTES..=LARGEST_BYTES).contains(&(self.first.bytes / self.first.packets))
+        let Counts { packets, bytes } = self.first;
+        // No division, of which there would be two for each entry: the products fit.
+        PACKETS.contains(&packets)
+            && bytes >= packets * FRAME_HEADER_BYTES
+            && bytes < packets * (LARGEST_BYTES + 1)
             && self.marks & mark::DSR == 0
     }
 
     /// The entry as a record. `map` is the id of the map that holds it.
+    #[inline(always)]
     pub fn connection(&self, layout: Layout, map: u32) -> Connection {
         let is_in = self.kind == Kind::In;
         let rx = match layout {
@@ -259,8 +289,13 @@ pub enum Accounting {
 
 impl Survey {
     /// Takes one OUT or IN entry.
+    #[inline(always)]
     pub fn note(&mut self, entry: &Entry) {
-        let newest = |place: &mut Option<u32>| *place = (*place).max(Some(entry.reported));
+        let newest = |place: &mut Option<u32>| {
+            if place.is_none_or(|known| known < entry.reported) {
+                *place = Some(entry.reported);
+            }
+        };
         if entry.is_silent() {
             newest(&mut self.silent);
         } else {

@@ -96,6 +96,33 @@ fn traffic(fixture: Fixture, layout: Layout) -> ((u64, u64), (u64, u64)) {
 }
 
 #[test]
+fn the_key_of_a_conversation_is_the_one_that_cilium_has() {
+    for (key, value) in [A1, A2, A3, A5, A6, A7, B1, B2, B3, B6, B7, C1] {
+        let e = entry((key, value));
+        let stands =
+            OneWay { src: e.src, dst: e.dst, sport: e.sport, dport: e.dport, protocol: e.protocol, family: e.family };
+        // A SERVICE entry stands as the answer would.
+        let way = if e.kind == Kind::Service { stands.reversed() } else { stands };
+        assert_eq!(super::key(e.kind, &way, &mut [0; KEY6_BYTES]), bytes(key), "{key}");
+    }
+    assert_eq!((entry(A3).backend_id(), entry(B3).backend_id(), entry(A1).backend_id()), (Some(7), Some(7), None));
+}
+
+proptest! {
+    #[test]
+    fn counters_are_of_possible_size_by_products_as_by_a_quotient(
+        packets in prop_oneof![0..20u64, any::<u64>(), 1u64 << 39..1u64 << 41],
+        factor in prop_oneof![0..20u64, (1u64 << 20) - 2..(1u64 << 20) + 3],
+        more in 0..20u64,
+    ) {
+        let first = Counts { packets, bytes: packets.wrapping_mul(factor).wrapping_add(more) };
+        let quotient = first.bytes.checked_div(packets).unwrap_or(0);
+        let expected = (1..1 << 40).contains(&packets) && (FRAME_HEADER_BYTES..=1 << 20).contains(&quotient);
+        prop_assert_eq!(Entry { first, ..entry(A1) }.has_received(), expected);
+    }
+}
+
+#[test]
 fn an_out_entry_speaks_for_its_originator() {
     let c = entry(A1).connection(Layout::Split, 7);
     assert_eq!((c.key.src, c.key.sport), (addr("10.0.1.23"), 45_678));
