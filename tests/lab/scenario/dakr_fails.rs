@@ -1,5 +1,8 @@
 //! DAKR refuses, then takes what it says it did not take, then recovers: every byte arrives, and once.
 
+use std::time::Duration;
+
+use crate::agent::eventually;
 use crate::dakr::Mood;
 use crate::drive::Burst;
 use crate::lab::Lab;
@@ -7,7 +10,6 @@ use crate::rows::{ADDRESS, Row, tcp};
 use crate::scenario::Scenario;
 use crate::topology::addr::*;
 use crate::topology::socket;
-use netmon::clock;
 
 /// See the file's head.
 pub const SCENARIO: Scenario = Scenario::new("dakr_fails", "rule 14", run);
@@ -22,10 +24,14 @@ fn run(lab: &Lab) -> Result<(), String> {
         lab.dakr.set_mood(mood);
         let seen = lab.dakr.requests().len();
         w.p1.actor().burst(Burst::new(socket(REMOTE_POD, 8080), 20, 100, 3_000))?;
-        clock::sleep_ns(2_500 * clock::MS);
-        if lab.dakr.requests().len() == seen {
-            return Err(format!("nothing was sent while DAKR was in the mood to {mood:?}"));
-        }
+        // Each failure in a row makes the next wait longer.
+        eventually(
+            &format!("something is sent while DAKR is in the mood to {mood:?}"),
+            Duration::from_secs(20),
+            || {
+                if lab.dakr.requests().len() > seen { Ok(()) } else { Err("nothing came".to_owned()) }
+            },
+        )?;
     }
     lab.settles(agent, EXPECTED)
 }
