@@ -1,5 +1,5 @@
 //! What reading pods costs, by our narrow view and by the full types of `k8s-openapi`, in one run: thread CPU time
-//! (the least of several rounds) and the most heap held at once. The bodies are what a server sends: pods of two
+//! (medians of rounds in turn) and the most heap held at once. The bodies are what a server sends: pods of two
 //! containers with 25 variables each, managed fields, status; and events of 1 MB, one by an annotation
 //! and one by its managed fields.
 //!
@@ -56,24 +56,47 @@ impl Read for Body<'_> {
     }
 }
 
+/// Of one way to read.
 struct Cost {
+    /// The median of the rounds.
     ns: u64,
     bytes: u64,
 }
 
-fn cost<T>(rounds: usize, mut run: impl FnMut() -> T) -> Cost {
-    let (value, bytes) = peak_of(&mut run);
-    drop(value);
-    let ns = (0..rounds).map(|_| {
-        let start = thread_cpu_ns();
-        std::hint::black_box(run());
-        thread_cpu_ns() - start
-    });
-    Cost { ns: ns.min().unwrap_or(0), bytes }
+/// Both ways, in turn, for a shared machine is fast and slow by the second; and the median of the rounds' ratios.
+struct Costs {
+    narrow: Cost,
+    full: Cost,
+    ratio: f64,
 }
 
-fn row(what: &str, size: usize, narrow: &Cost, full: &Cost) -> bool {
-    let ratio = full.ns as f64 / narrow.ns.max(1) as f64;
+fn costs<N, F>(rounds: usize, mut narrow: impl FnMut() -> N, mut full: impl FnMut() -> F) -> Costs {
+    let (narrow_bytes, full_bytes) = (peak_of(&mut narrow).1, peak_of(&mut full).1);
+    let pairs: Vec<(u64, u64)> = (0..rounds).map(|_| (time_of(&mut narrow), time_of(&mut full))).collect();
+    let median = |mut all: Vec<u64>| {
+        all.sort_unstable();
+        all[all.len() / 2]
+    };
+    let mut ratios: Vec<f64> = pairs.iter().map(|(narrow, full)| *full as f64 / (*narrow).max(1) as f64).collect();
+    ratios.sort_by(f64::total_cmp);
+    Costs {
+        narrow: Cost { ns: median(pairs.iter().map(|pair| pair.0).collect()), bytes: narrow_bytes },
+        full: Cost { ns: median(pairs.iter().map(|pair| pair.1).collect()), bytes: full_bytes },
+        ratio: ratios[rounds / 2],
+    }
+}
+
+fn time_of<T>(run: &mut impl FnMut() -> T) -> u64 {
+    // What the run before gave back (2 GB by the full types) is put in order by the allocator at the next large
+    // request: not at the cost of this run.
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(64 << 10)));
+    let start = thread_cpu_ns();
+    std::hint::black_box(run());
+    thread_cpu_ns() - start
+}
+
+fn row(what: &str, size: usize, costs: &Costs) -> bool {
+    let Costs { narrow, full, ratio } = costs;
     let less = full.bytes / narrow.bytes.max(1);
     println!(
         "{what:<14} {:>8.2} MB | {:>9.2} ms {:>10.1} kB | {:>9.2} ms {:>12.1} kB | time 1/{ratio:<4.1} heap 1/{less}",
@@ -83,7 +106,7 @@ fn row(what: &str, size: usize, narrow: &Cost, full: &Cost) -> bool {
         full.ns as f64 / 1e6,
         full.bytes as f64 / 1e3,
     );
-    ratio >= TIME_GOAL && less >= HEAP_GOAL
+    *ratio >= TIME_GOAL && less >= HEAP_GOAL
 }
 
 /// A pod with an annotation of 1 MB, which an escape interrupts every few characters.
@@ -113,38 +136,38 @@ fn main() {
         "what                   size |            narrow view          |             full types            | ratio"
     );
     let mut met = true;
-    for (count, rounds) in [(110, 9), (1000, 3), (10_000, 1)].into_iter().take(if quick { 1 } else { 3 }) {
+    for (count, rounds) in [(110, 9), (1000, 3), (10_000, 3)].into_iter().take(if quick { 1 } else { 3 }) {
         let rounds = if quick { 1 } else { rounds };
         let body = || Body::new(head, &items, count);
-        let narrow = cost(rounds, || {
+        let narrow = || {
             let mut pods: Vec<PodView> = Vec::new();
             read_list(body(), |pod| pods.extend(pod)).expect("a list");
             assert_eq!(pods.len(), count);
             pods
-        });
-        let full = cost(rounds, || {
+        };
+        let full = || {
             let list: List<Pod> = serde_json::from_reader(BufReader::with_capacity(16 << 10, body())).expect("a list");
             assert_eq!(list.items.len(), count);
             list
-        });
-        met &= row(&format!("{count} pods"), body().len(), &narrow, &full);
+        };
+        met &= row(&format!("{count} pods"), body().len(), &costs(rounds, narrow, full));
     }
 
     for (what, pod) in [("text", pod_of_text()), ("fields", pod_of_fields())] {
         let line = fixtures::event("MODIFIED", &pod, "6");
         let rounds = if quick { 1 } else { 15 };
-        let narrow = cost(rounds, || {
+        let narrow = || {
             let event = Events::new(line.as_bytes()).next().expect("an event").expect("readable");
             assert!(matches!(event, Event::Changed { pod: Some(_), .. }));
             event
-        });
-        let full = cost(rounds, || {
+        };
+        let full = || {
             let reader = BufReader::with_capacity(16 << 10, line.as_bytes());
             let event: WatchEvent<Pod> =
                 serde_json::Deserializer::from_reader(reader).into_iter().next().expect("an event").expect("readable");
             event
-        });
-        met &= row(&format!("event, {what}"), line.len(), &narrow, &full);
+        };
+        met &= row(&format!("event, {what}"), line.len(), &costs(rounds, narrow, full));
     }
     println!("goal (time 1/{TIME_GOAL}, heap 1/{HEAP_GOAL}): {}", if met { "met" } else { "NOT met everywhere" });
 }
