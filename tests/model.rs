@@ -1,6 +1,7 @@
 //! The agent's promise as a model (rules 10 to 14): random interleavings of traffic, sweeps with voided dumps and
-//! duplicates, ends, sends with every outcome, folds, late owners, crashes and restarts with and without a state file. After every step the books balance; at
-//! rest they say what the kernel carried and what the sink took, to the byte and the packet.
+//! duplicates, ends, lost ends, sends with every outcome, folds, late owners, crashes and restarts with and without a
+//! state file. After every step the books balance; at rest they say what the kernel carried and what the sink took, to
+//! the byte and the packet, less at most what ended unheard.
 //!
 //! The same interleavings are run with the rule broken on purpose (mutants): each must be caught.
 
@@ -9,7 +10,11 @@ use proptest::test_runner::{Config as RunnerConfig, TestRunner};
 
 #[path = "model/kept.rs"]
 mod kept;
+#[path = "model/kernel.rs"]
+mod kernel;
 mod support;
+#[path = "model/unheard.rs"]
+mod unheard;
 #[path = "model/world.rs"]
 mod world;
 use world::World;
@@ -32,6 +37,8 @@ enum Mutant {
     SendBeforeWriting,
     /// Leave an answer unnoted that says that the message was not counted and may be sent anew.
     ForgetRefusals,
+    /// Forget in the middle of a sweep whose end was told in it.
+    ForgetTombstones,
 }
 
 /// One step of the world. Small numbers pick connections, places and outcomes.
@@ -41,10 +48,12 @@ enum Step {
     Traffic { tuple: u8, bytes: u16 },
     /// The kernel ends a connection: an event is queued.
     End { tuple: u8 },
-    /// A dump of two chunks; between them the world moves.
-    Sweep { voided: bool, skip: u8, twice: u8, moved: Vec<(u8, u16, bool)> },
+    /// A dump of two chunks; between them the world moves, and events are lost if `lost` says how many are not.
+    Sweep { voided: bool, skip: u8, twice: u8, moved: Vec<(u8, u16, bool)>, lost: Option<u8> },
     /// The queued events are read between sweeps.
     Drain,
+    /// Of the queued events all but the first so many are lost (ENOBUFS).
+    Lose { kept: u8 },
     /// A window ends and the batch is sent, with an outcome per attempt.
     Flush { outcomes: Vec<Outcome> },
     /// Rows that are settled and idle go.
@@ -53,8 +62,8 @@ enum Step {
     Named,
     /// The agent dies without a word and starts again without state.
     Crash,
-    /// It dies without a word, in the middle of a flush if `sends` says after how many messages, the world moves on, and
-    /// it starts again with its state file.
+    /// It dies without a word, in the middle of a flush if `sends` says after how many messages, the world moves on,
+    /// and it starts again with its state file.
     Killed { sends: Option<u8>, outcome: Outcome, moved: Vec<(u8, u16, bool)> },
 }
 
@@ -79,15 +88,21 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
+/// Some are used again and again.
+fn tuple() -> impl Strategy<Value = u8> {
+    prop_oneof![any::<u8>(), 0u8..2]
+}
+
 fn step() -> impl Strategy<Value = Step> {
-    let moved = proptest::collection::vec((any::<u8>(), 1u16..2_000, any::<bool>()), 0..6);
-    let killed_moved = proptest::collection::vec((any::<u8>(), 1u16..2_000, any::<bool>()), 0..4);
+    let moved = proptest::collection::vec((tuple(), 1u16..2_000, any::<bool>()), 0..6);
+    let killed_moved = proptest::collection::vec((tuple(), 1u16..2_000, any::<bool>()), 0..4);
     prop_oneof![
-        8 => (any::<u8>(), 1u16..2_000).prop_map(|(tuple, bytes)| Step::Traffic { tuple, bytes }),
-        3 => any::<u8>().prop_map(|tuple| Step::End { tuple }),
-        4 => (any::<bool>(), any::<u8>(), any::<u8>(), moved)
-            .prop_map(|(voided, skip, twice, moved)| Step::Sweep { voided, skip, twice, moved }),
+        8 => (tuple(), 1u16..2_000).prop_map(|(tuple, bytes)| Step::Traffic { tuple, bytes }),
+        3 => tuple().prop_map(|tuple| Step::End { tuple }),
+        4 => (any::<bool>(), any::<u8>(), any::<u8>(), moved, proptest::option::weighted(0.2, any::<u8>()))
+            .prop_map(|(voided, skip, twice, moved, lost)| Step::Sweep { voided, skip, twice, moved, lost }),
         2 => Just(Step::Drain),
+        1 => any::<u8>().prop_map(|kept| Step::Lose { kept }),
         3 => proptest::collection::vec(outcome(), 0..4).prop_map(|outcomes| Step::Flush { outcomes }),
         1 => Just(Step::Cleanup),
         1 => Just(Step::Named),
@@ -104,8 +119,8 @@ fn run(mutant: Mutant, cases: u32) -> Result<(), String> {
         proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
     );
     runner
-        .run(&proptest::collection::vec(step(), 1..60), |steps| {
-            let mut world = World::new(mutant);
+        .run(&(any::<bool>(), proptest::collection::vec(step(), 1..60)), |(roomy, steps)| {
+            let mut world = World::new(mutant, roomy);
             for step in &steps {
                 world.step(step).map_err(TestCaseError::fail)?;
             }
@@ -132,6 +147,7 @@ fn every_mutant_of_the_rule_is_caught() {
         Mutant::DropMerged,
         Mutant::SendBeforeWriting,
         Mutant::ForgetRefusals,
+        Mutant::ForgetTombstones,
     ] {
         assert!(run(mutant, 3_000).is_err(), "{mutant:?} was not caught");
     }

@@ -9,27 +9,23 @@ use netmon::clock::{Now, SECOND};
 use netmon::collect::freezer::{Freezer, Sender};
 use netmon::collect::pipeline::Pipeline;
 use netmon::config::Config;
-use netmon::flow::{Addr, Connection, ConnectionKey, Counts, Ends, Reading, Traffic, TxRx};
+use netmon::flow::{Addr, Reading, Traffic, TxRx};
 use netmon::owner::PodIndex;
 use netmon::owner::pods::{Pod, Tenure};
 use netmon::source::Sweep;
 use netmon::stats::Lost;
 
 use crate::kept::{Disk, Heard};
+use crate::kernel::{Entry, LOCAL, as_tx_rx, record, traffic};
 use crate::support::{self, schema};
+use crate::unheard::Unheard;
 use crate::{Mutant, Outcome, Step};
-
-#[derive(Clone, Copy)]
-struct Entry {
-    id: u32,
-    /// Never the same twice; the kernel has no such thing.
-    serial: u64,
-    traffic: Traffic,
-}
 
 /// The kernel, the agent and the sink.
 pub struct World {
     mutant: Mutant,
+    /// Whether the queue of events has room for all; else what does not fit is lost.
+    roomy: bool,
     config: Config,
     pipeline: Pipeline,
     freezer: Freezer,
@@ -38,79 +34,37 @@ pub struct World {
     next_id: u32,
     /// What the kernel carried since this agent's first sweep began, on connections that it may count.
     carried: Traffic,
-    /// Connections that were there before the agent, at what they had carried.
-    before_us: HashMap<u8, (u32, Traffic)>,
     swept: bool,
     /// Items that the sink took, by their bytes: a repeat is the same item.
     sink: HashMap<Vec<u8>, TxRx>,
-    /// What a sink that takes everything twice would have.
-    greedy: TxRx,
     sink_before: TxRx,
     /// Given up on DAKR's word, over all processes since the last start without state.
     dropped: TxRx,
     disk: Disk,
     heard: Heard,
-    /// Connections whose end was told.
-    told: HashSet<u64>,
+    /// Connections whose end was told, or never will be.
+    over: HashSet<u64>,
     /// Tuples whose end was told since the last sweep began.
     buried: HashSet<u8>,
-    /// Final counters of what has ended since the tables on the disk were written, by tuple.
-    ended: Vec<(u8, u64, Traffic)>,
-    /// What rule 14 allows to be missing.
-    may_miss: TxRx,
-    /// Baselines whose end nobody heard of.
-    ghosts: HashMap<u8, Traffic>,
+    /// What has ended since the tables on the disk were written, by tuple; with what was heard of it where its end was
+    /// lost, else with its final counters.
+    ended: Vec<(u8, Entry)>,
+    unheard: Unheard,
+    /// Since the last start without state, ends were lost.
+    lost: bool,
     restarted: bool,
     now: Now,
 }
 
-const LOCAL: [u8; 4] = [10, 244, 1, 9];
-
-fn key(tuple: u8) -> ConnectionKey {
-    ConnectionKey {
-        src: Addr::from_v4(LOCAL),
-        dst: Addr::from_v4([198, 51, tuple % 7, tuple]),
-        sport: 1_000 + u16::from(tuple),
-        dport: 443,
-        zone: 0,
-        protocol: 6,
-        family: 4,
-        realm: 0,
-    }
-}
-
-fn record(tuple: u8, entry: Entry, reading: Reading) -> Connection {
-    let key = key(tuple);
-    Connection {
-        key,
-        backend: key.dst,
-        backend_port: key.dport,
-        ends: Ends::Both,
-        reading,
-        id: entry.id,
-        start_ns: 0,
-        traffic: entry.traffic,
-        cgroup: 0,
-    }
-}
-
-fn traffic(bytes: u16) -> Traffic {
-    let bytes = u64::from(bytes);
-    Traffic { orig: Counts { bytes, packets: 1 }, reply: Counts { bytes: bytes * 3, packets: 2 } }
-}
-
-fn as_tx_rx(t: Traffic) -> TxRx {
-    TxRx { tx: t.orig, rx: t.reply }
-}
-
 impl World {
-    pub fn new(mutant: Mutant) -> World {
+    pub fn new(mutant: Mutant, roomy: bool) -> World {
         let mut config = support::standalone(&["-max-rows", "32"]);
         // In a cluster, where everything waits until its pod is named (rule 8).
         config.standalone = false;
         config.dakr = Some(support::dakr());
         let mut world = World {
             mutant,
+            roomy,
             pipeline: Pipeline::new(&config, 64, 1),
             freezer: freezer(),
             config,
@@ -118,23 +72,21 @@ impl World {
             events: Vec::new(),
             next_id: 1,
             carried: Traffic::ZERO,
-            before_us: HashMap::new(),
             swept: false,
             sink: HashMap::new(),
-            greedy: TxRx::ZERO,
             sink_before: TxRx::ZERO,
             dropped: TxRx::ZERO,
             disk: Disk::default(),
             heard: Heard::new(),
-            told: HashSet::new(),
+            over: HashSet::new(),
             buried: HashSet::new(),
             ended: Vec::new(),
-            may_miss: TxRx::ZERO,
-            ghosts: HashMap::new(),
+            unheard: Unheard::default(),
+            lost: false,
             restarted: false,
             now: Now { mono_ns: SECOND, wall_ns: 1_790_000_000 * SECOND },
         };
-        world.sweep(false, 255, 255, &[]);
+        world.plain_sweep();
         world
     }
 
@@ -144,8 +96,12 @@ impl World {
         match step {
             Step::Traffic { tuple, bytes } => self.carry(*tuple % 24, *bytes),
             Step::End { tuple } => self.end(*tuple % 24),
-            Step::Sweep { voided, skip, twice, moved } => self.sweep(*voided, *skip, *twice, moved),
+            Step::Sweep { voided, skip, twice, moved, lost } => self.sweep(*voided, *skip, *twice, moved, *lost),
             Step::Drain => self.drain(),
+            Step::Lose { kept } => {
+                let lost = self.lose(*kept);
+                self.miss(&lost);
+            }
             Step::Flush { outcomes } => self.flush(outcomes, None)?,
             Step::Named => self.name_the_pod(),
             Step::Cleanup => self.pipeline.cleanup(self.now, 0),
@@ -180,10 +136,8 @@ impl World {
             // The kernel reuses ids: every third connection gets the id of another.
             Entry { id: *next_id / 3 + 1, serial: u64::from(*next_id), traffic: Traffic::ZERO }
         });
-        if entry.traffic.is_zero()
-            && let Some(ghost) = self.ghosts.remove(&tuple)
-        {
-            self.may_miss += as_tx_rx(ghost);
+        if entry.traffic.is_zero() {
+            self.unheard.began(tuple, entry.id);
         }
         entry.traffic += traffic(bytes);
         self.carried += traffic(bytes);
@@ -192,7 +146,38 @@ impl World {
     fn end(&mut self, tuple: u8) {
         if let Some(entry) = self.live.remove(&tuple) {
             self.events.push((tuple, entry));
-            self.ended.push((tuple, entry.serial, entry.traffic));
+            self.ended.push((tuple, entry));
+        }
+    }
+
+    /// The world moves: traffic, or the end of a connection.
+    fn moves(&mut self, moved: &[(u8, u16, bool)]) {
+        for (tuple, bytes, ends) in moved {
+            match ends {
+                true => self.end(*tuple % 24),
+                false => self.carry(*tuple % 24, *bytes),
+            }
+        }
+    }
+
+    /// The queue is full: what was queued last is lost.
+    fn lose(&mut self, kept: u8) -> Vec<(u8, Entry)> {
+        if self.roomy {
+            return Vec::new();
+        }
+        self.events.split_off(usize::from(kept) % (self.events.len() + 1))
+    }
+
+    /// Ends were lost that the agent will never hear of.
+    fn miss(&mut self, lost: &[(u8, Entry)]) {
+        self.lost |= !lost.is_empty();
+        for (n, &(tuple, entry)) in lost.iter().enumerate() {
+            let known = self.heard.get(&entry.serial).copied().unwrap_or(Traffic::ZERO);
+            let next = lost[n + 1..].iter().find(|(other, _)| *other == tuple).map(|(_, next)| next);
+            self.unheard.ended(tuple, entry, known, next.or(self.live.get(&tuple)));
+            self.over.insert(entry.serial);
+            let of_it = self.ended.iter_mut().filter(|(_, ended)| ended.serial == entry.serial);
+            of_it.for_each(|(_, ended)| ended.traffic = known);
         }
     }
 
@@ -200,15 +185,20 @@ impl World {
         for (tuple, entry) in std::mem::take(&mut self.events) {
             self.pipeline.hear(&record(tuple, entry, Reading::Ended), self.now);
             self.heard.insert(entry.serial, entry.traffic);
-            self.told.insert(entry.serial);
+            self.over.insert(entry.serial);
             self.buried.insert(tuple);
         }
         self.pipeline.end_drain(self.now);
     }
 
-    fn sweep(&mut self, voided: bool, skip: u8, twice: u8, moved: &[(u8, u16, bool)]) {
+    fn plain_sweep(&mut self) {
+        self.sweep(false, 255, 255, &[], None);
+    }
+
+    fn sweep(&mut self, voided: bool, skip: u8, twice: u8, moved: &[(u8, u16, bool)], kept: Option<u8>) {
         self.pipeline.begin_sweep();
         self.buried.clear();
+        let (mut shown, mut lost) = (HashSet::new(), Vec::new());
         let mut tuples: Vec<u8> = self.live.keys().copied().collect();
         tuples.sort_unstable();
         let half = tuples.len() / 2;
@@ -216,15 +206,16 @@ impl World {
             // The kernel fills the chunk; then the world moves on, and ends that it tells are queued.
             let filled: Vec<(u8, Entry)> = chunk.iter().filter_map(|t| Some((*t, *self.live.get(t)?))).collect();
             if number == 0 {
-                for (tuple, bytes, ends) in moved {
-                    match ends {
-                        true => self.end(*tuple % 24),
-                        false => self.carry(*tuple % 24, *bytes),
-                    }
-                }
+                self.moves(moved);
+                lost = kept.map_or_else(Vec::new, |kept| self.lose(kept));
             }
             if self.mutant != Mutant::EventsAfterChunk {
                 self.drain();
+            }
+            // Of the first chunk no record was given yet, so that nothing else is forgotten.
+            if self.mutant == Mutant::ForgetTombstones && number == 0 {
+                self.pipeline.end_sweep(&Sweep { complete: false, ..Sweep::default() }, self.now);
+                self.pipeline.begin_sweep();
             }
             for (tuple, entry) in filled {
                 if voided && tuple % 5 == skip % 5 {
@@ -234,6 +225,7 @@ impl World {
                 // After an end in this sweep the key's records count as stale, and the next sweep's count.
                 if !self.buried.contains(&tuple) {
                     self.heard.insert(entry.serial, entry.traffic);
+                    shown.insert(tuple);
                 }
                 for _ in 0..repeats {
                     self.pipeline.record(&record(tuple, entry, Reading::Live), self.now);
@@ -243,21 +235,26 @@ impl World {
                 self.drain();
             }
         }
+        self.miss(&lost);
         let complete = !voided || self.mutant == Mutant::BelieveVoidedDumps;
         self.pipeline.end_sweep(&Sweep { complete, ..Sweep::default() }, self.now);
+        if complete {
+            self.unheard.swept(&shown);
+        }
         self.swept |= complete;
     }
 
-    /// Sends the window as one batch; an unsettled message is sent again, byte for byte. The process may be killed after
-    /// so many messages, before it has noted what became of the last.
+    /// Sends the window as one batch; an unsettled message is sent again, byte for byte. The process may be killed
+    /// after so many messages, before it has noted what became of the last.
     fn flush(&mut self, outcomes: &[Outcome], killed_after: Option<u8>) -> Result<(), String> {
         let frozen = self.freezer.freeze(&mut self.pipeline, 5, self.now);
         let behind = self.mutant == Mutant::SendBeforeWriting && !self.disk.is_empty();
         if !behind {
             self.disk.write(&self.pipeline, &self.freezer, frozen.as_ref(), &self.heard);
+            self.unheard.written();
             // Of what had ended and been heard, nothing can be missing any more.
-            let told = &self.told;
-            self.ended.retain(|(_, serial, _)| !told.contains(serial));
+            let over = &self.over;
+            self.ended.retain(|(_, entry)| !over.contains(&entry.serial));
         }
         let Some(batch) = frozen else { return Ok(()) };
         for (sent, (message, body)) in batch.messages.iter().map(|m| (m, m.body.clone())).enumerate() {
@@ -307,7 +304,6 @@ impl World {
     /// The sink takes a request; it knows an item by its bytes, as a store with a natural key does.
     fn take(&mut self, body: &[u8]) {
         for item in schema::items(body) {
-            self.greedy += item.counts;
             self.sink.insert(item.bytes, item.counts);
         }
     }
@@ -323,13 +319,12 @@ impl World {
         self.freezer = freezer();
         self.events.clear();
         self.carried = Traffic::ZERO;
-        self.before_us = self.live.iter().map(|(t, e)| (*t, (e.id, e.traffic))).collect();
-        (self.dropped, self.may_miss, self.restarted) = (TxRx::ZERO, TxRx::ZERO, false);
+        (self.dropped, self.lost, self.restarted) = (TxRx::ZERO, false, false);
         self.disk = Disk::default();
+        self.unheard = Unheard::default();
         self.heard.clear();
-        self.ghosts.clear();
         self.ended.clear();
-        self.sweep(false, 255, 255, &[]);
+        self.plain_sweep();
     }
 
     /// Without a word, then from the state file.
@@ -338,23 +333,15 @@ impl World {
             self.crash();
             return Ok(());
         }
-        for (tuple, bytes, ends) in moved {
-            match ends {
-                true => self.end(*tuple % 24),
-                false => self.carry(*tuple % 24, *bytes),
-            }
-        }
-        // Nobody hears of these ends. What they carried since the file was written may be missing, and as much of a new
-        // connection under the old key, where nothing tells it from the old one.
+        self.moves(moved);
+        // Nobody hears of these ends.
         self.events.clear();
-        for (tuple, serial, traffic) in std::mem::take(&mut self.ended) {
-            let written = self.disk.heard.get(&serial).copied().unwrap_or(Traffic::ZERO);
-            self.may_miss += as_tx_rx(traffic - written);
-            match self.live.contains_key(&tuple) {
-                true => self.may_miss += as_tx_rx(written),
-                false => *self.ghosts.entry(tuple).or_insert(Traffic::ZERO) += written,
-            }
+        self.unheard.killed(&self.live);
+        for (tuple, entry) in std::mem::take(&mut self.ended) {
+            let written = self.disk.heard.get(&entry.serial).copied().unwrap_or(Traffic::ZERO);
+            self.unheard.ended(tuple, entry, written, self.live.get(&tuple));
         }
+        self.unheard.written();
         self.pipeline = Pipeline::new(&self.config, 64, 1);
         self.freezer = freezer();
         let mut bodies = Vec::new();
@@ -362,46 +349,50 @@ impl World {
         bodies.iter().for_each(|body| self.take(body));
         self.restarted = true;
         self.heard.clone_from(&self.disk.heard);
-        self.sweep(false, 255, 255, &[]);
+        self.plain_sweep();
         Ok(())
     }
 
     /// Brings everything to rest and holds it against what the kernel carried.
     pub fn check_at_rest(&mut self) -> Result<(), String> {
         self.name_the_pod();
-        self.sweep(false, 255, 255, &[]);
+        self.plain_sweep();
         self.drain();
-        self.sweep(false, 255, 255, &[]);
+        self.plain_sweep();
         self.flush(&[], None)?;
         let ledger = *self.pipeline.ledger();
         let carried = as_tx_rx(self.carried);
         if self.restarted {
-            return self.check_over_restarts(carried);
-        }
-        if ledger.counted != carried {
-            return Err(format!("counted {:?}, the kernel carried {carried:?}", ledger.counted));
+            return self.check_with_gaps(carried);
         }
         let sunk = self.sink_sum() - self.sink_before;
         if ledger.acknowledged != sunk {
             return Err(format!("acknowledged {:?}, the sink took {sunk:?}", ledger.acknowledged));
         }
         let lost = ledger.lost[Lost::Refused as usize];
-        if ledger.acknowledged + lost != carried {
+        if ledger.acknowledged + lost != ledger.counted {
             return Err(format!("at rest something is neither delivered nor named: {ledger:?}"));
+        }
+        if self.lost {
+            return self.check_with_gaps(carried);
+        }
+        if ledger.counted != carried {
+            return Err(format!("counted {:?}, the kernel carried {carried:?}", ledger.counted));
         }
         Ok(())
     }
 
-    /// The sink's own sum over all processes that went on from each other.
-    fn check_over_restarts(&self, carried: TxRx) -> Result<(), String> {
+    /// Where ends went unheard: the sink's own sum, over all processes that went on from each other.
+    fn check_with_gaps(&self, carried: TxRx) -> Result<(), String> {
         let accounted = self.sink_sum() - self.sink_before + self.dropped;
         // Differences saturate, so a zero says "at most".
         if !(accounted - carried).is_zero() {
             return Err(format!("counted twice: {accounted:?} of {carried:?}"));
         }
         let missing = carried - accounted;
-        if !(missing - self.may_miss).is_zero() {
-            return Err(format!("{missing:?} is missing, and only {:?} may be", self.may_miss));
+        let may_miss = self.unheard.may_miss();
+        if !(missing - may_miss).is_zero() {
+            return Err(format!("{missing:?} is missing, and only {may_miss:?} may be"));
         }
         Ok(())
     }
