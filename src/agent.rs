@@ -45,6 +45,9 @@ use crate::takeover::{self, Audience, Tables};
 /// From SIGTERM to the end, whatever hangs.
 const STOP_NS: u64 = 15 * SECOND;
 
+/// What the endpoint gets to end, were it past the deadline.
+const ENDPOINT_NS: u64 = SECOND / 10;
+
 /// Why the agent cannot start.
 #[derive(Debug)]
 pub enum StartError {
@@ -189,12 +192,19 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     shared.pulse.stopping();
     exit_on_second_signal(signals);
     shared.stop.request(deadline_ns);
+    // The last sweep uses the names that there are.
+    if let Some((kube, _)) = &kube {
+        kube.request_stop();
+    }
     threads.join(deadline_ns);
+    // What would not leave until now is left alone: the deadline is that of the whole.
     if let Some((kube, _)) = kube {
-        kube.stop(std::time::Duration::from_secs(1));
+        let left_ns = deadline_ns.saturating_sub(clock::now().mono_ns);
+        kube.stop(std::time::Duration::from_nanos(left_ns.min(SECOND)));
     }
     end.request(deadline_ns);
-    endpoint.join(clock::now().mono_ns + SECOND);
+    let now_ns = clock::now().mono_ns;
+    endpoint.join(deadline_ns.clamp(now_ns + ENDPOINT_NS, now_ns + SECOND));
     Ok(())
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
-use log::info;
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, Sender, TryRecvError};
+use log::{info, warn};
 
 use super::freezer::Freezer;
 use super::keep;
@@ -25,6 +25,8 @@ pub struct Delivery {
     keeps: bool,
     /// The push stops and keeps what is left of the batch in the state file.
     left: bool,
+    /// The push has ended.
+    gone: bool,
     /// Images handed over of which the push has not said what became of them.
     unheard: u32,
     /// Whether the last of the others is in the state file.
@@ -52,6 +54,7 @@ impl Delivery {
             out,
             keeps,
             left: false,
+            gone: false,
             unheard: 0,
             kept: false,
             merged: false,
@@ -83,9 +86,17 @@ impl Delivery {
         };
         let Some(parcels) = &self.parcels else { return };
         let image = self.keeps.then(|| keep::image(source, pipeline, freezer));
-        // The channel holds two, none is out and images come singly, so this does not block; a push that is gone
-        // settles nothing, and what is frozen then is named when the agent ends.
-        self.out = parcels.send(Parcel::Batch(batch, image)).is_ok();
+        // The channel holds two, none is out and images come singly, so this does not block.
+        match parcels.send(Parcel::Batch(batch, image)) {
+            Ok(()) => self.out = true,
+            // The push is gone: nobody has sent any of it.
+            Err(SendError(parcel)) => {
+                unfreeze(freezer, pipeline);
+                if let Parcel::Batch(batch, _) = parcel {
+                    freezer.put_back(batch);
+                }
+            }
+        }
     }
 
     /// Hands the tables over for the state file, so that it does not fall behind while nothing can be frozen. Not while
@@ -133,14 +144,8 @@ impl Delivery {
     }
 
     /// The end: one resend of what is out, then what is open is sent once. What is left stays in the state file; where
-    /// there is none it is lost, and returned.
-    pub fn finish(
-        mut self,
-        source: &dyn Source,
-        freezer: &mut Freezer,
-        pipeline: &mut Pipeline,
-        deadline_ns: u64,
-    ) -> TxRx {
+    /// there is none, or it cannot be written, what is left is settled and named.
+    pub fn finish(mut self, source: &dyn Source, freezer: &mut Freezer, pipeline: &mut Pipeline, deadline_ns: u64) {
         self.handle.stop(clock::now(), deadline_ns);
         self.wait(freezer, pipeline, deadline_ns, |delivery| !delivery.out || delivery.left);
         if !self.out {
@@ -154,16 +159,32 @@ impl Delivery {
             if self.unheard == 0 && self.kept {
                 let ledger = pipeline.ledger();
                 let kept = (ledger.open + ledger.frozen + ledger.waiting).total_bytes();
-                info!("{kept} bytes that are not delivered yet stay in the state file");
-                return TxRx::ZERO;
+                return info!("{kept} bytes that are not delivered yet stay in the state file");
             }
         }
         self.parcels = None;
+        if self.keeps {
+            settle_waiting(pipeline);
+        }
+        if self.gone && !self.left {
+            // It always says what became of a batch that it took, so it did not take this one.
+            unfreeze(freezer, pipeline);
+        }
         freezer.settle_lookups(pipeline, 0, u32::MAX, Verdict::Drop(Lost::ShutdownAmbiguous));
         let (rows, ledger, _) = pipeline.books();
         // Still frozen: the push did not answer in time, so nobody knows.
-        let unknown = rows.settle(0, u32::MAX, Verdict::Drop(Lost::ShutdownAmbiguous), ledger);
-        unknown + rows.abandon_open(Lost::Shutdown, ledger)
+        rows.settle(0, u32::MAX, Verdict::Drop(Lost::ShutdownAmbiguous), ledger);
+        rows.abandon_open(Lost::Shutdown, ledger);
+        // From the books, for the push settled a part of it.
+        let lost = |reason: Lost| ledger.lost[reason as usize].total_bytes();
+        let (unknown, unsent) = (lost(Lost::ShutdownAmbiguous), lost(Lost::Shutdown));
+        if unknown + unsent > 0 {
+            warn!(
+                "{} bytes were counted and not delivered (netmon_lost_bytes_total): {unknown} of them DAKR may have \
+                 counted (shutdown_ambiguous), {unsent} were not sent (shutdown)",
+                unknown + unsent
+            );
+        }
     }
 
     fn wait(
@@ -177,8 +198,31 @@ impl Delivery {
             let left_ns = deadline_ns.saturating_sub(clock::now().mono_ns);
             match self.settled.recv_timeout(Duration::from_nanos(left_ns)) {
                 Ok(settled) => self.take(settled, freezer, pipeline),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.gone = true;
+                    return;
+                }
             }
         }
+    }
+}
+
+/// What is frozen was not sent: it goes back.
+fn unfreeze(freezer: &mut Freezer, pipeline: &mut Pipeline) {
+    freezer.settle_lookups(pipeline, 0, u32::MAX, Verdict::Merge);
+    let (rows, ledger, _) = pipeline.books();
+    rows.settle(0, u32::MAX, Verdict::Merge, ledger);
+}
+
+/// At the end, where nothing outlives it: settles what waits for its pod by what is known now, and names what is
+/// nobody's.
+pub fn settle_waiting(pipeline: &mut Pipeline) {
+    let nobodys = |pipeline: &Pipeline| pipeline.ledger().unattributed.iter().map(TxRx::total_bytes).sum::<u64>();
+    let before = nobodys(pipeline);
+    pipeline.settle_all(clock::now());
+    let waited = nobodys(pipeline) - before;
+    if waited > 0 {
+        warn!("{waited} bytes waited for a pod that nobody named (netmon_unattributed_bytes_total)");
     }
 }

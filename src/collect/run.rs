@@ -7,7 +7,7 @@ use std::sync::Arc;
 use log::{debug, info, warn};
 
 use super::blind::{Sight, Watch};
-use super::delivery::Delivery;
+use super::delivery::{Delivery, settle_waiting};
 use super::freezer::Freezer;
 use super::pace::{Facts, Pace};
 use super::picture::Painter;
@@ -388,13 +388,10 @@ impl Collector {
         self.follow_addresses();
         self.sweep(clock::now());
         if self.p.config.state_dir.is_none() {
-            self.p.pipeline.settle_all(clock::now());
+            settle_waiting(&mut self.p.pipeline);
         }
         if let Some(delivery) = self.p.delivery.take() {
-            let left = delivery.finish(self.p.source.as_ref(), &mut self.p.freezer, &mut self.p.pipeline, deadline_ns);
-            if !left.is_zero() {
-                warn!("{} bytes were counted and not delivered (netmon_lost_bytes_total)", left.total_bytes());
-            }
+            delivery.finish(self.p.source.as_ref(), &mut self.p.freezer, &mut self.p.pipeline, deadline_ns);
         }
         self.p.pipeline.publish(&self.p.stats);
         debug!("the collector has ended: {:?}", self.p.pipeline.ledger());

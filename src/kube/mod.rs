@@ -112,6 +112,11 @@ pub fn spawn(settings: Settings, outlets: Outlets) -> io::Result<Kube> {
 }
 
 impl Kube {
+    /// Ends the request at hand and the thread, without waiting for it.
+    pub fn request_stop(&self) {
+        self.stopper.stop();
+    }
+
     /// Ends the request at hand and the thread, and waits for it. `false` where it did not end in time (a connection
     /// was being set up): then it is left alone, and ends by its time-outs.
     pub fn stop(self, within: Duration) -> bool {

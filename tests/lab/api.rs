@@ -64,6 +64,11 @@ impl Api {
         Ok(kubeconfig)
     }
 
+    /// How many lists were asked for.
+    pub fn lists_asked(&self) -> usize {
+        self.server.counts().0
+    }
+
     /// Answers the list.
     pub fn list(&mut self, pods: &[Pod]) -> Result<(), String> {
         let list = self.list.take().ok_or("the list was answered")?;

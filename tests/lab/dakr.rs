@@ -1,4 +1,5 @@
-//! A DAKR of our own: takes pushes and heartbeats, decodes them by an independent protobuf implementation, keeps every body, and fails when told to.
+//! A DAKR of our own: takes pushes and heartbeats, decodes them by an independent protobuf implementation, keeps every
+//! body, and fails, hangs or asks for a full pass when told to.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -14,7 +15,8 @@ use prost::Message;
 use tiny_http::{Header, Request, Response, Server};
 
 use crate::dakr_schema::{
-    NetworkTrafficItem, ReportHealthRequest, SendNetworkTrafficMetricsRequest, SendNetworkTrafficMetricsResponse,
+    NetworkTrafficItem, ReportHealthRequest, ReportHealthResponse, SendNetworkTrafficMetricsRequest,
+    SendNetworkTrafficMetricsResponse,
 };
 use crate::rows::{Pushed, WireKey};
 
@@ -27,6 +29,25 @@ pub enum Mood {
     Refuse,
     /// Counted, but the answer says 500: the sender cannot know.
     TakeAndFail,
+    /// Neither counted nor answered, and no heartbeat is either.
+    Hang,
+}
+
+/// How a heartbeat is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beats {
+    /// Acknowledged.
+    Take,
+    /// Not before the next word.
+    Hold,
+    /// By asking for a full pass.
+    CollectNow,
+}
+
+#[derive(Clone, Copy)]
+struct Manner {
+    mood: Mood,
+    beats: Beats,
 }
 
 /// One request, as it came.
@@ -48,6 +69,7 @@ pub struct Recorded {
 struct Kept {
     requests: Vec<Recorded>,
     faults: Vec<String>,
+    unanswered: usize,
 }
 
 /// The server. Stops when dropped.
@@ -55,7 +77,7 @@ pub struct FakeDakr {
     /// Its URL within the namespace in which it was started.
     pub url: String,
     kept: Arc<Mutex<Kept>>,
-    mood: Arc<Mutex<Mood>>,
+    manner: Arc<Mutex<Manner>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -73,17 +95,21 @@ impl FakeDakr {
         let server = Server::http("127.0.0.1:0").map_err(|e| format!("cannot start the fake DAKR: {e}"))?;
         let port = server.server_addr().to_ip().ok_or("the fake DAKR has no port")?.port();
         let (kept, stop) = (Arc::new(Mutex::new(Kept::default())), Arc::new(AtomicBool::new(false)));
-        let mood = Arc::new(Mutex::new(Mood::Take));
-        let (keep, ended, mood_now) = (kept.clone(), stop.clone(), mood.clone());
+        let manner = Arc::new(Mutex::new(Manner { mood: Mood::Take, beats: Beats::Take }));
+        let (keep, ended, manners) = (kept.clone(), stop.clone(), manner.clone());
         let thread = std::thread::spawn(move || {
+            let mut unanswered = Vec::new();
             while !ended.load(Relaxed) {
-                if let Ok(Some(request)) = server.recv_timeout(Duration::from_millis(100)) {
-                    let mood = *mood_now.lock().expect("never poisoned");
-                    answer(request, mood, &keep);
+                let request = server.recv_timeout(Duration::from_millis(100));
+                let manner = *manners.lock().expect("never poisoned");
+                answer_late(&mut unanswered, manner);
+                if let Ok(Some(request)) = request {
+                    unanswered.extend(answer(request, manner, &keep));
                 }
+                keep.lock().expect("never poisoned").unanswered = unanswered.len();
             }
         });
-        Ok(FakeDakr { url: format!("http://127.0.0.1:{port}"), kept, mood, stop, thread: Some(thread) })
+        Ok(FakeDakr { url: format!("http://127.0.0.1:{port}"), kept, manner, stop, thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -104,7 +130,17 @@ impl FakeDakr {
 
     /// How pushes are answered from now on.
     pub fn set_mood(&self, mood: Mood) {
-        *self.mood.lock().expect("never poisoned") = mood;
+        self.manner.lock().expect("never poisoned").mood = mood;
+    }
+
+    /// How heartbeats are answered from now on, and those that were held.
+    pub fn set_beats(&self, beats: Beats) {
+        self.manner.lock().expect("never poisoned").beats = beats;
+    }
+
+    /// How many requests it has and does not answer.
+    pub fn unanswered(&self) -> usize {
+        self.kept.lock().expect("never poisoned").unanswered
     }
 
     /// Every request so far.
@@ -184,7 +220,21 @@ fn header<'a>(request: &'a Request, name: &'static str) -> &'a str {
     request.headers().iter().find(|h| h.field.equiv(name)).map_or("", |h| h.value.as_str())
 }
 
-fn answer(mut request: Request, mood: Mood, kept: &Mutex<Kept>) {
+/// Answers the heartbeats that were held and drops the pushes that hung, once that is over.
+fn answer_late(unanswered: &mut Vec<Request>, manner: Manner) {
+    if manner.mood == Mood::Hang {
+        return;
+    }
+    let beats = |request: &Request| request.url() == HEALTH;
+    for request in unanswered.extract_if(.., |request| !beats(request) || manner.beats != Beats::Hold) {
+        if beats(&request) {
+            respond(request, Mood::Take, health(manner.beats));
+        }
+    }
+}
+
+/// Takes a request; returns it where it is not to be answered yet.
+fn answer(mut request: Request, manner: Manner, kept: &Mutex<Kept>) -> Option<Request> {
     let path = request.url().to_owned();
     let batch = header(&request, "X-Netmon-Batch").to_owned();
     let mut fault = String::new();
@@ -228,19 +278,35 @@ fn answer(mut request: Request, mood: Mood, kept: &Mutex<Kept>) {
             if let Err(error) = ReportHealthRequest::decode(body.as_slice()) {
                 fault = format!("undecodable heartbeat: {error}");
             }
+            reply = health(manner.beats);
         }
         _ => fault = format!("no such procedure: {path}"),
     }
+    let mood = manner.mood;
+    let hangs = mood == Mood::Hang || path == HEALTH && manner.beats == Beats::Hold;
     let mood = if path == TRAFFIC { mood } else { Mood::Take };
     {
         let mut kept = kept.lock().expect("never poisoned");
         let repeated = kept.requests.iter().any(|r| r.counted && r.batch == batch && r.body == body);
-        let counted = path == TRAFFIC && mood != Mood::Refuse && !repeated && !is_empty;
+        let counts = matches!(mood, Mood::Take | Mood::TakeAndFail);
+        let counted = path == TRAFFIC && counts && !repeated && !is_empty;
         if !fault.is_empty() {
             kept.faults.push(fault);
         }
         kept.requests.push(Recorded { path, batch, body, counted, repeated });
     }
+    if hangs {
+        return Some(request);
+    }
+    respond(request, mood, reply);
+    None
+}
+
+fn health(beats: Beats) -> Vec<u8> {
+    ReportHealthResponse { collect_now: beats == Beats::CollectNow }.encode_to_vec()
+}
+
+fn respond(request: Request, mood: Mood, reply: Vec<u8>) {
     let header = |name: &str, value: &str| Header::from_bytes(name, value).expect("a header of ours");
     let error = |status: u16, code: &str| {
         Response::from_data(format!("{{\"code\":\"{code}\",\"message\":\"as told\"}}"))
@@ -250,7 +316,7 @@ fn answer(mut request: Request, mood: Mood, kept: &Mutex<Kept>) {
     let response = match mood {
         Mood::Take => Response::from_data(reply).with_header(header("Content-Type", "application/proto")),
         Mood::Refuse => error(503, "unavailable").with_header(header("Retry-After", "1")),
-        Mood::TakeAndFail => error(500, "internal"),
+        Mood::TakeAndFail | Mood::Hang => error(500, "internal"),
     };
     // The agent may have gone away meanwhile.
     let _ = request.respond(response);

@@ -9,6 +9,7 @@ mod changing_cgroups;
 mod connect_server;
 mod dakr_fails;
 mod disk_hangs;
+mod ends_in_every_state;
 mod event_overflow;
 mod flood_of_answers;
 mod fragments;
@@ -148,6 +149,7 @@ pub fn all() -> &'static [Scenario] {
         sigterm_delivers::SCENARIO,
         dakr_fails::SCENARIO,
         disk_hangs::SCENARIO,
+        ends_in_every_state::SCENARIO,
         pods::SCENARIO,
         host_network::SCENARIO,
         changing_cgroups::SCENARIO,
