@@ -6,6 +6,7 @@ mod another_zone;
 mod both_directions;
 mod burst_of_20000;
 mod changing_cgroups;
+mod collect_now;
 mod connect_server;
 mod dakr_fails;
 mod disk_hangs;
@@ -154,6 +155,7 @@ pub fn all() -> &'static [Scenario] {
         host_network::SCENARIO,
         changing_cgroups::SCENARIO,
         heartbeat::SCENARIO,
+        collect_now::SCENARIO,
         metrics::SCENARIO,
         connect_server::SCENARIO,
         names::SCENARIO,
