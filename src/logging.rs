@@ -4,6 +4,9 @@ use log::LevelFilter;
 
 use crate::clock::{Now, SECOND};
 
+/// What logs every byte that is sent and received: tokens in clear, a few bytes a line. Nothing switches it on.
+pub const DUMPS: &str = "ureq_proto::util";
+
 /// Starts the log on stderr, one line a message, at `level`; `RUST_LOG` (env_logger's syntax) goes before it where it
 /// says otherwise. The libraries of TLS and HTTP are held to warnings: their talk would show what is sent to whom.
 pub fn init(level: LevelFilter) {
@@ -12,6 +15,7 @@ pub fn init(level: LevelFilter) {
     if let Ok(filters) = std::env::var("RUST_LOG") {
         builder.parse_filters(&filters);
     }
+    builder.filter_module(DUMPS, LevelFilter::Off);
     builder.format_timestamp_millis().init();
 }
 

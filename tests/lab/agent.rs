@@ -137,9 +137,25 @@ impl Agent<'_> {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
+    /// Where it logs.
+    pub fn log_file(&self) -> PathBuf {
+        self.log.clone()
+    }
+
+    /// Its command line, as everybody may read it.
+    pub fn command_line(&self) -> Result<String, String> {
+        let line = std::fs::read(format!("/proc/{}/cmdline", self.pid())).map_err(|e| e.to_string())?;
+        Ok(String::from_utf8_lossy(&line).replace('\0', " "))
+    }
+
     /// Status and body of a GET.
     pub fn get(&self, path: &str) -> Result<(u16, String), String> {
-        self.node.netns.enter(|| get(self.endpoint, path)).map_err(|e| format!("GET {path}: {e}"))
+        self.get_as(path, "*/*")
+    }
+
+    /// Status and body of a GET that wants a media type.
+    pub fn get_as(&self, path: &str, accept: &str) -> Result<(u16, String), String> {
+        self.node.netns.enter(|| get(self.endpoint, path, accept)).map_err(|e| format!("GET {path}: {e}"))
     }
 
     /// `/flows`, as JSON.
@@ -277,10 +293,10 @@ pub fn shown(document: &Value) -> Result<Shown, String> {
 }
 
 /// One GET over a connection of its own.
-fn get(endpoint: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+fn get(endpoint: SocketAddr, path: &str, accept: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&endpoint, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: lab\r\nAccept: {accept}\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let mut headers = [httparse::EMPTY_HEADER; 32];

@@ -1,14 +1,19 @@
 //! The API server that names the lab's pods, when it is told to.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crossbeam_channel::{Sender, unbounded};
 use k8s_openapi::api::core::v1::{Pod, PodIP};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use rustls::ServerConfig;
 
 use crate::fake_kube::{FakeKube, Part, WATCH_HEAD, fixtures};
 use crate::lab::Lab;
+
+/// What it is asked with.
+pub const TOKEN: &str = "lab-token";
 
 /// A pod of namespace `shop` that started at `since_s`, in seconds since the epoch.
 pub fn pod(name: &str, number: u32, addresses: &[&str], since_s: i64) -> Pod {
@@ -32,6 +37,7 @@ pub fn host_pod(name: &str, number: u32, address: &str, since_s: i64) -> Pod {
 /// An API server that answers the list once it is known, and then tells the events that it is given.
 pub struct Api {
     server: FakeKube,
+    url: String,
     list: Option<Sender<Vec<u8>>>,
     events: Sender<Vec<u8>>,
 }
@@ -39,15 +45,22 @@ pub struct Api {
 impl Api {
     /// In the node's namespace.
     pub fn start(lab: &Lab) -> Api {
+        Api::start_tls(lab, None)
+    }
+
+    /// The same with TLS, by a certificate that nobody checks.
+    pub fn start_tls(lab: &Lab, tls: Option<Arc<ServerConfig>>) -> Api {
+        let is_tls = tls.is_some();
         let (list, lists) = unbounded();
         let (events, watched) = unbounded();
         let server = lab.node().enter(|| {
-            FakeKube::start(move |request| match request.watch {
+            FakeKube::start_tls(tls, move |request| match request.watch {
                 true => vec![Part::Bytes(WATCH_HEAD.to_vec()), Part::Stream(watched.clone())],
                 false => vec![Part::Bytes(WATCH_HEAD.to_vec()), Part::Stream(lists.clone())],
             })
         });
-        Api { server, list: Some(list), events }
+        let url = if is_tls { server.https() } else { server.url() };
+        Api { server, url, list: Some(list), events }
     }
 
     /// Writes a kubeconfig that names it.
@@ -56,9 +69,10 @@ impl Api {
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: lab\n\
              contexts:\n- name: lab\n  context:\n    cluster: lab\n    user: lab\n\
-             clusters:\n- name: lab\n  cluster:\n    server: {}\n\
-             users:\n- name: lab\n  user:\n    token: lab-token\n",
-            self.server.url()
+             clusters:\n- name: lab\n  cluster:\n    server: {}\n    insecure-skip-tls-verify: {}\n\
+             users:\n- name: lab\n  user:\n    token: {TOKEN}\n",
+            self.url,
+            self.url.starts_with("https:")
         );
         std::fs::write(&kubeconfig, text).map_err(|e| format!("cannot write the kubeconfig: {e}"))?;
         Ok(kubeconfig)

@@ -307,9 +307,11 @@ fn health(beats: Beats) -> Vec<u8> {
 }
 
 fn respond(request: Request, mood: Mood, reply: Vec<u8>) {
+    // A server may repeat what it was sent.
+    let authorization = header(&request, "Authorization").to_owned();
     let header = |name: &str, value: &str| Header::from_bytes(name, value).expect("a header of ours");
     let error = |status: u16, code: &str| {
-        Response::from_data(format!("{{\"code\":\"{code}\",\"message\":\"as told\"}}"))
+        Response::from_data(format!("{{\"code\":\"{code}\",\"message\":\"as told by {authorization}\"}}"))
             .with_status_code(status)
             .with_header(header("Content-Type", "application/json"))
     };

@@ -46,6 +46,7 @@ mod resize_mid_dump;
 mod restart;
 mod restart_with_state;
 mod reused_tuples;
+mod secrets;
 mod service;
 mod sigterm_delivers;
 mod the_node_itself;
@@ -155,6 +156,7 @@ pub fn all() -> &'static [Scenario] {
         host_network::SCENARIO,
         changing_cgroups::SCENARIO,
         heartbeat::SCENARIO,
+        secrets::SCENARIO,
         collect_now::SCENARIO,
         metrics::SCENARIO,
         connect_server::SCENARIO,
