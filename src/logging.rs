@@ -10,13 +10,22 @@ pub const DUMPS: &str = "ureq_proto::util";
 /// Starts the log on stderr, one line a message, at `level`; `RUST_LOG` (env_logger's syntax) goes before it where it
 /// says otherwise. The libraries of TLS and HTTP are held to warnings: their talk would show what is sent to whom.
 pub fn init(level: LevelFilter) {
+    builder(level, &std::env::var("RUST_LOG").unwrap_or_default()).init();
+}
+
+fn builder(level: LevelFilter, filters: &str) -> env_logger::Builder {
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(level.min(LevelFilter::Warn)).filter_module("netmon", level).format_target(false);
-    if let Ok(filters) = std::env::var("RUST_LOG") {
-        builder.parse_filters(&filters);
+    builder.filter_level(level.min(LevelFilter::Warn));
+    // A filter for a module would go before one for everything.
+    let for_everything = |filter: &str| filter.trim().parse::<LevelFilter>().is_ok();
+    if !filters.split(',').any(for_everything) {
+        builder.filter_module("netmon", level);
     }
-    builder.filter_module(DUMPS, LevelFilter::Off);
-    builder.format_timestamp_millis().init();
+    if !filters.is_empty() {
+        builder.parse_filters(filters);
+    }
+    builder.filter_module(DUMPS, LevelFilter::Off).format_target(false).format_timestamp_millis();
+    builder
 }
 
 /// One class of messages, let through at most once a minute.
@@ -78,6 +87,31 @@ mod tests {
 
     fn at(seconds: u64) -> Now {
         Now { mono_ns: seconds * SECOND, wall_ns: 0 }
+    }
+
+    #[test]
+    fn what_is_logged_is_up_to_the_level_and_then_to_rust_log() {
+        use log::{Level, Record};
+        let (ours, theirs) = ("netmon::export::dakr", "ureq::pool");
+        for (level, filters, target, most) in [
+            (LevelFilter::Info, "", ours, LevelFilter::Info),
+            (LevelFilter::Debug, "", theirs, LevelFilter::Warn),
+            (LevelFilter::Error, "", theirs, LevelFilter::Error),
+            (LevelFilter::Info, "debug", ours, LevelFilter::Debug),
+            (LevelFilter::Info, "trace", theirs, LevelFilter::Trace),
+            (LevelFilter::Debug, "error", ours, LevelFilter::Error),
+            (LevelFilter::Warn, "info, netmon::export=debug", ours, LevelFilter::Debug),
+            (LevelFilter::Warn, "info, netmon::export=debug", "netmon::kube", LevelFilter::Info),
+            (LevelFilter::Info, "netmon::kube=debug", ours, LevelFilter::Info),
+            (LevelFilter::Info, "ureq=debug", theirs, LevelFilter::Debug),
+            (LevelFilter::Info, "trace", DUMPS, LevelFilter::Off),
+            (LevelFilter::Info, "trace,ureq_proto::util=trace", DUMPS, LevelFilter::Off),
+        ] {
+            let logger = builder(level, filters).build();
+            let shown = |level: &Level| logger.matches(&Record::builder().target(target).level(*level).build());
+            let shown = Level::iter().filter(shown).last().map_or(LevelFilter::Off, |level| level.to_level_filter());
+            assert_eq!(shown, most, "-log-level {level}, RUST_LOG={filters}, {target}");
+        }
     }
 
     #[test]

@@ -7,8 +7,9 @@
 //! cgroup2, nftables, iproute2, util-linux, bash and libcap2-bin (capsh, setcap).
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Output};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 #[path = "support/cilium.rs"]
 mod cilium;
@@ -18,6 +19,7 @@ mod stage;
 mod tracee;
 
 use cilium::Bpffs;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use stage::{Stage, number, run, until};
 
 /// Stops the agent and returns what it said.
@@ -239,4 +241,54 @@ fn root_cilium_with_own_programs_needs_bpf_and_net_admin() {
         until(said, || stage.get("/healthz").contains(said));
         assert!(stop(child).status.success());
     }
+}
+
+/// Whoever aborts it, or runs as its user, gets nothing of its memory, which holds tokens.
+#[test]
+fn root_the_agent_leaves_no_core() {
+    let stage = Stage::set("core");
+    // Where cores are written to the working folder, they go with the stage.
+    let cores = stage.folder.join("cores");
+    fs::create_dir(&cores).expect("a folder");
+    fs::set_permissions(&cores, fs::Permissions::from_mode(0o777)).expect("ours");
+    // Inherited by both: no bound, where the limit allows that.
+    let (_, most) = getrlimit(Resource::RLIMIT_CORE).expect("a limit");
+    setrlimit(Resource::RLIMIT_CORE, most, most).expect("no more than the hard limit");
+    let secret = "a-token-that-must-not-be-found";
+    let mut agent = stage.agent("netfilter", &["cap_net_admin"]);
+    agent.current_dir(&cores).env("DAKR_URL", "http://127.0.0.1:9").env("CLUSTER_TOKEN", secret);
+    let mut agent = agent.spawn().expect("nsenter starts");
+    until("the first sweep", || stage.ask("/readyz").split(' ').nth(1) == Some("200"));
+    // A stranger of the same user, which may be dumped.
+    let mut sleep = Command::new("setpriv");
+    sleep.args(["--reuid=65532", "--regid=65532", "--clear-groups", "sleep", "60"]).current_dir(&cores);
+    let mut sleep = sleep.stdin(Stdio::null()).spawn().expect("setpriv starts");
+    let program = |child: &Child| fs::read_to_string(format!("/proc/{}/comm", child.id())).unwrap_or_default();
+    until("the program", || program(&sleep) == "sleep\n");
+    // What may not be dumped belongs to root in /proc (proc(5)).
+    let owner = |child: &Child| fs::metadata(format!("/proc/{}/environ", child.id())).expect("it runs").uid();
+    assert_eq!((owner(&agent), owner(&sleep)), (0, 65_532));
+    let (of_agent, of_sleep) = (aborted(&mut agent), aborted(&mut sleep));
+    assert_eq!((of_agent.signal(), of_sleep.signal()), (Some(6), Some(6)), "SIGABRT");
+    assert!(!of_agent.core_dumped(), "{of_agent}");
+    let left: Vec<_> = fs::read_dir(&cores).expect("ours").map(|core| core.expect("a file").path()).collect();
+    for core in &left {
+        assert!(!contains(&fs::read(core).expect("readable"), secret.as_bytes()), "{}", core.display());
+    }
+    // Whether a core is written at all is up to the machine; where it is, this shows that it is looked for rightly.
+    println!("core of sleep: {}, in {left:?}; of the agent: {}", of_sleep.core_dumped(), of_agent.core_dumped());
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").expect("readable");
+    if most > 0 && !pattern.starts_with(['|', '\n', '@']) {
+        assert!(of_sleep.core_dumped(), "{of_sleep}, core_pattern {pattern:?}");
+    }
+}
+
+/// Ends it by SIGABRT.
+fn aborted(child: &mut Child) -> ExitStatus {
+    run(Command::new("kill").args(["-ABRT", &child.id().to_string()]));
+    child.wait().expect("it ends")
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
