@@ -1,7 +1,7 @@
 //! Each mode under exactly the capabilities that are documented for it and for the kernel that this runs on, started as
 //! a container runtime starts a pod that is not root: uid 65532, those capabilities permitted and inheritable, no new
 //! privileges, and a file whose capabilities are permitted only. It starts, counts what nftables counts, and lets go of
-//! what it does not need; with any one missing it ends and says which.
+//! what it does not need; with any one missing it ends and says which. And its memory is for nobody's eyes.
 //!
 //! `LAB_BINARY` names another binary than the one that cargo built: `script/kernels` gives the static one. Needs root,
 //! cgroup2, nftables, iproute2, util-linux, bash and libcap2-bin (capsh, setcap).
