@@ -1,6 +1,6 @@
-//! The API server never answers its list, DAKR takes requests and answers none, the disk under the state file hangs, and
-//! traffic flows: after SIGTERM the agent is unready at once and to the end, ends within 15 s and names what it leaves
-//! behind. A second SIGTERM ends it at once.
+//! The API server never answers its list, DAKR takes requests and answers none, the disk under the state file hangs,
+//! and traffic flows: after SIGTERM the agent is unready at once and to the end, ends within 15 s and names what it
+//! leaves behind. A second SIGTERM ends it at once.
 
 use std::time::Duration;
 

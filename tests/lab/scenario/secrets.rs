@@ -1,6 +1,6 @@
 //! The agent speaks at trace level, libraries included, and pushes with a token and with credentials in DAKR's URL, in
-//! vain and with success; DAKR repeats the token in its refusals. Neither stands in the log, on a page or on the command
-//! line, and the API server's token does not either.
+//! vain and with success; DAKR repeats the token in its refusals. Neither stands in the log, on a page or on the
+//! command line, and the API server's token does not either.
 
 use std::sync::Arc;
 use std::time::Duration;
