@@ -134,7 +134,7 @@ fn unready_to_the_end(agent: &mut Agent<'_>, began_ns: u64) -> Result<std::proce
             Ok((200, _)) if !unready && since_ms < 1_000 => {}
             Ok((status, body)) => return Err(format!("/readyz says {status} after {since_ms} ms: {body}")),
             // Between the end of the endpoint and that of the process lies a moment.
-            Err(why) if now_ns - *silent_ns.get_or_insert(now_ns) > 300 * MS => {
+            Err(why) if now_ns - *silent_ns.get_or_insert(now_ns) > SECOND => {
                 return Err(format!("after {since_ms} ms it lives and does not answer: {why}"));
             }
             Err(_) => {}
