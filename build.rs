@@ -1,4 +1,4 @@
-//! Compiles `bpf/*.bpf.c`, and what the benches measure it against, into skeletons (`OUT_DIR/*.skel.rs`), and tells the
+//! Compiles `bpf/*.bpf.c`, and what benches and tests set beside it, into skeletons (`OUT_DIR/*.skel.rs`), and tells the
 //! binary which commit it is.
 //!
 //! The programs include only our own `bpf/*.h` and libbpf's helper headers (shipped by libbpf-cargo), never a
@@ -10,9 +10,14 @@ use std::{env, fs};
 
 use libbpf_cargo::SkeletonBuilder;
 
+/// Programs that the agent never loads.
+const BESIDE: [&str; 2] = ["benches/shapes.bpf.c", "tests/ebpf_root/ring.bpf.c"];
+
 fn main() {
     println!("cargo:rerun-if-changed=bpf");
-    println!("cargo:rerun-if-changed=benches/shapes.bpf.c");
+    for source in BESIDE {
+        println!("cargo:rerun-if-changed={source}");
+    }
     println!("cargo:rerun-if-env-changed=NETMON_COMMIT");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let mut sources: Vec<PathBuf> = fs::read_dir("bpf")
@@ -21,7 +26,7 @@ fn main() {
         .filter(|path| path.to_string_lossy().ends_with(".bpf.c"))
         .collect();
     sources.sort();
-    sources.push("benches/shapes.bpf.c".into());
+    sources.extend(BESIDE.map(PathBuf::from));
     for source in sources {
         let name = source.file_name().expect("read_dir gives named entries").to_string_lossy().replace(".bpf.c", "");
         // Instruction set v2, not v3: with 32-bit registers clang spills four bytes into slots that held a pointer, which

@@ -14,6 +14,8 @@ mod bounds;
 mod counted;
 #[path = "ebpf_root/odd.rs"]
 mod odd;
+#[path = "ebpf_root/ring.rs"]
+mod ring;
 #[path = "ebpf_root/services.rs"]
 mod services;
 

@@ -5,11 +5,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, MapHandle, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{Link, MapHandle};
 
 use crate::flow::Addr;
 use crate::source::ebpf::load::{Failure, LoadError, are_attached, explained};
 use crate::sys::bpf::PerCpuReader;
+use crate::sys::ring::Ring;
 
 /// The generated skeleton, which is full of `unsafe`.
 #[allow(unsafe_code, clippy::undocumented_unsafe_blocks, missing_docs)]
@@ -93,7 +94,7 @@ pub struct Seen {
 
 /// What runs in the kernel, and its ring buffer.
 pub struct Capture {
-    ring: RingBuffer<'static>,
+    ring: Ring,
     stats: MapHandle,
     reader: PerCpuReader,
     /// Detach when dropped.
@@ -101,36 +102,19 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Loads and attaches; what the programs hand over goes to `each` when [`Capture::consume`] is called. Call it before
-    /// threads start: libbpf's log is captured process-wide meanwhile.
-    pub fn open(
-        cgroup_root: Option<&Path>,
-        ports: &[u16],
-        each: impl FnMut(&Captured<'_>) + 'static,
-    ) -> Result<Capture, LoadError> {
-        explained(cgroup_root, |cgroup| Capture::load(cgroup, ports, each))
+    /// Loads and attaches. Call it before threads start: libbpf's log is captured process-wide meanwhile.
+    pub fn open(cgroup_root: Option<&Path>, ports: &[u16]) -> Result<Capture, LoadError> {
+        explained(cgroup_root, |cgroup| Capture::load(cgroup, ports))
     }
 
-    fn load(
-        cgroup: BorrowedFd<'_>,
-        ports: &[u16],
-        mut each: impl FnMut(&Captured<'_>) + 'static,
-    ) -> Result<Capture, Failure> {
+    fn load(cgroup: BorrowedFd<'_>, ports: &[u16]) -> Result<Capture, Failure> {
         let mut object = MaybeUninit::uninit();
         let mut open = DnsSkelBuilder::default().open(&mut object).map_err(Failure::at("open"))?;
         if let Some(rodata) = open.maps.rodata_data.as_mut() {
             rodata.ports = std::array::from_fn(|n| ports.get(n).map_or(0, |port| port.to_be()));
         }
         let skeleton = open.load().map_err(Failure::at("load"))?;
-        let mut ring = RingBufferBuilder::new();
-        let take = move |bytes: &[u8]| {
-            if let Some(captured) = Captured::read(bytes) {
-                each(&captured);
-            }
-            0
-        };
-        ring.add(&skeleton.maps.records, take).map_err(Failure::at("map"))?;
-        let ring = ring.build().map_err(Failure::at("map"))?;
+        let ring = Ring::open(skeleton.maps.records.as_fd()).map_err(Failure::of_system("map the ring buffer of"))?;
         let stats = MapHandle::try_from(&skeleton.maps.stats).map_err(Failure::at("hold"))?;
         let reader = PerCpuReader::new(STATS_BYTES).map_err(Failure::of_system("count CPUs for"))?;
         let ingress = skeleton.progs.dns_ingress.attach_cgroup(cgroup.as_raw_fd()).map_err(Failure::at("attach"))?;
@@ -138,14 +122,18 @@ impl Capture {
         Ok(Capture { ring, stats, reader, links: [ingress, egress] })
     }
 
-    /// Becomes readable when there is something to consume.
+    /// Readable as long as there is something to consume.
     pub fn fd(&self) -> RawFd {
-        self.ring.epoll_fd()
+        self.ring.fd()
     }
 
-    /// Hands over what is in the ring buffer.
-    pub fn consume(&self) -> Result<(), libbpf_rs::Error> {
-        self.ring.consume()
+    /// Hands over what is in the ring buffer, perhaps not all of it: poll again.
+    pub fn consume(&mut self, each: &mut dyn FnMut(&Captured<'_>)) -> std::io::Result<()> {
+        self.ring.consume(&mut |bytes| {
+            if let Some(captured) = Captured::read(bytes) {
+                each(&captured);
+            }
+        })
     }
 
     /// What the programs have counted.

@@ -19,6 +19,8 @@ use crate::sys::waker::Waker;
 
 /// Between a burst of answers and the reading of what the programs counted.
 const COUNT_NS: u64 = 200 * MS;
+/// Between a reading that failed and the next.
+const REST_NS: u64 = SECOND;
 /// Between looks at the programs and at names whose time is over.
 const UPKEEP_NS: u64 = 60 * SECOND;
 
@@ -34,9 +36,7 @@ pub fn start(
         return None;
     }
     let names = Arc::new(Names::new(Arc::clone(stats), config.dakr.is_some()));
-    let mut judge = Judge::new(Arc::clone(&names), Arc::clone(stats));
-    let each = move |seen: &super::capture::Captured<'_>| judge.take(seen, clock::now());
-    let opened = Capture::open(config.cgroup_root.as_deref(), &config.dns_ports, each)
+    let opened = Capture::open(config.cgroup_root.as_deref(), &config.dns_ports)
         .map_err(|error| error.to_string())
         .and_then(|capture| Ok((capture, Waker::open().map_err(|error| error.to_string())?)));
     let (capture, waker) = match opened {
@@ -51,6 +51,7 @@ pub fn start(
     let thread = Thread {
         capture,
         waker,
+        judge: Judge::new(Arc::clone(&names), Arc::clone(stats)),
         names: Arc::clone(&names),
         stats: Arc::clone(stats),
         condition: Condition::new(Arc::clone(health), clock::now().mono_ns),
@@ -63,6 +64,7 @@ pub fn start(
 struct Thread {
     capture: Capture,
     waker: Waker,
+    judge: Judge,
     names: Arc<Names>,
     stats: Arc<Stats>,
     condition: Condition,
@@ -75,14 +77,20 @@ impl Thread {
         privileges::settle_dns();
         let mut upkeep_ns = clock::now().mono_ns + UPKEEP_NS;
         let mut count_ns = u64::MAX;
+        let mut rest_ns = 0;
         while !self.stop.requested() {
             let now_ns = clock::now().mono_ns;
-            let next_ns = upkeep_ns.min(count_ns);
+            // After a failure the descriptor may stay readable.
+            let rests = now_ns < rest_ns;
+            let next_ns = upkeep_ns.min(count_ns).min(if rests { rest_ns } else { u64::MAX });
             let fds = [self.waker.raw_fd(), self.capture.fd()];
-            let ready = poll::readable(&fds, next_ns.saturating_sub(now_ns));
+            let fds = if rests { &fds[..1] } else { &fds[..] };
+            let ready = poll::readable(fds, next_ns.saturating_sub(now_ns));
             let now = clock::now();
             if ready & 2 != 0 {
-                if let Err(error) = self.capture.consume() {
+                let judge = &mut self.judge;
+                if let Err(error) = self.capture.consume(&mut |seen| judge.take(seen, clock::now())) {
+                    rest_ns = now.mono_ns + REST_NS;
                     self.condition.failed(format!("cannot read DNS answers: {error}"));
                 }
                 count_ns = count_ns.min(now.mono_ns + COUNT_NS);

@@ -9,5 +9,6 @@ pub mod netlink;
 pub mod options;
 pub mod poll;
 pub mod privileges;
+pub mod ring;
 pub mod signals;
 pub mod waker;

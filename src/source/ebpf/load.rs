@@ -11,10 +11,11 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, PrintLevel, RingBuffer, RingBufferBuilder, set_print};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, PrintLevel, set_print};
 
 use super::Settings;
 use super::cgroup::{self, CgroupError};
+use crate::sys::ring::Ring;
 
 /// The generated skeleton, which is full of `unsafe`.
 #[allow(unsafe_code, clippy::undocumented_unsafe_blocks, missing_docs)]
@@ -114,7 +115,7 @@ pub struct Programs {
     /// How full the buffers in use are.
     pub fill: MapHandle,
     /// Becomes readable when a drain is due.
-    pub wake: RingBuffer<'static>,
+    pub wake: Ring,
     /// Detach when dropped.
     pub links: [Link; 2],
 }
@@ -180,9 +181,7 @@ fn load_captured(settings: &Settings, cgroup: BorrowedFd<'_>) -> Result<Programs
         in_use: 0,
         family: 1,
     };
-    let mut wake = RingBufferBuilder::new();
-    wake.add(&maps.wake, |_| 0).map_err(Failure::at("map"))?;
-    let wake = wake.build().map_err(Failure::at("map"))?;
+    let wake = Ring::open(maps.wake.as_fd()).map_err(Failure::of_system("map the ring buffer of"))?;
     let (stats, fill) = (handle(&maps.stats)?, handle(&maps.fill)?);
 
     let ingress = skeleton.progs.ingress.attach_cgroup(cgroup.as_raw_fd()).map_err(Failure::at("attach"))?;

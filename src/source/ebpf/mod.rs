@@ -76,7 +76,7 @@ impl Ebpf {
                 .map_err(|error| unresolved = format!("cannot open sockets to look tuples up in conntrack: {error}"))
                 .ok()
         });
-        let fds = [programs.wake.epoll_fd()];
+        let fds = [programs.wake.fd()];
         Ok(Ebpf {
             programs,
             reader_v4: BatchReader::new(KEY4_BYTES, VALUE_BYTES, settings.slots_v4),
@@ -100,7 +100,8 @@ impl Ebpf {
 
     fn read_all(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
         // Whatever woke us is answered by this sweep; what wakes us later is about the buffers it leaves.
-        self.programs.wake.consume().map_err(|error| SourceError::Read(format!("cannot read wake-ups: {error}")))?;
+        let woken = self.programs.wake.consume(&mut |_| ());
+        woken.map_err(|error| SourceError::Read(format!("cannot read wake-ups: {error}")))?;
         if let Some(resolver) = &mut self.resolver {
             resolver.begin_sweep();
         }
