@@ -8,18 +8,20 @@
 //! - `parse`: the source as it is, records thrown away;
 //! - `rows`: records through baselines, owners and rows, no counter moved since the sweep before.
 //!
-//! Then all entries are deleted; their ends are drained and thrown away (`heard`) or counted into rows that are there
-//! (`end`), batch by batch.
+//! Then all entries are deleted; their ends are drained and thrown away (`heard`) or counted into rows that are there,
+//! batch by batch: of a bare host's local ends (`end`), and of pods (`pod's`).
 //!
 //! CPU time of the thread. Ratios are medians of the ratios within a round, for the machine's moods change between
 //! rounds and not within them.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use netmon::clock;
 use netmon::collect::pipeline::Pipeline;
 use netmon::config::{self, Command};
-use netmon::flow::{Connection, Counts, Traffic};
+use netmon::flow::{Addr, Connection, Counts, Traffic};
+use netmon::owner::pods::{Pod, PodIndex, Tenure};
 use netmon::source::Source;
 use netmon::source::netfilter::{Netfilter, Options};
 use netmon::source::replay::Recorder;
@@ -120,14 +122,16 @@ fn pipeline(entries: u32) -> Pipeline {
 /// Deletes all entries, as many at a time as the event queue holds with ease, and times the drains: every other one
 /// counts what it hears.
 fn ends(entries: u32, source: &mut Netfilter) {
-    let mut pipeline = pipeline(entries);
-    rows(source, &mut pipeline);
-    // Another sweep makes the rows.
-    pipeline.begin_sweep();
-    let now = clock::now();
-    let sweep = source.sweep(now, &mut |c| pipeline.record(&with_traffic(c, 1), now)).expect("a dump");
-    pipeline.end_sweep(&sweep, now);
-    let (mut cpu_ns, mut user_ns, mut told) = ([0; 2], [0; 2], [0u64; 2]);
+    let mut pipelines = [pipeline(entries), pipeline_of_pods(entries)];
+    for pipeline in &mut pipelines {
+        rows(source, pipeline);
+        // Another sweep makes the rows.
+        pipeline.begin_sweep();
+        let now = clock::now();
+        let sweep = source.sweep(now, &mut |c| pipeline.record(&with_traffic(c, 1), now)).expect("a dump");
+        pipeline.end_sweep(&sweep, now);
+    }
+    let (mut cpu_ns, mut user_ns, mut told) = ([0; 3], [0; 3], [0u64; 3]);
     let socket = RequestSocket::open(Family::Netfilter).expect("a socket");
     for (turn, number) in (0..entries).step_by(AT_ONCE as usize * 16).enumerate() {
         for first in (number..(number + AT_ONCE * 16).min(entries)).step_by(AT_ONCE as usize) {
@@ -137,28 +141,64 @@ fn ends(entries: u32, source: &mut Netfilter) {
             }
             send(&socket, writer);
         }
-        let counts = turn % 2;
+        let how = turn % 3;
         let now = clock::now();
+        let mut counted = how.checked_sub(1).map(|which| &mut pipelines[which]);
         let mut each = |c: &Connection| {
-            if counts == 1 {
+            if let Some(pipeline) = &mut counted {
                 pipeline.hear(&with_traffic(c, 2), now);
             }
         };
         let (begin, user) = (clock::thread_cpu_ns(), thread_user_ns());
         let drained = source.drain(now, &mut each);
-        pipeline.end_drain(now);
-        cpu_ns[counts] += clock::thread_cpu_ns() - begin;
-        user_ns[counts] += thread_user_ns() - user;
+        if let Some(pipeline) = counted {
+            pipeline.end_drain(now);
+        }
+        cpu_ns[how] += clock::thread_cpu_ns() - begin;
+        user_ns[how] += thread_user_ns() - user;
         let drained = drained.expect("events");
         assert_eq!(drained.overflows, 0);
-        told[counts] += drained.seen;
+        told[how] += drained.seen;
     }
-    assert_eq!(told[0] + told[1], u64::from(entries), "every end was told");
-    let ns = [0, 1].map(|which| cpu_ns[which] as f64 / told[which] as f64);
-    let user = [0, 1].map(|which| user_ns[which] as f64 / told[which] as f64);
-    println!("{entries:>8} {:>6} {:>12.0} {:>8.3} {:>8.0}", "heard", ns[0], 1.0, user[0]);
-    println!("{entries:>8} {:>6} {:>12.0} {:>8.3} {:>8.0}", "end", ns[1], ns[1] / ns[0], user[1]);
-    println!("{:>8} {:>6} {:>12.0}   counting adds to hearing", "", "", ns[1] - ns[0]);
+    assert_eq!(told.iter().sum::<u64>(), u64::from(entries), "every end was told");
+    for pipeline in &pipelines {
+        assert!(pipeline.ledger().is_balanced() && pipeline.ledger().waiting.is_zero(), "every end has found its row");
+    }
+    let ns = [0, 1, 2].map(|how| cpu_ns[how] as f64 / told[how] as f64);
+    for (how, name) in ["heard", "end", "pod's"].into_iter().enumerate() {
+        let user = user_ns[how] as f64 / told[how] as f64;
+        println!("{entries:>8} {name:>6} {:>12.0} {:>8.3} {user:>8.0}", ns[how], ns[how] / ns[0]);
+    }
+}
+
+/// The tables as an agent of a cluster has them; every client is a pod with both of its addresses.
+fn pipeline_of_pods(entries: u32) -> Pipeline {
+    let environment = |name: &str| (name == "NODE_NAME").then(|| "bench".into());
+    let config = config::parse([], environment, None);
+    let Ok(Command::Run(config)) = config else { panic!("the defaults are refused") };
+    let mut pipeline = Pipeline::new(&config, entries.next_power_of_two(), clock::now().wall_ns);
+    let mut tenures = Vec::new();
+    let mut pods = Vec::new();
+    for number in 0..=entries >> 8 {
+        let pod = Arc::new(Pod {
+            uid: format!("7d6c2f0e-9b1a-4c56-8f3d-{number:012x}").into(),
+            namespace: "shop".into(),
+            name: format!("web-5f7d9c8b6d-{number:05}").into(),
+            workload: None,
+            host_network: false,
+        });
+        for v6 in [false, true] {
+            let octets = address(v6, 0x0a01_0000 + number);
+            let addr = match octets.len() {
+                4 => Addr::from_v4(octets.try_into().expect("four")),
+                _ => Addr::from_v6(octets.try_into().expect("sixteen")),
+            };
+            tenures.push(Tenure { addr, from_ns: 1, ended_ns: u64::MAX, until_ns: u64::MAX, pod: Arc::clone(&pod) });
+        }
+        pods.push(pod);
+    }
+    pipeline.set_pods(Arc::new(PodIndex::new(tenures, pods, true, 1)), clock::now());
+    pipeline
 }
 
 /// What is made by netlink has counted nothing, and what has counted nothing makes no row.

@@ -37,7 +37,7 @@ pub const NONE: u32 = u32::MAX;
 pub struct Table<E> {
     /// 0, or slot + 1 in the low bits that a slot needs and in the others as many bits of the hash as fit: a third of
     /// the memory that a few connections touch is here, for a hash spreads them over all pages.
-    index: Vec<u32>,
+    index: Box<[u32]>,
     /// The low bits that a slot needs.
     slot_mask: u32,
     slab: Vec<E>,
@@ -53,7 +53,7 @@ impl<E: Entry> Table<E> {
         // At most four fifths full, so that probes stay short.
         let cells = (capacity as usize * 5 / 4 + 1).next_power_of_two();
         Table {
-            index: vec![0; cells],
+            index: vec![0; cells].into_boxed_slice(),
             slot_mask: u32::MAX >> capacity.leading_zeros(),
             slab: Vec::with_capacity(capacity as usize),
             free: Vec::with_capacity(capacity as usize),
@@ -120,7 +120,7 @@ impl<E: Entry> Table<E> {
         entry.set_mark(mark);
         let slot = match self.free.pop() {
             Some(slot) => {
-                self.slab[slot as usize] = entry;
+                self.slab.as_mut_slice()[slot as usize] = entry;
                 slot
             }
             None => {
@@ -147,7 +147,7 @@ impl<E: Entry> Table<E> {
         let mut cell = self.next(hole);
         while self.index[cell] != 0 {
             let standing = (self.index[cell] & self.slot_mask) - 1;
-            let home = self.home(self.slab[standing as usize].mark());
+            let home = self.home(self.slab.as_slice()[standing as usize].mark());
             // The entry may move back to the hole unless its home lies between the hole and where it stands.
             let distance_from_home = cell.wrapping_sub(home) & (self.index.len() - 1);
             let distance_from_hole = cell.wrapping_sub(hole) & (self.index.len() - 1);
@@ -158,7 +158,7 @@ impl<E: Entry> Table<E> {
             cell = self.next(cell);
         }
         self.index[hole] = 0;
-        self.slab[slot as usize].set_mark(0);
+        self.slab.as_mut_slice()[slot as usize].set_mark(0);
         self.free.push(slot);
         Some(entry)
     }
@@ -184,7 +184,7 @@ impl<E: Entry> Table<E> {
             // To the end of the run: removing closes the gap with what stands behind it.
             while self.index[cell] != 0 {
                 let slot = (self.index[cell] & self.slot_mask) - 1;
-                let entry = &self.slab[slot as usize];
+                let entry = &self.slab.as_slice()[slot as usize];
                 marks ^= entry.mark() ^ entry.far_end();
                 cell = self.next(cell);
             }
@@ -202,7 +202,7 @@ impl<E: Entry> Table<E> {
             }
             if (found ^ tag(mark)) & !self.slot_mask == 0 {
                 let slot = (found & self.slot_mask) - 1;
-                if self.slab[slot as usize].key() == key {
+                if self.slab.as_slice()[slot as usize].key() == key {
                     return Some(slot);
                 }
             }

@@ -8,7 +8,7 @@ mod place;
 
 use std::sync::Arc;
 
-use self::place::{Attribution, Policy, end_with_socket};
+use self::place::{ADDED, Addition, Attribution, Policy, end_with_socket};
 use super::zone::ZoneChoice;
 use crate::baseline::{BaselineTable, Judged};
 use crate::class::Classes;
@@ -57,6 +57,8 @@ pub struct Pipeline {
     not_followed: u64,
     /// Ends that were heard and are not judged yet.
     heard: Vec<Connection>,
+    /// What is given to ends and not added to their rows yet.
+    additions: Vec<Addition>,
     /// Where DNS answers are read.
     names: Option<Arc<Names>>,
 }
@@ -100,6 +102,7 @@ impl Pipeline {
             seen_bytes: 0,
             not_followed: 0,
             heard: Vec::with_capacity(HEARD),
+            additions: Vec::with_capacity(ADDED),
             names: None,
         }
     }
@@ -187,6 +190,11 @@ impl Pipeline {
 
     /// Takes one record, in a sweep or between sweeps.
     pub fn record(&mut self, c: &Connection, now: Now) {
+        self.judge(c, now);
+        self.add_up();
+    }
+
+    fn judge(&mut self, c: &Connection, now: Now) {
         let lives = !matches!(c.reading, Reading::Ended | Reading::Increment);
         if self.zone.asks(c.key.zone) && lives && self.has_local_end(c, now) {
             self.zone.note_local(c.key.zone);
@@ -238,8 +246,9 @@ impl Pipeline {
         let mut heard = std::mem::take(&mut self.heard);
         self.baselines.warm(heard.iter().map(|c| &c.key));
         for c in heard.drain(..) {
-            self.record(&c, now);
+            self.judge(&c, now);
         }
+        self.add_up();
         self.heard = heard;
     }
 

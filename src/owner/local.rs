@@ -68,13 +68,18 @@ impl LocalEnds {
 
     /// Whose `addr` was at `at_wall_ns`, `None` where it is no local end.
     pub fn owner_of(&self, addr: Addr, at_wall_ns: u64, owners: &mut OwnerTable) -> Option<OwnerId> {
-        if let Some(pod) = self.pods.owner_of(addr, at_wall_ns) {
-            return Some(owners.id_of(pod));
+        self.holder_of(addr, at_wall_ns, owners).map(|(owner, _)| owner)
+    }
+
+    /// The same, and whether [`LocalEnds::is_vacant`]: one search for both.
+    pub fn holder_of(&self, addr: Addr, at_wall_ns: u64, owners: &mut OwnerTable) -> Option<(OwnerId, bool)> {
+        if let Some(tenure) = self.pods.tenure_of(addr, at_wall_ns) {
+            return Some((owners.id_of(&tenure.pod), tenure.is_over(at_wall_ns)));
         }
         if self.is_host(addr) {
-            return Some(OwnerId::HOST);
+            return Some((OwnerId::HOST, false));
         }
-        self.cidrs.iter().any(|range| range.contains(addr)).then_some(OwnerId::ADDRESS)
+        self.cidrs.iter().any(|range| range.contains(addr)).then_some((OwnerId::ADDRESS, false))
     }
 
     /// Whether the pod that [`LocalEnds::owner_of`] names had lost the address by then: what comes may be a new pod's

@@ -2,10 +2,11 @@
 //!
 //! Built and published by [`crate::kube`]; read by the collector, which never waits for it.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::flow::{Addr, Cidr};
+use crate::flow::Addr;
 
 /// What controls a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,11 @@ impl Tenure {
 pub struct PodIndex {
     /// Sorted by (address, from).
     tenures: Vec<Tenure>,
+    /// Where the tenures of an address begin: every increment asks for two addresses, and a search among all is ten times
+    /// as long.
+    first: HashMap<Addr, usize, foldhash::fast::RandomState>,
+    /// The first address of each /24 or /64 with tenures.
+    near: HashSet<Addr, foldhash::fast::RandomState>,
     /// Every pod by uid, host-network pods included; sorted by uid.
     pods: Vec<Arc<Pod>>,
     /// Static pods by the uid that names their cgroups; sorted by it.
@@ -73,7 +79,10 @@ impl PodIndex {
     pub fn new(mut tenures: Vec<Tenure>, mut pods: Vec<Arc<Pod>>, synced: bool, generation: u64) -> PodIndex {
         tenures.sort_by_key(|t| (t.addr, t.from_ns));
         pods.sort_by(|a, b| a.uid.cmp(&b.uid));
-        PodIndex { tenures, pods, static_pods: Vec::new(), synced, generation }
+        // From the back, so that the first of an address is what stays.
+        let first = tenures.iter().enumerate().rev().map(|(at, tenure)| (tenure.addr, at)).collect();
+        let near = tenures.iter().map(|tenure| block_of(tenure.addr)).collect();
+        PodIndex { tenures, first, near, pods, static_pods: Vec::new(), synced, generation }
     }
 
     /// Adds the static pods by the uid that the kubelet names their cgroups by: the hash of their file, while
@@ -93,16 +102,14 @@ impl PodIndex {
     /// The tenure by which [`PodIndex::owner_of`] answers. One that is over names what comes late, if nobody else
     /// claims the address.
     pub fn tenure_of(&self, addr: Addr, at_ns: u64) -> Option<&Tenure> {
-        let end = self.tenures.partition_point(|t| (t.addr, t.from_ns) <= (addr, at_ns));
-        self.tenures[..end].iter().rev().take_while(|t| t.addr == addr).find(|t| at_ns <= t.until_ns)
+        let of_address = self.tenures.get(*self.first.get(&addr)?..)?;
+        let begun = of_address.iter().take_while(|t| t.addr == addr && t.from_ns <= at_ns);
+        begun.filter(|t| at_ns <= t.until_ns).last()
     }
 
     /// Whether `addr` looks like a pod's of this node: it shares its /24 or /64 with one that is known, or none is.
     pub fn is_near(&self, addr: Addr) -> bool {
-        let Some(range) = Cidr::new(addr, if addr.is_v4() { 24 } else { 64 }) else { return false };
-        let at = self.tenures.partition_point(|t| t.addr < addr);
-        let beside = self.tenures[..at].last().into_iter().chain(self.tenures.get(at));
-        self.tenures.is_empty() || beside.into_iter().any(|t| range.contains(t.addr))
+        self.near.is_empty() || self.near.contains(&block_of(addr))
     }
 
     /// The pod with this uid.
@@ -135,6 +142,12 @@ impl PodIndex {
     pub fn is_empty(&self) -> bool {
         self.pods.is_empty()
     }
+}
+
+/// The first address of the /24 or /64 that an address lies in.
+fn block_of(addr: Addr) -> Addr {
+    let own_bits = if addr.is_v4() { u128::MAX >> 120 } else { u128::MAX >> 64 };
+    Addr::from_number(addr.number() & !own_bits)
 }
 
 /// Where the newest [`PodIndex`] is found: one writer, readers that take a reference and never wait for I/O.

@@ -57,13 +57,17 @@ const MOST_OWNERS: usize = 1 << 20;
 #[derive(Debug)]
 pub struct OwnerTable {
     owners: Vec<Owner>,
-    by_uid: HashMap<Box<str>, OwnerId>,
+    by_uid: HashMap<Box<str>, OwnerId, foldhash::fast::RandomState>,
     free: Vec<OwnerId>,
 }
 
 impl Default for OwnerTable {
     fn default() -> OwnerTable {
-        OwnerTable { owners: vec![Owner::Host, Owner::Address, Owner::Other], by_uid: HashMap::new(), free: Vec::new() }
+        OwnerTable {
+            owners: vec![Owner::Host, Owner::Address, Owner::Other],
+            by_uid: HashMap::default(),
+            free: Vec::new(),
+        }
     }
 }
 

@@ -23,6 +23,28 @@ fn key(owner: u32, remote: [u8; 4], port: u16, direction: Direction) -> RowKey {
     }
 }
 
+/// Keys are compared as words; these are the highest values of what lies beside each other there.
+#[test]
+fn every_field_tells_rows_apart() {
+    let key =
+        RowKey { protocol: 255, class: Class::Overlay, ..key(u32::MAX, [10, 0, 0, 1], u16::MAX, Direction::Inbound) };
+    let other = Addr::from_v4([10, 0, 0, 2]);
+    let others = [
+        RowKey { local: other, ..key },
+        RowKey { remote: other, ..key },
+        RowKey { owner: OwnerId(0), ..key },
+        RowKey { port: 0, ..key },
+        RowKey { protocol: 0, ..key },
+        RowKey { direction: Direction::Outbound, ..key },
+        RowKey { class: Class::Inside, ..key },
+        RowKey { class: Class::Outside, ..key },
+    ];
+    for (n, one) in others.iter().enumerate() {
+        assert_ne!(*one, key);
+        assert!(others[..n].iter().all(|two| one != two), "{one:?}");
+    }
+}
+
 fn counts(tx: u64, rx: u64) -> TxRx {
     TxRx { tx: Counts { bytes: tx, packets: 1 }, rx: Counts { bytes: rx, packets: 2 } }
 }

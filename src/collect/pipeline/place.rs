@@ -4,7 +4,7 @@ use super::{Pipeline, WAIT_NS};
 use crate::class::Classes;
 use crate::clock::Now;
 use crate::config::PushInbound;
-use crate::flow::{Addr, Class, Direction, Ends, Split, Traffic};
+use crate::flow::{Addr, Class, Direction, Ends, Split, Traffic, TxRx};
 use crate::names::{LOOPBACK, RowName};
 use crate::owner::local::LocalEnds;
 use crate::owner::processes::{Processes, Whose};
@@ -31,6 +31,7 @@ impl Pipeline {
             self.place(&at);
         }
         self.deferred = deferred;
+        self.add_up();
     }
 
     /// Gives an increment to its ends, or lets it wait.
@@ -121,23 +122,45 @@ impl Pipeline {
             true => Class::Inside,
             false => Class::Outside,
         };
-        let key = RowKey { local, remote, owner, port: at.port, protocol: at.protocol, direction, class };
-        let push = self.policy.push(direction, class);
         let counts = at.traffic.seen_by(direction);
-        let rows = self.rows.known(at.split);
-        let unnamed = rows.add(&key, push, counts, at.wall_ns, &self.policy.classes, &mut self.ledger);
-        if let Some(slot) = unnamed {
-            self.name(slot, at, &key);
-        }
         self.series.add(owner, at.protocol, direction, class, counts, at.mono_ns);
+        self.additions.push(Addition {
+            key: RowKey { local, remote, owner, port: at.port, protocol: at.protocol, direction, class },
+            push: self.policy.push(direction, class),
+            counts,
+            split: at.split,
+            service: (direction == Direction::Outbound && at.asked != at.backend).then_some(at.asked),
+            now: Now { mono_ns: at.mono_ns, wall_ns: at.wall_ns },
+        });
+        if self.additions.len() == ADDED {
+            self.add_up();
+        }
+    }
+
+    /// Adds to rows what waits for it. Whoever gives increments calls it before he returns: rows and books are right again
+    /// then. Where many come at once they are added together, for rows lie anywhere in a table larger than the caches.
+    pub(super) fn add_up(&mut self) {
+        if self.additions.is_empty() {
+            return;
+        }
+        let mut additions = std::mem::take(&mut self.additions);
+        if additions.len() > 1 {
+            self.rows.warm(additions.iter().map(|a| &a.key));
+        }
+        for a in additions.drain(..) {
+            let rows = self.rows.known(a.split);
+            let unnamed = rows.add(&a.key, a.push, a.counts, a.now.wall_ns, &self.policy.classes, &mut self.ledger);
+            if let Some(slot) = unnamed {
+                self.name(slot, &a);
+            }
+        }
+        self.additions = additions;
     }
 
     /// Gives a row the name that its owner asked for: that of the service address where one was asked.
-    fn name(&mut self, slot: u32, at: &Attribution, key: &RowKey) {
+    fn name(&mut self, slot: u32, Addition { key, service, now, .. }: &Addition) {
         let Some(names) = &self.names else { return };
-        let is_service = key.direction == Direction::Outbound && at.asked != at.backend;
-        let address = if is_service { at.asked } else { key.remote };
-        let now = Now { mono_ns: at.mono_ns, wall_ns: at.wall_ns };
+        let (is_service, address, now) = (service.is_some(), service.unwrap_or(key.remote), *now);
         let (local, pods) = (&self.local, self.local.pods());
         let found = match self.owners.get(key.owner) {
             Owner::Pod(pod) => {
@@ -190,6 +213,7 @@ impl Pipeline {
         for row in decided {
             self.settle(&row, mono_ns, None);
         }
+        self.add_up();
     }
 
     /// At the end, where nothing outlives it: whatever waits is settled by what is known now.
@@ -202,6 +226,7 @@ impl Pipeline {
         for row in rows {
             self.settle(&row, now.mono_ns, None);
         }
+        self.add_up();
     }
 
     /// Settles a row that waited. One that had no time to wait is unattributed for that reason.
@@ -228,6 +253,20 @@ enum Found {
     Backend,
     /// All that it speaks for.
     Both,
+}
+
+/// Additions that are made at a time: as many as [`RowTable::warm`](crate::rows::RowTable::warm) takes.
+pub(super) const ADDED: usize = 64;
+
+/// What one end adds to its row.
+pub(super) struct Addition {
+    key: RowKey,
+    push: Push,
+    counts: TxRx,
+    split: Split,
+    /// The service address that was asked for.
+    service: Option<Addr>,
+    now: Now,
 }
 
 /// One increment on its way to rows.
@@ -300,9 +339,9 @@ impl Attribution {
     /// What comes from the address of a pod that went waits, for it may be a new pod's; `finally` it is the old one's.
     fn by_address(&self, end: Ends, local: &LocalEnds, owners: &mut OwnerTable, finally: bool) -> Owned {
         let addr = if end == Ends::Originator { self.client } else { self.backend };
-        match local.owner_of(addr, self.wall_ns, owners) {
-            Some(_) if !finally && local.is_vacant(addr, self.wall_ns) => Owned::NotYet,
-            Some(owner) => Owned::Known(owner),
+        match local.holder_of(addr, self.wall_ns, owners) {
+            Some((_, is_vacant)) if is_vacant && !finally => Owned::NotYet,
+            Some((owner, _)) => Owned::Known(owner),
             None => Owned::Nobodys,
         }
     }
