@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, bounded, unbounded};
 use log::{info, warn};
 
 use crate::batch::Settled;
-use crate::clock::{self, Now, SECOND};
+use crate::clock::{self, MS, Now, SECOND};
 use crate::collect::delivery::Delivery;
 use crate::collect::run::{Collector, Parts};
 use crate::collect::trouble::{PODS_AS_NODE, Trouble};
@@ -44,6 +44,8 @@ use crate::takeover::{self, Audience, Tables};
 
 /// From SIGTERM to the end, whatever hangs.
 const STOP_NS: u64 = 15 * SECOND;
+/// A signal that comes so soon after another is the same one.
+const SAME_SIGNAL_NS: u64 = 100 * MS;
 
 /// What the endpoint gets to end, were it past the deadline.
 const ENDPOINT_NS: u64 = SECOND / 10;
@@ -187,10 +189,11 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     if let Err(error) = signals.wait() {
         warn!("cannot wait for signals: {error}");
     }
-    let deadline_ns = clock::now().mono_ns + STOP_NS;
+    let signalled_ns = clock::now().mono_ns;
+    let deadline_ns = signalled_ns + STOP_NS;
     info!("ending: a last sweep and a last flush, at most {} s", STOP_NS / SECOND);
     shared.pulse.stopping();
-    exit_on_second_signal(signals);
+    exit_on_second_signal(signals, signalled_ns);
     shared.stop.request(deadline_ns);
     // The last sweep uses the names that there are.
     if let Some((kube, _)) = &kube {
@@ -388,12 +391,15 @@ fn open_push(
     (Push::over_http(dakr, &config.node_name, config.flush_interval_ns, started, health, stats, tell), settled)
 }
 
-/// A second signal means: now.
-fn exit_on_second_signal(signals: Signals) {
+/// A second signal means: now. What comes with the first is the first told twice: timeout(1), for one, signals its child
+/// and then the group that both are in.
+fn exit_on_second_signal(signals: Signals, first_ns: u64) {
     let wait = move || {
-        if signals.wait().is_ok() {
-            warn!("a second signal: ending at once");
-            std::process::exit(1);
+        while signals.wait().is_ok() {
+            if clock::now().mono_ns.saturating_sub(first_ns) >= SAME_SIGNAL_NS {
+                warn!("a second signal: ending at once");
+                std::process::exit(1);
+            }
         }
     };
     if let Err(error) = std::thread::Builder::new().name("signals".to_owned()).spawn(wait) {

@@ -55,7 +55,7 @@ impl Heart {
         self.next_ns() <= now_ns
     }
 
-    /// Sends one, in as many framings as it takes. `Some` if DAKR took it, and then whether it asks for a full pass now.
+    /// Sends one, in as many framings as it takes. If DAKR took it, whether it asks for a full pass now; else why not.
     pub fn beat(
         &mut self,
         client: &mut Client<impl Transport>,
@@ -63,7 +63,7 @@ impl Heart {
         stats: &Stats,
         now_ns: u64,
         until_ns: u64,
-    ) -> Option<bool> {
+    ) -> Result<bool, (Outcome, String)> {
         let wait_ns = if self.next_ns.is_none() { self.phase_ns } else { INTERVAL_NS };
         self.next_ns = Some(now_ns.saturating_add(wait_ns));
         let components = health.components();
@@ -85,17 +85,16 @@ impl Heart {
                 (SendEnd::Answered { answer: Answer::Ok(message), .. }, _) => {
                     self.framings.works();
                     stats.heartbeats_ok.inc();
-                    return Some(collect_now(message) == Some(true));
+                    return Ok(collect_now(message) == Some(true));
                 }
                 (SendEnd::Answered { status, .. }, Outcome::WrongFraming) if self.framings.wrong(*status).is_none() => {
                 }
                 (_, outcome) => {
                     stats.heartbeats_failed.inc();
-                    log::debug!("heartbeat failed: {cause}");
                     if outcome == Outcome::Denied {
                         client.reread_token();
                     }
-                    return None;
+                    return Err((outcome, cause));
                 }
             }
         }

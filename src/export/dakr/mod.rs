@@ -1,6 +1,7 @@
 //! The push to DAKR: protobuf, framing, transport, what to do when a send fails, and the thread that does it.
 
 pub mod client;
+pub mod condition;
 pub mod encode;
 pub mod framing;
 pub mod framings;

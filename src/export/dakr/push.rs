@@ -28,6 +28,7 @@ pub use handle::{Pace, PushHandle};
 use handle::{Signs, StopBy};
 
 use super::client::Client;
+use super::condition::Condition;
 use super::encode::processed_count;
 use super::framing::{Answer, Framing};
 use super::heart::Heart;
@@ -41,7 +42,7 @@ use super::transport::{Http, Transport};
 use crate::batch::{Parcel, Settled, Verdict};
 use crate::clock::{self, MS, Now, SECOND};
 use crate::config::{Dakr, DakrProtocol};
-use crate::health::{Component, Health, Status};
+use crate::health::Health;
 use crate::privileges::{Talks, settle_talker};
 use crate::state::State;
 use crate::state::bytes::In;
@@ -58,9 +59,6 @@ pub const STOP_TIMEOUT_NS: u64 = 15 * SECOND;
 const STOP_MARGIN_NS: u64 = 200 * MS;
 /// Items of a message, unless the framing holds fewer.
 pub const MAX_ITEMS: u32 = 5_000;
-/// How often the log repeats that pushes fail in the same way.
-const SAY_AGAIN_NS: u64 = 600 * SECOND;
-
 const TRAFFIC_PATH: &str = "/api.v1.MetricsCollectorService/SendNetworkTrafficMetrics";
 
 /// What the thread needs to know.
@@ -82,7 +80,7 @@ pub struct Settings {
 /// The thread's state.
 pub struct Push<T> {
     client: Client<T>,
-    health: Arc<Health>,
+    condition: Condition,
     stats: Arc<Stats>,
     report: Box<dyn FnMut(Settled) + Send>,
     delivery: Delivery,
@@ -90,8 +88,6 @@ pub struct Push<T> {
     heart: Heart,
     flight: Arc<Flight>,
     signs: Arc<Signs>,
-    /// What the log said last, and when.
-    said: Option<(Outcome, u64)>,
     /// `<node>/<boot>`, the beginning of every `X-Netmon-Batch`.
     sender: String,
     /// The state file, where there is one.
@@ -136,8 +132,6 @@ impl<T: Transport> Push<T> {
         stats: Arc<Stats>,
         report: impl FnMut(Settled) + Send + 'static,
     ) -> Push<T> {
-        health.set(Component::DakrTransport, Status::Healthy, "initialized");
-        health.note(Component::DakrTransport, "node", &settings.node_name);
         let jitter = Jitter::new(hash([&settings.node_name, &settings.boot]));
         // A host may be named as no header can be.
         let node: String = settings.node_name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect();
@@ -149,12 +143,11 @@ impl<T: Transport> Push<T> {
             keeper: None,
             resumed: None,
             client,
-            health,
+            condition: Condition::new(health, &settings.node_name),
             stats,
             report: Box::new(report),
             flight,
             signs: Arc::default(),
-            said: None,
         }
     }
 
@@ -303,10 +296,20 @@ impl<T: Transport> Push<T> {
         self.signs.beating.store(true, SeqCst);
         // Told to stop in this very moment: the time is for batches.
         let until_ns = if self.signs.stopping.load(SeqCst) { now_ns } else { now_ns.saturating_add(SEND_TIMEOUT_NS) };
-        let collect_now = self.heart.beat(&mut self.client, &self.health, &self.stats, now_ns, until_ns);
+        let beat = self.heart.beat(&mut self.client, self.condition.health(), &self.stats, now_ns, until_ns);
         self.signs.beating.store(false, SeqCst);
-        if collect_now == Some(true) {
-            (self.report)(Settled::CollectNow);
+        match beat {
+            Ok(collect_now) => {
+                self.condition.beat_taken();
+                if collect_now {
+                    (self.report)(Settled::CollectNow);
+                }
+            }
+            // One that the stop has cut short says nothing of DAKR.
+            Err((outcome, cause)) if !self.signs.stopping.load(SeqCst) => {
+                self.condition.beat_failed(outcome, &cause, self.client.now().mono_ns);
+            }
+            Err(_) => {}
         }
     }
 
@@ -399,11 +402,7 @@ impl<T: Transport> Push<T> {
     fn note(&mut self, outcome: Outcome, sent: &Sent) {
         if outcome == Outcome::Acknowledged {
             self.stats.pushes_ok.inc();
-            self.health.set(Component::DakrTransport, Status::Healthy, "connected");
-            self.health.note(Component::DakrTransport, "framing", self.delivery.framing().as_str());
-            if self.said.take().is_some() {
-                log::info!("DAKR takes pushes again");
-            }
+            self.condition.push_taken(self.delivery.framing().as_str());
             log::debug!("DAKR took {} items", sent.items);
             return;
         }
@@ -413,17 +412,7 @@ impl<T: Transport> Push<T> {
         if outcome == Outcome::Denied || self.delivery.framing() == Framing::Grpc && unreadable {
             self.client.reread_token();
         }
-        self.health.set(Component::DakrTransport, Status::Degraded, &sent.cause);
-        // Once when it begins or changes its kind, and now and then: an outage is no storm in the log.
-        let now_ns = self.client.now().mono_ns;
-        let repeated =
-            self.said.is_some_and(|(said, at_ns)| said == outcome && now_ns - at_ns.min(now_ns) < SAY_AGAIN_NS);
-        if repeated {
-            log::debug!("push failed: {}", sent.cause);
-        } else {
-            log::warn!("push failed: {}", sent.cause);
-            self.said = Some((outcome, now_ns));
-        }
+        self.condition.push_failed(outcome, &sent.cause, self.client.now().mono_ns);
     }
 }
 

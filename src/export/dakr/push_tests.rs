@@ -8,6 +8,7 @@ use super::super::heart::INTERVAL_NS;
 use super::super::transport::{Call, Failure};
 use super::*;
 use crate::batch::{Batch, Message};
+use crate::health::Status;
 
 /// When each request was made, on which path, and what it is to come to.
 #[derive(Clone, Default)]
@@ -104,6 +105,32 @@ fn heartbeats_come_at_once_then_at_the_nodes_own_moment_then_every_minute() {
     assert!(times[1] <= INTERVAL_NS);
     assert!(times.len() >= 11 && times[1..].windows(2).all(|pair| pair[1] - pair[0] == INTERVAL_NS), "{times:?}");
     assert_eq!(bench.stats.heartbeats_ok.get(), times.len() as u64);
+}
+
+#[test]
+fn until_the_first_push_a_heartbeat_that_fails_is_said_unless_there_is_no_such_service() {
+    let mut bench = bench(Err(Failure::Unsent("nobody there".to_owned())));
+    let shown = |bench: &Bench| {
+        let transport = &bench.health.components()[0];
+        (transport.status, transport.message.clone())
+    };
+    bench.run(1_001 * SECOND);
+    assert_eq!(shown(&bench), (Status::Degraded, "nobody there".to_owned()));
+    *bench.script.end.lock().expect("alone") = Some(reply(200, &[]));
+    bench.run(1_001 * SECOND + INTERVAL_NS);
+    assert_eq!(shown(&bench), (Status::Healthy, "connected".to_owned()));
+
+    let mut bench = self::bench(reply(404, &[]));
+    bench.run(1_001 * SECOND);
+    assert_eq!((bench.stats.heartbeats_failed.get(), shown(&bench).0), (1, Status::Healthy));
+    // A push that was taken goes before heartbeats.
+    *bench.script.end.lock().expect("alone") = Some(reply(200, &[8, 2]));
+    bench.push.accept(Parcel::Batch(batch(), None));
+    bench.run(1_002 * SECOND);
+    assert_eq!(bench.stats.pushes_ok.get(), 1);
+    *bench.script.end.lock().expect("alone") = Some(Err(Failure::Unsent("nobody there".to_owned())));
+    bench.run(1_002 * SECOND + 2 * INTERVAL_NS);
+    assert_eq!((bench.stats.heartbeats_failed.get() > 1, shown(&bench).0), (true, Status::Healthy));
 }
 
 #[test]

@@ -1,4 +1,7 @@
-//! SIGTERM sweeps once more and delivers all that was counted, though neither a sweep nor a flush was due.
+//! SIGTERM sweeps once more and delivers all that was counted, though neither a sweep nor a flush was due, and though the
+//! signal is told twice, as timeout(1) does.
+
+use nix::sys::signal::Signal;
 
 use crate::drive::Burst;
 use crate::lab::Lab;
@@ -22,5 +25,6 @@ fn run(lab: &Lab) -> Result<(), String> {
     held.exchange(1_000, 1_000_000)?;
     w.p3.actor().burst(Burst::new(socket(OUTSIDE, 443), 100, 100, 5_000))?;
     let truth = lab.truth()?;
+    agent.signal(Signal::SIGTERM)?;
     lab.delivers(agent, EXPECTED, &truth)
 }
