@@ -20,7 +20,7 @@ pub trait Entry: Copy {
     fn mark(&self) -> u32;
     /// Sets the table's mark.
     fn set_mark(&mut self, mark: u32);
-    /// Something in the part of the entry that is not read with the mark, for [`Table::warm`].
+    /// Something in each line of 64 bytes of the entry but that of the mark, for [`Table::warm`].
     fn far_end(&self) -> u32 {
         0
     }
@@ -30,6 +30,9 @@ pub trait Entry: Copy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
+/// Keys that [`Table::warm`] takes.
+pub const AT_ONCE: usize = 64;
+
 /// No slot.
 pub const NONE: u32 = u32::MAX;
 
@@ -37,6 +40,8 @@ pub const NONE: u32 = u32::MAX;
 pub struct Table<E> {
     /// 0, or slot + 1 in the low bits that a slot needs and in the others as many bits of the hash as fit: a third of
     /// the memory that a few connections touch is here, for a hash spreads them over all pages.
+    ///
+    /// No `Vec`, and the slab is indexed as a slice: indexing a `Vec` is a call where the release is optimised for size.
     index: Box<[u32]>,
     /// The low bits that a slot needs.
     slot_mask: u32,
@@ -163,14 +168,14 @@ impl<E: Entry> Table<E> {
         Some(entry)
     }
 
-    /// Reads what finding and removing these keys (64 of them at most) will read, so that it is in the caches then. Each
+    /// Reads what finding and removing these keys (the first [`AT_ONCE`]) will read, so that it is in the caches then. Each
     /// of its loops waits for nothing that it has read itself: the processor has many reads under way at once, where one
     /// look-up after the other waits for memory three times each.
     pub fn warm<'a>(&self, keys: impl Iterator<Item = &'a E::Key>)
     where
         E::Key: 'a,
     {
-        let mut cells = [0; 64];
+        let mut cells = [0; AT_ONCE];
         let mut count = 0;
         for (cell, key) in cells.iter_mut().zip(keys) {
             *cell = self.home(self.mark_of(key));

@@ -18,16 +18,18 @@ mod support;
 
 use cilium::{Bpffs, FIXTURES, LRU_HASH, MAPS, Writer, fixture};
 use counting::{Counting, allocations};
+use libbpf_rs::MapCore;
 use netmon::clock::{Now, SECOND};
 use netmon::collect::pipeline::Pipeline;
 use netmon::flow::{Addr, Direction, Split, TxRx};
 use netmon::ledger::Ledger;
 use netmon::source::cilium::{Cilium, CiliumServices};
-use netmon::source::ebpf::resolve::{Answer, Services, Translation};
 use netmon::source::replay::Recorder;
+use netmon::source::translation::{Answer, Services, Translation};
 use netmon::source::{self, Skip, Source, SourceError, Sweep};
+use netmon::state::bytes::In;
 use netmon::stats::{Stats, Unattributed};
-use netmon::sys::bpf::{BatchReader, open_pinned};
+use netmon::sys::bpf::{BatchReader, PinnedMap, open_pinned};
 use netmon::sys::privileges::{self, Capabilities};
 use netmon::wire::conntrack::OneWay;
 
@@ -518,6 +520,11 @@ fn own_programs_count_where_the_maps_hold_a_sum_or_nothing() {
         assert_eq!(beside.name(), "ebpf");
         let said = condition(&mut *beside);
         assert!(said.contains(why) && said.contains("so ebpf counts in its place"), "{said}");
+        // The next process may have no maps at all: then the programs alone go on from the state file.
+        let mut state = Vec::new();
+        beside.save(&mut state);
+        let mut alone = open(&Bpffs::new(), &["-collector-mode=ebpf", &root]).expect("programs run here");
+        assert_eq!((alone.name(), alone.restore(&mut In(&state)).is_ok()), ("ebpf", true), "{} bytes", state.len());
         // Without fall-back the maps alone count.
         let mut maps = open(&bpffs, &["-fallback=none"]).expect("maps");
         assert_eq!(maps.name(), "cilium");
@@ -629,6 +636,30 @@ fn maps_that_cannot_be_opened_are_named_to_own_programs() {
     let mut services = CiliumServices::new(Some(&bpffs.root));
     assert_eq!(services.look_up(&sends(6, 1, "10.96.43.209", 80), Some(true)), Answer::Unknown);
     assert!(services.trouble().contains("cannot open Cilium's maps"), "{}", services.trouble());
+}
+
+/// Of such a map the kernel copies a value for each CPU, whatever size it says.
+#[test]
+fn a_map_per_cpu_in_a_pins_place_is_not_read() {
+    let bpffs = Bpffs::with_maps();
+    let opts = libbpf_rs::libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_rs::libbpf_sys::bpf_map_create_opts>() as _,
+        ..Default::default()
+    };
+    let kind = libbpf_rs::MapType::PercpuHash;
+    let mut map = libbpf_rs::MapHandle::create(kind, Some("backends"), 4, 8, 16, &opts).expect("root");
+    map.pin(bpffs.pin("cilium_lb4_backends_v2")).expect("a pin");
+    let ones = vec![vec![1; 8]; libbpf_rs::num_possible_cpus().expect("CPUs")];
+    map.update_percpu(&7u32.to_ne_bytes(), &ones, libbpf_rs::MapFlags::ANY).expect("an entry");
+    let pin = std::ffi::CString::new(bpffs.pin("cilium_lb4_backends_v2"));
+    let pinned = PinnedMap::open(&pin.expect("no zero byte")).expect("it is pinned");
+    let refused = pinned.look_up(&7u32.to_ne_bytes(), &mut [0; 8]).expect_err("a foreign kind");
+    assert_eq!(refused.raw_os_error(), Some(nix::libc::EINVAL));
+    let mut reader = BatchReader::new(4, 8, 16);
+    assert!(reader.read(map.as_fd(), &mut |_, _| panic!("an entry was read")).is_err());
+    lay(&bpffs, &["A3"]);
+    let mut services = CiliumServices::new(Some(&bpffs.root));
+    assert_eq!(services.look_up(&sends(6, 45_680, "10.96.43.209", 80), Some(true)), Answer::Lost);
 }
 
 #[test]

@@ -79,6 +79,7 @@ impl Bench {
             cgroup: 0,
         };
         self.pipeline.record(&connection, at(2));
+        self.pipeline.end_drain(at(2));
     }
 
     fn freeze(&mut self, max_items: u32) -> Vec<SendNetworkTrafficMetricsRequest> {

@@ -8,7 +8,7 @@ mod place;
 
 use std::sync::Arc;
 
-use self::place::{ADDED, Addition, Attribution, Policy, end_with_socket};
+use self::place::{Addition, Attribution, Policy, end_with_socket};
 use super::zone::ZoneChoice;
 use crate::baseline::{BaselineTable, Judged};
 use crate::class::Classes;
@@ -25,6 +25,7 @@ use crate::rows::{Row, RowTable};
 use crate::series::SeriesTable;
 use crate::source::{Skip, Skipped, Sweep};
 use crate::stats::{Lost, Stats, Unattributed};
+use crate::table::AT_ONCE;
 use crate::wire::cilium_ct;
 
 /// How long an increment waits for its pod before rule 5 decides.
@@ -33,9 +34,6 @@ const WAIT_NS: u64 = 60 * SECOND;
 const DEFERRED_MAX: usize = 4_096;
 /// How long a series of a pod that is gone stays for the last scrapes.
 const SERIES_IDLE_NS: u64 = 600 * SECOND;
-
-/// Ends that are judged at a time.
-const HEARD: usize = 64;
 
 /// The tables, and the way through them.
 pub struct Pipeline {
@@ -101,8 +99,8 @@ impl Pipeline {
             skipped: Skipped::default(),
             seen_bytes: 0,
             not_followed: 0,
-            heard: Vec::with_capacity(HEARD),
-            additions: Vec::with_capacity(ADDED),
+            heard: Vec::with_capacity(AT_ONCE),
+            additions: Vec::with_capacity(AT_ONCE),
             names: None,
         }
     }
@@ -188,13 +186,8 @@ impl Pipeline {
         self.baselines.begin_sweep();
     }
 
-    /// Takes one record, in a sweep or between sweeps.
+    /// Takes one record of a sweep. What it adds to rows is there after [`Pipeline::end_sweep`].
     pub fn record(&mut self, c: &Connection, now: Now) {
-        self.judge(c, now);
-        self.add_up();
-    }
-
-    fn judge(&mut self, c: &Connection, now: Now) {
         let lives = !matches!(c.reading, Reading::Ended | Reading::Increment);
         if self.zone.asks(c.key.zone) && lives && self.has_local_end(c, now) {
             self.zone.note_local(c.key.zone);
@@ -228,32 +221,38 @@ impl Pipeline {
         }
     }
 
-    /// Takes one record of a drain. Ends are judged [`HEARD`] at a time, for what is known of them lies anywhere in a
-    /// table too large for the caches: their places are looked up together, so that waiting for memory is done once.
+    /// Takes one record of a drain; what it adds to rows is there after [`Pipeline::end_drain`]. Ends are judged [`AT_ONCE`]
+    /// together, for what is known of them lies anywhere in a table larger than the caches: their places are looked up
+    /// together, so that waiting for memory is done once.
     pub fn hear(&mut self, c: &Connection, now: Now) {
         if c.reading != Reading::Ended {
-            self.end_drain(now);
+            self.judge_heard(now);
             return self.record(c, now);
         }
         self.heard.push(*c);
-        if self.heard.len() == HEARD {
-            self.end_drain(now);
+        if self.heard.len() == AT_ONCE {
+            self.judge_heard(now);
         }
     }
 
     /// After the last record of a drain.
     pub fn end_drain(&mut self, now: Now) {
+        self.judge_heard(now);
+        self.add_up();
+    }
+
+    fn judge_heard(&mut self, now: Now) {
         let mut heard = std::mem::take(&mut self.heard);
         self.baselines.warm(heard.iter().map(|c| &c.key));
         for c in heard.drain(..) {
-            self.judge(&c, now);
+            self.record(&c, now);
         }
-        self.add_up();
         self.heard = heard;
     }
 
     /// After the last record of a sweep.
     pub fn end_sweep(&mut self, sweep: &Sweep, now: Now) -> SweepEnd {
+        self.add_up();
         let vanished = self.baselines.end_sweep(sweep.complete);
         let mut end = SweepEnd {
             vanished_untold: vanished.untold,

@@ -18,6 +18,7 @@ pub mod cilium;
 pub mod ebpf;
 pub mod netfilter;
 pub mod replay;
+pub mod translation;
 
 /// Hands over one record. Sources call it in the order in which the kernel spoke.
 pub type Each<'a> = &'a mut dyn FnMut(&Connection);
@@ -238,8 +239,8 @@ pub fn open(
                 match open_programs(config, stats, now) {
                     Ok(mut programs) => {
                         let services = cilium::CiliumServices::new(config.cilium_bpf_root.as_deref());
-                        programs.consult(Box::new(services));
-                        return Ok(Box::new(cilium::Beside::new(Box::new(programs), &cilium)));
+                        programs.instead_of(&cilium.complaints(), Box::new(services));
+                        return Ok(Box::new(programs));
                     }
                     Err(why) => cilium.without_programs(&why),
                 }

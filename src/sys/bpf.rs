@@ -16,6 +16,10 @@ const LARGEST_BATCH: u32 = 1 << 17;
 /// The kernel's errno for an operation that a map type does not have (`include/linux/errno.h`; not in libc).
 const ENOTSUPP: i32 = 524;
 
+/// `BPF_MAP_TYPE_HASH` and `BPF_MAP_TYPE_LRU_HASH`: one value for a key. Of maps per CPU the kernel copies more than the size
+/// that it tells.
+pub const HASHES: [u32; 2] = [1, 9];
+
 /// What the kernel says of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapInfo {
@@ -65,14 +69,16 @@ impl PinnedMap {
         &self.info
     }
 
-    /// Copies the value of `key` into `value`; whether there is one. Both must have the map's sizes, else it fails with
-    /// `EINVAL`.
+    /// Copies the value of `key` into `value`; whether there is one. It must be a hash and both must have its sizes, else it
+    /// fails with `EINVAL`.
     pub fn look_up(&self, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
-        if (key.len(), value.len()) != (self.info.key_bytes, self.info.value_bytes) {
+        let sizes = (self.info.key_bytes, self.info.value_bytes);
+        if !HASHES.contains(&self.info.kind) || (key.len(), value.len()) != sizes {
             return Err(io::Error::from_raw_os_error(nix::libc::EINVAL));
         }
         let (fd, value) = (self.fd.as_raw_fd(), value.as_mut_ptr().cast());
-        // SAFETY: key and value have the sizes that the kernel has said this very map has; a map's sizes never change.
+        // SAFETY: key and value have the sizes that the kernel has said this very map has, which never change; and of a hash
+        // that is not per CPU it copies just one value of that size.
         match check(unsafe { libbpf_sys::bpf_map_lookup_elem(fd, key.as_ptr().cast(), value) }) {
             Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => Ok(false),
             found => found.map(|()| true),
@@ -242,9 +248,10 @@ impl BatchReader {
         self.values.resize(self.value_bytes * self.capacity as usize, 0);
     }
 
-    /// Fails with `EINVAL` where the map's keys and values are not of our sizes.
+    /// Fails with `EINVAL` where the map is no hash, or its keys and values are not of our sizes.
     fn check_sizes(&self, map: BorrowedFd<'_>) -> io::Result<MapInfo> {
-        check_sizes(map, self.key_bytes, self.value_bytes)
+        let info = check_sizes(map, self.key_bytes, self.value_bytes)?;
+        if HASHES.contains(&info.kind) { Ok(info) } else { Err(io::Error::from_raw_os_error(nix::libc::EINVAL)) }
     }
 }
 

@@ -5,6 +5,8 @@ use std::process::Command;
 
 use netmon::flow::{Addr, Counts, Ends, Traffic, TxRx, protocol};
 use netmon::source::ebpf::Settings;
+use netmon::source::translation::{Answer, Services, Translation};
+use netmon::wire::conntrack::OneWay;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::UdpGsoSegment;
 
@@ -61,12 +63,42 @@ impl Drop for Node {
     }
 }
 
+/// Says always the same.
+struct Says(fn(&OneWay, Option<bool>) -> Answer);
+
+impl Services for Says {
+    fn begin_sweep(&mut self) {}
+    fn look_up(&mut self, sent: &OneWay, opened_by_local: Option<bool>) -> Answer {
+        self.0(sent, opened_by_local)
+    }
+    fn may_have_sent(&self, _: Addr) -> bool {
+        true
+    }
+    fn trouble(&self) -> &str {
+        ""
+    }
+}
+
 #[test]
 fn root_a_service_address_becomes_its_backend() {
     let node = Node::new();
-    let bench = &node.bench;
     // Conntrack is read in the namespace that the source is opened in: the node's.
-    let mut counting = bench.within(&bench.b, || bench.open(Settings::default()));
+    let counting = node.bench.within(&node.bench.b, || node.bench.open(Settings::default()));
+    becomes_its_backend(&node, counting);
+}
+
+/// Kube-proxy may translate behind Cilium.
+#[test]
+fn root_conntrack_goes_before_those_who_know_of_no_translation() {
+    let node = Node::new();
+    let mut counting = node.bench.within(&node.bench.b, || node.bench.open(Settings::default()));
+    let plain = |sent: &OneWay, opener| Answer::Plain(Translation::plain(sent, opener != Some(false)));
+    counting.source.instead_of(&[], Box::new(Says(plain)));
+    becomes_its_backend(&node, counting);
+}
+
+fn becomes_its_backend(node: &Node, mut counting: Counting) {
+    let bench = &node.bench;
     node.ask_the_service(&bench.a);
     node.ask_the_service(&bench.b);
     counting.sweep();

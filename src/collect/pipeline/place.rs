@@ -12,6 +12,7 @@ use crate::owner::waiting::{Newcomer, WaitingRow};
 use crate::owner::{Owner, OwnerId, OwnerTable};
 use crate::rows::{Push, RowKey};
 use crate::stats::{Unattributed, Withheld};
+use crate::table::AT_ONCE;
 
 /// What stays the same while the agent runs.
 pub(super) struct Policy {
@@ -132,21 +133,19 @@ impl Pipeline {
             service: (direction == Direction::Outbound && at.asked != at.backend).then_some(at.asked),
             now: Now { mono_ns: at.mono_ns, wall_ns: at.wall_ns },
         });
-        if self.additions.len() == ADDED {
+        if self.additions.len() == AT_ONCE {
             self.add_up();
         }
     }
 
-    /// Adds to rows what waits for it. Whoever gives increments calls it before he returns: rows and books are right again
-    /// then. Where many come at once they are added together, for rows lie anywhere in a table larger than the caches.
+    /// Adds to rows what waits for it. At the end of a sweep, a drain or a settlement it is called, and rows and books are
+    /// right then. Many are added together, for rows lie anywhere in a table larger than the caches.
     pub(super) fn add_up(&mut self) {
         if self.additions.is_empty() {
             return;
         }
         let mut additions = std::mem::take(&mut self.additions);
-        if additions.len() > 1 {
-            self.rows.warm(additions.iter().map(|a| &a.key));
-        }
+        self.rows.warm(additions.iter().map(|a| &a.key));
         for a in additions.drain(..) {
             let rows = self.rows.known(a.split);
             let unnamed = rows.add(&a.key, a.push, a.counts, a.now.wall_ns, &self.policy.classes, &mut self.ledger);
@@ -255,9 +254,6 @@ enum Found {
     Both,
 }
 
-/// Additions that are made at a time: as many as [`RowTable::warm`](crate::rows::RowTable::warm) takes.
-pub(super) const ADDED: usize = 64;
-
 /// What one end adds to its row.
 pub(super) struct Addition {
     key: RowKey,
@@ -290,7 +286,7 @@ pub(super) struct Attribution {
 enum Owned {
     Nobodys,
     Known(OwnerId),
-    /// It has a socket here, and its cgroup will tell.
+    /// It has a socket here, and its cgroup will tell; or a pod has lost the address, and who has it now is to be told.
     NotYet,
 }
 

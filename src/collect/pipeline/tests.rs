@@ -53,6 +53,12 @@ fn sweep(pipeline: &mut Pipeline, records: &[Connection], now: Now) -> SweepEnd 
     pipeline.end_sweep(&Sweep { complete: true, ..Sweep::default() }, now)
 }
 
+/// A record that comes alone.
+fn take(pipeline: &mut Pipeline, record: &Connection, now: Now) {
+    pipeline.record(record, now);
+    pipeline.end_drain(now);
+}
+
 /// A TCP connection of which the originator has sent 100 bytes and received 1,000.
 fn tcp(client: Addr, asked: (Addr, u16), backend: (Addr, u16)) -> Connection {
     Connection {
@@ -345,7 +351,7 @@ fn rule_13_a_full_connection_table_names_what_it_loses() {
     let first = tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443));
     let second = Connection { key: ConnectionKey { sport: 2, ..first.key }, ..first };
     assert_eq!(sweep(&mut pipeline, &[first, second], at(6)).not_followed, 1);
-    pipeline.record(&Connection { reading: Reading::Ended, ..second }, at(7));
+    take(&mut pipeline, &Connection { reading: Reading::Ended, ..second }, at(7));
     assert_eq!(pipeline.ledger().lost[Lost::ConnectionTableFull as usize].rx.bytes, 1_000);
     assert_eq!(rows(&pipeline)[0].7, 1_000);
 }
@@ -365,7 +371,7 @@ fn ends_judged_together_come_to_what_they_come_to_one_by_one() {
     sweep(&mut recorded, &living, at(2));
     ends().for_each(|c| heard.hear(&c, at(3)));
     heard.end_drain(at(3));
-    ends().for_each(|c| recorded.record(&c, at(3)));
+    ends().for_each(|c| take(&mut recorded, &c, at(3)));
     assert_eq!(rows(&heard), rows(&recorded));
     assert_eq!(heard.ledger(), recorded.ledger());
     assert_eq!((heard.baselines().len(), recorded.baselines().len()), (0, 0));

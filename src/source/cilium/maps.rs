@@ -1,11 +1,12 @@
-//! Where Cilium's conntrack maps, and those of services' backends, are pinned, and opening them. Knows nothing of what they hold.
+//! Where Cilium's conntrack maps, and those of services' backends, are pinned, and opening them. Knows nothing of what
+//! they hold.
 
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::sys::bpf::{MapInfo, PinnedMap};
+use crate::sys::bpf::{HASHES, MapInfo, PinnedMap};
 use crate::wire::cilium_ct::{KEY4_BYTES, KEY6_BYTES, VALUE_BYTES};
 
 /// How many maps there can be. A cluster of one family has two of them.
@@ -18,8 +19,6 @@ pub const MAPS: [(&str, usize); COUNT] = [
     ("cilium_ct_any6_global", KEY6_BYTES),
 ];
 
-/// `BPF_MAP_TYPE_HASH` and `BPF_MAP_TYPE_LRU_HASH`: the types that Cilium has made them of.
-const KINDS: [u32; 2] = [1, 9];
 /// Roots that Cilium's agent uses: the host's, and its own where that one is out of its reach.
 const ROOTS: [&str; 2] = ["/sys/fs/bpf", "/run/cilium/bpffs"];
 /// Folders below a root: where the agent pins, the root itself, and the one that documentation names.
@@ -83,7 +82,7 @@ impl Places {
                     Ok(map) => {
                         let info = *map.info();
                         let sizes = (info.key_bytes, info.value_bytes);
-                        if KINDS.contains(&info.kind) && sizes == (key_bytes, VALUE_BYTES) {
+                        if HASHES.contains(&info.kind) && sizes == (key_bytes, VALUE_BYTES) {
                             opened.maps[n] = Some(map);
                         } else {
                             opened.refused[n] = Some(info);

@@ -2,11 +2,10 @@
 //!
 //! Each sweep opens the maps by their paths, for Cilium's agent may have replaced them, and reads them in batches.
 //! An OUT entry speaks for its originator, an IN entry for its responder; what an entry's counters mean is told by
-//! the entries ([`Survey`]). From 1.16 on they hold one sum of both directions, or nothing at all: then [`Beside`]
-//! counts by our own programs, where they can run, and [`CiliumServices`] tell
-//! them what became of services. Reading needs uid 0, and CAP_BPF before Linux 5.19.
+//! the entries ([`Survey`]). From 1.16 on they hold one sum of both directions, or nothing at all: then our own programs
+//! count ([`Ebpf::instead_of`](super::ebpf::Ebpf::instead_of)), where they can run, and [`CiliumServices`] tell them what
+//! became of services. Reading needs uid 0, and CAP_BPF before Linux 5.19.
 
-mod beside;
 mod maps;
 mod runtime;
 mod services;
@@ -14,7 +13,6 @@ mod services;
 use std::os::fd::{AsFd, RawFd};
 use std::path::Path;
 
-pub use self::beside::Beside;
 use self::maps::{COUNT, MAPS, Opened, Places};
 pub use self::services::CiliumServices;
 use crate::clock::Now;
@@ -145,7 +143,8 @@ impl Cilium {
     }
 
     /// What is wrong with how Cilium counts, and the way out; empty where nothing is.
-    fn complaints(&self) -> Vec<String> {
+    /// What the maps cannot tell, and what is wrong with them.
+    pub fn complaints(&self) -> Vec<String> {
         let mut complaints: Vec<String> = self.refusals().collect();
         for ((seen, max), (name, _)) in self.fill.iter().zip(MAPS) {
             // The kernel evicts a little before the last entry is taken.

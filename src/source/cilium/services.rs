@@ -1,4 +1,4 @@
-//! What became of a service that a socket asked for, told by Cilium's entries to our own programs ([`super::Beside`]).
+//! What became of a service that a socket asked for, told by Cilium's entries to our own programs.
 //!
 //! Where Cilium balances packet by packet, a socket sees the service's address alone and the kernel's conntrack knows
 //! nothing of it; the SERVICE entry of the socket's tuple names the backend by its id, and a map of its own has the
@@ -8,8 +8,8 @@
 use std::path::Path;
 
 use super::maps::{Backends, Opened, Places};
-use crate::flow::protocol;
-use crate::source::ebpf::resolve::{Answer, Services, Translation};
+use crate::flow::{Addr, protocol};
+use crate::source::translation::{Answer, Services, Translation};
 use crate::sys::bpf::PinnedMap;
 use crate::wire::cilium_backend::{self, Backend, LARGEST_VALUE_BYTES};
 use crate::wire::cilium_ct::{self, Entry, KEY6_BYTES, Kind, VALUE_BYTES};
@@ -35,6 +35,9 @@ impl CiliumServices {
             let maps = places.open();
             *trouble = match &maps {
                 Err(error) => format!("cannot open Cilium's maps to learn of services' backends: {error}"),
+                Ok(maps) if maps.maps.iter().all(Option::is_none) => {
+                    "none of Cilium's maps is pinned any more: services' backends are not known".to_owned()
+                }
                 Ok(_) => String::new(),
             };
             let maps = maps.unwrap_or_default();
@@ -47,6 +50,10 @@ impl CiliumServices {
 impl Services for CiliumServices {
     fn begin_sweep(&mut self) {
         self.opened = None;
+        // A cure is noticed though no flow is looked up.
+        if !self.trouble.is_empty() {
+            self.maps();
+        }
     }
 
     fn look_up(&mut self, sent: &OneWay, opened_by_local: Option<bool>) -> Answer {
@@ -74,6 +81,11 @@ impl Services for CiliumServices {
             }
         }
         Answer::Unknown
+    }
+
+    /// An address of the link stands for a pod that reaches itself through a service.
+    fn may_have_sent(&self, client: Addr) -> bool {
+        client.is_link_local()
     }
 
     fn trouble(&self) -> &str {

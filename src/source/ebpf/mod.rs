@@ -2,7 +2,8 @@
 //!
 //! The programs (`bpf/flow.bpf.c`) fill one of two buffers per family. A sweep gives them the other one, empties the
 //! quiet one, and hands each entry over as an increment of the end that the socket is. Who opened the flow comes from
-//! [`roles`], what became of a service address from [`resolve`]. Needs CAP_BPF and CAP_NET_ADMIN; no kernel BTF, for nothing here reads kernel structs.
+//! [`roles`], what became of a service address from [`resolve`]. Needs CAP_BPF and CAP_NET_ADMIN; no kernel BTF, for
+//! nothing here reads kernel structs.
 
 pub mod cgroup;
 pub mod load;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::flow::{Connection, ConnectionKey, Ends, Reading, Traffic};
+use crate::source::translation::Services;
 use crate::source::{Condition, Each, Skip, Source, SourceError, Sweep};
 use crate::state::bytes::In;
 use crate::stats::Stats;
@@ -23,7 +25,7 @@ use crate::sys::bpf::{BatchReader, PerCpuReader};
 use crate::wire::Malformed;
 
 use load::{Buffers, Programs};
-use resolve::{Resolver, Services};
+use resolve::Resolver;
 use roles::{Role, RoleTable, Settled};
 use tuple::{Counted, KEY4_BYTES, KEY6_BYTES, KernelStats, STATS_BYTES, Tuple, VALUE_BYTES};
 
@@ -59,6 +61,8 @@ pub struct Ebpf {
     resolver: Option<Resolver>,
     /// Why service addresses are not looked up, if they should be.
     unresolved: String,
+    /// Why another source does not count.
+    instead: String,
     fds: [RawFd; 1],
     stats: Arc<Stats>,
 }
@@ -70,12 +74,9 @@ impl Ebpf {
             load::load(settings).map_err(|error| SourceError::Open(format!("{error}; or use netfilter mode")))?;
         let stats_reader =
             PerCpuReader::new(STATS_BYTES).map_err(|error| SourceError::Open(format!("cannot count CPUs: {error}")))?;
-        let mut unresolved = String::new();
-        let resolver = settings.resolve.then(Resolver::open).and_then(|opened| {
-            opened
-                .map_err(|error| unresolved = format!("cannot open sockets to look tuples up in conntrack: {error}"))
-                .ok()
-        });
+        let resolver = settings.resolve.then(Resolver::open).transpose();
+        let resolver = resolver
+            .map_err(|error| SourceError::Open(format!("cannot follow the host's addresses by rtnetlink: {error}")))?;
         let fds = [programs.wake.fd()];
         Ok(Ebpf {
             programs,
@@ -85,14 +86,17 @@ impl Ebpf {
             seen: KernelStats::default(),
             roles: RoleTable::new(settings.roles, now.mono_ns),
             resolver,
-            unresolved,
+            unresolved: String::new(),
+            instead: String::new(),
             fds,
             stats,
         })
     }
 
-    /// Asks `services` before conntrack what became of a service address.
-    pub fn consult(&mut self, services: Box<dyn Services>) {
+    /// Counts in the place of another source, whose `complaints` are this one's from now on, and asks its `services` before
+    /// conntrack what became of a service address.
+    pub fn instead_of(&mut self, complaints: &[String], services: Box<dyn Services>) {
+        self.instead = format!("{}; so {} counts in its place", complaints.join("; "), self.name());
         if let Some(resolver) = &mut self.resolver {
             resolver.consult(services);
         }
@@ -201,9 +205,7 @@ impl Book<'_> {
             // The kernel has no conntrack, or refuses: another try would meet the same.
             Err(error) => {
                 *self.unresolved = format!("cannot look tuples up in conntrack: {error} (CAP_NET_ADMIN missing?)");
-                if !resolver.goes_on_without_conntrack() {
-                    *self.resolver = None;
-                }
+                resolver.give_up_conntrack();
             }
         }
     }
@@ -268,7 +270,7 @@ impl Source for Ebpf {
     fn upkeep(&mut self, _: Now) -> Condition {
         let degraded = if load::are_attached(&self.programs.links) {
             let services = self.resolver.as_ref().map_or("", Resolver::trouble);
-            let said = [self.unresolved.as_str(), services];
+            let said = [self.unresolved.as_str(), services, &self.instead];
             said.into_iter().filter(|why| !why.is_empty()).collect::<Vec<_>>().join("; ")
         } else {
             "the BPF programs were detached from their cgroup: nothing is counted; restart the agent".to_owned()

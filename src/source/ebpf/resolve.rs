@@ -13,6 +13,7 @@ use super::roles::Role;
 use super::tuple::Tuple;
 use crate::clock::SECOND;
 use crate::flow::{Addr, Reading, protocol};
+use crate::source::translation::{Answer, Services, Translation};
 use crate::sys::addresses::{AddressChange, HostAddresses};
 use crate::sys::netlink::{Family, RequestSocket};
 use crate::table::{Entry, Table};
@@ -33,71 +34,12 @@ const PAUSE_NS: u64 = 60 * SECOND;
 /// (5 us a lookup); services are known after their first flow and cost nothing of it.
 const NEW_PER_SWEEP: u32 = 8_192;
 
-/// What conntrack says of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Translation {
-    /// Who opened it, before source NAT.
-    pub src: Addr,
-    /// Whom it asked for, before destination NAT.
-    pub dst: Addr,
-    /// Who answers.
-    pub backend: Addr,
-    /// The originator's port.
-    pub sport: u16,
-    /// The port asked for.
-    pub dport: u16,
-    /// The port that answers.
-    pub backend_port: u16,
-    /// The socket is the originator's.
-    pub opened_by_local: bool,
-}
-
-impl Translation {
-    /// None: the flow that a socket sees as `sent` is what it was asked for.
-    pub fn plain(sent: &OneWay, opened_by_local: bool) -> Translation {
-        let way = if opened_by_local { *sent } else { sent.reversed() };
-        Translation {
-            src: way.src,
-            dst: way.dst,
-            backend: way.dst,
-            sport: way.sport,
-            dport: way.dport,
-            backend_port: way.dport,
-            opened_by_local,
-        }
-    }
-}
-
-/// Who translates services beside the kernel.
-pub trait Services: Send {
-    /// To be called before each sweep.
-    fn begin_sweep(&mut self);
-
-    /// What became of the flow of a socket that sends as `sent`. Whether the socket opened it is `None` while it is only
-    /// guessed.
-    fn look_up(&mut self, sent: &OneWay, opened_by_local: Option<bool>) -> Answer;
-
-    /// What keeps them from answering; empty where nothing does.
-    fn trouble(&self) -> &str;
-}
-
-/// What [`Services`] know of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Nothing.
-    Unknown,
-    /// It is not translated here; the kernel may know better.
-    Plain(Translation),
-    /// It was.
-    Service(Translation),
-    /// It was, and by whom it was answered is not known any more.
-    Lost,
-}
-
 /// Looks tuples up.
 pub struct Resolver {
-    /// Where there is conntrack.
+    /// If it could not be opened, the first question says why.
     socket: Option<RequestSocket>,
+    /// There is no conntrack to be asked.
+    given_up: bool,
     services: Option<Box<dyn Services>>,
     addresses: HostAddresses,
     host: Vec<Addr>,
@@ -143,10 +85,11 @@ impl Entry for Known {
 }
 
 impl Resolver {
-    /// Opens the sockets in the caller's network namespace, which must be the host's.
+    /// For the caller's network namespace, which must be the host's. A node need not have conntrack.
     pub fn open() -> io::Result<Resolver> {
         let mut resolver = Resolver {
-            socket: Some(RequestSocket::open(Family::Netfilter)?),
+            socket: RequestSocket::open(Family::Netfilter).ok(),
+            given_up: false,
             services: None,
             addresses: HostAddresses::open()?,
             host: Vec::new(),
@@ -168,10 +111,10 @@ impl Resolver {
         self.services = Some(services);
     }
 
-    /// Asks conntrack no more; whether anybody is left to ask.
-    pub fn goes_on_without_conntrack(&mut self) -> bool {
+    /// Asks conntrack no more.
+    pub fn give_up_conntrack(&mut self) {
         self.socket = None;
-        self.services.is_some()
+        self.given_up = true;
     }
 
     /// What keeps those beside conntrack from answering.
@@ -205,13 +148,13 @@ impl Resolver {
     pub fn is_worth_it(&mut self, role: &Role, now_ns: u64) -> bool {
         let tuple = &role.tuple;
         let has_ports = matches!(tuple.protocol, protocol::TCP | protocol::UDP | protocol::SCTP);
-        if !has_ports || tuple.flags != 0 || now_ns < self.paused_until_ns && self.services.is_none() {
+        let is_answered = self.services.is_some() || !self.given_up && now_ns >= self.paused_until_ns;
+        if !has_ports || tuple.flags != 0 || !is_answered {
             return false;
         }
         if !role.opened_by_local {
-            // Cilium has an address of the link for a pod that reaches itself through a service.
-            let may_be_itself = self.services.is_some() && tuple.remote.is_link_local();
-            return role.guessed || may_be_itself || self.is_host(tuple.remote);
+            let is_theirs = self.services.as_ref().is_some_and(|services| services.may_have_sent(tuple.remote));
+            return role.guessed || is_theirs || self.is_host(tuple.remote);
         }
         // The host's own flows may have been masqueraded on their way out, whatever their destination.
         if self.is_host(tuple.local) {
@@ -289,7 +232,11 @@ impl Resolver {
     }
 
     fn ask(&mut self, tuple: &OneWay) -> io::Result<Option<conntrack::Record>> {
-        let Some(socket) = &mut self.socket else { return Ok(None) };
+        let socket = match &mut self.socket {
+            Some(socket) => socket,
+            None if self.given_up => return Ok(None),
+            unopened => unopened.insert(RequestSocket::open(Family::Netfilter)?),
+        };
         self.seq = self.seq.wrapping_add(1).max(1);
         self.request = conntrack::request(std::mem::take(&mut self.request), self.seq, tuple);
         socket.send(&self.request)?;
@@ -357,6 +304,8 @@ fn translation(found: &conntrack::Record, asked: &OneWay, sent: bool) -> Transla
 mod tests {
     use super::*;
     use crate::flow::{Connection, ConnectionKey, Ends, Traffic};
+    use crate::source::ebpf::roles::RoleTable;
+    use crate::source::ebpf::tuple::Counted;
 
     fn addr(last: u8) -> Addr {
         Addr::from_v4([10, 0, 0, last])
@@ -409,5 +358,84 @@ mod tests {
         assert_eq!(masqueraded.src, addr(1));
         let redirected = translation(&entry(), &way(addr(1), 40_000, addr(9), 80), false);
         assert!(!redirected.opened_by_local);
+    }
+
+    /// Knows 9:80 as a service of 2:8080, and 8:80 as one whose backend is forgotten.
+    struct Two;
+
+    impl Services for Two {
+        fn begin_sweep(&mut self) {}
+        fn look_up(&mut self, sent: &OneWay, opened_by_local: Option<bool>) -> Answer {
+            let plain = Translation::plain(sent, opened_by_local != Some(false));
+            match sent.dst {
+                dst if dst == addr(9) => Answer::Service(Translation { backend: addr(2), backend_port: 8080, ..plain }),
+                dst if dst == addr(8) => Answer::Lost,
+                _ => Answer::Plain(plain),
+            }
+        }
+        fn may_have_sent(&self, client: Addr) -> bool {
+            client == addr(7)
+        }
+        fn trouble(&self) -> &str {
+            "trouble"
+        }
+    }
+
+    /// The flow of a socket of 1.
+    fn role(remote: Addr, remote_port: u16, opened_by_local: bool) -> Role {
+        let tuple = Tuple {
+            local: addr(1),
+            remote,
+            local_port: 40_000,
+            remote_port,
+            protocol: protocol::TCP,
+            flags: 0,
+            family: 4,
+            zero: 0,
+        };
+        let counted = Counted { opened_by_local, opened_by_remote: !opened_by_local, ..Counted::default() };
+        RoleTable::new(4, 0).settle(&tuple, &counted, 0).role
+    }
+
+    #[test]
+    fn services_are_asked_where_there_is_no_conntrack() {
+        let mut resolver = Resolver::open().expect("rtnetlink");
+        resolver.give_up_conntrack();
+        let asked = role(addr(9), 80, true);
+        assert!(!resolver.is_worth_it(&asked, 0), "nobody is left to ask");
+        resolver.consult(Box::new(Two));
+        assert!(resolver.is_worth_it(&asked, 0));
+        let found = resolver.look_up(&asked, 0).expect("no conntrack is asked").expect("a service");
+        assert_eq!((found.dst, found.backend, found.backend_port), (addr(9), addr(2), 8080));
+        assert!(resolver.is_service(&asked.tuple) && resolver.is_worth_it(&asked, 0));
+
+        let lost = role(addr(8), 80, true);
+        assert_eq!(resolver.look_up(&lost, 0).expect("no conntrack is asked"), None);
+        assert!(resolver.is_service(&lost.tuple), "it stays known as one");
+
+        let plain = role(addr(3), 80, true);
+        let found = resolver.look_up(&plain, 0).expect("no conntrack is asked").expect("it is plain");
+        assert_eq!((found.backend, found.backend_port), (addr(3), 80));
+        assert!(!resolver.is_service(&plain.tuple) && !resolver.is_worth_it(&plain, 0), "trusted for a minute");
+        assert!(resolver.is_worth_it(&plain, PLAIN_NS));
+
+        // Of what others opened, only what services may have sent.
+        assert!(resolver.is_worth_it(&role(addr(7), 50_000, false), 0));
+        assert!(!resolver.is_worth_it(&role(addr(6), 50_000, false), 0));
+        assert_eq!(resolver.trouble(), "trouble");
+    }
+
+    #[test]
+    fn where_conntrack_knows_nothing_again_and_again_services_alone_are_asked_for_a_minute() {
+        let mut resolver = Resolver::open().expect("rtnetlink");
+        resolver.misses = MISSES_MAX - 1;
+        resolver.given_up = true;
+        let miss = role(addr(3), 80, true);
+        assert_eq!(resolver.look_up(&miss, 5).expect("not asked"), None);
+        resolver.given_up = false;
+        assert!(!resolver.is_worth_it(&miss, 6), "paused");
+        resolver.consult(Box::new(Two));
+        assert!(resolver.is_worth_it(&role(addr(9), 80, true), 6));
+        assert!(resolver.is_worth_it(&miss, 5 + PAUSE_NS));
     }
 }

@@ -6,10 +6,10 @@
 
 mod keep;
 
-use super::resolve::Translation;
 use super::tuple::{Counted, Tuple};
 use crate::clock::SECOND;
 use crate::flow::protocol;
+use crate::source::translation::Translation;
 use crate::table::{Entry, NONE, Table};
 
 /// Roles of UDP flows end as conntrack's entries do (nf_conntrack_udp_timeout, _udp_timeout_stream).

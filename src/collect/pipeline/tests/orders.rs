@@ -54,7 +54,7 @@ fn play(order: &[Event], remote: Addr, full: bool) -> (Pipeline, bool) {
         for number in 0..waiting::CAPACITY {
             let far = Addr::from_v4([198, 18, (number >> 8) as u8, number as u8]);
             let other = tcp(far, (FAR_POD, 80), (FAR_POD, 80));
-            pipeline.record(&Connection { reading: Reading::Increment, ..other }, now);
+            take(pipeline, &Connection { reading: Reading::Increment, ..other }, now);
         }
     };
     for (n, event) in order.iter().enumerate() {
@@ -69,7 +69,7 @@ fn play(order: &[Event], remote: Addr, full: bool) -> (Pipeline, bool) {
             Event::Ends => {
                 let mut ended = Connection { reading: Reading::Ended, ..connection };
                 ended.traffic.orig.bytes += 50;
-                pipeline.record(&ended, now);
+                take(&mut pipeline, &ended, now);
             }
             Event::Appears => {
                 alive = true;
@@ -152,13 +152,13 @@ fn rule_8_ten_thousand_reuses_of_an_address_give_no_wrong_owner() {
     for turn in 0..REUSES {
         // Each lives for 4 s and is told of for two: it sends before it is named, and after its end was told.
         let (start, name) = (10 + turn * 6, turn.to_string());
-        pipeline.record(&connection(1_000_000 + turn), at(start + 1));
+        take(&mut pipeline, &connection(1_000_000 + turn), at(start + 1));
         index.upsert(at(start + 2), view(&name, POD_A, start));
         publish(&mut pipeline, &mut index, at(start + 2));
-        pipeline.record(&connection(2_000_000), at(start + 2));
+        take(&mut pipeline, &connection(2_000_000), at(start + 2));
         index.remove(at(start + 4), &name);
         publish(&mut pipeline, &mut index, at(start + 4));
-        pipeline.record(&connection(3_000_000), at(start + 5));
+        take(&mut pipeline, &connection(3_000_000), at(start + 5));
     }
     sweep(&mut pipeline, &[], at(10 + REUSES * 6 + 60));
     let rows = owner_names(&pipeline);
@@ -185,10 +185,10 @@ fn rule_8_only_what_looks_like_a_pod_of_this_node_waits_beside_a_row() {
     pipeline.set_pods(index(&[(POD_B, 1, u64::MAX, &pod("b"))]), at(2));
     let to = |remote| Connection { reading: Reading::Increment, ..tcp(remote, (POD_B, 80), (POD_B, 80)) };
     for remote in [FAR_POD, OTHER_NODE, OUTSIDE] {
-        pipeline.record(&to(remote), at(6));
+        take(&mut pipeline, &to(remote), at(6));
     }
     assert!(pipeline.waiting.is_empty(), "another node's");
-    pipeline.record(&to(POD_A), at(6));
+    take(&mut pipeline, &to(POD_A), at(6));
     assert_eq!((pipeline.waiting.len(), pipeline.ledger().waiting), (1, Default::default()), "POD_B's row stands");
     sweep(&mut pipeline, &[], at(70));
     assert!(pipeline.waiting.is_empty() && pipeline.ledger().unattributed.iter().all(|u| u.is_zero()));
@@ -265,7 +265,7 @@ fn rule_8_an_hour_without_api_server_costs_no_bytes_and_no_name_that_can_be_know
         if second.is_multiple_of(5) {
             for pod in pods.iter_mut().filter(|pod| pod.seconds.contains(&second)) {
                 let sends = tcp(pod.addr, (OUTSIDE, 443), (OUTSIDE, 443));
-                pipeline.record(&Connection { reading: Reading::Increment, ..sends }, now);
+                take(&mut pipeline, &Connection { reading: Reading::Increment, ..sends }, now);
                 pod.sent += 100;
             }
             sweep(&mut pipeline, &[], now);

@@ -59,15 +59,15 @@ fn rule_8_a_host_network_pod_is_known_by_its_cgroup_never_by_the_address() {
     let mut pipeline = cgroups.pipeline();
     pipeline.set_pods(host_pods(&[(Cgroups::POD, "agent")]), at(2));
     let connection = tcp(NODE, (OUTSIDE, 443), (OUTSIDE, 443));
-    pipeline.record(&in_cgroup(own, connection), at(6));
-    pipeline.record(&in_cgroup(0, connection), at(6));
+    take(&mut pipeline, &in_cgroup(own, connection), at(6));
+    take(&mut pipeline, &in_cgroup(0, connection), at(6));
     assert_eq!(owner_names(&pipeline), [("Host".to_owned(), 100), ("agent".to_owned(), 100)]);
     // A cgroup that is not known waits for a walk to tell that it is nobody's.
-    pipeline.record(&in_cgroup(service, connection), at(6));
+    take(&mut pipeline, &in_cgroup(service, connection), at(6));
     assert_eq!(pipeline.ledger().waiting.tx.bytes, 100);
     assert!(pipeline.processes().is_some_and(Processes::walk));
     pipeline.settle_waiting(at(7));
-    pipeline.record(&in_cgroup(service, connection), at(8));
+    take(&mut pipeline, &in_cgroup(service, connection), at(8));
     assert_eq!(owner_names(&pipeline), [("Host".to_owned(), 300), ("agent".to_owned(), 100)]);
     assert!(!pipeline.processes().is_some_and(Processes::walk), "nothing is new");
 }
@@ -78,8 +78,8 @@ fn rule_8_what_waits_for_a_cgroups_pod_is_settled_by_it() {
     let (own, other) = (cgroups.pod(Cgroups::POD), cgroups.pod(Cgroups::OLD));
     let mut pipeline = cgroups.pipeline();
     let out = tcp(NODE, (OUTSIDE, 443), (OUTSIDE, 443));
-    pipeline.record(&in_cgroup(own, out), at(6));
-    pipeline.record(&in_cgroup(other, out), at(6));
+    take(&mut pipeline, &in_cgroup(own, out), at(6));
+    take(&mut pipeline, &in_cgroup(other, out), at(6));
     // From a pod that is known, as conntrack tells it: both ends in one record.
     let both = |cgroup, port| Connection { cgroup, ends: Ends::Both, ..tcp(POD_A, (NODE, port), (NODE, port)) };
     sweep(&mut pipeline, &[both(own, 9100), both(other, 9101)], at(6));
@@ -111,10 +111,10 @@ fn rule_8_a_cgroup_tells_more_than_an_address_that_changed_hands() {
     let mut pipeline = cgroups.pipeline();
     let (was, is) = (pod(Cgroups::OLD), pod("new"));
     pipeline.set_pods(index(&[(POD_A, 1, 4, &was), (POD_A, 5, u64::MAX, &is)]), at(5));
-    pipeline.record(&in_cgroup(old, tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443))), at(6));
+    take(&mut pipeline, &in_cgroup(old, tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443))), at(6));
     // The new pod's cgroup came after the last walk: it waits, though the address has an owner.
     let new = cgroups.pod(Cgroups::POD);
-    pipeline.record(&in_cgroup(new, tcp(POD_A, (OUTSIDE, 444), (OUTSIDE, 444))), at(6));
+    take(&mut pipeline, &in_cgroup(new, tcp(POD_A, (OUTSIDE, 444), (OUTSIDE, 444))), at(6));
     assert_eq!(owner_names(&pipeline), [(Cgroups::OLD.to_owned(), 100)]);
     assert!(pipeline.processes().is_some_and(Processes::walk));
     let named = pod(Cgroups::POD);
@@ -130,7 +130,7 @@ fn rule_6_a_tunnel_is_the_hosts_whoever_made_it() {
     pipeline.set_pods(host_pods(&[(Cgroups::POD, "flannel")]), at(2));
     let mut vxlan = in_cgroup(own, tcp(NODE, (OTHER_NODE, 8472), (OTHER_NODE, 8472)));
     vxlan.key.protocol = protocol::UDP;
-    pipeline.record(&vxlan, at(6));
+    take(&mut pipeline, &vxlan, at(6));
     assert_eq!(rows(&pipeline), [(HOST, NODE, OTHER_NODE, 8472, Outbound, Overlay, 100, 1_000, false)]);
 }
 
@@ -142,7 +142,7 @@ fn rule_8_a_full_table_gives_to_the_host_what_is_surely_of_this_node() {
     for number in 0..waiting::CAPACITY + 100 {
         let [_, _, high, low] = number.to_be_bytes();
         let remote = Addr::from_v4([198, 51, high, low]);
-        pipeline.record(&in_cgroup(own, tcp(NODE, (remote, 443), (remote, 443))), at(6));
+        take(&mut pipeline, &in_cgroup(own, tcp(NODE, (remote, 443), (remote, 443))), at(6));
     }
     assert_eq!(pipeline.ledger().counted.tx.bytes, u64::from(waiting::CAPACITY + 100) * 100);
     assert_eq!(pipeline.ledger().waiting.tx.bytes, u64::from(waiting::CAPACITY) * 100);
@@ -158,9 +158,9 @@ fn a_name_that_comes_back_goes_on_where_it_was() {
     let sum = |pipeline: &Pipeline| pipeline.series().iter().map(|s| s.total.tx.bytes).sum::<u64>();
     pipeline.set_pods(index(&[(POD_A, 1, u64::MAX, &old)]), at(2));
     let connection = Connection { reading: Reading::Increment, ..tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443)) };
-    pipeline.record(&connection, at(6));
+    take(&mut pipeline, &connection, at(6));
     pipeline.set_pods(index(&[(POD_A, 1, 8, &old), (POD_A, 9, u64::MAX, &new)]), at(9));
-    pipeline.record(&connection, at(10));
+    take(&mut pipeline, &connection, at(10));
     assert_eq!((pipeline.series().len(), sum(&pipeline)), (2, 200));
     pipeline.set_pods(index(&[(POD_A, 9, u64::MAX, &new)]), at(400));
     let (rows, ledger, _) = pipeline.books();
@@ -179,13 +179,13 @@ fn a_remote_end_that_is_a_pod_of_this_node_is_named_by_its_time() {
     let pods = index(&[(POD_A, 1, u64::MAX, &a), (POD_B, 1, 20, &old), (POD_B, 21, u64::MAX, &new)]);
     pipeline.set_pods(pods, at(30));
     let connection = Connection { reading: Reading::Increment, ..tcp(POD_A, (POD_B, 80), (POD_B, 80)) };
-    pipeline.record(&connection, at(10));
+    take(&mut pipeline, &connection, at(10));
     let remote = |pipeline: &Pipeline| {
         let row = pipeline.rows().iter().find(|row| row.key.direction == Outbound).expect("the row of a");
         pipeline.remote_pod(row).map(|id| format!("{:?}", pipeline.owners().get(id)))
     };
     assert!(remote(&pipeline).is_some_and(|name| name.contains("old")));
-    pipeline.record(&connection, at(25));
+    take(&mut pipeline, &connection, at(25));
     assert!(remote(&pipeline).is_some_and(|name| name.contains("new")));
     let row = pipeline.rows().iter().find(|row| row.key.direction == Inbound).expect("the row of old");
     assert!(pipeline.remote_pod(row).is_some(), "the originator is a pod too");

@@ -2,8 +2,8 @@
 //! stays.
 
 use super::{Role, RoleTable};
-use crate::source::ebpf::resolve::Translation;
 use crate::source::ebpf::tuple::Tuple;
+use crate::source::translation::Translation;
 use crate::state::bytes::{In, Kept, kept};
 use crate::table::NONE;
 use crate::wire::Malformed;
