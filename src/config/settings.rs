@@ -290,7 +290,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "cilium-bpf-root", kind: Kind::Flag, group: Group::Counting, value: PATH,
         default: Default::Described("/sys/fs/bpf, then /run/cilium/bpffs"),
         short: "the BPF file system in which Cilium pins its maps",
-        long: "They are looked for in `tc/globals` below it, then in the folder itself.",
+        long: "They are looked for in `tc/globals` below it, in the folder itself, and in `cilium`.",
         apply: Apply::Path(|draft, path| draft.config.cilium_bpf_root = path),
     },
     Setting {
