@@ -75,7 +75,7 @@ pub struct Snapshot {
 /// Where the collector leaves pictures and readers ask for them.
 #[derive(Default)]
 pub struct Board {
-    // Held for the time of cloning or replacing an Arc, never across I/O.
+    // Held for the time of cloning or replacing an Arc, or of painting; never across I/O.
     latest: Mutex<Option<Arc<Snapshot>>>,
     wanted: AtomicU64,
     served: AtomicU64,
@@ -127,6 +127,18 @@ impl Board {
     pub fn asked(&self) -> Option<u64> {
         let wanted = self.wanted.load(Relaxed);
         (wanted != self.served.load(Relaxed)).then_some(wanted)
+    }
+
+    /// Collector: paints over the latest picture where nobody reads it, which answers all requests up to `ticket`; whether it
+    /// could. Whoever looks for a picture meanwhile waits for that, some milliseconds.
+    pub fn repaint(&self, ticket: u64, paint: impl FnOnce(&mut Snapshot)) -> bool {
+        let mut latest = self.latest.lock().unwrap_or_else(|p| p.into_inner());
+        let Some(canvas) = latest.as_mut().and_then(Arc::get_mut) else { return false };
+        paint(canvas);
+        drop(latest);
+        self.served.store(ticket, Relaxed);
+        call(&self.reader_waker);
+        true
     }
 
     /// Collector: hangs a picture that answers all requests up to `ticket`; gives back the one it replaces.

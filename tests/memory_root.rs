@@ -1,6 +1,5 @@
-//! How much memory the agent keeps resident: idle with DNS names and without, with 10,000 connections of a row each, and
-//! with 250,000 connections of 44,000 rows while a whole batch is frozen and a picture of all rows is published. Bounds:
-//! 3, 3, 8 and 48 MiB.
+//! How much memory the agent keeps resident, names included: idle, with 10,000 connections of a row each, and with 250,000
+//! connections of 44,000 rows while a whole batch is frozen and a picture of all rows is published. Bounds: 3, 8 and 48 MiB.
 //!
 //! Judges the binary that `LAB_BINARY` names, for the bounds are those of the static one (`script/test` builds it); is
 //! skipped without. Traffic is UDP to as many addresses and ports, in network namespaces of the test's own.
@@ -61,9 +60,14 @@ fn main() -> ExitCode {
 fn measure(binary: &str) -> Result<(), String> {
     let _far = far_namespace()?;
     let dakr = Dakr::start()?;
-    idle_with_names(binary, &dakr.url)?;
-    // Names are learnt of the whole machine by default, which is not ours; what they cost comes on top.
-    let agent = Agent::start(binary, &dakr.url, &["-dns=off"])?;
+    // The programs that read names hang in a cgroup of the test's own, which nobody is in.
+    let path = cgroup::find(None).map_err(text)?.join(format!("nm-memory-{}", std::process::id()));
+    fs::create_dir(&path).map_err(|error| format!("cannot create the cgroup {}: {error}", path.display()))?;
+    let cgroup = Cgroup(path);
+    let agent = Agent::start(binary, &dakr.url, &[&format!("-cgroup-root={}", cgroup.0.display())])?;
+    if !get("/metrics")?.1.contains("netmon_component_health{component=\"dns\",state=\"healthy\"} 1") {
+        return Err("the agent learns no names".to_owned());
+    }
     agent.holds("idle", 3)?;
 
     let sockets: Vec<UdpSocket> =
@@ -98,19 +102,7 @@ fn measure(binary: &str) -> Result<(), String> {
     agent.holds("250,000 connections, 44,000 rows, all frozen, a picture", 48)
 }
 
-/// The programs hang in a cgroup of the test's own, which nobody is in.
-fn idle_with_names(binary: &str, dakr_url: &str) -> Result<(), String> {
-    let path = cgroup::find(None).map_err(text)?.join(format!("nm-memory-{}", std::process::id()));
-    fs::create_dir(&path).map_err(|error| format!("cannot create the cgroup {}: {error}", path.display()))?;
-    let cgroup = Cgroup(path);
-    let agent = Agent::start(binary, dakr_url, &[&format!("-cgroup-root={}", cgroup.0.display())])?;
-    let healthy = "netmon_component_health{component=\"dns\",state=\"healthy\"} 1";
-    if !get("/metrics")?.1.contains(healthy) {
-        return Err("the agent learns no names".to_owned());
-    }
-    agent.holds("idle, with names", 3)
-}
-
+/// Goes with the test, and after the agent.
 struct Cgroup(PathBuf);
 
 impl Drop for Cgroup {

@@ -1,4 +1,5 @@
-//! Copies rows and series into a [`Snapshot`] for the endpoints. At most two are alive; their buffers are reused.
+//! Copies rows and series into a [`Snapshot`] for the endpoints: into the one that hangs, unless somebody reads it. So one
+//! is alive, and two while a reader is slow.
 
 use std::sync::Arc;
 
@@ -6,66 +7,103 @@ use super::pipeline::Pipeline;
 use crate::clock::Now;
 use crate::flow::Split;
 use crate::rows::Push;
-use crate::snapshot::{RowView, SeriesView, Snapshot};
+use crate::snapshot::{Board, RowView, SeriesView, Snapshot};
 use crate::stats::Withheld;
 
 /// Makes pictures.
 #[derive(Default)]
 pub struct Painter {
-    /// The picture that was replaced last, once its readers are done with it.
+    /// A picture that was replaced while somebody read it.
     spare: Option<Arc<Snapshot>>,
 }
 
 impl Painter {
-    /// A picture of the rows as they are, or `None` while readers hold both.
-    pub fn paint(&mut self, pipeline: &Pipeline, now: Now) -> Option<Arc<Snapshot>> {
-        let mut canvas = self.spare.take().unwrap_or_default();
-        let Some(snapshot) = Arc::get_mut(&mut canvas) else {
-            self.spare = Some(canvas);
-            return None;
-        };
-        snapshot.taken = now;
-        snapshot.rows.clear();
-        snapshot.names.clear();
-        let names = &mut snapshot.names;
-        snapshot.rows.extend(pipeline.rows().iter_named().map(|(row, name)| RowView {
-            owner: row.key.owner.0,
-            remote_owner: pipeline.remote_pod(row).map(|id| id.0),
-            name: name.map_or(u32::MAX, |name| {
-                names.push(name.clone());
-                names.len() as u32 - 1
-            }),
-            port: row.key.port,
-            protocol: row.key.protocol,
-            direction: row.key.direction,
-            class: row.key.class,
-            is_sum: row.split != Split::Known,
-            local: row.key.local,
-            remote: row.key.remote,
-            unsettled: match row.push {
-                Push::No(Withheld::NoDakr) => row.total,
-                _ => row.open + row.frozen,
-            },
-            total: row.total,
-            changed_wall_ns: row.changed_wall_ns,
-        }));
-        snapshot.series.clear();
-        snapshot.series.extend(pipeline.series().iter().map(|series| SeriesView {
-            owner: series.key.owner.0,
-            protocol: series.protocol_name(),
-            direction: series.key.direction,
-            class: series.key.class,
-            total: series.total,
-        }));
-        snapshot.owners.clear();
-        snapshot.owners.extend_from_slice(pipeline.owners().all());
-        Some(canvas)
-    }
-
-    /// Takes back a picture that was replaced.
-    pub fn put_back(&mut self, old: Option<Arc<Snapshot>>) {
-        if old.is_some() {
-            self.spare = old;
+    /// Hangs a picture of the rows as they are, unless readers hold two.
+    pub fn paint(&mut self, board: &Board, ticket: u64, pipeline: &Pipeline, now: Now) {
+        if board.repaint(ticket, |canvas| fill(canvas, pipeline, now)) {
+            self.spare = None;
+            return;
         }
+        let mut canvas = self.spare.take().unwrap_or_default();
+        match Arc::get_mut(&mut canvas) {
+            Some(blank) => {
+                fill(blank, pipeline, now);
+                self.spare = board.hang(canvas, ticket);
+            }
+            None => self.spare = Some(canvas),
+        }
+    }
+}
+
+fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, now: Now) {
+    snapshot.taken = now;
+    snapshot.rows.clear();
+    snapshot.names.clear();
+    let names = &mut snapshot.names;
+    snapshot.rows.extend(pipeline.rows().iter_named().map(|(row, name)| RowView {
+        owner: row.key.owner.0,
+        remote_owner: pipeline.remote_pod(row).map(|id| id.0),
+        name: name.map_or(u32::MAX, |name| {
+            names.push(name.clone());
+            names.len() as u32 - 1
+        }),
+        port: row.key.port,
+        protocol: row.key.protocol,
+        direction: row.key.direction,
+        class: row.key.class,
+        is_sum: row.split != Split::Known,
+        local: row.key.local,
+        remote: row.key.remote,
+        unsettled: match row.push {
+            Push::No(Withheld::NoDakr) => row.total,
+            _ => row.open + row.frozen,
+        },
+        total: row.total,
+        changed_wall_ns: row.changed_wall_ns,
+    }));
+    snapshot.series.clear();
+    snapshot.series.extend(pipeline.series().iter().map(|series| SeriesView {
+        owner: series.key.owner.0,
+        protocol: series.protocol_name(),
+        direction: series.key.direction,
+        class: series.key.class,
+        total: series.total,
+    }));
+    snapshot.owners.clear();
+    snapshot.owners.extend_from_slice(pipeline.owners().all());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Command};
+
+    #[test]
+    fn one_picture_is_alive_and_two_while_a_reader_is_slow() {
+        let Ok(Command::Run(config)) = config::parse(["-standalone".into()], |_| None, None) else { panic!("refused") };
+        let pipeline = Pipeline::new(&config, 32, 1);
+        let (board, mut painter) = (Board::default(), Painter::default());
+        let mut paint = |second: u64| {
+            let ticket = board.ask();
+            painter.paint(&board, ticket, &pipeline, Now { mono_ns: second, wall_ns: 0 });
+            board.served() == ticket
+        };
+        assert!(paint(1));
+        let first = Arc::as_ptr(&board.latest().expect("it hangs"));
+        assert!(paint(2));
+        let latest = board.latest().expect("it hangs");
+        assert_eq!((Arc::as_ptr(&latest), latest.taken.mono_ns), (first, 2), "painted over");
+        // Now somebody reads it.
+        assert!(paint(3));
+        let second = board.latest().expect("it hangs");
+        assert_eq!((latest.taken.mono_ns, second.taken.mono_ns), (2, 3));
+        // Two are read: there is no canvas, and who waits gets the latest.
+        assert!(!paint(4));
+        assert_eq!(board.latest().expect("it hangs").taken.mono_ns, 3);
+        let slow = Arc::downgrade(&latest);
+        drop((latest, second));
+        assert!(paint(5));
+        assert!(slow.upgrade().is_none(), "the other one is given back");
+        assert_eq!(board.latest().expect("it hangs").taken.mono_ns, 5);
     }
 }

@@ -376,10 +376,7 @@ impl Collector {
 
     fn paint(&mut self, ticket: u64) {
         let now = self.p.source.played_at().unwrap_or_else(clock::now);
-        if let Some(picture) = self.painter.paint(&self.p.pipeline, now) {
-            let old = self.p.board.hang(picture, ticket);
-            self.painter.put_back(old);
-        }
+        self.painter.paint(&self.p.board, ticket, &self.p.pipeline, now);
     }
 
     /// A last sweep, then everything is delivered or named.
