@@ -9,7 +9,7 @@ use super::framing::Answer;
 use super::framings::Framings;
 use super::jitter::{Jitter, hash};
 use super::outcome::{Outcome, SendEnd};
-use super::push::Settings;
+use super::settings::Settings;
 use super::transport::Transport;
 use crate::clock::SECOND;
 use crate::health::Health;

@@ -12,6 +12,7 @@ pub mod outcome;
 pub mod proto;
 pub mod push;
 pub mod retry;
+pub mod settings;
 pub mod socket;
 pub mod split;
 pub mod token;

@@ -36,12 +36,13 @@ use super::jitter::{Jitter, hash};
 use super::keeper::Keeper;
 use super::outcome::{Outcome, SendEnd};
 use super::retry::{Delivery, MAX_GRPC_ITEMS, Settlement};
+use super::settings::Settings;
 use super::socket::Flight;
 use super::token::Token;
 use super::transport::{Http, Transport};
 use crate::batch::{Parcel, Settled, Verdict};
 use crate::clock::{self, MS, Now, SECOND};
-use crate::config::{Dakr, DakrProtocol};
+use crate::config::Dakr;
 use crate::health::Health;
 use crate::privileges::{Talks, settle_talker};
 use crate::state::State;
@@ -60,22 +61,6 @@ const STOP_MARGIN_NS: u64 = 200 * MS;
 /// Items of a message, unless the framing holds fewer.
 pub const MAX_ITEMS: u32 = 5_000;
 const TRAFFIC_PATH: &str = "/api.v1.MetricsCollectorService/SendNetworkTrafficMetrics";
-
-/// What the thread needs to know.
-pub struct Settings {
-    /// The node.
-    pub node_name: String,
-    /// The cluster, empty if unknown.
-    pub cluster_id: String,
-    /// Tells this process from its predecessors on the node.
-    pub boot: String,
-    /// Framing.
-    pub protocol: DakrProtocol,
-    /// `FLUSH_INTERVAL`.
-    pub flush_interval_ns: u64,
-    /// When the process started, nanoseconds since the epoch.
-    pub started_wall_ns: u64,
-}
 
 /// The thread's state.
 pub struct Push<T> {

@@ -8,6 +8,7 @@ use super::super::heart::INTERVAL_NS;
 use super::super::transport::{Call, Failure};
 use super::*;
 use crate::batch::{Batch, Message};
+use crate::config::DakrProtocol;
 use crate::health::Status;
 
 /// When each request was made, on which path, and what it is to come to.
