@@ -54,13 +54,14 @@ fn talkers_write_nothing(stage: &Stage, child: &Child) {
     let open_to_all = stage.folder.join("open");
     fs::create_dir(&open_to_all).expect("a folder");
     fs::set_permissions(&open_to_all, fs::Permissions::from_mode(0o777)).expect("ours");
+    let mut seen = Vec::new();
     for task in fs::read_dir(format!("/proc/{}/task", child.id())).expect("it runs") {
         let task = task.expect("a task");
         let name = fs::read_to_string(task.path().join("comm")).expect("readable");
         let tid = task.file_name().to_string_lossy().parse().expect("a number");
         let file = open_to_all.join(name.trim());
         let refused = match name.trim() {
-            "http" => offered,
+            "http" | "push" => offered,
             "collect" => false,
             _ => continue,
         };
@@ -69,7 +70,9 @@ fn talkers_write_nothing(stage: &Stage, child: &Child) {
         assert_eq!((result == denied, file.exists()), (refused, !refused), "thread {name} got {result}");
         assert!(refused || result >= 0, "thread {name} got {result}");
         println!("thread {} creates a file: {result}", name.trim());
+        seen.push(name.trim().to_owned());
     }
+    assert!(["http", "push", "collect"].iter().all(|name| seen.iter().any(|one| one == name)), "{seen:?}");
     // And they run on.
     assert!(stage.get("/healthz").contains("status"));
 }

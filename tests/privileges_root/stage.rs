@@ -118,6 +118,8 @@ impl Stage {
         command.args(["--no-new-privs", &format!("--shell={}", self.program().display()), "--"]);
         command.args(["-standalone", "-fallback=none", "-metrics-bind-address=127.0.0.1:9099", "-read-interval=200ms"]);
         command.arg(format!("-collector-mode={mode}"));
+        // Nobody is there; the thread that pushes is.
+        command.env("DAKR_URL", "http://127.0.0.1:1").env("CLUSTER_TOKEN", "none");
         command.arg(format!("-cgroup-root={}", self.cgroup.display()));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
