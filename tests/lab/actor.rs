@@ -17,9 +17,11 @@ use std::thread;
 use std::time::Duration;
 
 use netmon::clock;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::socket::{
     self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, sockopt,
 };
+use nix::unistd::Pid;
 
 /// Size of the header of a TCP exchange; part of the request.
 pub const REQUEST_HEADER: u64 = 24;
@@ -258,7 +260,12 @@ fn burst(plan: &Burst) -> Answer {
     let started = clock::now().mono_ns;
     let next = AtomicU64::new(0);
     let lane = |lane: u64| -> Result<(), String> {
-        // With given ports every lane has its own, so that no two connections want the same tuple at a time.
+        // With given ports every lane has its own, so that no two connections want the same tuple at a time; and stays on
+        // one CPU, for elsewhere a SYN may overtake the reset of the connection before it, and conntrack counts no SYN
+        // of what it takes for established.
+        if plan.ports > 0 {
+            stay_on_one_cpu(lane as usize).map_err(|e| format!("cannot stay on one CPU: {e}"))?;
+        }
         let mut own_ports = (0..plan.ports).filter(|p| u64::from(*p) % LANES == lane).cycle();
         loop {
             let number = next.fetch_add(1, Relaxed);
@@ -278,6 +285,15 @@ fn burst(plan: &Burst) -> Answer {
         lanes.into_iter().try_for_each(|l| l.join().map_err(|_| "a lane panicked".to_owned())?)
     })?;
     Ok(((clock::now().mono_ns - started) / clock::MS).to_string())
+}
+
+/// This thread, on one of the CPUs that it may use.
+fn stay_on_one_cpu(number: usize) -> nix::Result<()> {
+    let may = sched_getaffinity(Pid::from_raw(0))?;
+    let cpus: Vec<usize> = (0..CpuSet::count()).filter(|cpu| may.is_set(*cpu) == Ok(true)).collect();
+    let mut own = CpuSet::new();
+    own.set(cpus[number % cpus.len()])?;
+    sched_setaffinity(Pid::from_raw(0), &own)
 }
 
 fn one(plan: &Burst, port: u16) -> Result<(), Box<dyn std::error::Error>> {
