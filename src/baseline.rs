@@ -86,7 +86,7 @@ impl Entry for Baseline {
     fn set_mark(&mut self, mark: u32) {
         self.mark = mark;
     }
-    // At 0 and 80; the mark is at 44.
+    // Within the key, which is first, and at 80; the mark is at 44.
     fn far_end(&self) -> u32 {
         self.key.src.number() as u32 ^ self.id
     }

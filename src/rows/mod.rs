@@ -119,7 +119,7 @@ impl Entry for Row {
     fn set_mark(&mut self, mark: u32) {
         self.mark = mark;
     }
-    // At 0, 48, 112 and 152; the mark is at 44.
+    // Within the key, which is first, and at 48, 112 and 152; the mark is at 44.
     fn far_end(&self) -> u32 {
         self.key.local.number() as u32 ^ (self.open.tx.bytes ^ self.total.tx.bytes) as u32 ^ self.item
     }
