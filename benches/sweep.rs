@@ -24,7 +24,7 @@ use netmon::flow::{Addr, Connection, Counts, Traffic};
 use netmon::owner::pods::{Pod, PodIndex, Tenure};
 use netmon::source::Source;
 use netmon::source::netfilter::{Netfilter, Options};
-use netmon::source::replay::Recorder;
+use netmon::source::recorder::Recorder;
 use netmon::sys::netlink::{Family, RequestSocket};
 use netmon::wire::conntrack::{MESSAGE_DELETE, MESSAGE_GET, MESSAGE_NEW};
 use netmon::wire::netlink::{self, Messages, Writer};

@@ -51,6 +51,15 @@ pub enum Verdict {
     Drop(Lost),
 }
 
+/// What the state file has to be told before anything else is sent, or soon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The message of this name stands in two halves now, which are sent in its place.
+    Halved(String),
+    /// The message of this name is settled.
+    Ended(String, Verdict),
+}
+
 /// What `push` tells `collect`.
 #[derive(Debug)]
 pub enum Settled {

@@ -12,37 +12,48 @@
 //! Words (connection, local end, owner, row, sweep, baseline, increment, window, batch) are defined in
 //! `ARCHITECTURE.md`; rules cited by number ("rule 10") are those of the accounting contract in `SPECIFICATION.md`.
 //!
-//! Each module uses only those above it in this list. [`agent`] is the exception that builds them all.
+//! The modules are listed floor by floor, the ground floor first. A module uses only modules of earlier floors, and
+//! [`agent`], the last, builds them all; `tests/layers.rs` reads every import and fails on one that runs the other way.
 
-pub mod agent;
-pub mod baseline;
+pub mod clock;
+pub mod flow;
+pub mod stats;
+pub mod table;
+
+mod aged;
 pub mod batch;
 pub mod class;
-pub mod clock;
-pub mod collect;
 pub mod config;
-pub mod export;
-pub mod flow;
 pub mod health;
-pub mod http;
-pub mod kube;
 pub mod ledger;
-pub mod limits;
 pub mod logging;
+pub mod wire;
+
+pub mod sys;
+
+pub mod privileges;
+pub mod state;
+pub mod stop;
+
+pub mod baseline;
 pub mod names;
 pub mod owner;
-pub mod privileges;
+pub mod source;
+
+pub mod kube;
+pub mod limits;
 pub mod rows;
 pub mod series;
 pub mod snapshot;
-pub mod source;
-pub mod state;
-pub mod stats;
-pub mod stop;
-pub mod sys;
-pub mod table;
+
+pub mod export;
+
+pub mod collect;
+pub mod http;
+
 pub mod takeover;
-pub mod wire;
+
+pub mod agent;
 
 /// The version, `major.minor.patch`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -16,6 +16,7 @@ use log::{debug, info, warn};
 
 use crate::config::Mode;
 use crate::stats::{Capability, Stats};
+use crate::sys::kernel;
 use crate::sys::landlock;
 use crate::sys::privileges::{self, Capabilities, Held};
 
@@ -40,7 +41,7 @@ pub fn begin() {
 
 /// In the collector's thread, before its first turn: keeps what the source needs from now on, and says so.
 pub fn settle_collector(running: &str, stats: &Stats) {
-    let kept = kept_by_collector(running, &kernel_release());
+    let kept = kept_by_collector(running, &kernel::release());
     match privileges::keep_only(kept) {
         Ok(left) => info!("the collector keeps {left}; the other threads keep no capability"),
         Err(error) => warn!("the collector cannot drop capabilities: {error}"),
@@ -81,13 +82,9 @@ pub fn say_landlock(stats: &Stats) {
 
 /// In the thread `dns`, before its first turn: it reads maps, which takes a capability on old kernels only.
 pub fn settle_dns() {
-    if let Err(error) = privileges::keep_only(kept_for_maps(&kernel_release())) {
+    if let Err(error) = privileges::keep_only(kept_for_maps(&kernel::release())) {
         warn!("the thread dns cannot drop capabilities: {error}");
     }
-}
-
-fn kernel_release() -> String {
-    nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn set_of(capability: Capability) -> Capabilities {
@@ -114,17 +111,11 @@ fn kept_by_collector(running: &str, release: &str) -> Capabilities {
 }
 
 fn kept_for_maps(release: &str) -> Capabilities {
-    if version(release).is_some_and(|version| version >= UNPRIVILEGED_MAPS) {
+    if kernel::version(release).is_some_and(|version| version >= UNPRIVILEGED_MAPS) {
         Capabilities::NONE
     } else {
         Capabilities::BPF.and(Capabilities::SYS_RESOURCE)
     }
-}
-
-/// Major and minor number of a release like `6.1.0-28-cloud-amd64`.
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -23,8 +23,8 @@ use netmon::collect::pipeline::Pipeline;
 use netmon::flow::{Direction, Split, TxRx};
 use netmon::ledger::Ledger;
 use netmon::source::cilium::Cilium;
-use netmon::source::{Skip, Source, SourceError, Sweep};
-use netmon::stats::Unattributed;
+use netmon::source::{Source, SourceError, Sweep};
+use netmon::stats::{Skip, Unattributed};
 use netmon::sys::bpf::{BatchReader, open_pinned};
 use netmon::sys::privileges::{self, Capabilities};
 

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use netmon::clock::Now;
 use netmon::names::capture::Capture;
 use netmon::source::Source;
-use netmon::source::ebpf::{Ebpf, Settings, cgroup};
+use netmon::source::ebpf::{Ebpf, Settings};
 use netmon::stats::Stats;
+use netmon::sys::cgroup;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();

@@ -9,8 +9,10 @@ use std::process::{Child, Command, Stdio};
 use netmon::clock;
 use netmon::flow::{Connection, Reading, protocol};
 use netmon::source::netfilter::{Netfilter, Options};
-use netmon::source::replay::{Recorder, Replay};
-use netmon::source::{Skip, Source, SourceError, Step, Sweep};
+use netmon::source::recorder::Recorder;
+use netmon::source::replay::Replay;
+use netmon::source::{Source, SourceError, Step, Sweep};
+use netmon::stats::Skip;
 use nix::sched::{CloneFlags, unshare};
 
 /// Runs in a network namespace of its own, joined to a second one by a veth pair: 10.9.0.1 here, 10.9.0.2 there.

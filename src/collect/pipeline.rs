@@ -23,8 +23,8 @@ use crate::owner::waiting::{self, WaitingTable};
 use crate::owner::{OwnerId, OwnerTable, PodIndex};
 use crate::rows::{Row, RowTable};
 use crate::series::SeriesTable;
-use crate::source::{Skip, Skipped, Sweep};
-use crate::stats::{Lost, Stats, Unattributed};
+use crate::source::Sweep;
+use crate::stats::{Lost, Skip, Skipped, Stats, Unattributed};
 use crate::table::AT_ONCE;
 use crate::wire::cilium_ct;
 

@@ -20,7 +20,7 @@ use crate::logging::Rare;
 use crate::owner::pods::Published;
 use crate::owner::processes::Processes;
 use crate::snapshot::Board;
-use crate::source::replay::Recorder;
+use crate::source::recorder::Recorder;
 use crate::source::{Source, SourceError, Sweep};
 use crate::stats::{Lost, Stats};
 use crate::stop::Stop;

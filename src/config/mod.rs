@@ -31,6 +31,9 @@ use crate::flow::Cidr;
 pub use help::{help, readme_table, version};
 pub use parse::{Command, UsageError, parse};
 
+/// Ports of `-dns-ports` that the programs can compare with (`DNS_PORTS_MAX` in `bpf/dns.h`).
+pub const MAX_DNS_PORTS: usize = 8;
+
 /// Where connections are read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {

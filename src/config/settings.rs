@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::value::{self, Wanted};
-use super::{Config, Dakr, DakrProtocol, Dns, Fallback, MetricsFormat, Mode, PushInbound, Zone};
+use super::{Config, Dakr, DakrProtocol, Dns, Fallback, MAX_DNS_PORTS, MetricsFormat, Mode, PushInbound, Zone};
 use crate::clock::{MS, SECOND};
 
 /// What `-collector-mode` takes. A mode whose source is not ready is not listed, and so is refused.
@@ -317,7 +317,7 @@ pub const SETTINGS: &[Setting] = &[
         long: "At most eight. Where a service has its server on another port (53 to 5353), both.",
         apply: Apply::Text(|draft, text| {
             let ports = value::ports(text)?;
-            if !(1..=crate::names::capture::MAX_PORTS).contains(&ports.len()) {
+            if !(1..=MAX_DNS_PORTS).contains(&ports.len()) {
                 return Err("one to eight ports separated by commas, such as 53,5353".to_owned());
             }
             draft.config.dns_ports = ports;

@@ -16,9 +16,10 @@ use ureq::config::Config;
 use ureq::http::{Response, header};
 use ureq::{Agent, Body, BodyReader};
 
-use super::credentials::{Auth, Endpoint, Secret, checked_token, read_file};
 use super::decode::{ReadError, is_too_large, read_status};
+use super::endpoint::{Auth, Endpoint};
 use super::exec::{self, Credential};
+use super::secret::{Secret, checked_token, read_file};
 use super::tls::{self, Pem};
 use super::watch::{Failure, ListVersion};
 use crate::clock::{Now, SECOND};

@@ -1,90 +1,15 @@
-//! Where the API server is and how we show who we are: in a cluster by the service account, else by a kubeconfig.
+//! Finds the API server: in a cluster by the service account, else by a kubeconfig.
 //!
-//! Files are read when they are needed, not once: tokens are rewritten by the kubelet about every hour, certificate
-//! authorities now and then. Nothing here talks to the network. Secrets appear in no message and in no `Debug`.
+//! Nothing here talks to the network.
 
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::exec::Plugin;
+use super::endpoint::{Auth, Endpoint};
+use super::secret::Material;
 
 /// Where the kubelet puts a pod's service account.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// Tokens and certificates are a few kilobytes.
-const FILE_MAX_BYTES: u64 = 1 << 20;
-
-/// An API server and our credentials for it.
-#[derive(Clone, Debug)]
-pub struct Endpoint {
-    /// `https://host:port`, perhaps with a path, without a trailing slash.
-    pub url: String,
-    /// Where this was found, for messages: `in-cluster` or the kubeconfig's path.
-    pub origin: String,
-    /// Roots that the server's certificate is checked against; `None` is the system's.
-    pub ca: Option<Material>,
-    /// The server's certificate is not checked at all.
-    pub insecure: bool,
-    /// Client certificate and key.
-    pub client: Option<(Material, Material)>,
-    /// What goes into the `Authorization` header.
-    pub auth: Auth,
-    /// HTTP proxy. The environment's proxies are never used for the API server: their exceptions know no ranges, so
-    /// the cluster's service range cannot be excepted.
-    pub proxy: Option<String>,
-}
-
-/// PEM text, in place or in a file.
-#[derive(Clone)]
-pub enum Material {
-    /// The text itself.
-    Text(Vec<u8>),
-    /// A file, read anew each time.
-    File(PathBuf),
-}
-
-impl Material {
-    /// The text.
-    pub fn read(&self) -> Result<Vec<u8>, String> {
-        match self {
-            Material::Text(text) => Ok(text.clone()),
-            Material::File(path) => read_file(path),
-        }
-    }
-}
-
-impl fmt::Debug for Material {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Material::Text(_) => f.write_str("Text"),
-            Material::File(path) => write!(f, "File({})", path.display()),
-        }
-    }
-}
-
-/// A secret text.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
-
-/// How we authenticate, beside a client certificate.
-#[derive(Clone, Debug)]
-pub enum Auth {
-    /// Not at all.
-    Anonymous,
-    /// By this token.
-    Token(Secret),
-    /// By the token in this file.
-    TokenFile(PathBuf),
-    /// By what this program prints.
-    Plugin(Plugin),
-}
-
 /// Why no API server is known.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CredentialsError {
@@ -156,32 +81,6 @@ pub fn in_cluster(
     }))
 }
 
-/// Reads a small file whole. It is opened anew each time: a projected volume changes by exchanging a symbolic link.
-pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut content = Vec::new();
-        std::fs::File::open(path)?.take(FILE_MAX_BYTES + 1).read_to_end(&mut content)?;
-        Ok(content)
-    };
-    match read() {
-        Ok(content) if content.len() as u64 > FILE_MAX_BYTES => Err(format!("{} is larger than 1 MiB", path.display())),
-        Ok(content) => Ok(content),
-        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
-    }
-}
-
-/// A token as it may stand in a header: white space around it trimmed, none within, ASCII only.
-pub fn checked_token(text: &[u8], from: &str) -> Result<Secret, String> {
-    let text = text.trim_ascii();
-    if text.is_empty() {
-        return Err(format!("the token of {from} is empty"));
-    }
-    if !text.iter().all(u8::is_ascii_graphic) {
-        return Err(format!("the token of {from} holds white space or characters that are not ASCII"));
-    }
-    Ok(Secret(String::from_utf8_lossy(text).into_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,20 +113,5 @@ mod tests {
     fn nowhere_says_the_way_out() {
         let error = discover(None, &env(&[("HOME", "/nonexistent")])).expect_err("nothing is there").to_string();
         assert!(error.contains("-metrics-kubeconfig") && error.contains("-standalone"), "{error}");
-    }
-
-    #[test]
-    fn a_token_that_would_break_the_header_is_refused() {
-        assert_eq!(checked_token(b" abc.def-_\n", "x"), Ok(Secret("abc.def-_".to_owned())));
-        for bad in [&b""[..], b"\n", b"a\r\nX-Evil: 1", b"a b", "t\u{f6}ken".as_bytes(), b"\xff\xfe"] {
-            let error = checked_token(bad, "the file").expect_err("no token");
-            assert!(!error.contains("Evil"), "a token appears in no message");
-        }
-    }
-
-    #[test]
-    fn secrets_are_not_printed() {
-        assert_eq!(format!("{:?}", Auth::Token(Secret("hush".to_owned()))), "Token(Secret)");
-        assert_eq!(format!("{:?}", Material::Text(b"hush".to_vec())), "Text");
     }
 }

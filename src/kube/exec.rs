@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde::Deserialize;
 
-use super::credentials::{Secret, checked_token};
+use super::secret::{Secret, checked_token};
 use super::time::rfc3339_ns;
 use crate::clock::{self, MS, SECOND};
 

@@ -9,8 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::credentials::{Auth, Endpoint, Material, checked_token, read_file};
+use super::endpoint::{Auth, Endpoint};
 use super::exec::Plugin;
+use super::secret::{Material, checked_token, read_file};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
 
-use super::credentials::Endpoint;
+use super::endpoint::Endpoint;
 use super::watch::Failure;
 
 /// What a connection is made with, compared to see whether it changed.

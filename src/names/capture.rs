@@ -8,8 +8,8 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapHandle};
 
 use crate::flow::Addr;
-use crate::source::ebpf::load::{Failure, LoadError, are_attached, explained};
 use crate::sys::bpf::PerCpuReader;
+use crate::sys::programs::{Failure, LoadError, are_attached, explained};
 use crate::sys::ring::Ring;
 
 /// The generated skeleton, which is full of `unsafe`.
@@ -24,8 +24,6 @@ use skeleton::types::dns_stats;
 // The C side asserts the same number, and that of the record's head, whose type is in no map and so not here.
 const _: () = assert!(size_of::<dns_stats>() == STATS_BYTES);
 
-/// Ports that the programs can compare with (`DNS_PORTS_MAX`).
-pub const MAX_PORTS: usize = 8;
 /// Bytes of payload that the programs copy at most (`LARGE`).
 pub const MAX_PAYLOAD_BYTES: usize = 4096;
 const HEAD_BYTES: usize = 48;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::aged::Aged;
+use crate::aged::Aged;
 use crate::flow::Addr;
 use crate::table::Entry;
 

@@ -10,7 +10,6 @@
 //! a snapshot would be a copy of a megabyte for every burst of answers, and come too late for connections that end at
 //! once.
 
-mod aged;
 pub mod capture;
 mod condition;
 pub mod judge;

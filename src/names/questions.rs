@@ -1,6 +1,6 @@
 //! The questions that were asked and not answered yet: an answer without one is not believed.
 
-use super::aged::Aged;
+use crate::aged::Aged;
 use crate::clock::SECOND;
 use crate::flow::Addr;
 use crate::table::Entry;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::aged::Aged;
+use crate::aged::Aged;
 use crate::clock::{Now, SECOND};
 use crate::flow::Addr;
 use crate::table::Entry;

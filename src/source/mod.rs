@@ -11,81 +11,18 @@ use crate::clock::Now;
 use crate::config::{Config, Fallback, Mode};
 use crate::flow::{AddressChange, Connection};
 use crate::state::bytes::In;
-use crate::stats::Stats;
+use crate::stats::{Skipped, Stats};
 use crate::wire::Malformed;
 
 pub mod cilium;
 pub mod ebpf;
 pub mod netfilter;
+pub mod recorder;
 pub mod replay;
 pub mod translation;
 
 /// Hands over one record. Sources call it in the order in which the kernel spoke.
 pub type Each<'a> = &'a mut dyn FnMut(&Connection);
-
-/// Why a record was left out (`netmon_skipped_total{reason}`). The first-sweep and zone rules are applied later, by
-/// the collector; they are listed here so that one list names all reasons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Skip {
-    /// A message or attribute that cannot be what it says.
-    Malformed,
-    /// An entry made before accounting was on: it will never show counters.
-    NoCounters,
-    /// A dump entry that has already ended (status DYING); its DESTROY counts.
-    Dying,
-    /// A DESTROY without a baseline before the first complete sweep (rule 10).
-    BeforeFirstSweep,
-    /// Another conntrack zone than the one that is counted (rule 7).
-    Zone,
-    /// Loopback traffic, or a host's connection to itself (rule 1).
-    Loopback,
-    /// A Cilium SERVICE or RELATED entry, which repeats what another entry counts.
-    Service,
-    /// ICMP that speaks about other traffic: errors, neighbour discovery, multicast listeners (rule 1).
-    IcmpError,
-    /// A raw socket's copy of a packet that another socket received.
-    RawCopy,
-    /// A packet that met the BPF programs before they had a buffer.
-    NoBuffer,
-    /// A Cilium entry of the node's own address: only a part of the host's traffic has entries.
-    HostPartial,
-    /// A Cilium entry of what passes through, whose bytes a local pod's entry counts.
-    Covered,
-}
-
-impl Skip {
-    /// All of them, in the order of their numbers, with the value of the `reason` label.
-    pub const ALL: [(Skip, &'static str); 12] = [
-        (Skip::Malformed, "malformed"),
-        (Skip::NoCounters, "no_counters"),
-        (Skip::Dying, "dying"),
-        (Skip::BeforeFirstSweep, "before_first_sweep"),
-        (Skip::Zone, "zone"),
-        (Skip::Loopback, "loopback"),
-        (Skip::Service, "service"),
-        (Skip::IcmpError, "icmp_error"),
-        (Skip::RawCopy, "raw_copy"),
-        (Skip::NoBuffer, "no_buffer"),
-        (Skip::HostPartial, "host_partial"),
-        (Skip::Covered, "covered"),
-    ];
-}
-
-/// Records left out, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Skipped(pub [u64; Skip::ALL.len()]);
-
-impl Skipped {
-    /// Counts one.
-    pub fn add(&mut self, reason: Skip) {
-        self.add_many(reason, 1);
-    }
-
-    /// Counts `n`.
-    pub fn add_many(&mut self, reason: Skip, n: u64) {
-        self.0[reason as usize] += n;
-    }
-}
 
 /// What one sweep, or one drain between sweeps, saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -222,7 +159,7 @@ impl std::error::Error for SourceError {}
 pub fn open(
     mode: &Mode,
     config: &Config,
-    recorder: &replay::Recorder,
+    recorder: &recorder::Recorder,
     stats: &Arc<Stats>,
     now: Now,
 ) -> Result<Box<dyn Source>, SourceError> {

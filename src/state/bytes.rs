@@ -3,9 +3,9 @@
 //!
 //! Knows no table. Reading panics at nothing, whatever the bytes.
 
-use crate::export::dakr::proto::varint;
 use crate::flow::{Addr, ConnectionKey, Counts, Traffic, TxRx};
 use crate::wire::Malformed;
+use crate::wire::protobuf::varint;
 
 /// What is still to be read.
 #[derive(Clone, Copy, Debug)]

@@ -13,11 +13,12 @@
 //! ```
 
 pub mod bytes;
+mod notes;
 pub mod store;
 
 use std::fmt;
 
-use crate::export::dakr::retry::Note;
+use crate::batch::Note;
 use crate::wire::Malformed;
 use bytes::{In, Kept, kept, put_block};
 

@@ -4,11 +4,14 @@
 mod absent;
 pub mod addresses;
 pub mod bpf;
+pub mod cgroup;
+pub mod kernel;
 pub mod landlock;
 pub mod netlink;
 pub mod options;
 pub mod poll;
 pub mod privileges;
+pub mod programs;
 pub mod ring;
 pub mod signals;
 pub mod waker;

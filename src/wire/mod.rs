@@ -7,6 +7,7 @@ pub mod conntrack;
 pub mod dns;
 pub mod netlink;
 pub mod nftables;
+pub mod protobuf;
 pub mod recording;
 pub mod sock_diag;
 

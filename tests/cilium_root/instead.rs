@@ -9,7 +9,7 @@ use libbpf_rs::MapCore;
 use netmon::clock::Now;
 use netmon::flow::Addr;
 use netmon::source::cilium::CiliumServices;
-use netmon::source::replay::Recorder;
+use netmon::source::recorder::Recorder;
 use netmon::source::translation::{Answer, Services, Translation};
 use netmon::source::{self, Source, SourceError};
 use netmon::state::bytes::In;
@@ -203,7 +203,7 @@ struct TestCgroup(std::path::PathBuf);
 
 impl TestCgroup {
     fn new() -> TestCgroup {
-        let home = netmon::source::ebpf::cgroup::find(None).expect("cgroup2");
+        let home = netmon::sys::cgroup::find(None).expect("cgroup2");
         let dir = home.join(format!("nm-cilium-{}", std::process::id()));
         std::fs::create_dir(&dir).expect("root, to make a cgroup");
         TestCgroup(dir)

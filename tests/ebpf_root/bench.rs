@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use netmon::clock::{self, Now, SECOND};
 use netmon::flow::{Addr, Connection, Counts, Ends, Reading, Traffic, TxRx, protocol};
-use netmon::source::ebpf::{Ebpf, Settings, cgroup};
+use netmon::source::ebpf::{Ebpf, Settings};
 use netmon::source::{Source, Sweep};
 use netmon::stats::Stats;
+use netmon::sys::cgroup;
 use nix::sched::{CloneFlags, setns};
 
 pub const A4: &str = "10.77.0.1";

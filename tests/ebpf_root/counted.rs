@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::process::Command;
 
 use netmon::flow::{Counts, Ends, protocol};
-use netmon::source::Skip;
 use netmon::source::ebpf::Settings;
+use netmon::stats::Skip;
 
 use crate::bench::*;
 

@@ -7,8 +7,8 @@ use std::os::fd::AsRawFd;
 
 use netmon::clock::{self};
 use netmon::flow::{Counts, Ends, protocol};
-use netmon::source::Skip;
 use netmon::source::ebpf::Settings;
+use netmon::stats::Skip;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, sendto, socket,
 };

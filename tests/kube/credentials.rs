@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use netmon::health::Status;
-use netmon::kube::credentials::{Auth, Endpoint, discover};
+use netmon::kube::credentials::discover;
+use netmon::kube::endpoint::{Auth, Endpoint};
 use netmon::kube::kubeconfig;
 
 use crate::fake_kube::fixtures::{Scratch, event, list, pod, scratch, uid};

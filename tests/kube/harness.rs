@@ -8,7 +8,7 @@ use netmon::clock::{self, MS, SECOND};
 use netmon::flow::Addr;
 use netmon::health::{ComponentState, Health, Status};
 use netmon::kube::client::Timeouts;
-use netmon::kube::credentials::{Auth, Endpoint};
+use netmon::kube::endpoint::{Auth, Endpoint};
 use netmon::kube::watch::Pace;
 use netmon::kube::{self, Kube, Outlets, Settings};
 use netmon::owner::pods::Published;

@@ -10,7 +10,8 @@ use netmon::flow::Addr;
 use netmon::health::Status;
 use netmon::kube::Settings;
 use netmon::kube::client::Timeouts;
-use netmon::kube::credentials::{Endpoint, discover};
+use netmon::kube::credentials::discover;
+use netmon::kube::endpoint::Endpoint;
 use netmon::kube::watch::Pace;
 
 use crate::fake_kube::fixtures::{bookmark, full_pod, list};

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use netmon::health::Status;
-use netmon::kube::credentials::{Endpoint, Material, in_cluster};
+use netmon::kube::credentials::in_cluster;
+use netmon::kube::endpoint::Endpoint;
+use netmon::kube::secret::Material;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;

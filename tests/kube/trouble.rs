@@ -199,7 +199,7 @@ fn an_empty_node_is_doubted_in_a_cluster_only() {
     std::fs::write(inside.path().join("token"), "t\n").expect("writable");
     let mut endpoint = endpoint(&server.url());
     endpoint.origin = "in-cluster".to_owned();
-    endpoint.auth = netmon::kube::credentials::Auth::TokenFile(inside.path().join("token"));
+    endpoint.auth = netmon::kube::endpoint::Auth::TokenFile(inside.path().join("token"));
     let inside = Running::start_with(endpoint, pace(), timeouts());
     inside.wait_for_state(Status::Degraded, "is NODE_NAME right?");
 }

@@ -18,7 +18,7 @@ use netmon::clock::{self, MS, SECOND};
 use netmon::flow::{Addr, Connection, Counts, Reading, Traffic, protocol};
 use netmon::source::Source as _;
 use netmon::source::netfilter::{Netfilter, Options};
-use netmon::source::replay::Recorder;
+use netmon::source::recorder::Recorder;
 
 use crate::cilium::Bpffs;
 use crate::netns::Netns;

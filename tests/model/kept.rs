@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use netmon::batch::Note;
 use netmon::batch::{Batch, Settled, Verdict};
 use netmon::clock::Now;
 use netmon::collect::freezer::Freezer;
@@ -11,7 +12,7 @@ use netmon::config::DakrProtocol;
 use netmon::export::dakr::framing::Answer;
 use netmon::export::dakr::jitter::Jitter;
 use netmon::export::dakr::outcome::SendEnd;
-use netmon::export::dakr::retry::{Delivery, Note};
+use netmon::export::dakr::retry::Delivery;
 use netmon::flow::Traffic;
 use netmon::source::{Condition, Each, Source, SourceError, Sweep};
 use netmon::state::bytes::In;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use netmon::clock::{self, MS, SECOND};
-use netmon::source::ebpf::cgroup;
+use netmon::sys::cgroup;
 use nix::sched::{CloneFlags, setns};
 
 /// What the image's file carries (Containerfile).

@@ -5,9 +5,9 @@
 
 use std::fmt::{self, Write};
 
-use super::proto::{Fields, Value, integer, integer_len, message, present, present_len, string, string_len};
 use crate::flow::{Addr, TxRx};
 use crate::health::{ComponentState, Status};
+use crate::wire::protobuf::{Fields, Value, integer, integer_len, message, present, present_len, string, string_len};
 
 /// What every `SendNetworkTrafficMetricsRequest` of a node repeats.
 #[derive(Clone, Copy, Debug, Default)]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use log::{info, warn};
 
-use super::retry::{Delivery, Note};
+use super::retry::Delivery;
+use crate::batch::Note;
 use crate::clock;
 use crate::health::{Component, Health};
 use crate::state::store::{LATE_NS, Store, Written};

@@ -9,7 +9,6 @@ pub mod heart;
 pub mod jitter;
 pub mod keeper;
 pub mod outcome;
-pub mod proto;
 pub mod push;
 pub mod retry;
 pub mod settings;

@@ -13,7 +13,7 @@ use super::framings::Framings;
 use super::jitter::Jitter;
 use super::outcome::{MAX_RETRY_AFTER_NS, Outcome, SendEnd};
 use super::split::{lookups, split};
-use crate::batch::{Batch, Settled, Verdict};
+use crate::batch::{Batch, Note, Settled, Verdict};
 use crate::clock::SECOND;
 use crate::config::DakrProtocol;
 use crate::stats::Lost;
@@ -65,15 +65,6 @@ pub struct Due<'a> {
     pub body: &'a [u8],
     /// How it travels.
     pub framing: Framing,
-}
-
-/// What the state file has to be told before anything else is sent, or soon.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// The message of this name stands in two halves now, which are sent in its place.
-    Halved(String),
-    /// The message of this name is settled.
-    Ended(String, Verdict),
 }
 
 /// Items that are settled: the first, how many, and how.

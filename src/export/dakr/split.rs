@@ -4,7 +4,7 @@
 //! header's fields stand in both halves.
 
 use super::encode::{DNS_LOOKUPS, IP2DOMAIN, ITEMS, RX_BYTES, TX_BYTES};
-use super::proto::{Fields, Value};
+use crate::wire::protobuf::{Fields, Value};
 
 /// One half.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -16,7 +16,8 @@ use std::path::Path;
 use self::maps::{COUNT, MAPS, Opened, Places};
 pub use self::services::CiliumServices;
 use crate::clock::Now;
-use crate::source::{Condition, Each, Skip, Source, SourceError, Sweep};
+use crate::source::{Condition, Each, Source, SourceError, Sweep};
+use crate::stats::Skip;
 use crate::sys::bpf::{BatchReader, MapInfo};
 use crate::wire::cilium_ct::{self, Accounting, KEY4_BYTES, KEY6_BYTES, Kind, Layout, Survey, VALUE_BYTES};
 

@@ -5,7 +5,6 @@
 //! [`roles`], what became of a service address from [`resolve`]. Needs CAP_BPF and CAP_NET_ADMIN; no kernel BTF, for
 //! nothing here reads kernel structs.
 
-pub mod cgroup;
 pub mod load;
 pub mod resolve;
 mod roles;
@@ -18,10 +17,11 @@ use std::sync::Arc;
 use crate::clock::Now;
 use crate::flow::{Connection, ConnectionKey, Ends, Reading, Traffic};
 use crate::source::translation::Services;
-use crate::source::{Condition, Each, Skip, Source, SourceError, Sweep};
+use crate::source::{Condition, Each, Source, SourceError, Sweep};
 use crate::state::bytes::In;
-use crate::stats::Stats;
+use crate::stats::{Skip, Stats};
 use crate::sys::bpf::{BatchReader, PerCpuReader};
+use crate::sys::programs;
 use crate::wire::Malformed;
 
 use load::{Buffers, Programs};
@@ -268,7 +268,7 @@ impl Source for Ebpf {
     }
 
     fn upkeep(&mut self, _: Now) -> Condition {
-        let degraded = if load::are_attached(&self.programs.links) {
+        let degraded = if programs::are_attached(&self.programs.links) {
             let services = self.resolver.as_ref().map_or("", Resolver::trouble);
             let said = [self.unresolved.as_str(), services, &self.instead];
             said.into_iter().filter(|why| !why.is_empty()).collect::<Vec<_>>().join("; ")

@@ -7,10 +7,11 @@
 mod keep;
 
 use super::tuple::{Counted, Tuple};
+use crate::aged::Aged;
 use crate::clock::SECOND;
 use crate::flow::protocol;
 use crate::source::translation::Translation;
-use crate::table::{Entry, NONE, Table};
+use crate::table::Entry;
 
 /// Roles of UDP flows end as conntrack's entries do (nf_conntrack_udp_timeout, _udp_timeout_stream).
 const UDP_IDLE_NS: u64 = 30 * SECOND;
@@ -30,8 +31,6 @@ pub struct Role {
     /// When it was last drained, monotonic.
     last_ns: u64,
     mark: u32,
-    newer: u32,
-    older: u32,
     /// The local end is the originator.
     pub opened_by_local: bool,
     /// Both directions were seen.
@@ -78,7 +77,8 @@ const ASK_MAX: u8 = 3;
 pub struct Settled {
     /// The role.
     pub role: Role,
-    slot: u32,
+    /// `None` in a table without room for one flow.
+    slot: Option<u32>,
     /// Conntrack has not been asked often enough.
     pub is_open: bool,
     is_new: bool,
@@ -86,9 +86,7 @@ pub struct Settled {
 
 /// The roles of all flows in use.
 pub struct RoleTable {
-    table: Table<Role>,
-    newest: u32,
-    oldest: u32,
+    table: Aged<Role>,
     attached_ns: u64,
     guessed: u64,
     evicted: u64,
@@ -104,14 +102,7 @@ struct Opener {
 impl RoleTable {
     /// For at most `capacity` flows; `attached_ns` is when counting began, monotonic.
     pub fn new(capacity: u32, attached_ns: u64) -> RoleTable {
-        RoleTable {
-            table: Table::with_capacity(capacity),
-            newest: NONE,
-            oldest: NONE,
-            attached_ns,
-            guessed: 0,
-            evicted: 0,
-        }
+        RoleTable { table: Aged::with_capacity(capacity), attached_ns, guessed: 0, evicted: 0 }
     }
 
     /// Flows that are known.
@@ -133,8 +124,7 @@ impl RoleTable {
     pub fn settle(&mut self, tuple: &Tuple, counted: &Counted, now_ns: u64) -> Settled {
         let began = counted.opened_by_local || counted.opened_by_remote;
         if let Some(slot) = self.table.find(tuple) {
-            self.unlink(slot);
-            self.link_newest(slot);
+            self.table.renew(slot);
             if let Some(role) = self.table.get_mut(slot) {
                 let anew = began || role.has_expired(now_ns);
                 if anew {
@@ -153,7 +143,7 @@ impl RoleTable {
                 role.replied |= !counted.tx.is_zero() && !counted.rx.is_zero();
                 role.last_ns = now_ns;
                 let is_open = role.translation.is_none() && role.unknown < ASK_MAX;
-                return Settled { role: *role, slot, is_open, is_new: anew };
+                return Settled { role: *role, slot: Some(slot), is_open, is_new: anew };
             }
         }
         let opener = decide(tuple, counted, self.attached_ns, now_ns);
@@ -162,23 +152,19 @@ impl RoleTable {
             cgroup: counted.cgroup,
             last_ns: now_ns,
             mark: 0,
-            newer: NONE,
-            older: NONE,
             opened_by_local: opener.local,
             replied: !counted.tx.is_zero() && !counted.rx.is_zero(),
             guessed: opener.guessed,
             unknown: 0,
             translation: None,
         };
-        if self.table.len() >= self.table.capacity() {
-            let oldest = self.oldest;
-            self.unlink(oldest);
-            if self.table.remove(oldest).is_some() {
-                self.evicted += 1;
-            }
+        if self.table.is_full()
+            && let Some(oldest) = self.table.oldest()
+            && self.table.remove(oldest).is_some()
+        {
+            self.evicted += 1;
         }
-        let slot = self.table.insert(role).unwrap_or(NONE);
-        self.link_newest(slot);
+        let slot = self.table.insert(role).ok();
         Settled { role, slot, is_open: true, is_new: true }
     }
 
@@ -198,36 +184,11 @@ impl RoleTable {
             }
             None => role.unknown += 1,
         }
-        if let Some(kept) = self.table.get_mut(settled.slot) {
+        if let Some(kept) = settled.slot.and_then(|slot| self.table.get_mut(slot)) {
             kept.opened_by_local = role.opened_by_local;
             kept.guessed = role.guessed;
             kept.unknown = role.unknown;
             kept.translation = role.translation;
-        }
-    }
-
-    fn link_newest(&mut self, slot: u32) {
-        let older = self.newest;
-        if let Some(role) = self.table.get_mut(slot) {
-            role.newer = NONE;
-            role.older = older;
-        }
-        match self.table.get_mut(older) {
-            Some(role) => role.newer = slot,
-            None => self.oldest = slot,
-        }
-        self.newest = slot;
-    }
-
-    fn unlink(&mut self, slot: u32) {
-        let Some(&Role { newer, older, .. }) = self.table.get(slot) else { return };
-        match self.table.get_mut(newer) {
-            Some(role) => role.older = older,
-            None => self.newest = older,
-        }
-        match self.table.get_mut(older) {
-            Some(role) => role.newer = newer,
-            None => self.oldest = newer,
         }
     }
 }

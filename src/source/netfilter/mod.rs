@@ -18,7 +18,7 @@ use self::dump::Dump;
 use self::events::Events;
 pub use self::reader::Reader;
 use self::tracking::Tracking;
-use super::replay::Recorder;
+use super::recorder::Recorder;
 use super::{Condition, Each, Source, SourceError, Sweep};
 use crate::clock::Now;
 use crate::wire::recording::Frame;

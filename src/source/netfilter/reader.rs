@@ -6,7 +6,8 @@
 use std::io;
 
 use crate::flow::Reading;
-use crate::source::{Each, Skip, SourceError, Sweep};
+use crate::source::{Each, SourceError, Sweep};
+use crate::stats::Skip;
 use crate::wire::conntrack::{self, MESSAGE_DELETE, MESSAGE_NEW, STATUS_DYING};
 use crate::wire::netlink::{self, FLAG_DUMP_INTR, Messages};
 use crate::wire::recording::Frame;
@@ -183,7 +184,7 @@ mod tests {
     use super::*;
     use crate::clock::Now;
     use crate::flow::{Connection, Counts};
-    use crate::source::Skipped;
+    use crate::stats::Skipped;
     use crate::wire::conntrack::tests::{Entry, TCP_ENTRY};
     use crate::wire::netlink::Writer;
 

@@ -3,14 +3,11 @@
 //! A recording plays on its own clock, and in its own order of sweeps and drains: [`Source::upcoming`] says what comes
 //! next and when it was; [`Source::addresses`] what the host's addresses became before it.
 
-mod recorder;
-
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
-pub use self::recorder::Recorder;
 use super::netfilter::Reader;
 use super::{Condition, Each, Source, SourceError, Step, Sweep, Upcoming};
 use crate::clock::Now;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::flow::{Addr, Connection, Reading};
+use crate::source::recorder::Recorder;
 use crate::wire::conntrack::tests::TCP_ENTRY;
 use crate::wire::conntrack::{MESSAGE_DELETE, MESSAGE_NEW};
 use crate::wire::netlink::{self, Writer};

@@ -65,7 +65,7 @@ fn the_window_is_on_the_disk_before_its_first_byte_is_sent() {
     bench.run(1_001 * SECOND);
     assert!(seen.lock().expect("alone").iter().all(|image| image == b"image"));
     let state = on_disk(&folder.0);
-    assert_eq!(state.notes, [super::super::retry::Note::Ended("0".to_owned(), Verdict::Acknowledged)]);
+    assert_eq!(state.notes, [crate::batch::Note::Ended("0".to_owned(), Verdict::Acknowledged)]);
     assert_eq!(state.sender, "n__/b");
 }
 

@@ -1,53 +1,9 @@
 //! The batch on its way in the state file, and from it.
 
-use super::{Delivery, Note, Part, Settlement};
-use crate::batch::{Batch, Message, Verdict};
+use super::{Delivery, Part, Settlement};
+use crate::batch::{Batch, Message, Note};
 use crate::state::bytes::{In, Kept, kept, put_block};
-use crate::stats::Lost;
 use crate::wire::Malformed;
-
-impl Kept for Verdict {
-    fn put(&self, out: &mut Vec<u8>) {
-        out.push(match self {
-            Verdict::Acknowledged => 0,
-            Verdict::Merge => 1,
-            Verdict::MergeAmbiguous => 2,
-            Verdict::Drop(reason) => 3 + *reason as u8,
-        });
-    }
-    fn take(from: &mut In<'_>) -> Result<Verdict, Malformed> {
-        match u8::take(from)? {
-            0 => Ok(Verdict::Acknowledged),
-            1 => Ok(Verdict::Merge),
-            2 => Ok(Verdict::MergeAmbiguous),
-            number => Lost::ALL.get(usize::from(number) - 3).map(|lost| Verdict::Drop(lost.0)).ok_or(Malformed),
-        }
-    }
-}
-
-impl Kept for Note {
-    fn put(&self, out: &mut Vec<u8>) {
-        match self {
-            Note::Halved(name) => {
-                out.push(0);
-                put_block(out, name.as_bytes());
-            }
-            Note::Ended(name, verdict) => {
-                out.push(1);
-                put_block(out, name.as_bytes());
-                verdict.put(out);
-            }
-        }
-    }
-    fn take(from: &mut In<'_>) -> Result<Note, Malformed> {
-        let (kind, name) = (u8::take(from)?, Box::<str>::take(from)?.into_string());
-        match kind {
-            0 => Ok(Note::Halved(name)),
-            1 => Ok(Note::Ended(name, Verdict::take(from)?)),
-            _ => Err(Malformed),
-        }
-    }
-}
 
 /// A part without its bytes.
 struct Head {

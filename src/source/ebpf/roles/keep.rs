@@ -5,22 +5,18 @@ use super::{Role, RoleTable};
 use crate::source::ebpf::tuple::Tuple;
 use crate::source::translation::Translation;
 use crate::state::bytes::{In, Kept, kept};
-use crate::table::NONE;
 use crate::wire::Malformed;
 
 kept!(Tuple { local, remote, local_port, remote_port, protocol, flags, family; zero: 0 });
 kept!(Translation { src, dst, backend, sport, dport, backend_port, opened_by_local });
-kept!(Role { tuple, cgroup, last_ns, opened_by_local, replied, guessed, unknown, translation;
-    mark: 0; newer: NONE; older: NONE });
+kept!(Role { tuple, cgroup, last_ns, opened_by_local, replied, guessed, unknown, translation; mark: 0 });
 
 impl RoleTable {
     /// Appends every role, the one that was idle longest first.
     pub fn save(&self, out: &mut Vec<u8>) {
         self.len().put(out);
-        let mut slot = self.oldest;
-        while let Some(role) = self.table.get(slot) {
+        for role in self.table.by_age() {
             role.put(out);
-            slot = role.newer;
         }
     }
 
@@ -48,8 +44,7 @@ impl RoleTable {
             if self.table.find(&role.tuple).is_some() {
                 return Err(Malformed);
             }
-            let slot = self.table.insert(role).map_err(|_| Malformed)?;
-            self.link_newest(slot);
+            self.table.insert(role).map_err(|_| Malformed)?;
         }
         Ok(())
     }

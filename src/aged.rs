@@ -28,6 +28,11 @@ impl<E: Entry> Aged<E> {
         self.table.len()
     }
 
+    /// How many there can be.
+    pub fn capacity(&self) -> u32 {
+        self.table.capacity()
+    }
+
     /// Whether there is no room.
     pub fn is_full(&self) -> bool {
         self.table.len() >= self.table.capacity()
@@ -56,6 +61,12 @@ impl<E: Entry> Aged<E> {
     /// The slot of the oldest entry.
     pub fn oldest(&self) -> Option<u32> {
         (self.oldest != NONE).then_some(self.oldest)
+    }
+
+    /// The entries, the oldest first.
+    pub fn by_age(&self) -> impl Iterator<Item = &E> {
+        let younger = |slot: &u32| self.links.get(*slot as usize).map(|links| links[1]);
+        std::iter::successors(Some(self.oldest), younger).map_while(|slot| self.table.get(slot))
     }
 
     /// Puts in an entry, as the youngest. Its key must not be there.
@@ -166,6 +177,7 @@ mod tests {
                 prop_assert_eq!(oldest, model.first().copied());
                 prop_assert_eq!(aged.len() as usize, model.len());
             }
+            prop_assert_eq!(aged.by_age().map(|n| n.0).collect::<Vec<_>>(), model.clone());
             let mut order = Vec::new();
             while let Some(slot) = aged.oldest() {
                 order.push(aged.remove(slot).expect("it is there").0);

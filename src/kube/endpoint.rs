@@ -1,0 +1,49 @@
+//! An API server and how we authenticate to it.
+
+use std::path::PathBuf;
+
+use super::exec::Plugin;
+use super::secret::{Material, Secret};
+
+/// An API server and our credentials for it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// `https://host:port`, perhaps with a path, without a trailing slash.
+    pub url: String,
+    /// Where this was found, for messages: `in-cluster` or the kubeconfig's path.
+    pub origin: String,
+    /// Roots that the server's certificate is checked against; `None` is the system's.
+    pub ca: Option<Material>,
+    /// The server's certificate is not checked at all.
+    pub insecure: bool,
+    /// Client certificate and key.
+    pub client: Option<(Material, Material)>,
+    /// What goes into the `Authorization` header.
+    pub auth: Auth,
+    /// HTTP proxy. The environment's proxies are never used for the API server: their exceptions know no ranges, so
+    /// the cluster's service range cannot be excepted.
+    pub proxy: Option<String>,
+}
+
+/// How we authenticate, beside a client certificate.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// Not at all.
+    Anonymous,
+    /// By this token.
+    Token(Secret),
+    /// By the token in this file.
+    TokenFile(PathBuf),
+    /// By what this program prints.
+    Plugin(Plugin),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_not_printed() {
+        assert_eq!(format!("{:?}", Auth::Token(Secret("hush".to_owned()))), "Token(Secret)");
+    }
+}

@@ -1,0 +1,95 @@
+//! Tokens, keys and certificates, and the files that hold them.
+//!
+//! Files are read when they are needed, not once: the kubelet rewrites tokens about every hour, certificate authorities
+//! change now and then. Secrets appear in no message and in no `Debug`.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Tokens and certificates are a few kilobytes.
+const FILE_MAX_BYTES: u64 = 1 << 20;
+
+/// PEM text, in place or in a file.
+#[derive(Clone)]
+pub enum Material {
+    /// The text itself.
+    Text(Vec<u8>),
+    /// A file, read anew each time.
+    File(PathBuf),
+}
+
+impl Material {
+    /// The text.
+    pub fn read(&self) -> Result<Vec<u8>, String> {
+        match self {
+            Material::Text(text) => Ok(text.clone()),
+            Material::File(path) => read_file(path),
+        }
+    }
+}
+
+impl fmt::Debug for Material {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Material::Text(_) => f.write_str("Text"),
+            Material::File(path) => write!(f, "File({})", path.display()),
+        }
+    }
+}
+
+/// A secret text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// Reads a small file whole. It is opened anew each time: a projected volume changes by exchanging a symbolic link.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        std::fs::File::open(path)?.take(FILE_MAX_BYTES + 1).read_to_end(&mut content)?;
+        Ok(content)
+    };
+    match read() {
+        Ok(content) if content.len() as u64 > FILE_MAX_BYTES => Err(format!("{} is larger than 1 MiB", path.display())),
+        Ok(content) => Ok(content),
+        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+    }
+}
+
+/// A token as it may stand in a header: white space around it trimmed, none within, ASCII only.
+pub fn checked_token(text: &[u8], from: &str) -> Result<Secret, String> {
+    let text = text.trim_ascii();
+    if text.is_empty() {
+        return Err(format!("the token of {from} is empty"));
+    }
+    if !text.iter().all(u8::is_ascii_graphic) {
+        return Err(format!("the token of {from} holds white space or characters that are not ASCII"));
+    }
+    Ok(Secret(String::from_utf8_lossy(text).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_would_break_the_header_is_refused() {
+        assert_eq!(checked_token(b" abc.def-_\n", "x"), Ok(Secret("abc.def-_".to_owned())));
+        for bad in [&b""[..], b"\n", b"a\r\nX-Evil: 1", b"a b", "t\u{f6}ken".as_bytes(), b"\xff\xfe"] {
+            let error = checked_token(bad, "the file").expect_err("no token");
+            assert!(!error.contains("Evil"), "a token appears in no message");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        assert_eq!(format!("{:?}", Secret("hush".to_owned())), "Secret");
+        assert_eq!(format!("{:?}", Material::Text(b"hush".to_vec())), "Text");
+    }
+}
