@@ -24,7 +24,7 @@ fn connection(number: u32) -> Connection {
             dst: remote,
             sport: number as u16,
             dport: 443,
-            zone: 0,
+            ct_zone: 0,
             protocol: 6,
             family: 4,
             realm: number,

@@ -9,16 +9,16 @@ use netmon::health::{Component, Health, Pulse, Status};
 use netmon::http::server::{Context, Server};
 use netmon::names::{Origin, RowName};
 use netmon::owner::{Owner, Pod, Workload};
-use netmon::snapshot::{Board, RowView, SeriesView, Snapshot};
+use netmon::snapshot::{RowView, SeriesView, Snapshot, Snapshots};
 use netmon::stats::Stats;
 
-/// Rows in the picture.
+/// Rows in the snapshot.
 const ROWS: u64 = 260;
 
 fn main() {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8081".into());
     let server = Server::listen(addr.parse().expect("an address and a port")).unwrap_or_else(|e| panic!("{e}"));
-    let (stats, health, board) = (Arc::<Stats>::default(), Arc::<Health>::default(), Arc::<Board>::default());
+    let (stats, health, snapshots) = (Arc::<Stats>::default(), Arc::<Health>::default(), Arc::<Snapshots>::default());
     let pulse = Arc::new(Pulse::new(clock::now().mono_ns, 5 * SECOND));
     health.set(Component::Monitor, Status::Healthy, "collecting");
     health.note(Component::Monitor, "source", "netfilter");
@@ -33,7 +33,7 @@ fn main() {
         stats: Arc::clone(&stats),
         health,
         pulse: Arc::clone(&pulse),
-        board: Arc::clone(&board),
+        snapshots: Arc::clone(&snapshots),
         end: Arc::default(),
     };
     println!("http://{addr}/");
@@ -52,7 +52,7 @@ fn main() {
             let phase = (now.mono_ns / SECOND) as f64;
             rows.iter_mut().zip(0..).for_each(|(row, n)| grow(row, n, phase, now.wall_ns));
         }
-        if let Some(ticket) = board.asked() {
+        if let Some(ticket) = snapshots.asked() {
             let series = rows.iter().map(|row| SeriesView {
                 owner: row.owner,
                 protocol: if row.protocol == 6 { "tcp" } else { "udp" },
@@ -61,7 +61,8 @@ fn main() {
                 total: row.total,
             });
             let (series, rows) = (series.collect(), rows.clone());
-            board.hang(Arc::new(Snapshot { taken: now, rows, series, owners: owners(), names: names() }), ticket);
+            snapshots
+                .publish(Arc::new(Snapshot { taken: now, rows, series, owners: owners(), names: names() }), ticket);
         }
         clock::sleep_ns(20 * MS);
     }

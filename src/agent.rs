@@ -13,7 +13,7 @@ use log::{info, warn};
 
 use crate::batch::Settled;
 use crate::clock::{self, MS, Now, SECOND};
-use crate::collect::delivery::Delivery;
+use crate::collect::handover::Handover;
 use crate::collect::run::{Collector, Parts};
 use crate::collect::trouble::{PODS_AS_NODE, Trouble};
 use crate::config::{Config, Dakr, Fallback, Mode};
@@ -28,9 +28,9 @@ use crate::kube::{self, Kube};
 use crate::limits;
 use crate::names;
 use crate::owner::pods::Published;
-use crate::owner::processes::Processes;
+use crate::owner::socket_owners::SocketOwners;
 use crate::privileges::{self, Talks, settle_talker};
-use crate::snapshot::Board;
+use crate::snapshot::Snapshots;
 use crate::source::recorder::Recorder;
 use crate::source::{self, Source, SourceError};
 use crate::stats::Stats;
@@ -113,8 +113,8 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     let addresses = HostAddresses::open().map_err(StartError::Addresses)?;
     let waker = Waker::open().map_err(|error| StartError::Resources("the collector's waker", error))?;
     shared.stop.wakes(&waker);
-    let board_waker = waker.clone();
-    shared.board.wake_collector_by(Box::new(move || board_waker.wake()));
+    let snapshots_waker = waker.clone();
+    shared.snapshots.wake_collector_by(Box::new(move || snapshots_waker.wake()));
     let kube = if config.standalone {
         shared.health.set(Component::PodCache, Status::Healthy, "standalone mode");
         None
@@ -126,7 +126,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     let max_connections = config.max_connections.unwrap_or_else(limits::max_connections);
     let fresh = || Tables::new(&config, max_connections, played_from);
     let mut tables = fresh();
-    let delivery = match &config.dakr {
+    let handover = match &config.dakr {
         Some(dakr) => {
             let (mut push, settled) = open_push(&config, dakr, &shared, started, &waker);
             let take_over =
@@ -135,14 +135,14 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
             let (parcels, to_push) = bounded(2);
             let (handle, thread) = push.start(to_push).map_err(|error| StartError::Resources("thread push", error))?;
             threads.add("push", thread);
-            Some(Delivery::new(parcels, settled, handle, taken.out, taken.keeps))
+            Some(Handover::new(parcels, settled, handle, taken.out, taken.persists))
         }
         None => None,
     };
     if kube.is_some() && source.played_at().is_none() {
-        match open_processes(&config, &running) {
-            Ok(processes) => tables.pipeline.set_processes(processes),
-            Err(why) => trouble.processes = format!("{PODS_AS_NODE}: {why} (-cgroup-fs)"),
+        match open_socket_owners(&config, &running) {
+            Ok(socket_owners) => tables.pipeline.set_socket_owners(socket_owners),
+            Err(why) => trouble.socket_owners = format!("{PODS_AS_NODE}: {why} (-cgroup-fs)"),
         }
     }
     if let Some(names) = names {
@@ -158,12 +158,12 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
         addresses,
         recorder,
         pods: kube.as_ref().map(|(_, published)| Arc::clone(published)),
-        delivery,
+        handover,
         freezer: tables.freezer,
         stats: Arc::clone(&shared.stats),
         health: Arc::clone(&shared.health),
         pulse: Arc::clone(&shared.pulse),
-        board: Arc::clone(&shared.board),
+        snapshots: Arc::clone(&shared.snapshots),
         stop: Arc::clone(&shared.stop),
         waker,
     };
@@ -172,7 +172,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     let collector = Collector::new(parts, trouble, played_from, phase_ns);
     // The probes are answered until everything else has ended.
     let end = Arc::new(Stop::default());
-    let context = Context::new(&config, labels, &shared.stats, &shared.health, &shared.pulse, &shared.board, &end);
+    let context = Context::new(&config, labels, &shared.stats, &shared.health, &shared.pulse, &shared.snapshots, &end);
     let mut endpoint = Threads::default();
     endpoint.spawn("http", move || {
         settle_talker(Talks::In);
@@ -216,7 +216,7 @@ struct Shared {
     stats: Arc<Stats>,
     health: Arc<Health>,
     pulse: Arc<Pulse>,
-    board: Arc<Board>,
+    snapshots: Arc<Snapshots>,
     stop: Arc<Stop>,
 }
 
@@ -229,7 +229,7 @@ impl Shared {
             stats: Arc::default(),
             health,
             pulse: Arc::new(Pulse::new(started.mono_ns, config.read_interval_ns)),
-            board: Arc::default(),
+            snapshots: Arc::default(),
             stop: Arc::default(),
         }
     }
@@ -319,7 +319,7 @@ fn start_kube(config: &Config, shared: &Shared, waker: &Waker) -> Result<(Kube, 
     let settings = kube::Settings {
         endpoint,
         node_name: config.node_name.clone(),
-        pace: kube::watch::Pace::default(),
+        pace: kube::watch::WatchPace::default(),
         timeouts: kube::client::Timeouts::default(),
     };
     let outlets = kube::Outlets {
@@ -333,14 +333,14 @@ fn start_kube(config: &Config, shared: &Shared, waker: &Waker) -> Result<(Kube, 
 }
 
 /// Finds the host's cgroup tree, which may be mounted elsewhere than it was said.
-fn open_processes(config: &Config, running: &str) -> Result<Processes, String> {
+fn open_socket_owners(config: &Config, running: &str) -> Result<SocketOwners, String> {
     let asked = config.cgroup_fs.as_deref();
     let root = cgroup::find(asked).or_else(|error| if asked.is_some() { cgroup::find(None) } else { Err(error) });
     let root = root.map_err(|error| error.to_string())?;
     info!("pods' cgroups are read at {}", root.display());
     // The programs tell the cgroup of each flow.
     let with_sockets = running != Mode::Ebpf.name();
-    Processes::open(&root, with_sockets).map_err(|error| format!("no socket diagnostics: {error}"))
+    SocketOwners::open(&root, with_sockets).map_err(|error| format!("no socket diagnostics: {error}"))
 }
 
 /// Cilium, then ebpf, then netfilter, from the wanted one on. A recording has no second best.

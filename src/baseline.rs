@@ -14,7 +14,7 @@
 //! A dump lists entries in nearly the same order every time, so each baseline remembers who followed it: most records
 //! are found by looking where the last one pointed, without hashing.
 
-mod keep;
+mod persist;
 
 use crate::flow::{Connection, ConnectionKey, Traffic};
 use crate::table::{Entry, Full, NONE, Table};

@@ -34,7 +34,7 @@ pub enum Parcel {
     /// A window; with a state file also the collector's tables as they stand just after it was frozen.
     Batch(Batch, Option<Vec<u8>>),
     /// The collector's tables alone, while no window can be frozen.
-    Image(Vec<u8>),
+    Tables(Vec<u8>),
 }
 
 /// How a range of items was settled.
@@ -87,8 +87,8 @@ pub enum Settled {
     Batch(Batch),
     /// The agent stops, and what is not settled of the batch stays in the state file.
     Left,
-    /// Whether the last image is in the state file.
-    Kept(bool),
+    /// Whether the last tables is in the state file.
+    Persisted(bool),
     /// DAKR asked for a full collection pass now (`collect_now`).
     CollectNow,
 }

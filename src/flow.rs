@@ -219,7 +219,7 @@ pub struct ConnectionKey {
     /// Port asked for; for ICMP type and code (`type << 8 | code`); 0 where the protocol has none.
     pub dport: u16,
     /// Conntrack zone (rule 7).
-    pub zone: u16,
+    pub ct_zone: u16,
     /// IP protocol number.
     pub protocol: u8,
     /// 4 or 6, as in the packet.
@@ -232,7 +232,7 @@ impl ConnectionKey {
     /// All but the addresses, as one word.
     #[inline(always)]
     fn rest(&self) -> u128 {
-        let ports = u64::from(self.sport) | u64::from(self.dport) << 16 | u64::from(self.zone) << 32;
+        let ports = u64::from(self.sport) | u64::from(self.dport) << 16 | u64::from(self.ct_zone) << 32;
         let rest = u64::from(self.protocol) | u64::from(self.family) << 8 | u64::from(self.realm) << 16;
         u128::from(ports) | u128::from(rest) << 64
     }

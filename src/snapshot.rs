@@ -1,6 +1,6 @@
-//! What the endpoints show: one immutable picture of the rows, made by the collector when somebody asks.
+//! What the endpoints show: one immutable snapshot of the rows, made by the collector when somebody asks.
 //!
-//! The collector copies rows here and goes on; whoever renders reads at leisure. At most two pictures are alive.
+//! The collector copies rows here and goes on; whoever renders reads at leisure. At most two snapshots are alive.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -57,7 +57,7 @@ pub struct SeriesView {
     pub total: TxRx,
 }
 
-/// One picture.
+/// One snapshot.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// When it was taken.
@@ -72,10 +72,10 @@ pub struct Snapshot {
     pub names: Vec<RowName>,
 }
 
-/// Where the collector leaves pictures and readers ask for them.
+/// Where the collector leaves snapshots and readers ask for them.
 #[derive(Default)]
-pub struct Board {
-    // Held for the time of cloning or replacing an Arc, or of painting; never across I/O.
+pub struct Snapshots {
+    // Held for the time of cloning or replacing an Arc, or of filling; never across I/O.
     latest: Mutex<Option<Arc<Snapshot>>>,
     wanted: AtomicU64,
     served: AtomicU64,
@@ -83,9 +83,9 @@ pub struct Board {
     reader_waker: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
-impl std::fmt::Debug for Board {
+impl std::fmt::Debug for Snapshots {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Board").finish_non_exhaustive()
+        f.debug_struct("Snapshots").finish_non_exhaustive()
     }
 }
 
@@ -95,55 +95,55 @@ fn call(waker: &Mutex<Option<Box<dyn Fn() + Send>>>) {
     }
 }
 
-impl Board {
-    /// Sets how the collector is woken when a picture is wanted.
+impl Snapshots {
+    /// Sets how the collector is woken when a snapshot is wanted.
     pub fn wake_collector_by(&self, wake: Box<dyn Fn() + Send>) {
         *self.waker.lock().unwrap_or_else(|p| p.into_inner()) = Some(wake);
     }
 
-    /// Sets how the reader is woken when a new picture hangs.
+    /// Sets how the reader is woken when there is a new snapshot.
     pub fn wake_reader_by(&self, wake: Box<dyn Fn() + Send>) {
         *self.reader_waker.lock().unwrap_or_else(|p| p.into_inner()) = Some(wake);
     }
 
-    /// Asks for a picture newer than now, and returns the number that [`Board::served`] reaches when it hangs.
+    /// Asks for a snapshot newer than now, and returns the number that [`Snapshots::served`] reaches when it is published.
     pub fn ask(&self) -> u64 {
         let ticket = self.wanted.fetch_add(1, Relaxed) + 1;
         call(&self.waker);
         ticket
     }
 
-    /// The number of the last request that the latest picture answers.
+    /// The number of the last request that the latest snapshot answers.
     pub fn served(&self) -> u64 {
         self.served.load(Relaxed)
     }
 
-    /// The latest picture, `None` before the first.
+    /// The latest snapshot, `None` before the first.
     pub fn latest(&self) -> Option<Arc<Snapshot>> {
         self.latest.lock().unwrap_or_else(|p| p.into_inner()).clone()
     }
 
-    /// Collector: whether somebody waits for a picture; the number to hand to [`Board::hang`].
+    /// Collector: whether somebody waits for a snapshot; the number to hand to [`Snapshots::publish`].
     pub fn asked(&self) -> Option<u64> {
         let wanted = self.wanted.load(Relaxed);
         (wanted != self.served.load(Relaxed)).then_some(wanted)
     }
 
-    /// Collector: paints over the latest picture where nobody reads it, which answers all requests up to `ticket`; whether it
-    /// could. Whoever looks for a picture meanwhile waits for that, some milliseconds.
-    pub fn repaint(&self, ticket: u64, paint: impl FnOnce(&mut Snapshot)) -> bool {
+    /// Collector: fills the latest anew snapshot where nobody reads it, which answers all requests up to `ticket`; whether it
+    /// could. Whoever looks for a snapshot meanwhile waits for that, some milliseconds.
+    pub fn refill(&self, ticket: u64, fill: impl FnOnce(&mut Snapshot)) -> bool {
         let mut latest = self.latest.lock().unwrap_or_else(|p| p.into_inner());
-        let Some(canvas) = latest.as_mut().and_then(Arc::get_mut) else { return false };
-        paint(canvas);
+        let Some(buffer) = latest.as_mut().and_then(Arc::get_mut) else { return false };
+        fill(buffer);
         drop(latest);
         self.served.store(ticket, Relaxed);
         call(&self.reader_waker);
         true
     }
 
-    /// Collector: hangs a picture that answers all requests up to `ticket`; gives back the one it replaces.
-    pub fn hang(&self, picture: Arc<Snapshot>, ticket: u64) -> Option<Arc<Snapshot>> {
-        let old = self.latest.lock().unwrap_or_else(|p| p.into_inner()).replace(picture);
+    /// Collector: publishes a snapshot that answers all requests up to `ticket`; gives back the one it replaces.
+    pub fn publish(&self, snapshot: Arc<Snapshot>, ticket: u64) -> Option<Arc<Snapshot>> {
+        let old = self.latest.lock().unwrap_or_else(|p| p.into_inner()).replace(snapshot);
         self.served.store(ticket, Relaxed);
         call(&self.reader_waker);
         old

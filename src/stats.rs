@@ -131,7 +131,7 @@ pub enum Skip {
     /// A DESTROY without a baseline before the first complete sweep (rule 10).
     BeforeFirstSweep,
     /// Another conntrack zone than the one that is counted (rule 7).
-    Zone,
+    CtZone,
     /// Loopback traffic, or a host's connection to itself (rule 1).
     Loopback,
     /// A Cilium SERVICE or RELATED entry, which repeats what another entry counts.
@@ -155,7 +155,7 @@ impl Skip {
         (Skip::NoCounters, "no_counters"),
         (Skip::Dying, "dying"),
         (Skip::BeforeFirstSweep, "before_first_sweep"),
-        (Skip::Zone, "zone"),
+        (Skip::CtZone, "zone"),
         (Skip::Loopback, "loopback"),
         (Skip::Service, "service"),
         (Skip::IcmpError, "icmp_error"),

@@ -8,10 +8,10 @@ use log::{info, warn};
 
 use crate::clock::Now;
 use crate::collect::freezer::{Freezer, Sender};
-use crate::collect::keep;
+use crate::collect::persist;
 use crate::collect::pipeline::Pipeline;
 use crate::config::Config;
-use crate::export::dakr::keeper::Keeper;
+use crate::export::dakr::persister::Persister;
 use crate::export::dakr::push::Push;
 use crate::export::dakr::transport::Transport;
 use crate::health::{Component, Health};
@@ -45,7 +45,7 @@ impl Tables {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TakenOver {
     /// It is written from now on.
-    pub keeps: bool,
+    pub persists: bool,
     /// The push goes on with a batch of the process before.
     pub out: bool,
 }
@@ -82,17 +82,17 @@ pub fn open<T: Transport>(
         }
     };
     let found = left.map(|bytes| state::decode(&bytes, &place));
-    push.keep_in(Keeper::new(store, place, stop, health, Arc::clone(&stats)));
+    push.persist_in(Persister::new(store, place, stop, health, Arc::clone(&stats)));
     let why = match found {
         None => {
             info!("there is no state file in {} yet", dir.display());
-            return TakenOver { keeps: true, out: false };
+            return TakenOver { persists: true, out: false };
         }
         Some(Ok(state)) => match restore(state, tables, source, push) {
             Ok(out) => {
                 let (connections, rows) = (tables.pipeline.baselines().len(), tables.pipeline.rows().len());
                 info!("goes on from the state file in {}: {connections} connections, {rows} rows", dir.display());
-                return TakenOver { keeps: true, out };
+                return TakenOver { persists: true, out };
             }
             Err(Malformed) => "what it holds does not fit the tables".to_owned(),
         },
@@ -102,7 +102,7 @@ pub fn open<T: Transport>(
     stats.state_failures.inc();
     *tables = fresh();
     push.discard_state();
-    TakenOver { keeps: true, out: false }
+    TakenOver { persists: true, out: false }
 }
 
 /// Whether a batch is out.
@@ -112,7 +112,7 @@ fn restore<T: Transport>(
     source: &mut dyn Source,
     push: &mut Push<T>,
 ) -> Result<bool, Malformed> {
-    keep::restore(&state.image, source, &mut tables.pipeline, &mut tables.freezer)?;
+    persist::restore(&state.tables, source, &mut tables.pipeline, &mut tables.freezer)?;
     let (settlements, out) = push.resume(state)?;
     let (rows, ledger, _) = tables.pipeline.books();
     for (first_item, items, verdict) in settlements {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use netmon::clock::{Now, SECOND};
 use netmon::collect::pipeline::Pipeline;
 use netmon::flow::{Addr, Connection, ConnectionKey, Counts, Ends, Reading, Traffic};
-use netmon::owner::processes::Processes;
+use netmon::owner::socket_owners::SocketOwners;
 use netmon::owner::{Pod, PodIndex};
 use netmon::source::Sweep;
 use netmon::stats::Stats;
@@ -59,7 +59,7 @@ fn connection(number: u32, bytes: u64, cgroups: &[u64]) -> Connection {
             dst: remote,
             sport: (number % 50_000) as u16,
             dport: 443,
-            zone: 0,
+            ct_zone: 0,
             protocol: 6,
             family: 4,
             realm: 0,
@@ -94,10 +94,10 @@ fn sweep(pipeline: &mut Pipeline, round: u32, stats: &Stats, cgroups: &[u64]) {
         pipeline.record(&ended, now);
     }
     pipeline.end_sweep(&Sweep { complete: true, ..Sweep::default() }, now);
-    if let Some(processes) = pipeline.processes() {
-        processes.look().expect("this test has a socket");
+    if let Some(socket_owners) = pipeline.socket_owners() {
+        socket_owners.look().expect("this test has a socket");
         pipeline.place_deferred();
-        if pipeline.processes().is_some_and(Processes::walk) {
+        if pipeline.socket_owners().is_some_and(SocketOwners::walk) {
             pipeline.settle_waiting(now);
         }
     }
@@ -133,7 +133,7 @@ fn in_cluster(root: &Path) -> (Pipeline, Vec<u64>) {
     let mut pipeline = Pipeline::new(&support::in_cluster(&["-max-rows", "4096"]), 2 * CONNECTIONS, 1);
     pipeline.local_ends().replace_host(&[NODE]);
     pipeline.set_pods(Arc::new(PodIndex::new(Vec::new(), pods, true, 1)), Now::default());
-    pipeline.set_processes(Processes::open(root, true).expect("socket diagnostics"));
+    pipeline.set_socket_owners(SocketOwners::open(root, true).expect("socket diagnostics"));
     (pipeline, cgroups)
 }
 

@@ -158,7 +158,7 @@ fn until_batch(settled: &Receiver<Settled>) -> (Vec<(u32, u32, Verdict)>, Batch)
             Settled::Items { first_item, items, verdict, .. } => found.push((first_item, items, verdict)),
             Settled::Batch(batch) => return (found, batch),
             Settled::Lookups { .. } | Settled::CollectNow => {}
-            Settled::Left | Settled::Kept(_) => panic!("there is no state file"),
+            Settled::Left | Settled::Persisted(_) => panic!("there is no state file"),
         }
     }
 }

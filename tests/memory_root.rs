@@ -1,5 +1,5 @@
 //! How much memory the agent keeps resident, names included: idle, with 10,000 connections of a row each, and with 250,000
-//! connections of 44,000 rows while a whole batch is frozen and a picture of all rows is published. Bounds: 3, 8 and 48 MiB.
+//! connections of 44,000 rows while a whole batch is frozen and a snapshot of all rows is published. Bounds: 3, 8 and 48 MiB.
 //!
 //! Judges the binary that `LAB_BINARY` names, for the bounds are those of the static one (`script/test` builds it); is
 //! skipped without. Traffic is UDP to as many addresses and ports, in network namespaces of the test's own.
@@ -99,7 +99,7 @@ fn measure(binary: &str) -> Result<(), String> {
     if items < 44_000 {
         return Err(format!("/flows shows {items} rows"));
     }
-    agent.holds("250,000 connections, 44,000 rows, all frozen, a picture", 48)
+    agent.holds("250,000 connections, 44,000 rows, all frozen, a snapshot", 48)
 }
 
 /// Goes with the test, and after the agent.
@@ -167,8 +167,8 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Says what is resident, and judges it. The bound is that of the state named, which has one picture: while the next
-    /// is painted there are two, for some milliseconds, and the peak says so.
+    /// Says what is resident, and judges it. The bound is that of the state named, which has one snapshot: while the next
+    /// is filled there are two, for some milliseconds, and the peak says so.
     fn holds(&self, what: &str, most_mib: u64) -> Result<(), String> {
         let mut judged = self.holds_now(what, most_mib);
         for _ in 0..20 {

@@ -119,7 +119,8 @@ impl Node {
 
 fn record(port: u16, traffic: Traffic) -> Connection {
     let (src, dst) = (Addr::from_v4([10, 244, 1, 9]), Addr::from_v4([198, 51, 100, port as u8]));
-    let key = ConnectionKey { src, dst, sport: 10_000 + port, dport: 443, zone: 0, protocol: 6, family: 4, realm: 0 };
+    let key =
+        ConnectionKey { src, dst, sport: 10_000 + port, dport: 443, ct_zone: 0, protocol: 6, family: 4, realm: 0 };
     let (ends, reading) = (Ends::Both, Reading::Live);
     Connection { key, backend: dst, backend_port: 443, ends, reading, id: 7, start_ns: 0, traffic, cgroup: 0 }
 }

@@ -1,16 +1,16 @@
 //! The state file: as it came, and what stands within its checksum, which is a guard against harm and not against malice.
-//! Two bytes say how long the image is; the batch follows it.
+//! Two bytes say how long the tables is; the batch follows it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use netmon::clock::Now;
 use netmon::collect::freezer::{Freezer, Sender};
-use netmon::collect::keep;
+use netmon::collect::persist;
 use netmon::collect::pipeline::Pipeline;
 use netmon::config::{self, Command, DakrProtocol};
 use netmon::export::dakr::jitter::Jitter;
 use netmon::export::dakr::retry::Delivery;
-use netmon::source::{Condition, Each, Source, SourceError, Sweep};
+use netmon::source::{SourceHealth, Each, Source, SourceError, Sweep};
 use netmon::state::bytes::In;
 use netmon::state::{Place, decode};
 
@@ -29,8 +29,8 @@ impl Source for Nothing {
     fn poll_fds(&self) -> &[i32] {
         &[]
     }
-    fn upkeep(&mut self, _: Now) -> Condition {
-        Condition::default()
+    fn upkeep(&mut self, _: Now) -> SourceHealth {
+        SourceHealth::default()
     }
     fn ends_are_told(&self) -> bool {
         true
@@ -40,18 +40,18 @@ impl Source for Nothing {
 fuzz_target!(|bytes: &[u8]| {
     let _ = decode(bytes, &Place { boot_id: "b".into(), netns: 1 });
     let Some((len, rest)) = bytes.split_first_chunk() else { return };
-    let (image, batch) = rest.split_at(rest.len().min(usize::from(u16::from_le_bytes(*len))));
+    let (tables, batch) = rest.split_at(rest.len().min(usize::from(u16::from_le_bytes(*len))));
     let arguments = ["-standalone", "-max-rows", "1024"].map(Into::into);
     let Ok(Command::Run(config)) = config::parse(arguments, |_| None, Some("n".into())) else {
         panic!("plain flags");
     };
     let mut pipeline = Pipeline::new(&config, 64, 1);
     let mut freezer = Freezer::new(Sender { node_name: "n".into(), cluster_id: String::new() });
-    if keep::restore(image, &mut Nothing, &mut pipeline, &mut freezer).is_ok() {
+    if persist::restore(tables, &mut Nothing, &mut pipeline, &mut freezer).is_ok() {
         assert!(pipeline.ledger().is_balanced());
-        let again = keep::image(&Nothing, &pipeline, &freezer);
+        let again = persist::tables(&Nothing, &pipeline, &freezer);
         let mut other = Pipeline::new(&config, 64, 1);
-        let restored = keep::restore(&again, &mut Nothing, &mut other, &mut freezer);
+        let restored = persist::restore(&again, &mut Nothing, &mut other, &mut freezer);
         assert!(restored.is_ok(), "what was restored can be saved and restored");
         pipeline.cleanup(Now { mono_ns: 1, wall_ns: 1 }, 0);
     }

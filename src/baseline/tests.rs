@@ -12,7 +12,7 @@ pub(super) fn connection(port: u16, id: u32, bytes: u64) -> Connection {
             dst: Addr::from_v4([10, 0, 0, 2]),
             sport: port,
             dport: 80,
-            zone: 0,
+            ct_zone: 0,
             protocol: 6,
             family: 4,
             realm: 0,

@@ -10,7 +10,7 @@ use crate::export::dakr::encode::{self, DnsLookup, Header, Item};
 use crate::flow::Addr;
 use crate::names::{Lookup, RowName};
 use crate::owner::{Owner, PodIndex};
-use crate::state::bytes::{In, Kept};
+use crate::state::bytes::{In, Persist};
 use crate::wire::Malformed;
 
 /// Bytes of one message at most, before compression.
@@ -50,7 +50,7 @@ impl Freezer {
     }
 
     /// Appends how far numbers and times have come, for the state file.
-    pub fn save(&self, out: &mut Vec<u8>) {
+    pub fn persist(&self, out: &mut Vec<u8>) {
         self.seq.put(out);
         self.last_item_ns.put(out);
     }
@@ -58,10 +58,10 @@ impl Freezer {
     /// Goes on with the numbers and times of the process before.
     ///
     /// # Errors
-    /// When the bytes cannot be what [`Freezer::save`] wrote.
+    /// When the bytes cannot be what [`Freezer::persist`] wrote.
     pub fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {
-        self.seq = Kept::take(from)?;
-        self.last_item_ns = Kept::take(from)?;
+        self.seq = Persist::take(from)?;
+        self.last_item_ns = Persist::take(from)?;
         Ok(())
     }
 

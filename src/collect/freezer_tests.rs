@@ -62,7 +62,7 @@ impl Bench {
             dst: asked,
             sport: 40_000,
             dport: 443,
-            zone: 0,
+            ct_zone: 0,
             protocol: protocol::TCP,
             family: 4,
             realm: 0,

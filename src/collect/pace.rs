@@ -24,7 +24,7 @@ pub struct Facts {
 
 /// The rule and its settings.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct SweepPace {
     /// `-read-interval`.
     pub read_interval_ns: u64,
     /// Whether it was given.
@@ -33,7 +33,7 @@ pub struct Pace {
     pub flush_interval_ns: u64,
 }
 
-impl Pace {
+impl SweepPace {
     /// From the start of one sweep to the start of the next.
     pub fn interval_ns(&self, facts: Facts) -> u64 {
         if self.given || !facts.ends_are_told {
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use crate::clock::MS;
 
-    const DEFAULT: Pace = Pace { read_interval_ns: 5 * SECOND, given: false, flush_interval_ns: 60 * SECOND };
+    const DEFAULT: SweepPace = SweepPace { read_interval_ns: 5 * SECOND, given: false, flush_interval_ns: 60 * SECOND };
 
     fn facts(cost_ms: u64) -> Facts {
         Facts { cost_ns: cost_ms * MS, ends_are_told: true, may_end_untold: false }
@@ -71,9 +71,9 @@ mod tests {
 
     #[test]
     fn a_given_interval_is_obeyed() {
-        let given = Pace { read_interval_ns: 100 * MS, given: true, ..DEFAULT };
+        let given = SweepPace { read_interval_ns: 100 * MS, given: true, ..DEFAULT };
         assert_eq!(given.interval_ns(facts(650)), 100 * MS);
-        let long = Pace { read_interval_ns: 120 * SECOND, ..given };
+        let long = SweepPace { read_interval_ns: 120 * SECOND, ..given };
         assert_eq!(long.interval_ns(facts(1)), 120 * SECOND);
     }
 }

@@ -3,13 +3,13 @@
 //! Pure: time and everything else comes as an argument, so the lab, the replay and the model test run the very same
 //! code. Owns the tables; the loop around it ([`super`]) owns descriptors and channels.
 
-mod keep;
+mod persist;
 mod place;
 
 use std::sync::Arc;
 
 use self::place::{Addition, Attribution, Policy, end_with_socket};
-use super::zone::ZoneChoice;
+use super::ct_zone::CtZoneChoice;
 use crate::baseline::{BaselineTable, Judged};
 use crate::class::Classes;
 use crate::clock::{Now, SECOND};
@@ -18,7 +18,7 @@ use crate::flow::{Connection, ConnectionKey, Direction, Ends, Reading, Split, Tr
 use crate::ledger::{Ledger, bytes_only};
 use crate::names::Names;
 use crate::owner::local::LocalEnds;
-use crate::owner::processes::{HostEnd, Processes};
+use crate::owner::socket_owners::{HostEnd, SocketOwners};
 use crate::owner::waiting::{self, WaitingTable};
 use crate::owner::{OwnerId, OwnerTable, PodIndex};
 use crate::rows::{Row, RowTable};
@@ -40,7 +40,7 @@ pub struct Pipeline {
     policy: Policy,
     baselines: BaselineTable,
     local: LocalEnds,
-    processes: Option<Processes>,
+    socket_owners: Option<SocketOwners>,
     /// What this sweep told of host's ends whose sockets are not known yet.
     deferred: Vec<(Attribution, HostEnd)>,
     owners: OwnerTable,
@@ -48,7 +48,7 @@ pub struct Pipeline {
     rows: RowTable,
     series: SeriesTable,
     ledger: Ledger,
-    zone: ZoneChoice,
+    ct_zone: CtZoneChoice,
     skipped: Skipped,
     /// Bytes of all connections in this sweep, each once, whatever became of them (rule 16).
     seen_bytes: u64,
@@ -69,7 +69,7 @@ pub struct SweepEnd {
     /// Baselines of the state file that ended while no agent ran.
     pub ended_while_away: u64,
     /// Another zone is counted from now on.
-    pub new_zone: Option<u16>,
+    pub new_ct_zone: Option<u16>,
     /// Bytes of all connections since the sweep before, each once.
     pub seen_bytes: u64,
     /// Connections that found no place in the table.
@@ -88,14 +88,14 @@ impl Pipeline {
             },
             baselines: BaselineTable::with_capacity(max_connections, process_start_ns),
             local: LocalEnds::new(&config.local_cidrs),
-            processes: None,
+            socket_owners: None,
             deferred: Vec::new(),
             owners: OwnerTable::default(),
             waiting: WaitingTable::with_capacity(if config.standalone { 1 } else { waiting::CAPACITY }),
             rows: RowTable::with_capacity(config.max_rows),
             series: SeriesTable::default(),
             ledger: Ledger::default(),
-            zone: ZoneChoice::new(config.conntrack_zone),
+            ct_zone: CtZoneChoice::new(config.conntrack_zone),
             skipped: Skipped::default(),
             seen_bytes: 0,
             not_followed: 0,
@@ -121,19 +121,19 @@ impl Pipeline {
     }
 
     /// Sockets are told to be a pod's by these from now on.
-    pub fn set_processes(&mut self, processes: Processes) {
-        if processes.looks() {
+    pub fn set_socket_owners(&mut self, socket_owners: SocketOwners) {
+        if socket_owners.looks() {
             self.deferred.reserve_exact(DEFERRED_MAX);
         }
-        self.processes = Some(processes);
+        self.socket_owners = Some(socket_owners);
     }
 
     /// Cgroups and sockets, to be kept up to date; what waits is settled by [`Pipeline::settle_waiting`].
-    pub fn processes(&mut self) -> Option<&mut Processes> {
-        self.processes.as_mut()
+    pub fn socket_owners(&mut self) -> Option<&mut SocketOwners> {
+        self.socket_owners.as_mut()
     }
 
-    /// Rows, for pictures.
+    /// Rows, for snapshots.
     pub fn rows(&self) -> &RowTable {
         &self.rows
     }
@@ -150,12 +150,12 @@ impl Pipeline {
         self.owners.find(pod)
     }
 
-    /// Series, for pictures.
+    /// Series, for snapshots.
     pub fn series(&self) -> &SeriesTable {
         &self.series
     }
 
-    /// Owners, for pictures.
+    /// Owners, for snapshots.
     pub fn owners(&self) -> &OwnerTable {
         &self.owners
     }
@@ -171,8 +171,8 @@ impl Pipeline {
     }
 
     /// The zone in force.
-    pub fn zone(&self) -> &ZoneChoice {
-        &self.zone
+    pub fn ct_zone(&self) -> &CtZoneChoice {
+        &self.ct_zone
     }
 
     /// Takes the latest pods; what waited for them is settled.
@@ -189,11 +189,11 @@ impl Pipeline {
     /// Takes one record of a sweep. What it adds to rows is there after [`Pipeline::end_sweep`].
     pub fn record(&mut self, c: &Connection, now: Now) {
         let lives = !matches!(c.reading, Reading::Ended | Reading::Increment);
-        if self.zone.asks(c.key.zone) && lives && self.has_local_end(c, now) {
-            self.zone.note_local(c.key.zone);
+        if self.ct_zone.asks(c.key.ct_zone) && lives && self.has_local_end(c, now) {
+            self.ct_zone.note_local(c.key.ct_zone);
         }
-        if !self.zone.counts(c.key.zone) {
-            self.skipped.add(Skip::Zone);
+        if !self.ct_zone.counts(c.key.ct_zone) {
+            self.skipped.add(Skip::CtZone);
             return;
         }
         if self.local.any_left() {
@@ -259,14 +259,14 @@ impl Pipeline {
             ended_while_away: vanished.while_away,
             seen_bytes: std::mem::take(&mut self.seen_bytes),
             not_followed: std::mem::take(&mut self.not_followed),
-            new_zone: None,
+            new_ct_zone: None,
         };
         self.note_source_losses(sweep);
         if sweep.complete {
             self.local.end_sweep();
             let owners_known = !self.policy.waits || self.local.pods().synced;
-            end.new_zone = self.zone.end_sweep(owners_known);
-            if end.new_zone.is_some() {
+            end.new_ct_zone = self.ct_zone.end_sweep(owners_known);
+            if end.new_ct_zone.is_some() {
                 self.baselines.restart();
             }
         }
@@ -367,15 +367,15 @@ impl Pipeline {
             wall_ns: now.wall_ns,
             mono_ns: now.mono_ns,
         };
-        if let Some(processes) = &self.processes {
+        if let Some(socket_owners) = &self.socket_owners {
             let end = end_with_socket(c.ends, c.key.src, &self.local);
             let is_host = self.local.is_host(if end == Ends::Originator { c.key.src } else { c.backend });
             if is_host && self.policy.classes.is_tunnel(c.key.protocol, c.backend_port) {
                 // The node's own tunnels are the host's, though their sockets lie in the cgroup of whoever made them.
                 at.cgroup = 0;
-            } else if is_host && processes.looks() {
+            } else if is_host && socket_owners.looks() {
                 let end = HostEnd::of(c, end);
-                match processes.cgroup_of(&end) {
+                match socket_owners.cgroup_of(&end) {
                     Some(cgroup) => at.cgroup = cgroup,
                     // What has ended is in no later look.
                     None if c.reading != Reading::Ended && self.deferred.len() < DEFERRED_MAX => {

@@ -7,19 +7,19 @@ use std::sync::Arc;
 use log::{debug, info, warn};
 
 use super::blind::{Sight, Watch};
-use super::delivery::{Delivery, settle_waiting};
 use super::freezer::Freezer;
-use super::pace::{Facts, Pace};
-use super::picture::Painter;
+use super::handover::{Handover, settle_waiting};
+use super::pace::{Facts, SweepPace};
 use super::pipeline::Pipeline;
+use super::snapshot::Snapshotter;
 use super::trouble::{PODS_AS_NODE, Teller, Trouble};
 use crate::clock::{self, MS, Now, SECOND};
 use crate::config::Config;
 use crate::health::{Health, Pulse};
 use crate::logging::Rare;
 use crate::owner::pods::Published;
-use crate::owner::processes::Processes;
-use crate::snapshot::Board;
+use crate::owner::socket_owners::SocketOwners;
+use crate::snapshot::Snapshots;
 use crate::source::recorder::Recorder;
 use crate::source::{Source, SourceError, Sweep};
 use crate::stats::{Lost, Stats};
@@ -52,7 +52,7 @@ pub struct Parts {
     /// The tables.
     pub pipeline: Pipeline,
     /// The way to the push, where there is one.
-    pub delivery: Option<Delivery>,
+    pub handover: Option<Handover>,
     /// Makes batches.
     pub freezer: Freezer,
     /// The agent's counters.
@@ -61,8 +61,8 @@ pub struct Parts {
     pub health: Arc<Health>,
     /// Signs of life for the probes.
     pub pulse: Arc<Pulse>,
-    /// Where pictures hang.
-    pub board: Arc<Board>,
+    /// Where snapshots are published.
+    pub snapshots: Arc<Snapshots>,
     /// Tells the end.
     pub stop: Arc<Stop>,
     /// Wakes this thread.
@@ -83,8 +83,8 @@ struct Schedule {
 pub struct Collector {
     p: Parts,
     due: Schedule,
-    pace: Pace,
-    painter: Painter,
+    pace: SweepPace,
+    snapshotter: Snapshotter,
     watch: Watch,
     trouble: Trouble,
     teller: Teller,
@@ -109,7 +109,7 @@ impl Collector {
             upkeep: now.mono_ns,
             drain: u64::MAX,
         };
-        let pace = Pace {
+        let pace = SweepPace {
             read_interval_ns: config.read_interval_ns,
             given: config.read_interval_given,
             flush_interval_ns: config.flush_interval_ns,
@@ -118,7 +118,7 @@ impl Collector {
             p: parts,
             due,
             pace,
-            painter: Painter::default(),
+            snapshotter: Snapshotter::default(),
             watch: Watch::open(),
             trouble,
             teller: Teller::default(),
@@ -146,9 +146,9 @@ impl Collector {
         self.p.waker.clear();
         self.follow_addresses();
         self.follow_pods();
-        if let Some(delivery) = &mut self.p.delivery {
-            delivery.settle(&mut self.p.freezer, &mut self.p.pipeline);
-            if delivery.take_collect_now() {
+        if let Some(handover) = &mut self.p.handover {
+            handover.settle(&mut self.p.freezer, &mut self.p.pipeline);
+            if handover.take_collect_now() {
                 self.due.sweep = 0;
                 self.due.flush = self.due.flush.min(clock::now().mono_ns);
             }
@@ -172,8 +172,8 @@ impl Collector {
             self.due.cleanup = now.mono_ns + self.p.config.cleanup_interval_ns;
             self.p.pipeline.cleanup(now, self.p.config.flush_interval_ns.max(LEAST_IDLE_NS));
         }
-        if let Some(ticket) = self.p.board.asked() {
-            self.paint(ticket);
+        if let Some(ticket) = self.p.snapshots.asked() {
+            self.publish_snapshot(ticket);
         }
         self.p.pipeline.publish(&self.p.stats);
         self.teller.tell(&self.trouble, self.p.pipeline.baselines().first_sweep_done(), &self.p.health);
@@ -198,7 +198,7 @@ impl Collector {
     }
 
     fn again_ns(&self) -> u64 {
-        self.p.delivery.as_ref().map_or(u64::MAX, Delivery::again_ns)
+        self.p.handover.as_ref().map_or(u64::MAX, Handover::again_ns)
     }
 
     fn follow_addresses(&mut self) {
@@ -270,8 +270,8 @@ impl Collector {
         self.p.pulse.cycle_completed(clock::now().mono_ns, interval_ns);
         if self.p.pipeline.baselines().first_sweep_done() && self.p.pulse.sweep_completed() {
             // Else an agent that is killed before its first flush would start afresh.
-            if let Some(delivery) = &mut self.p.delivery {
-                delivery.checkpoint(self.p.source.as_ref(), &self.p.freezer, &self.p.pipeline);
+            if let Some(handover) = &mut self.p.handover {
+                handover.checkpoint(self.p.source.as_ref(), &self.p.freezer, &self.p.pipeline);
             }
         }
     }
@@ -280,14 +280,14 @@ impl Collector {
     /// CPU time of it.
     fn look_at_processes(&mut self, now: Now) -> u64 {
         let pipeline = &mut self.p.pipeline;
-        let Some(processes) = pipeline.processes() else { return 0 };
+        let Some(socket_owners) = pipeline.socket_owners() else { return 0 };
         let cpu_ns = clock::thread_cpu_ns();
-        self.trouble.processes = match processes.look() {
+        self.trouble.socket_owners = match socket_owners.look() {
             Ok(()) => String::new(),
             Err(error) => format!("{PODS_AS_NODE}: cannot read the node's sockets: {error}"),
         };
         pipeline.place_deferred();
-        if pipeline.processes().is_some_and(Processes::walk) {
+        if pipeline.socket_owners().is_some_and(SocketOwners::walk) {
             pipeline.settle_waiting(now);
         }
         clock::thread_cpu_ns().saturating_sub(cpu_ns)
@@ -314,7 +314,7 @@ impl Collector {
         if sweep.complete {
             self.wary = if end.vanished_untold > 0 { WARY_SWEEPS } else { self.wary.saturating_sub(1) };
             self.trouble.events_lost = sweep.overflows > 0;
-            self.trouble.other_zone = self.p.pipeline.zone().only_elsewhere();
+            self.trouble.other_ct_zone = self.p.pipeline.ct_zone().only_elsewhere();
             self.trouble.not_followed = end.not_followed;
             // The counters of this machine's interfaces say nothing of a recording.
             let sight = match self.p.source.played_at() {
@@ -328,8 +328,8 @@ impl Collector {
                 blind => self.trouble.sight = Some(blind),
             }
         }
-        if let Some(zone) = end.new_zone {
-            info!("conntrack zone {zone} holds the local ends and is counted from the next sweep on");
+        if let Some(ct_zone) = end.new_ct_zone {
+            info!("conntrack zone {ct_zone} holds the local ends and is counted from the next sweep on");
         }
         result.map(|sweep| sweep.complete)
     }
@@ -361,12 +361,12 @@ impl Collector {
             }
         }
         let now = clock::now();
-        match &mut self.p.delivery {
-            Some(delivery) if delivery.is_open(now) => {
-                delivery.flush(self.p.source.as_ref(), &mut self.p.freezer, &mut self.p.pipeline, now);
+        match &mut self.p.handover {
+            Some(handover) if handover.is_open(now) => {
+                handover.flush(self.p.source.as_ref(), &mut self.p.freezer, &mut self.p.pipeline, now);
             }
             // New traffic stays open: memory follows the number of rows, not the length of an outage.
-            Some(delivery) => delivery.checkpoint(self.p.source.as_ref(), &self.p.freezer, &self.p.pipeline),
+            Some(handover) => handover.checkpoint(self.p.source.as_ref(), &self.p.freezer, &self.p.pipeline),
             None => {
                 let nothing = self.p.freezer.freeze(&mut self.p.pipeline, 1, now);
                 debug_assert!(nothing.is_none(), "without DAKR nothing is pushed");
@@ -374,9 +374,9 @@ impl Collector {
         }
     }
 
-    fn paint(&mut self, ticket: u64) {
+    fn publish_snapshot(&mut self, ticket: u64) {
         let now = self.p.source.played_at().unwrap_or_else(clock::now);
-        self.painter.paint(&self.p.board, ticket, &self.p.pipeline, now);
+        self.snapshotter.publish(&self.p.snapshots, ticket, &self.p.pipeline, now);
     }
 
     /// A last sweep, then everything is delivered or named.
@@ -387,8 +387,8 @@ impl Collector {
         if self.p.config.state_dir.is_none() {
             settle_waiting(&mut self.p.pipeline);
         }
-        if let Some(delivery) = self.p.delivery.take() {
-            delivery.finish(self.p.source.as_ref(), &mut self.p.freezer, &mut self.p.pipeline, deadline_ns);
+        if let Some(handover) = self.p.handover.take() {
+            handover.finish(self.p.source.as_ref(), &mut self.p.freezer, &mut self.p.pipeline, deadline_ns);
         }
         self.p.pipeline.publish(&self.p.stats);
         debug!("the collector has ended: {:?}", self.p.pipeline.ledger());

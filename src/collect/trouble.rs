@@ -17,11 +17,11 @@ pub struct Trouble {
     /// The mode that runs is not the one that was wanted, and why; empty where it is.
     pub fallback: String,
     /// Why it is not known which sockets are a pod's; empty where it is, and where nobody needs to know.
-    pub processes: String,
+    pub socket_owners: String,
     /// Whether the kernel dropped events since the last complete sweep.
     pub events_lost: bool,
     /// Whether local ends appear only in zones that are not counted (rule 7).
-    pub other_zone: bool,
+    pub other_ct_zone: bool,
     /// Connections that found no place in the table.
     pub not_followed: u64,
     /// What the interfaces carried against what was seen (rule 16).
@@ -59,12 +59,12 @@ impl Teller {
 
 impl Trouble {
     fn message(&self) -> String {
-        let said = [&self.fallback, &self.sweep, &self.source, &self.processes];
+        let said = [&self.fallback, &self.sweep, &self.source, &self.socket_owners];
         let mut parts: Vec<String> = said.into_iter().filter(|s| !s.is_empty()).cloned().collect();
         if self.events_lost {
             parts.push("the kernel dropped conntrack events: ends of connections are missing".into());
         }
-        if self.other_zone {
+        if self.other_ct_zone {
             parts.push("local ends appear only in conntrack zones that are not counted (-conntrack-zone)".into());
         }
         if self.not_followed > 0 {
@@ -93,7 +93,7 @@ mod tests {
         let (health, mut teller) = (Health::default(), Teller::default());
         teller.tell(&Trouble::default(), false, &health);
         assert!(health.components().is_empty(), "nothing is said before the first sweep");
-        teller.tell(&Trouble { other_zone: true, ..Trouble::default() }, true, &health);
+        teller.tell(&Trouble { other_ct_zone: true, ..Trouble::default() }, true, &health);
         assert_eq!(health.overall(), Status::Degraded);
         teller.tell(&Trouble::default(), true, &health);
         assert_eq!(health.components()[0].message, "collecting");

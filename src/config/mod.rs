@@ -72,7 +72,7 @@ pub enum PushInbound {
 
 /// Which conntrack zone is counted (rule 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Zone {
+pub enum CtZone {
     /// Decided at the first complete sweep.
     Auto,
     /// This one.
@@ -187,7 +187,7 @@ pub struct Config {
     /// `-overlay-ports`: UDP ports of tunnels beside the well-known ones.
     pub overlay_ports: Vec<u16>,
     /// `-conntrack-zone`.
-    pub conntrack_zone: Zone,
+    pub conntrack_zone: CtZone,
     /// `-max-rows`.
     pub max_rows: u32,
     /// `-max-connections`; worked out at start where not given.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::value::{self, Wanted};
-use super::{Config, Dakr, DakrProtocol, Dns, Fallback, MAX_DNS_PORTS, MetricsFormat, Mode, PushInbound, Zone};
+use super::{Config, CtZone, Dakr, DakrProtocol, Dns, Fallback, MAX_DNS_PORTS, MetricsFormat, Mode, PushInbound};
 use crate::clock::{MS, SECOND};
 
 /// What `-collector-mode` takes. A mode whose source is not ready is not listed, and so is refused.
@@ -176,7 +176,7 @@ impl Draft {
             outside_cidrs: Vec::new(),
             push_inbound: PushInbound::External,
             overlay_ports: Vec::new(),
-            conntrack_zone: Zone::Auto,
+            conntrack_zone: CtZone::Auto,
             max_rows: 0,
             max_connections: None,
             manage_conntrack: true,
@@ -257,11 +257,11 @@ pub const SETTINGS: &[Setting] = &[
         long: "OVN, Open vSwitch and Antrea track a connection in several zones. `auto` takes zone 0 if it holds a \
                local end, else the zone that holds the most.",
         apply: Apply::Text(|draft, text| {
-            let zone = match text {
-                "auto" => Some(Zone::Auto),
-                number => value::number(number, 0, 65_535).ok().map(|zone| Zone::Fixed(zone as u16)),
+            let ct_zone = match text {
+                "auto" => Some(CtZone::Auto),
+                number => value::number(number, 0, 65_535).ok().map(|ct_zone| CtZone::Fixed(ct_zone as u16)),
             };
-            set(&mut draft.config.conntrack_zone, zone, ZONES)
+            set(&mut draft.config.conntrack_zone, ct_zone, ZONES)
         }),
     },
     Setting {

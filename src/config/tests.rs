@@ -58,7 +58,7 @@ fn nothing_given_is_the_documented_defaults() {
         ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fc00::/7", "fe80::/10"]
     );
     assert!(!c.cluster_cidrs_given);
-    assert_eq!((c.push_inbound, c.conntrack_zone), (PushInbound::External, Zone::Auto));
+    assert_eq!((c.push_inbound, c.conntrack_zone), (PushInbound::External, CtZone::Auto));
     assert_eq!((c.max_rows, c.max_connections, c.manage_conntrack), (65_536, None, true));
     assert_eq!((c.metrics_format, c.metrics_allow.len()), (MetricsFormat::Prometheus, 0));
     assert_eq!((c.record.as_ref(), c.state_dir.as_ref()), (None, None));
@@ -89,8 +89,8 @@ fn every_flag_reaches_its_field() {
     assert_eq!(config("-push-inbound all").push_inbound, PushInbound::All);
     assert_eq!(config("-push-inbound none").push_inbound, PushInbound::None);
     assert_eq!(config("-overlay-ports 1,65535").overlay_ports, [1, 65_535]);
-    assert_eq!(config("-conntrack-zone 65535").conntrack_zone, Zone::Fixed(65_535));
-    assert_eq!(config("-conntrack-zone auto").conntrack_zone, Zone::Auto);
+    assert_eq!(config("-conntrack-zone 65535").conntrack_zone, CtZone::Fixed(65_535));
+    assert_eq!(config("-conntrack-zone auto").conntrack_zone, CtZone::Auto);
     assert_eq!(config("-max-rows 32").max_rows, 32);
     assert_eq!(config("-max-connections 250000").max_connections, Some(250_000));
     assert!(!config("-manage-conntrack=false").manage_conntrack);

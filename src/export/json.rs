@@ -1,10 +1,10 @@
-//! The incumbent's JSON with our additions, written piece by piece from a shared picture.
+//! The incumbent's JSON with our additions, written piece by piece from a shared snapshot.
 //!
 //! Keys and their order are those of the incumbent's `/metrics` (Go's `encoding/json`): a name that is empty is left
 //! out, times are RFC 3339 in UTC. Additions stand behind them: `direction`, `class`, `split` (`unknown` where tx holds
 //! rx too, for the source knows only their sum), `owner` (of the local end), `remote_owner` where the other end is a
 //! pod of this node, `dst_domain` (with `dst_domain_from` where another of the node asked for it), `total_*`; beside the
-//! items when the picture was taken (`timestamp`) and when the last sweep began (`swept`), how many rows there are and their sums since the start (`totals`).
+//! items when the snapshot was taken (`timestamp`) and when the last sweep began (`swept`), how many rows there are and their sums since the start (`totals`).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -21,9 +21,9 @@ use crate::snapshot::{RowView, Snapshot};
 /// Rows that a limit can ask for.
 pub const MAX_LIMIT: usize = 1000;
 
-/// Writes one picture.
+/// Writes one snapshot.
 pub struct Flows {
-    picture: Arc<Snapshot>,
+    snapshot: Arc<Snapshot>,
     node_name: Arc<str>,
     /// The rows to show, as indices; `None` is all of them.
     chosen: Option<Vec<u32>>,
@@ -43,14 +43,14 @@ enum Stage {
 impl Flows {
     /// All rows, or with a limit the rows with the most bytes (at most [`MAX_LIMIT`]), most first.
     /// `swept_wall_ns`: when the last sweep began, 0 before the first.
-    pub fn new(picture: Arc<Snapshot>, node_name: Arc<str>, limit: Option<usize>, swept_wall_ns: u64) -> Flows {
-        let chosen = limit.map(|limit| largest(&picture.rows, limit.min(MAX_LIMIT)));
-        Flows { picture, node_name, chosen, swept_wall_ns, next: 0, stage: Stage::Head }
+    pub fn new(snapshot: Arc<Snapshot>, node_name: Arc<str>, limit: Option<usize>, swept_wall_ns: u64) -> Flows {
+        let chosen = limit.map(|limit| largest(&snapshot.rows, limit.min(MAX_LIMIT)));
+        Flows { snapshot, node_name, chosen, swept_wall_ns, next: 0, stage: Stage::Head }
     }
 
-    /// The picture it writes.
-    pub fn picture(&self) -> &Arc<Snapshot> {
-        &self.picture
+    /// The snapshot it writes.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
     }
 
     /// Appends to `out` until about `limit` bytes are in it. Returns whether that was all.
@@ -68,21 +68,21 @@ impl Flows {
                         if self.next > 0 {
                             out.extend_from_slice(b",\n");
                         }
-                        write(out, &Item::new(&self.picture, row));
+                        write(out, &Item::new(&self.snapshot, row));
                         self.next += 1;
                     }
                     None => {
                         // No names yet: Go writes a nil slice as null, and leaves an empty map out.
                         out.extend_from_slice(b"],\"dns_lookups\":null,\"timestamp\":");
-                        write(out, &Shown(Timestamp(self.picture.taken.wall_ns)));
+                        write(out, &Shown(Timestamp(self.snapshot.taken.wall_ns)));
                         if self.swept_wall_ns != 0 {
                             out.extend_from_slice(b",\"swept\":");
                             write(out, &Shown(Timestamp(self.swept_wall_ns)));
                         }
                         out.extend_from_slice(b",\"rows\":");
-                        write(out, &self.picture.rows.len());
+                        write(out, &self.snapshot.rows.len());
                         out.extend_from_slice(b",\"totals\":");
-                        write(out, &Totals::from(self.picture.series.iter().fold(TxRx::ZERO, |sum, s| sum + s.total)));
+                        write(out, &Totals::from(self.snapshot.series.iter().fold(TxRx::ZERO, |sum, s| sum + s.total)));
                         out.extend_from_slice(b"}\n");
                         self.stage = Stage::Done;
                     }
@@ -98,7 +98,7 @@ impl Flows {
             Some(chosen) => *chosen.get(self.next)? as usize,
             None => self.next,
         };
-        self.picture.rows.get(at)
+        self.snapshot.rows.get(at)
     }
 }
 
@@ -147,13 +147,13 @@ struct Item<'a> {
 }
 
 impl<'a> Item<'a> {
-    fn new(picture: &'a Snapshot, row: &RowView) -> Item<'a> {
-        let owner = picture.owners.get(row.owner as usize).unwrap_or(&Owner::Other);
+    fn new(snapshot: &'a Snapshot, row: &RowView) -> Item<'a> {
+        let owner = snapshot.owners.get(row.owner as usize).unwrap_or(&Owner::Other);
         let (src_pod_name, src_pod_namespace) = match owner {
             Owner::Pod(pod) => (&*pod.name, &*pod.namespace),
             Owner::Host | Owner::Address | Owner::Other => ("", ""),
         };
-        let name = picture.names.get(row.name as usize);
+        let name = snapshot.names.get(row.name as usize);
         Item {
             src_ip: Shown(row.local),
             dst_ip: Shown(row.remote),
@@ -170,7 +170,7 @@ impl<'a> Item<'a> {
             class: row.class.as_str(),
             split: row.is_sum.then_some("unknown"),
             owner: OwnerItem::from(owner),
-            remote_owner: row.remote_owner.and_then(|at| picture.owners.get(at as usize)).map(OwnerItem::from),
+            remote_owner: row.remote_owner.and_then(|at| snapshot.owners.get(at as usize)).map(OwnerItem::from),
             dst_domain: name.map_or("", |name| &name.text),
             dst_domain_from: match name {
                 Some(name) if name.origin == Origin::Node => "node",
@@ -328,8 +328,8 @@ mod tests {
         }))
     }
 
-    fn text(picture: Snapshot, limit: Option<usize>, piece: usize) -> String {
-        let mut flows = Flows::new(Arc::new(picture), "node-a".into(), limit, 0);
+    fn text(snapshot: Snapshot, limit: Option<usize>, piece: usize) -> String {
+        let mut flows = Flows::new(Arc::new(snapshot), "node-a".into(), limit, 0);
         let mut whole = Vec::new();
         loop {
             let mut out = Vec::new();
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn an_item_has_the_incumbents_shape_and_ours_behind_it() {
-        let picture = Snapshot {
+        let snapshot = Snapshot {
             taken: Now { mono_ns: 0, wall_ns: 1_790_000_001_000_000_000 },
             rows: vec![row("10.244.1.7", "93.184.215.14", 5312)],
             series: vec![SeriesView {
@@ -357,7 +357,7 @@ mod tests {
             owners: vec![pod("web-0")],
             names: vec![RowName { text: "example.com".into(), origin: Origin::Node, is_service: false }],
         };
-        let text = text(picture, None, 1 << 16);
+        let text = text(snapshot, None, 1 << 16);
         assert_eq!(
             text,
             concat!(
@@ -378,8 +378,8 @@ mod tests {
     #[test]
     fn a_sum_of_both_directions_says_that_its_split_is_unknown() {
         let sum = RowView { is_sum: true, ..row("10.0.0.1", "10.0.0.2", 1) };
-        let picture = Snapshot { rows: vec![sum, row("10.0.0.1", "10.0.0.3", 1)], ..Snapshot::default() };
-        let value: Value = serde_json::from_str(&text(picture, None, 1 << 16)).expect("JSON");
+        let snapshot = Snapshot { rows: vec![sum, row("10.0.0.1", "10.0.0.3", 1)], ..Snapshot::default() };
+        let value: Value = serde_json::from_str(&text(snapshot, None, 1 << 16)).expect("JSON");
         assert_eq!((&value["items"][0]["split"], value["items"][1].get("split")), (&Value::from("unknown"), None));
     }
 

@@ -28,7 +28,7 @@ pub struct Labels {
 
 /// Writes one scrape.
 pub struct Metrics {
-    picture: Option<Arc<Snapshot>>,
+    snapshot: Option<Arc<Snapshot>>,
     /// The agent's own counters and states: a few kilobytes, rendered at the start so that they are of one moment.
     own: Vec<u8>,
     /// Indices of the series, equal labels side by side.
@@ -46,23 +46,23 @@ enum Stage {
 }
 
 impl Metrics {
-    /// `picture` is `None` before anything was counted: then there is no traffic to show.
-    pub fn new(stats: &Stats, health: &Health, labels: &Labels, picture: Option<Arc<Snapshot>>) -> Metrics {
+    /// `snapshot` is `None` before anything was counted: then there is no traffic to show.
+    pub fn new(stats: &Stats, health: &Health, labels: &Labels, snapshot: Option<Arc<Snapshot>>) -> Metrics {
         let mut own = Vec::with_capacity(16 * 1024);
         write_own(&mut own, stats, health, labels);
-        let mut order: Vec<u32> = picture.iter().flat_map(|p| 0..p.series.len() as u32).collect();
-        if let Some(picture) = &picture {
-            order.sort_by(|a, b| match (series(picture, *a), series(picture, *b)) {
-                (Some(a), Some(b)) => by_labels(picture, a, b),
+        let mut order: Vec<u32> = snapshot.iter().flat_map(|p| 0..p.series.len() as u32).collect();
+        if let Some(snapshot) = &snapshot {
+            order.sort_by(|a, b| match (series(snapshot, *a), series(snapshot, *b)) {
+                (Some(a), Some(b)) => by_labels(snapshot, a, b),
                 _ => Ordering::Equal,
             });
         }
-        Metrics { picture, own, order, next: 0, stage: Stage::Own }
+        Metrics { snapshot, own, order, next: 0, stage: Stage::Own }
     }
 
-    /// The picture it writes.
-    pub fn picture(&self) -> Option<&Arc<Snapshot>> {
-        self.picture.as_ref()
+    /// The snapshot it writes.
+    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.snapshot.as_ref()
     }
 
     /// Appends to `out` until about `limit` bytes are in it. Returns whether that was all.
@@ -114,15 +114,15 @@ impl Metrics {
 
     /// Writes the next series, those with equal labels summed up; `false` after the last.
     fn group(&mut self, out: &mut Vec<u8>, name: &str, unit: impl Fn(Counts) -> u64) -> bool {
-        let Some(picture) = &self.picture else { return false };
-        let Some(first) = self.order.get(self.next).and_then(|at| series(picture, *at)) else { return false };
+        let Some(snapshot) = &self.snapshot else { return false };
+        let Some(first) = self.order.get(self.next).and_then(|at| series(snapshot, *at)) else { return false };
         let rest = self.order.get(self.next..).unwrap_or_default();
         let same = rest
             .iter()
-            .map_while(|at| series(picture, *at).filter(|other| by_labels(picture, first, other) == Ordering::Equal));
+            .map_while(|at| series(snapshot, *at).filter(|other| by_labels(snapshot, first, other) == Ordering::Equal));
         let (count, total) = same.fold((0, TxRx::ZERO), |(count, sum), s| (count + 1, sum + s.total));
         self.next += count;
-        let (namespace, pod) = names(picture, first);
+        let (namespace, pod) = names(snapshot, first);
         for (flow, counts) in [("tx", total.tx), ("rx", total.rx)] {
             sample(
                 out,
@@ -143,22 +143,22 @@ impl Metrics {
     }
 }
 
-fn series(picture: &Snapshot, at: u32) -> Option<&SeriesView> {
-    picture.series.get(at as usize)
+fn series(snapshot: &Snapshot, at: u32) -> Option<&SeriesView> {
+    snapshot.series.get(at as usize)
 }
 
 /// Namespace and pod. No pod has a name in brackets, so owners beyond the bound cannot be mistaken for one.
-fn names<'a>(picture: &'a Snapshot, series: &SeriesView) -> (&'a str, &'a str) {
-    match picture.owners.get(series.owner as usize) {
+fn names<'a>(snapshot: &'a Snapshot, series: &SeriesView) -> (&'a str, &'a str) {
+    match snapshot.owners.get(series.owner as usize) {
         Some(Owner::Pod(pod)) => (&pod.namespace, &pod.name),
         Some(Owner::Host | Owner::Address) => ("", ""),
         Some(Owner::Other) | None => ("", "(other)"),
     }
 }
 
-fn by_labels(picture: &Snapshot, a: &SeriesView, b: &SeriesView) -> Ordering {
-    names(picture, a)
-        .cmp(&names(picture, b))
+fn by_labels(snapshot: &Snapshot, a: &SeriesView, b: &SeriesView) -> Ordering {
+    names(snapshot, a)
+        .cmp(&names(snapshot, b))
         .then(a.direction.cmp(&b.direction))
         .then(a.protocol.cmp(b.protocol))
         .then(a.class.cmp(&b.class))
@@ -266,14 +266,14 @@ mod tests {
         SeriesView { owner, protocol, direction: Direction::Outbound, class: Class::Outside, total }
     }
 
-    fn text(picture: Option<Snapshot>, piece: usize) -> String {
+    fn text(snapshot: Option<Snapshot>, piece: usize) -> String {
         let stats = Stats::default();
         stats.sweep_cpu_ns.set(1_500_000_000);
         stats.sweep_interval_ms.set(5_000);
         let health = Health::default();
         health.set(Component::Monitor, Status::Degraded, "x");
         let labels = Labels { wanted: "ebpf".into(), running: "netfilter".into() };
-        let mut metrics = Metrics::new(&stats, &health, &labels, picture.map(Arc::new));
+        let mut metrics = Metrics::new(&stats, &health, &labels, snapshot.map(Arc::new));
         let mut whole = Vec::new();
         loop {
             let mut out = Vec::new();

@@ -7,9 +7,9 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use super::pictures::{Picture, Pictures, Ticket};
 use super::request::{self, HEAD_BYTES, Parsed};
 use super::routes::{Answer, Body, Context, Wanted};
+use super::snapshots::{Availability, SnapshotQueue, Ticket};
 use crate::clock::{Now, SECOND};
 use crate::flow::Addr;
 use crate::snapshot::Snapshot;
@@ -43,8 +43,8 @@ pub enum Interest {
     Read,
     /// Room for bytes to the peer.
     Write,
-    /// A picture.
-    Picture,
+    /// A snapshot.
+    Snapshot,
 }
 
 enum State {
@@ -99,7 +99,7 @@ impl Connection {
     pub fn interest(&self) -> Interest {
         match self.state {
             State::Reading | State::Lingering => Interest::Read,
-            State::Waiting(..) => Interest::Picture,
+            State::Waiting(..) => Interest::Snapshot,
             State::Ready(..) | State::Writing(_) => Interest::Write,
         }
     }
@@ -128,11 +128,11 @@ impl Connection {
         matches!(self.state, State::Lingering)
     }
 
-    /// Whether it holds a picture that `latest` is not.
+    /// Whether it holds a snapshot that `latest` is not.
     pub fn holds_older(&self, latest: Option<*const Snapshot>) -> bool {
         match &self.state {
             State::Ready(_, Some(held)) => Some(Arc::as_ptr(held)) != latest,
-            State::Writing(body) => body.picture().is_some_and(|held| Some(held) != latest),
+            State::Writing(body) => body.snapshot().is_some_and(|held| Some(held) != latest),
             _ => false,
         }
     }
@@ -148,7 +148,7 @@ impl Connection {
         &mut self,
         called: bool,
         context: &Context,
-        pictures: &mut Pictures,
+        queue: &mut SnapshotQueue,
         older_held: bool,
         now: Now,
     ) -> Fate {
@@ -156,16 +156,16 @@ impl Connection {
             return if matches!(self.state, State::Lingering) { Fate::Close } else { Fate::Cut };
         }
         match &self.state {
-            State::Reading if called => self.read(context, pictures, older_held, now),
+            State::Reading if called => self.read(context, queue, older_held, now),
             State::Waiting(wanted, ticket) => {
                 // While waiting only a hang-up or an error is polled for.
                 if called {
                     return Fate::Cut;
                 }
                 let (wanted, ticket) = (*wanted, *ticket);
-                match Pictures::wait(&context.board, ticket, now.mono_ns) {
-                    Picture::Soon(_) => {}
-                    picture => self.receive(wanted, picture, now),
+                match SnapshotQueue::wait(&context.snapshots, ticket, now.mono_ns) {
+                    Availability::Soon(_) => {}
+                    snapshot => self.receive(wanted, snapshot, now),
                 }
                 Fate::Keep
             }
@@ -176,7 +176,7 @@ impl Connection {
         }
     }
 
-    fn read(&mut self, context: &Context, pictures: &mut Pictures, older_held: bool, now: Now) -> Fate {
+    fn read(&mut self, context: &Context, queue: &mut SnapshotQueue, older_held: bool, now: Now) -> Fate {
         let room = self.head.get_mut(self.head_len..).unwrap_or_default();
         match self.stream.read(room) {
             Ok(0) => return if self.head_len == 0 { Fate::Close } else { Fate::Cut },
@@ -201,30 +201,30 @@ impl Connection {
                 let body = response.write_head(&mut self.out, head_only, chunks);
                 self.answer(body, now)
             }
-            Answer::Picture(mut wanted) => {
+            Answer::Snapshot(mut wanted) => {
                 wanted.head_only = head_only;
                 wanted.chunks = chunks;
-                let picture = pictures.take(&context.board, older_held, now.mono_ns);
-                self.receive(wanted, picture, now);
+                let snapshot = queue.take(&context.snapshots, older_held, now.mono_ns);
+                self.receive(wanted, snapshot, now);
                 Fate::Keep
             }
         }
     }
 
-    /// Gets a picture, or waits for it. Showing it costs more than all the rest, so that waits for the peer's turn.
-    fn receive(&mut self, wanted: Wanted, picture: Picture, now: Now) {
+    /// Gets a snapshot, or waits for it. Showing it costs more than all the rest, so that waits for the peer's turn.
+    fn receive(&mut self, wanted: Wanted, snapshot: Availability, now: Now) {
         self.deadline_ns = now.mono_ns.saturating_add(DRAIN_NS);
-        self.state = match picture {
-            Picture::Soon(ticket) => State::Waiting(wanted, ticket),
-            Picture::Ready(picture) => State::Ready(wanted, Some(picture)),
-            Picture::Missing => State::Ready(wanted, None),
+        self.state = match snapshot {
+            Availability::Soon(ticket) => State::Waiting(wanted, ticket),
+            Availability::Ready(snapshot) => State::Ready(wanted, Some(snapshot)),
+            Availability::Missing => State::Ready(wanted, None),
         };
     }
 
     fn show(&mut self, context: &Context, now: Now) -> Fate {
-        let State::Ready(wanted, picture) = &mut self.state else { return Fate::Keep };
-        let (wanted, picture) = (*wanted, picture.take());
-        let response = context.show(wanted, picture);
+        let State::Ready(wanted, snapshot) = &mut self.state else { return Fate::Keep };
+        let (wanted, snapshot) = (*wanted, snapshot.take());
+        let response = context.show(wanted, snapshot);
         let body = response.write_head(&mut self.out, wanted.head_only, wanted.chunks);
         self.answer(body, now)
     }

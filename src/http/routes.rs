@@ -12,7 +12,7 @@ use crate::export::json::{Flows, MAX_LIMIT};
 use crate::export::prometheus::{self, Labels, Metrics};
 use crate::flow::{Addr, Cidr};
 use crate::health::{Health, Life, Pulse, Status};
-use crate::snapshot::{Board, Snapshot};
+use crate::snapshot::{Snapshot, Snapshots};
 use crate::stats::Stats;
 use crate::stop::Stop;
 
@@ -48,8 +48,8 @@ pub struct Context {
     pub health: Arc<Health>,
     /// Signs of life of the collector.
     pub pulse: Arc<Pulse>,
-    /// Where pictures hang.
-    pub board: Arc<Board>,
+    /// Where snapshots are published.
+    pub snapshots: Arc<Snapshots>,
     /// Ends the endpoint. Not the agent's own `Stop`: probes are answered until everything else has ended.
     pub end: Arc<Stop>,
 }
@@ -62,7 +62,7 @@ impl Context {
         stats: &Arc<Stats>,
         health: &Arc<Health>,
         pulse: &Arc<Pulse>,
-        board: &Arc<Board>,
+        snapshots: &Arc<Snapshots>,
         end: &Arc<Stop>,
     ) -> Context {
         Context {
@@ -73,12 +73,12 @@ impl Context {
             stats: Arc::clone(stats),
             health: Arc::clone(health),
             pulse: Arc::clone(pulse),
-            board: Arc::clone(board),
+            snapshots: Arc::clone(snapshots),
             end: Arc::clone(end),
         }
     }
 
-    /// What a request gets, or which picture it needs first.
+    /// What a request gets, or which snapshot it needs first.
     pub fn route(&self, request: &Request<'_>, peer: Addr, now: Now) -> Answer {
         match request.path {
             "/healthz" => return Answer::Now(self.probe(self.pulse.alive(now.mono_ns))),
@@ -100,25 +100,25 @@ impl Context {
                 extra: PAGE_POLICY,
                 body: Content::Page(0),
             }),
-            "/flows" => Answer::Picture(Wanted::new(Show::Flows(limit(request.query)))),
-            "/metrics" if json => Answer::Picture(Wanted::new(Show::Flows(limit(request.query)))),
-            "/metrics" => Answer::Picture(Wanted::new(Show::Metrics)),
+            "/flows" => Answer::Snapshot(Wanted::new(Show::Flows(limit(request.query)))),
+            "/metrics" if json => Answer::Snapshot(Wanted::new(Show::Flows(limit(request.query)))),
+            "/metrics" => Answer::Snapshot(Wanted::new(Show::Metrics)),
             _ => Answer::Now(Response::text("404 Not Found", PATHS)),
         }
     }
 
-    /// What is shown with a picture, or without one.
-    pub fn show(&self, wanted: Wanted, picture: Option<Arc<Snapshot>>) -> Response {
-        match (wanted.show, picture) {
-            (Show::Metrics, picture) => {
-                let metrics = Metrics::new(&self.stats, &self.health, &self.labels, picture);
+    /// What is shown with a snapshot, or without one.
+    pub fn show(&self, wanted: Wanted, snapshot: Option<Arc<Snapshot>>) -> Response {
+        match (wanted.show, snapshot) {
+            (Show::Metrics, snapshot) => {
+                let metrics = Metrics::new(&self.stats, &self.health, &self.labels, snapshot);
                 Response::ok(prometheus::CONTENT_TYPE, Content::Metrics(Box::new(metrics)))
             }
-            (Show::Flows(limit), Some(picture)) => {
-                // Never later than the picture: a sweep that began since is not in it.
+            (Show::Flows(limit), Some(snapshot)) => {
+                // Never later than the snapshot: a sweep that began since is not in it.
                 let swept_ns = self.stats.sweep_wall_ms.get().saturating_mul(MS);
-                let swept_ns = if swept_ns > picture.taken.wall_ns { 0 } else { swept_ns };
-                let flows = Flows::new(picture, Arc::clone(&self.node_name), limit, swept_ns);
+                let swept_ns = if swept_ns > snapshot.taken.wall_ns { 0 } else { swept_ns };
+                let flows = Flows::new(snapshot, Arc::clone(&self.node_name), limit, swept_ns);
                 Response::ok(JSON, Content::Flows(Box::new(flows)))
             }
             (Show::Flows(_), None) => Response {
@@ -183,8 +183,8 @@ fn limit(query: &str) -> Option<usize> {
 pub enum Answer {
     /// It is answered at once.
     Now(Response),
-    /// It needs a picture.
-    Picture(Wanted),
+    /// It needs a snapshot.
+    Snapshot(Wanted),
 }
 
 impl Answer {
@@ -204,7 +204,7 @@ impl Answer {
     }
 }
 
-/// What is to be shown once there is a picture.
+/// What is to be shown once there is a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
     show: Show,
@@ -306,12 +306,12 @@ impl Body {
         self.done
     }
 
-    /// The picture it reads, while it does.
-    pub fn picture(&self) -> Option<*const Snapshot> {
+    /// The snapshot it reads, while it does.
+    pub fn snapshot(&self) -> Option<*const Snapshot> {
         match &self.content {
             _ if self.done => None,
-            Content::Flows(flows) => Some(Arc::as_ptr(flows.picture())),
-            Content::Metrics(metrics) => metrics.picture().map(Arc::as_ptr),
+            Content::Flows(flows) => Some(Arc::as_ptr(flows.snapshot())),
+            Content::Metrics(metrics) => metrics.snapshot().map(Arc::as_ptr),
             Content::Page(_) | Content::Bytes(..) => None,
         }
     }
@@ -333,7 +333,7 @@ impl Body {
             self.done = self.content.fill(out, limit);
         }
         if self.done {
-            // Lets go of the picture while the rest of the answer is still on its way.
+            // Lets go of the snapshot while the rest of the answer is still on its way.
             self.content = Content::Page(PAGE.len());
         }
     }

@@ -17,19 +17,19 @@ fn context(allow: &str) -> Context {
         stats: Arc::default(),
         health: Arc::default(),
         pulse: Arc::new(Pulse::new(0, SECOND)),
-        board: Arc::default(),
+        snapshots: Arc::default(),
         end: Arc::default(),
     }
 }
 
-/// Status line, head and body of the answer to a GET, with an empty picture where one is wanted.
+/// Status line, head and body of the answer to a GET, with an empty snapshot where one is wanted.
 fn get(context: &Context, target: &str, peer: &str, mono_ns: u64) -> (String, String) {
     let head = format!("GET {target} HTTP/1.1\r\n\r\n");
     let Parsed::Whole(request) = parse(head.as_bytes()) else { panic!("{target}") };
     let peer: std::net::IpAddr = peer.parse().expect("a literal");
     let response = match context.route(&request, peer.into(), Now { mono_ns, wall_ns: 0 }) {
         Answer::Now(response) => response,
-        Answer::Picture(wanted) => context.show(wanted, Some(Arc::default())),
+        Answer::Snapshot(wanted) => context.show(wanted, Some(Arc::default())),
     };
     let mut out = Vec::new();
     let mut body = response.write_head(&mut out, false, false);
@@ -110,7 +110,7 @@ fn metrics_come_in_the_format_that_is_asked_for() {
         let head = format!("GET /metrics HTTP/1.1\r\nAccept: {accept}\r\n\r\n");
         let Parsed::Whole(request) = parse(head.as_bytes()) else { panic!("{accept}") };
         match context.route(&request, Addr::UNSPECIFIED_V4, Now::default()) {
-            Answer::Picture(wanted) => context.show(wanted, Some(Arc::default())).content_type,
+            Answer::Snapshot(wanted) => context.show(wanted, Some(Arc::default())).content_type,
             Answer::Now(response) => panic!("{response:?}"),
         }
     };
@@ -121,7 +121,7 @@ fn metrics_come_in_the_format_that_is_asked_for() {
 }
 
 #[test]
-fn without_a_picture_there_are_no_rows_but_counters() {
+fn without_a_snapshot_there_are_no_rows_but_counters() {
     let context = context("");
     let missing = context.show(Wanted::new(Show::Flows(None)), None);
     assert!(missing.status.starts_with("503"), "an empty list would be a lie");
@@ -148,9 +148,9 @@ fn chunks_make_up_the_same_bytes() {
         };
         50
     ];
-    let picture = Arc::new(Snapshot { rows, ..Snapshot::default() });
+    let snapshot = Arc::new(Snapshot { rows, ..Snapshot::default() });
     let render = |chunks: bool, piece: usize| {
-        let response = context("").show(Wanted::new(Show::Flows(None)), Some(Arc::clone(&picture)));
+        let response = context("").show(Wanted::new(Show::Flows(None)), Some(Arc::clone(&snapshot)));
         let mut head = Vec::new();
         let mut body = response.write_head(&mut head, false, chunks);
         let mut whole = Vec::new();
@@ -159,7 +159,7 @@ fn chunks_make_up_the_same_bytes() {
             body.fill(&mut out, piece);
             whole.extend_from_slice(&out);
         }
-        assert!(body.picture().is_none(), "the picture is let go");
+        assert!(body.snapshot().is_none(), "the snapshot is let go");
         whole
     };
     let plain = render(false, 1000);

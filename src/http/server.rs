@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::connection::{Connection, Fate, Interest, PIECE_BYTES};
 use super::listen::listener;
-use super::pictures::Pictures;
+use super::snapshots::SnapshotQueue;
 use crate::clock::{self, MS, Now, SECOND};
 use crate::config::Config;
 use crate::sys::waker::Waker;
@@ -44,7 +44,7 @@ pub struct Server {
     connections: Vec<Connection>,
     /// Output buffers of connections that have ended, used again.
     buffers: Vec<Vec<u8>>,
-    pictures: Pictures,
+    queue: SnapshotQueue,
     /// Nobody is accepted before, monotonic.
     paused_until_ns: u64,
     /// Where the next turn begins.
@@ -71,7 +71,7 @@ impl Server {
             spare: reserve(),
             connections: Vec::with_capacity(MAX_CONNECTIONS),
             buffers: Vec::with_capacity(MAX_CONNECTIONS),
-            pictures: Pictures::default(),
+            queue: SnapshotQueue::default(),
             paused_until_ns: 0,
             turn: 0,
         })
@@ -94,7 +94,7 @@ impl Server {
     pub fn run_by(mut self, context: Context, mut clock: impl FnMut() -> Now) {
         context.end.wakes(&self.waker);
         let waker = self.waker.clone();
-        context.board.wake_reader_by(Box::new(move || waker.wake()));
+        context.snapshots.wake_reader_by(Box::new(move || waker.wake()));
         while !context.end.requested() {
             let ready = self.wait(clock().mono_ns);
             self.waker.clear();
@@ -159,11 +159,11 @@ impl Server {
     }
 
     fn step(&mut self, at: usize, called: bool, context: &Context, now: Now) {
-        let latest = context.board.latest();
+        let latest = context.snapshots.latest();
         let latest = latest.as_ref().map(std::sync::Arc::as_ptr);
         let older_held = self.connections.iter().any(|c| c.holds_older(latest));
         let Some(connection) = self.connections.get_mut(at) else { return };
-        match connection.step(called, context, &mut self.pictures, older_held, now) {
+        match connection.step(called, context, &mut self.queue, older_held, now) {
             Fate::Keep => {}
             Fate::Close => self.end(at),
             Fate::Cut => {
@@ -236,7 +236,7 @@ fn flags(interest: Interest) -> PollFlags {
     match interest {
         Interest::Read => PollFlags::POLLIN,
         Interest::Write => PollFlags::POLLOUT,
-        Interest::Picture => PollFlags::empty(),
+        Interest::Snapshot => PollFlags::empty(),
     }
 }
 

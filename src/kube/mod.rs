@@ -35,7 +35,7 @@ use crossbeam_channel::Receiver;
 use endpoint::{Auth, Endpoint};
 use reflector::Reflector;
 use report::Report;
-use watch::{Machine, Pace};
+use watch::{Machine, WatchPace};
 
 use crate::clock;
 use crate::health::Health;
@@ -51,7 +51,7 @@ pub struct Settings {
     /// The node whose pods are wanted: empty would be the whole cluster's, so [`spawn`] refuses it.
     pub node_name: String,
     /// How long everything waits.
-    pub pace: Pace,
+    pub pace: WatchPace,
     /// How long each part of a request may take.
     pub timeouts: Timeouts,
 }

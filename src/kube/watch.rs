@@ -18,7 +18,7 @@ use crate::clock::{MS, SECOND};
 
 /// All waiting times, so that a test of the whole can be quick. The default is the specification.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct WatchPace {
     /// The first list waits a random part of this: agents of a whole cluster start at once.
     pub start_delay_ns: u64,
     /// First back-off; doubles, with jitter.
@@ -40,9 +40,9 @@ pub struct Pace {
     pub watch_seconds: (u32, u32),
 }
 
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace {
+impl Default for WatchPace {
+    fn default() -> WatchPace {
+        WatchPace {
             start_delay_ns: 5 * SECOND,
             backoff_ns: 800 * MS,
             backoff_max_ns: 30 * SECOND,
@@ -140,7 +140,7 @@ pub enum Failure {
 /// The machine.
 #[derive(Debug)]
 pub struct Machine {
-    pace: Pace,
+    pace: WatchPace,
     random: u64,
     /// The last version seen.
     version: Option<String>,
@@ -166,7 +166,7 @@ pub struct Machine {
 
 impl Machine {
     /// Begins with nothing known. `seed` makes the random times differ from node to node.
-    pub fn new(pace: Pace, seed: u64, now_ns: u64) -> Machine {
+    pub fn new(pace: WatchPace, seed: u64, now_ns: u64) -> Machine {
         let mut machine = Machine {
             pace,
             random: seed | 1,

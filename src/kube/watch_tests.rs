@@ -4,7 +4,7 @@ use super::*;
 
 /// A machine that has listed version 10 at its own start, and the time.
 fn listed() -> (Machine, u64) {
-    let mut machine = Machine::new(Pace::default(), 42, 0);
+    let mut machine = Machine::new(WatchPace::default(), 42, 0);
     let now = due(&mut machine, 0);
     assert_eq!(machine.step(now), Step::List { version: ListVersion::Any });
     machine.listed(now, "10".to_owned());
@@ -43,7 +43,7 @@ fn overloaded(seconds: u64) -> Failure {
 #[test]
 fn the_first_list_waits_a_random_part_of_five_seconds() {
     let mut starts: Vec<u64> = (1..200u64)
-        .map(|seed| due(&mut Machine::new(Pace::default(), seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), 7), 7) - 7)
+        .map(|seed| due(&mut Machine::new(WatchPace::default(), seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), 7), 7) - 7)
         .collect();
     starts.sort_unstable();
     assert!(starts.iter().all(|start| *start < 5 * SECOND));
@@ -54,7 +54,7 @@ fn the_first_list_waits_a_random_part_of_five_seconds() {
 fn back_off_doubles_with_jitter_up_to_thirty_seconds_and_begins_anew_after_two_good_minutes() {
     let mut waits = Vec::new();
     for seed in 1..50 {
-        let mut machine = Machine::new(Pace { start_delay_ns: 0, ..Pace::default() }, seed * 977, 0);
+        let mut machine = Machine::new(WatchPace { start_delay_ns: 0, ..WatchPace::default() }, seed * 977, 0);
         let mut now = 0;
         let mut of_seed = Vec::new();
         for _ in 0..12 {
@@ -119,7 +119,8 @@ fn four_hundred_and_ten_lists_no_older_than_what_was_seen() {
 fn agents_do_not_list_all_at_once_after_a_410() {
     let mut delays = Vec::new();
     for seed in 1..100u64 {
-        let mut machine = Machine::new(Pace { start_delay_ns: 5 * SECOND, ..Pace::default() }, seed * 12_345, 0);
+        let mut machine =
+            Machine::new(WatchPace { start_delay_ns: 5 * SECOND, ..WatchPace::default() }, seed * 12_345, 0);
         let now = due(&mut machine, 0);
         machine.step(now);
         machine.listed(now, "1".to_owned());
@@ -290,7 +291,7 @@ fn any_failures_in_any_order_keep_it_asking() {
     };
     for seed in 1..40u64 {
         let mut random = seed * 0x9E37_79B9;
-        let mut machine = Machine::new(Pace::default(), seed, 0);
+        let mut machine = Machine::new(WatchPace::default(), seed, 0);
         let (mut now, mut requests) = (0u64, 0u64);
         for _ in 0..2000 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -11,7 +11,7 @@
 //! once.
 
 pub mod capture;
-mod condition;
+mod health;
 pub mod judge;
 pub mod lookups;
 mod questions;

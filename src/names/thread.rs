@@ -6,7 +6,7 @@ use log::warn;
 
 use super::Names;
 use super::capture::{Capture, Seen};
-use super::condition::Condition;
+use super::health::NamesHealth;
 use super::judge::Judge;
 use crate::clock::{self, MS, SECOND};
 use crate::config::{Config, Dns, Mode};
@@ -54,7 +54,7 @@ pub fn start(
         judge: Judge::new(Arc::clone(&names), Arc::clone(stats)),
         names: Arc::clone(&names),
         stats: Arc::clone(stats),
-        condition: Condition::new(Arc::clone(health), clock::now().mono_ns),
+        condition: NamesHealth::new(Arc::clone(health), clock::now().mono_ns),
         stop: Arc::clone(stop),
         seen: Seen::default(),
     };
@@ -67,7 +67,7 @@ struct Thread {
     judge: Judge,
     names: Arc<Names>,
     stats: Arc<Stats>,
-    condition: Condition,
+    condition: NamesHealth,
     stop: Arc<Stop>,
     seen: Seen,
 }

@@ -5,7 +5,7 @@
 pub mod cgroup;
 pub mod local;
 pub mod pods;
-pub mod processes;
+pub mod socket_owners;
 pub mod sockets;
 pub mod table;
 pub mod waiting;

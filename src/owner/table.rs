@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::pods::{Pod, Workload};
-use crate::state::bytes::{In, Kept, kept};
+use crate::state::bytes::{In, Persist, persist};
 use crate::wire::Malformed;
 
 /// Whom a local end belonged to when its bytes were counted.
@@ -36,10 +36,10 @@ impl OwnerId {
     pub const OTHER: OwnerId = OwnerId(2);
 }
 
-kept!(Workload { kind, name });
-kept!(Pod { uid, namespace, name, workload, host_network });
+persist!(Workload { kind, name });
+persist!(Pod { uid, namespace, name, workload, host_network });
 
-impl Kept for OwnerId {
+impl Persist for OwnerId {
     fn put(&self, out: &mut Vec<u8>) {
         self.0.put(out);
     }
@@ -119,7 +119,7 @@ impl OwnerTable {
     }
 
     /// Appends every pod with its number, for the state file.
-    pub fn save(&self, out: &mut Vec<u8>) {
+    pub fn persist(&self, out: &mut Vec<u8>) {
         self.by_uid.len().put(out);
         for id in self.by_uid.values() {
             if let Owner::Pod(pod) = self.get(*id) {
@@ -132,7 +132,7 @@ impl OwnerTable {
     /// Takes over the numbers of the process before, into a table that is still empty.
     ///
     /// # Errors
-    /// When the bytes cannot be what [`OwnerTable::save`] wrote.
+    /// When the bytes cannot be what [`OwnerTable::persist`] wrote.
     pub fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {
         for _ in 0..u64::take(from)? {
             let (id, pod) = (OwnerId::take(from)?, Pod::take(from)?);

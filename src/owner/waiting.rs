@@ -3,7 +3,7 @@
 //! Keeps what is needed to decide later exactly as one would have decided then; decides nothing itself.
 
 use crate::flow::{Addr, Ends, Split, Traffic};
-use crate::state::bytes::{In, Kept, kept, kept_as_number};
+use crate::state::bytes::{In, Persist, persist, persist_as_number};
 use crate::table::{Entry, Full, Table};
 use crate::wire::Malformed;
 
@@ -57,10 +57,10 @@ pub struct WaitingRow {
     pub since_mono_ns: u64,
 }
 
-kept_as_number!(Split[Split::Known, Split::Undecided, Split::Unknown]);
-kept_as_number!(Ends[Ends::Both, Ends::Originator, Ends::Responder, Ends::Neither]);
-kept!(WaitingKey { client, asked, backend, cgroup, slot, port, protocol, translated, ends, beside, split });
-kept!(WaitingRow { key, traffic, counted_wall_ns, since_mono_ns; mark: 0 });
+persist_as_number!(Split[Split::Known, Split::Undecided, Split::Unknown]);
+persist_as_number!(Ends[Ends::Both, Ends::Originator, Ends::Responder, Ends::Neither]);
+persist!(WaitingKey { client, asked, backend, cgroup, slot, port, protocol, translated, ends, beside, split });
+persist!(WaitingRow { key, traffic, counted_wall_ns, since_mono_ns; mark: 0 });
 
 impl Entry for WaitingRow {
     type Key = WaitingKey;
@@ -179,7 +179,7 @@ impl WaitingTable {
     }
 
     /// Appends everything that waits, for the state file.
-    pub fn save(&self, out: &mut Vec<u8>) {
+    pub fn persist(&self, out: &mut Vec<u8>) {
         self.table.len().put(out);
         for row in self.iter() {
             row.put(out);
@@ -189,7 +189,7 @@ impl WaitingTable {
     /// Takes over what waited in the process before, into a table that is still empty.
     ///
     /// # Errors
-    /// When the bytes cannot be what [`WaitingTable::save`] wrote, or are more than the table holds.
+    /// When the bytes cannot be what [`WaitingTable::persist`] wrote, or are more than the table holds.
     pub fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {
         for _ in 0..u32::take(from)? {
             let row = WaitingRow::take(from)?;

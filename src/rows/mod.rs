@@ -5,7 +5,7 @@
 
 mod fold;
 mod freeze;
-mod keep;
+mod persist;
 
 use std::hash::{Hash, Hasher};
 

@@ -64,7 +64,7 @@ pub trait Source: Send {
 
     /// Called about once a minute: looks after what the source needs of the kernel (accounting switched off by
     /// somebody, say) and reports what is wrong now.
-    fn upkeep(&mut self, now: Now) -> Condition;
+    fn upkeep(&mut self, now: Now) -> SourceHealth;
 
     /// Whether the ends of connections are known to be told (DESTROY events arrive, or counters stay until read).
     /// While they are not, sweeps must stay frequent.
@@ -77,9 +77,9 @@ pub trait Source: Send {
     }
 
     /// Appends what the source would otherwise forget with the process, for the state file.
-    fn save(&self, _out: &mut Vec<u8>) {}
+    fn persist(&self, _out: &mut Vec<u8>) {}
 
-    /// Takes over what [`Source::save`] wrote in the process before.
+    /// Takes over what [`Source::persist`] wrote in the process before.
     ///
     /// # Errors
     /// When the bytes cannot be that.
@@ -125,7 +125,7 @@ pub enum Step {
 
 /// What a source says of itself, for health.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Condition {
+pub struct SourceHealth {
     /// Empty when all is well; else what is wrong and the way out.
     pub degraded: String,
 }

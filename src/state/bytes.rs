@@ -33,7 +33,7 @@ pub fn put_block(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// A word that can be kept.
-pub trait Kept: Sized {
+pub trait Persist: Sized {
     /// Appends it.
     fn put(&self, out: &mut Vec<u8>);
     /// Reads it.
@@ -44,37 +44,37 @@ pub trait Kept: Sized {
 }
 
 /// Structs field by field; what is not kept gets a value after the semicolon.
-macro_rules! kept {
+macro_rules! persist {
     ($name:ty { $($field:ident),* $(; $other:ident : $value:expr)* }) => {
-        impl $crate::state::bytes::Kept for $name {
+        impl $crate::state::bytes::Persist for $name {
             fn put(&self, out: &mut Vec<u8>) {
-                $( $crate::state::bytes::Kept::put(&self.$field, out); )*
+                $( $crate::state::bytes::Persist::put(&self.$field, out); )*
             }
             fn take(from: &mut $crate::state::bytes::In<'_>) -> Result<Self, $crate::wire::Malformed> {
-                Ok(Self { $( $field: $crate::state::bytes::Kept::take(from)?, )* $( $other: $value, )* })
+                Ok(Self { $( $field: $crate::state::bytes::Persist::take(from)?, )* $( $other: $value, )* })
             }
         }
     };
 }
-pub(crate) use kept;
+pub(crate) use persist;
 
 /// Enums without fields, by their list.
-macro_rules! kept_as_number {
+macro_rules! persist_as_number {
     ($name:ty [ $($variant:path),* ]) => {
-        impl $crate::state::bytes::Kept for $name {
+        impl $crate::state::bytes::Persist for $name {
             fn put(&self, out: &mut Vec<u8>) {
                 out.push(*self as u8);
             }
             fn take(from: &mut $crate::state::bytes::In<'_>) -> Result<Self, $crate::wire::Malformed> {
-                let number = <u8 as $crate::state::bytes::Kept>::take(from)?;
+                let number = <u8 as $crate::state::bytes::Persist>::take(from)?;
                 [ $($variant),* ].into_iter().find(|v| *v as u8 == number).ok_or($crate::wire::Malformed)
             }
         }
     };
 }
-pub(crate) use kept_as_number;
+pub(crate) use persist_as_number;
 
-impl Kept for u8 {
+impl Persist for u8 {
     fn put(&self, out: &mut Vec<u8>) {
         out.push(*self);
     }
@@ -83,7 +83,7 @@ impl Kept for u8 {
     }
 }
 
-impl Kept for u64 {
+impl Persist for u64 {
     fn put(&self, out: &mut Vec<u8>) {
         varint(out, *self);
     }
@@ -104,7 +104,7 @@ impl Kept for u64 {
     }
 }
 
-impl Kept for u32 {
+impl Persist for u32 {
     fn put(&self, out: &mut Vec<u8>) {
         varint(out, u64::from(*self));
     }
@@ -113,7 +113,7 @@ impl Kept for u32 {
     }
 }
 
-impl Kept for u16 {
+impl Persist for u16 {
     fn put(&self, out: &mut Vec<u8>) {
         varint(out, u64::from(*self));
     }
@@ -122,7 +122,7 @@ impl Kept for u16 {
     }
 }
 
-impl Kept for bool {
+impl Persist for bool {
     fn put(&self, out: &mut Vec<u8>) {
         out.push(u8::from(*self));
     }
@@ -135,7 +135,7 @@ impl Kept for bool {
     }
 }
 
-impl Kept for usize {
+impl Persist for usize {
     fn put(&self, out: &mut Vec<u8>) {
         varint(out, *self as u64);
     }
@@ -144,7 +144,7 @@ impl Kept for usize {
     }
 }
 
-impl<T: Kept> Kept for Option<T> {
+impl<T: Persist> Persist for Option<T> {
     fn put(&self, out: &mut Vec<u8>) {
         self.is_some().put(out);
         if let Some(word) = self {
@@ -156,7 +156,7 @@ impl<T: Kept> Kept for Option<T> {
     }
 }
 
-impl Kept for Box<str> {
+impl Persist for Box<str> {
     fn put(&self, out: &mut Vec<u8>) {
         put_block(out, self.as_bytes());
     }
@@ -165,7 +165,7 @@ impl Kept for Box<str> {
     }
 }
 
-impl Kept for Addr {
+impl Persist for Addr {
     fn put(&self, out: &mut Vec<u8>) {
         let bytes = if self.is_v4() { &self.octets()[12..] } else { &self.octets()[..] };
         put_block(out, bytes);
@@ -180,16 +180,16 @@ impl Kept for Addr {
     }
 }
 
-kept!(Counts { bytes, packets });
-kept!(Traffic { orig, reply });
-kept!(TxRx { tx, rx });
-kept!(ConnectionKey { src, dst, sport, dport, zone, protocol, family, realm });
+persist!(Counts { bytes, packets });
+persist!(Traffic { orig, reply });
+persist!(TxRx { tx, rx });
+persist!(ConnectionKey { src, dst, sport, dport, ct_zone, protocol, family, realm });
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn there_and_back<T: Kept + PartialEq + std::fmt::Debug>(word: T) {
+    fn there_and_back<T: Persist + PartialEq + std::fmt::Debug>(word: T) {
         let mut out = Vec::new();
         word.put(&mut out);
         let mut from = In(&out);

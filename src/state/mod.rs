@@ -2,14 +2,14 @@
 //! and little is missed.
 //!
 //! Written by the push ([`store`]), never by the collector: the collector's tables as they stand just after a window was
-//! frozen ([`crate::collect::keep`]), the messages of that window that are not settled
+//! frozen ([`crate::collect::persist`]), the messages of that window that are not settled
 //! ([`crate::export::dakr::retry`]), and after them, appended, what became of each. This file knows the frame around
 //! them and when it may be trusted: written in this format, in this boot of the kernel (connections and their ids do not
 //! outlive it), in this network namespace, and unharmed.
 //!
 //! ```text
 //! magic and version │ length of the body │ body │ CRC-32 of the body │ note │ CRC-32 of the note │ ...
-//! body: boot id, network namespace, <node>/<boot> of the batch, image of the tables, the batch
+//! body: boot id, network namespace, <node>/<boot> of the batch, tables, the batch
 //! ```
 
 pub mod bytes;
@@ -20,7 +20,7 @@ use std::fmt;
 
 use crate::batch::Note;
 use crate::wire::Malformed;
-use bytes::{In, Kept, kept, put_block};
+use bytes::{In, Persist, persist, put_block};
 
 /// First bytes of the file; the last is the version of all that follows.
 const MAGIC: &[u8; 8] = b"netmon\0\x01";
@@ -36,7 +36,7 @@ pub struct Place {
     pub netns: u64,
 }
 
-kept!(Place { boot_id, netns });
+persist!(Place { boot_id, netns });
 
 /// What the file held.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub struct State {
     /// `<node>/<boot>` under which the batch was sent.
     pub sender: String,
     /// The collector's tables.
-    pub image: Vec<u8>,
-    /// The batch: [`crate::export::dakr::retry::Delivery::save`].
+    pub tables: Vec<u8>,
+    /// The batch: [`crate::export::dakr::retry::Delivery::persist`].
     pub batch: Vec<u8>,
     /// What became of its messages since.
     pub notes: Vec<Note>,
@@ -78,21 +78,21 @@ impl fmt::Display for Unfit {
     }
 }
 
-/// The file's bytes, without notes, in three pieces: the image is large, and is not copied.
-pub fn encode(place: &Place, sender: &str, image: Vec<u8>, save_batch: impl FnOnce(&mut Vec<u8>)) -> [Vec<u8>; 3] {
+/// The file's bytes, without notes, in three pieces: the tables is large, and is not copied.
+pub fn encode(place: &Place, sender: &str, tables: Vec<u8>, persist_batch: impl FnOnce(&mut Vec<u8>)) -> [Vec<u8>; 3] {
     let mut head = Vec::new();
     head.extend_from_slice(MAGIC);
     head.extend_from_slice(&[0; 8]);
     place.put(&mut head);
     put_block(&mut head, sender.as_bytes());
-    image.len().put(&mut head);
+    tables.len().put(&mut head);
     let mut tail = Vec::new();
-    save_batch(&mut tail);
-    let body_bytes = (head.len() - HEAD_BYTES + image.len() + tail.len()) as u64;
+    persist_batch(&mut tail);
+    let body_bytes = (head.len() - HEAD_BYTES + tables.len() + tail.len()) as u64;
     head[MAGIC.len()..HEAD_BYTES].copy_from_slice(&body_bytes.to_le_bytes());
-    let sum = checksum(&[&head[HEAD_BYTES..], &image, &tail]);
+    let sum = checksum(&[&head[HEAD_BYTES..], &tables, &tail]);
     tail.extend_from_slice(&sum);
-    [head, image, tail]
+    [head, tables, tail]
 }
 
 /// A note's bytes, to be appended.
@@ -145,8 +145,8 @@ fn body<'a>(from: &mut In<'a>) -> Result<(In<'a>, Place), Malformed> {
 
 fn parts(mut body: In<'_>) -> Result<State, Malformed> {
     let sender = Box::<str>::take(&mut body)?.into_string();
-    let image = body.block()?.to_vec();
-    Ok(State { sender, image, batch: body.0.to_vec(), notes: Vec::new() })
+    let tables = body.block()?.to_vec();
+    Ok(State { sender, tables, batch: body.0.to_vec(), notes: Vec::new() })
 }
 
 fn note(from: &mut In<'_>) -> Result<Note, Malformed> {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn without_notes() -> Vec<u8> {
-        encode(&place(), "node/b", b"image".to_vec(), |out| out.extend_from_slice(b"batch")).concat()
+        encode(&place(), "node/b", b"tables".to_vec(), |out| out.extend_from_slice(b"batch")).concat()
     }
 
     fn file() -> Vec<u8> {
@@ -196,8 +196,8 @@ mod tests {
     fn what_was_written_is_read() {
         let state = decode(&file(), &place()).expect("unharmed");
         assert_eq!(
-            (state.sender.as_str(), &state.image[..], &state.batch[..]),
-            ("node/b", &b"image"[..], &b"batch"[..])
+            (state.sender.as_str(), &state.tables[..], &state.batch[..]),
+            ("node/b", &b"tables"[..], &b"batch"[..])
         );
         assert_eq!(state.notes, notes());
     }

@@ -1,11 +1,11 @@
 //! Notes and verdicts as bytes: what became of the messages of a batch.
 
-use super::bytes::{In, Kept, put_block};
+use super::bytes::{In, Persist, put_block};
 use crate::batch::{Note, Verdict};
 use crate::stats::Lost;
 use crate::wire::Malformed;
 
-impl Kept for Verdict {
+impl Persist for Verdict {
     fn put(&self, out: &mut Vec<u8>) {
         out.push(match self {
             Verdict::Acknowledged => 0,
@@ -24,7 +24,7 @@ impl Kept for Verdict {
     }
 }
 
-impl Kept for Note {
+impl Persist for Note {
     fn put(&self, out: &mut Vec<u8>) {
         match self {
             Note::Halved(name) => {

@@ -234,7 +234,7 @@ impl Entry {
                 dst: self.dst,
                 sport: self.sport,
                 dport: self.dport,
-                zone: 0,
+                ct_zone: 0,
                 protocol: self.protocol,
                 family: self.family,
                 // Ids are positive and of 31 bits.

@@ -85,7 +85,7 @@ struct Tuple {
     sport: u16,
     dport: u16,
     protocol: u8,
-    zone: u16,
+    ct_zone: u16,
     /// Bit n - 1 for attribute n of `CTA_TUPLE_IP`.
     addresses: u8,
     has_protocol: bool,
@@ -110,7 +110,7 @@ pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
     // The walk carries where the large values stand, not what they say: their bytes would be moved from turn to turn.
     let (mut orig, mut reply): (Option<&[u8]>, Option<&[u8]>) = (None, None);
     let (mut orig_counts, mut reply_counts): (Option<&[u8]>, Option<&[u8]>) = (None, None);
-    let (mut status, mut id, mut zone, mut start_ns) = (0, 0, None, 0);
+    let (mut status, mut id, mut ct_zone, mut start_ns) = (0, 0, None, 0);
     for attribute in Attributes::of(attributes) {
         let attribute = attribute?;
         let value = attribute.value;
@@ -121,7 +121,7 @@ pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
             attribute::COUNTERS_ORIG => orig_counts = Some(value),
             attribute::COUNTERS_REPLY => reply_counts = Some(value),
             attribute::ID => id = u32_be(value).ok_or(Malformed)?,
-            attribute::ZONE => zone = Some(u16_be(value).ok_or(Malformed)?),
+            attribute::ZONE => ct_zone = Some(u16_be(value).ok_or(Malformed)?),
             attribute::TIMESTAMP => start_ns = start(value)?,
             _ => {}
         }
@@ -140,7 +140,7 @@ pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
             dport: orig.dport,
             // A zone for one direction alone stands in that direction's tuple. The kernel looks an original tuple up
             // in the zone of its own direction, so that one tells equal tuples apart; the reply's does not.
-            zone: zone.unwrap_or(orig.zone),
+            ct_zone: ct_zone.unwrap_or(orig.ct_zone),
             protocol: orig.protocol,
             family,
             realm: 0,
@@ -241,7 +241,7 @@ fn tuple(value: &[u8]) -> Result<Tuple, Malformed> {
         match part.kind {
             attribute::TUPLE_IP => addresses(part.value, &mut tuple)?,
             attribute::TUPLE_PROTO => ports(part.value, &mut tuple)?,
-            attribute::TUPLE_ZONE => tuple.zone = u16_be(part.value).ok_or(Malformed)?,
+            attribute::TUPLE_ZONE => tuple.ct_zone = u16_be(part.value).ok_or(Malformed)?,
             _ => {}
         }
     }

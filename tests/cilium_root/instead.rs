@@ -45,7 +45,7 @@ fn own_programs_count_where_the_maps_hold_a_sum_or_nothing() {
         assert!(said.contains(why) && said.contains("so ebpf counts in its place"), "{said}");
         // The next process may have no maps at all: then the programs alone go on from the state file.
         let mut state = Vec::new();
-        beside.save(&mut state);
+        beside.persist(&mut state);
         let mut alone = open(&Bpffs::new(), &["-collector-mode=ebpf", &root]).expect("programs run here");
         assert_eq!((alone.name(), alone.restore(&mut In(&state)).is_ok()), ("ebpf", true), "{} bytes", state.len());
         // Without fall-back the maps alone count.

@@ -190,8 +190,8 @@ pub fn promtool() -> Outcome {
     passed(format!("{} lines", text.lines().count()))
 }
 
-/// However many ask, about one picture a second is made.
-pub fn pictures() -> Outcome {
+/// However many ask, about one snapshot a second is made.
+pub fn snapshots() -> Outcome {
     let server = Served::start(10, 0)?;
     let began = clock::now().mono_ns;
     let mut asked = 0;
@@ -203,8 +203,8 @@ pub fn pictures() -> Outcome {
     let text = String::from_utf8_lossy(&text).into_owned();
     let made = text.lines().find_map(|l| l.strip_prefix("netmon_records_total ")).and_then(|n| n.parse::<u32>().ok());
     match made {
-        Some(2..=3) => passed(format!("{asked} requests in 1.5 s, {} pictures", made.unwrap_or(0))),
-        made => Err(format!("{asked} requests in 1.5 s, {made:?} pictures")),
+        Some(2..=3) => passed(format!("{asked} requests in 1.5 s, {} snapshots", made.unwrap_or(0))),
+        made => Err(format!("{asked} requests in 1.5 s, {made:?} snapshots")),
     }
 }
 

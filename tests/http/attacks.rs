@@ -54,7 +54,7 @@ impl Attack {
 fn judge(descriptors: u32, threads: usize, attack: impl Fn(&Attack, SocketAddr) + Sync) -> Outcome {
     let server = Served::start(ROWS, descriptors)?;
     for _ in 0..3 {
-        // Both pictures and a few buffers are there before the measurement begins.
+        // Both snapshots and a few buffers are there before the measurement begins.
         get(server.addr, "/flows", Duration::from_secs(10))?;
         get(server.addr, "/metrics", Duration::from_secs(10))?;
         clock::sleep_ns(SECOND / 2);

@@ -1,4 +1,4 @@
-//! A server in a process of its own, with made-up rows and a painter that works as the collector does.
+//! A server in a process of its own, with made-up rows and a thread that publishes them as the collector does.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use netmon::flow::{Addr, Class, Counts, Direction, TxRx};
 use netmon::health::{Component, Health, Pulse, Status};
 use netmon::http::server::{Context, Server};
 use netmon::owner::{Owner, Pod};
-use netmon::snapshot::{Board, RowView, SeriesView, Snapshot};
+use netmon::snapshot::{RowView, SeriesView, Snapshot, Snapshots};
 use netmon::stats::Stats;
 use netmon::stop::Stop;
 use nix::sys::resource::{Resource, setrlimit};
@@ -92,7 +92,7 @@ impl Drop for Served {
 pub fn serve(args: &[String]) -> ExitCode {
     let number = |at: usize| args.get(at).and_then(|a| a.parse::<u32>().ok()).expect("a number");
     let (rows, descriptors) = (number(1), number(2));
-    let board = Arc::<Board>::default();
+    let snapshots = Arc::<Snapshots>::default();
     let stats = Arc::<Stats>::default();
     let health = Arc::<Health>::default();
     health.set(Component::Monitor, Status::Healthy, "collecting");
@@ -107,13 +107,13 @@ pub fn serve(args: &[String]) -> ExitCode {
         stats: Arc::clone(&stats),
         health,
         pulse,
-        board: Arc::clone(&board),
+        snapshots: Arc::clone(&snapshots),
         end: Arc::clone(&end),
     };
     let server = Server::listen("[::]:0".parse().expect("a literal")).expect("a free port");
     let port = server.local_addr().expect("bound").port();
-    let painted = Arc::clone(&end);
-    let painter = std::thread::spawn(move || paint(rows, &board, &stats, &painted));
+    let ended = Arc::clone(&end);
+    let snapshotter = std::thread::spawn(move || publish(rows, &snapshots, &stats, &ended));
     if descriptors > 0 {
         let open = std::fs::read_dir("/proc/self/fd").map(Iterator::count).expect("proc") as u64;
         setrlimit(Resource::RLIMIT_NOFILE, open + u64::from(descriptors), open + u64::from(descriptors)).expect("less");
@@ -124,12 +124,12 @@ pub fn serve(args: &[String]) -> ExitCode {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     end.request(1);
     thread.join().expect("the server's thread");
-    painter.join().expect("the painter's thread");
+    snapshotter.join().expect("the publishing thread");
     ExitCode::SUCCESS
 }
 
-/// Two canvases, used in turn; none is painted on while a reader holds it.
-fn paint(rows: u32, board: &Board, stats: &Stats, end: &Stop) {
+/// Two buffers, used in turn; none is filled while a reader holds it.
+fn publish(rows: u32, snapshots: &Snapshots, stats: &Stats, end: &Stop) {
     let rows: Vec<RowView> = (0..rows).map(row).collect();
     let pod = |n: u32| Pod {
         uid: format!("u-{n}").into(),
@@ -141,9 +141,9 @@ fn paint(rows: u32, board: &Board, stats: &Stats, end: &Stop) {
     let owners: Vec<Owner> = [Owner::Host].into_iter().chain((0..99).map(|n| Owner::Pod(Arc::new(pod(n))))).collect();
     let mut spare: Option<Arc<Snapshot>> = None;
     while !end.requested() {
-        if let Some(ticket) = board.asked() {
-            let mut canvas = spare.take().unwrap_or_default();
-            if let Some(snapshot) = Arc::get_mut(&mut canvas) {
+        if let Some(ticket) = snapshots.asked() {
+            let mut buffer = spare.take().unwrap_or_default();
+            if let Some(snapshot) = Arc::get_mut(&mut buffer) {
                 snapshot.taken = clock::now();
                 snapshot.rows.clone_from(&rows);
                 snapshot.series.clear();
@@ -155,11 +155,11 @@ fn paint(rows: u32, board: &Board, stats: &Stats, end: &Stop) {
                     total: row.total,
                 }));
                 snapshot.owners.clone_from(&owners);
-                // Counts pictures, for the test that asks how many were made.
+                // Counts snapshots, for the test that asks how many were made.
                 stats.records.inc();
-                spare = board.hang(canvas, ticket);
+                spare = snapshots.publish(buffer, ticket);
             } else {
-                spare = Some(canvas);
+                spare = Some(buffer);
             }
         }
         clock::sleep_ns(5 * MS);

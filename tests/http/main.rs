@@ -35,7 +35,7 @@ const TESTS: &[(&str, Test)] = &[
     ("answers_alike_however_it_arrives", answers::pieces),
     ("answers_what_is_malformed_and_lives", answers::malformed),
     ("answers_please_promtool", answers::promtool),
-    ("answers_one_picture_a_second", answers::pictures),
+    ("answers_one_snapshot_a_second", answers::snapshots),
     ("answers_a_slow_reader_is_cut", answers::slow_reader),
     ("answers_end_when_told", answers::end),
     ("attack_resets", attacks::resets),

@@ -9,16 +9,16 @@ use netmon::flow::Addr;
 use netmon::health::{ComponentState, Health, Status};
 use netmon::kube::client::Timeouts;
 use netmon::kube::endpoint::{Auth, Endpoint};
-use netmon::kube::watch::Pace;
+use netmon::kube::watch::WatchPace;
 use netmon::kube::{self, Kube, Outlets, Settings};
 use netmon::owner::pods::Published;
 use netmon::owner::{Pod, PodIndex};
 use netmon::stats::Stats;
 
 /// All waits of the specification, a hundredth as long.
-pub fn pace() -> Pace {
-    let full = Pace::default();
-    Pace {
+pub fn pace() -> WatchPace {
+    let full = WatchPace::default();
+    WatchPace {
         start_delay_ns: full.start_delay_ns / 100,
         backoff_ns: full.backoff_ns / 100,
         backoff_max_ns: full.backoff_max_ns / 100,
@@ -66,7 +66,7 @@ impl Running {
         Running::start_with(endpoint(url), pace(), timeouts())
     }
 
-    pub fn start_with(endpoint: Endpoint, pace: Pace, timeouts: Timeouts) -> Running {
+    pub fn start_with(endpoint: Endpoint, pace: WatchPace, timeouts: Timeouts) -> Running {
         Running::of(Settings { endpoint, node_name: "node-1".to_owned(), pace, timeouts })
     }
 

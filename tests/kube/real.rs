@@ -12,7 +12,7 @@ use netmon::kube::Settings;
 use netmon::kube::client::Timeouts;
 use netmon::kube::credentials::discover;
 use netmon::kube::endpoint::Endpoint;
-use netmon::kube::watch::Pace;
+use netmon::kube::watch::WatchPace;
 
 use crate::fake_kube::fixtures::{bookmark, full_pod, list};
 use crate::fake_kube::{FakeKube, json, watch_open};
@@ -41,7 +41,7 @@ fn lists_and_watches_and_owns_addresses() {
         true => watch_open(&[bookmark("71")]),
     });
     let (endpoint, node_name) = real().unwrap_or_else(|| (endpoint(&scripted.url()), "node-1".to_owned()));
-    let pace = Pace { start_delay_ns: 0, ..Pace::default() };
+    let pace = WatchPace { start_delay_ns: 0, ..WatchPace::default() };
     let kube = Running::of(Settings { endpoint, node_name, pace, timeouts: Timeouts::default() });
     wait_until("pods", || kube.index().synced && kube.stats.kube_watches.get() == 1);
     let index = kube.index();
@@ -68,8 +68,8 @@ fn change(words: &str) {
 fn follows_pods_that_come_and_go_and_a_restart() {
     let (endpoint, node_name) = real().expect("NETMON_TEST_KUBECONFIG or NETMON_TEST_API");
     // Quick to come back, and in no other haste: what is not told for a while is no reason to list.
-    let Pace { start_delay_ns, backoff_ns, backoff_max_ns, .. } = pace();
-    let pace = Pace { start_delay_ns, backoff_ns, backoff_max_ns, ..Pace::default() };
+    let WatchPace { start_delay_ns, backoff_ns, backoff_max_ns, .. } = pace();
+    let pace = WatchPace { start_delay_ns, backoff_ns, backoff_max_ns, ..WatchPace::default() };
     let kube = Running::of(Settings { endpoint, node_name, pace, timeouts: Timeouts::default() });
     wait_until("a watch", || kube.index().synced && kube.stats.kube_watches.get() == 1);
     let of = |ip: &str| kube.name(ip).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netmon::health::Status;
-use netmon::kube::watch::Pace;
+use netmon::kube::watch::WatchPace;
 use netmon::kube::{self, Outlets, Settings};
 
 use crate::fake_kube::fixtures::{error_event, event, list, pod, status, uid};
@@ -72,7 +72,8 @@ fn every_refusal_of_a_list_is_named_and_survived() {
             (true, _) => watch_open(&[]),
         });
         // Slow enough that the trouble can be seen.
-        let kube = Running::start_with(endpoint(&server.url()), Pace { backoff_ns: 100_000_000, ..pace() }, timeouts());
+        let kube =
+            Running::start_with(endpoint(&server.url()), WatchPace { backoff_ns: 100_000_000, ..pace() }, timeouts());
         if words.starts_with("answer: ") && words.len() == 8 {
             kube.wait_for_state(Status::Degraded, "no pods known yet");
         } else {

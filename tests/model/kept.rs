@@ -6,7 +6,7 @@ use netmon::batch::Note;
 use netmon::batch::{Batch, Settled, Verdict};
 use netmon::clock::Now;
 use netmon::collect::freezer::Freezer;
-use netmon::collect::keep;
+use netmon::collect::persist;
 use netmon::collect::pipeline::Pipeline;
 use netmon::config::DakrProtocol;
 use netmon::export::dakr::framing::Answer;
@@ -14,11 +14,11 @@ use netmon::export::dakr::jitter::Jitter;
 use netmon::export::dakr::outcome::SendEnd;
 use netmon::export::dakr::retry::Delivery;
 use netmon::flow::Traffic;
-use netmon::source::{Condition, Each, Source, SourceError, Sweep};
+use netmon::source::{Each, Source, SourceError, SourceHealth, Sweep};
 use netmon::state::bytes::In;
 use netmon::state::{self, Place};
 
-/// Gives the image its name; the model's kernel hands its records to the pipeline itself.
+/// Gives the tables its name; the model's kernel hands its records to the pipeline itself.
 struct Kernel;
 
 impl Source for Kernel {
@@ -34,8 +34,8 @@ impl Source for Kernel {
     fn poll_fds(&self) -> &[i32] {
         &[]
     }
-    fn upkeep(&mut self, _: Now) -> Condition {
-        Condition::default()
+    fn upkeep(&mut self, _: Now) -> SourceHealth {
+        SourceHealth::default()
     }
     fn ends_are_told(&self) -> bool {
         true
@@ -64,12 +64,12 @@ fn delivery() -> Delivery {
 impl Disk {
     /// What is done before the first byte of a batch is sent, and when there is none.
     pub fn write(&mut self, pipeline: &Pipeline, freezer: &Freezer, batch: Option<&Batch>, heard: &Heard) {
-        let image = keep::image(&Kernel, pipeline, freezer);
+        let tables = persist::tables(&Kernel, pipeline, freezer);
         let mut delivery = delivery();
         if let Some(batch) = batch {
             delivery.accept(batch.clone(), &mut Vec::new()).expect("nothing is on its way");
         }
-        self.file = state::encode(&place(), "node/model", image, |out| delivery.save(out)).concat();
+        self.file = state::encode(&place(), "node/model", tables, |out| delivery.persist(out)).concat();
         self.heard.clone_from(heard);
     }
 
@@ -92,7 +92,7 @@ impl Disk {
     ) -> Result<(), String> {
         let state = state::decode(&self.file, &place()).map_err(|unfit| unfit.to_string())?;
         let why = |what: &'static str| move |_| what.to_owned();
-        keep::restore(&state.image, &mut Kernel, pipeline, freezer).map_err(why("the image is malformed"))?;
+        persist::restore(&state.tables, &mut Kernel, pipeline, freezer).map_err(why("they are malformed"))?;
         let mut delivery = delivery();
         let resumed = delivery.resume(&mut In(&state.batch), state.notes, 1);
         let (rows, ledger, _) = pipeline.books();

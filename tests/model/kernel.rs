@@ -22,7 +22,7 @@ fn key(tuple: u8) -> ConnectionKey {
         dst: Addr::from_v4([198, 51, tuple % 7, tuple]),
         sport: 1_000 + u16::from(tuple),
         dport: 443,
-        zone: 0,
+        ct_zone: 0,
         protocol: 6,
         family: 4,
         realm: 0,

@@ -7,7 +7,7 @@ use crate::config::PushInbound;
 use crate::flow::{Addr, Class, Direction, Ends, Split, Traffic, TxRx};
 use crate::names::{LOOPBACK, RowName};
 use crate::owner::local::LocalEnds;
-use crate::owner::processes::{Processes, Whose};
+use crate::owner::socket_owners::{SocketOwners, Whose};
 use crate::owner::waiting::{Newcomer, WaitingRow};
 use crate::owner::{Owner, OwnerId, OwnerTable};
 use crate::rows::{Push, RowKey};
@@ -28,7 +28,8 @@ impl Pipeline {
     pub fn place_deferred(&mut self) {
         let mut deferred = std::mem::take(&mut self.deferred);
         for (mut at, end) in deferred.drain(..) {
-            at.cgroup = self.processes.as_ref().and_then(|processes| processes.cgroup_of(&end)).unwrap_or(0);
+            at.cgroup =
+                self.socket_owners.as_ref().and_then(|socket_owners| socket_owners.cgroup_of(&end)).unwrap_or(0);
             self.place(&at);
         }
         self.deferred = deferred;
@@ -75,7 +76,7 @@ impl Pipeline {
     /// Gives the increment to its local ends, of those that it speaks for; says which it found, and whether one is
     /// local and will be known. With `finally` such an end is given by its address.
     fn attribute(&mut self, at: &Attribution, finally: bool) -> (Found, bool) {
-        let mut whose = |end| match at.whose(end, &self.local, &mut self.processes, &mut self.owners) {
+        let mut whose = |end| match at.whose(end, &self.local, &mut self.socket_owners, &mut self.owners) {
             Owned::NotYet if finally => at.by_address(end, &self.local, &mut self.owners, true),
             owned => owned,
         };
@@ -189,12 +190,12 @@ impl Pipeline {
         let (synced, mono_ns) = (self.local.pods().synced, now.mono_ns);
         // Taken out first, so that the tables may be used while settling; only as many as are decided.
         let mut decided: Vec<WaitingRow> = Vec::new();
-        let (local, processes, owners) = (&self.local, &mut self.processes, &mut self.owners);
+        let (local, socket_owners, owners) = (&self.local, &mut self.socket_owners, &mut self.owners);
         let classes = &self.policy.classes;
         self.waiting.take_if(|row| {
             let at = Attribution::of(row, mono_ns);
-            let client = at.whose(Ends::Originator, local, processes, owners);
-            let backend = at.whose(Ends::Responder, local, processes, owners);
+            let client = at.whose(Ends::Originator, local, socket_owners, owners);
+            let backend = at.whose(Ends::Responder, local, socket_owners, owners);
             let waits = |end| at.ends == end || at.ends == Ends::Both;
             let ends = [(Ends::Originator, client, at.client), (Ends::Responder, backend, at.backend)];
             let known = ends.iter().any(|(end, owned, _)| waits(*end) && owned.known().is_some());
@@ -318,12 +319,18 @@ impl Attribution {
     }
 
     /// By the cgroup of its socket, where that is a pod's; else by its address.
-    fn whose(&self, end: Ends, local: &LocalEnds, processes: &mut Option<Processes>, owners: &mut OwnerTable) -> Owned {
+    fn whose(
+        &self,
+        end: Ends,
+        local: &LocalEnds,
+        socket_owners: &mut Option<SocketOwners>,
+        owners: &mut OwnerTable,
+    ) -> Owned {
         if self.cgroup != 0
-            && let Some(processes) = processes
+            && let Some(socket_owners) = socket_owners
             && end_with_socket(self.ends, self.client, local) == end
         {
-            match processes.whose(self.cgroup, local.pods()) {
+            match socket_owners.whose(self.cgroup, local.pods()) {
                 Whose::Pod(pod) => return Owned::Known(owners.id_of(pod)),
                 Whose::NotYet => return Owned::NotYet,
                 Whose::NoPod => {}

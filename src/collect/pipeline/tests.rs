@@ -67,7 +67,7 @@ fn tcp(client: Addr, asked: (Addr, u16), backend: (Addr, u16)) -> Connection {
             dst: asked.0,
             sport: 40_000,
             dport: asked.1,
-            zone: 0,
+            ct_zone: 0,
             protocol: protocol::TCP,
             family: 4,
             realm: 0,
@@ -195,19 +195,19 @@ fn rule_6_the_nodes_own_tunnels_are_shown_and_not_pushed() {
 fn rule_7_other_zones_are_not_counted_again() {
     let mut pipeline = pipeline(&config(true));
     let zone_0 = tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443));
-    let zone_9 = Connection { key: ConnectionKey { zone: 9, ..zone_0.key }, ..zone_0 };
+    let zone_9 = Connection { key: ConnectionKey { ct_zone: 9, ..zone_0.key }, ..zone_0 };
     sweep(&mut pipeline, &[zone_0, zone_9], at(6));
     assert_eq!(rows(&pipeline).len(), 1);
     assert_eq!(rows(&pipeline)[0].6, 100);
-    assert_eq!(pipeline.take_skipped().0[Skip::Zone as usize], 1);
+    assert_eq!(pipeline.take_skipped().0[Skip::CtZone as usize], 1);
 }
 
 #[test]
 fn rule_7_a_change_of_zone_makes_the_next_sweep_a_baseline() {
     let mut pipeline = pipeline(&config(true));
     let zone_0 = tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443));
-    let zone_9 = Connection { key: ConnectionKey { zone: 9, ..zone_0.key }, ..zone_0 };
-    assert_eq!(sweep(&mut pipeline, &[zone_9], at(6)).new_zone, Some(9));
+    let zone_9 = Connection { key: ConnectionKey { ct_zone: 9, ..zone_0.key }, ..zone_0 };
+    assert_eq!(sweep(&mut pipeline, &[zone_9], at(6)).new_ct_zone, Some(9));
     sweep(&mut pipeline, &[zone_9], at(11));
     assert!(rows(&pipeline).is_empty(), "what it carried before is history");
     let mut later = zone_9;

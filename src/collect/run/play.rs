@@ -76,8 +76,8 @@ impl Collector {
         if first_sweep_done {
             self.p.pulse.sweep_completed();
         }
-        if let Some(ticket) = self.p.board.asked() {
-            self.paint(ticket);
+        if let Some(ticket) = self.p.snapshots.asked() {
+            self.publish_snapshot(ticket);
         }
         self.p.pipeline.publish(&self.p.stats);
         self.teller.tell(&self.trouble, first_sweep_done, &self.p.health);

@@ -3,7 +3,7 @@
 //! Knows nothing of rows. What it is told and what it tells:
 //!
 //! - `batches`: [`Parcel`]s: a batch at a time, none while the last one is on its way; and, with a state file
-//!   ([`Push::keep_in`]), images of the collector's tables, answered by [`Settled::Kept`].
+//!   ([`Push::persist_in`]), the collector's tables, answered by [`Settled::Persisted`].
 //! - `report` is called with every [`Settled`], and has to wake who waits for it. The last about a batch is
 //!   [`Settled::Batch`], which hands its buffers back.
 //! - [`PushHandle::stop`], when the agent stops. A push in flight gets 10 s at most, a heartbeat none. Then every unsettled message is sent
@@ -24,17 +24,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, select};
-pub use handle::{Pace, PushHandle};
+pub use handle::{PushHandle, SendLimits};
 use handle::{Signs, StopBy};
 
 use super::client::Client;
-use super::condition::Condition;
 use super::encode::processed_count;
 use super::framing::{Answer, Framing};
+use super::health::PushHealth;
 use super::heart::Heart;
 use super::jitter::{Jitter, hash};
-use super::keeper::Keeper;
 use super::outcome::{Outcome, SendEnd};
+use super::persister::Persister;
 use super::retry::{Delivery, MAX_GRPC_ITEMS, Settlement};
 use super::settings::Settings;
 use super::socket::Flight;
@@ -65,18 +65,18 @@ const TRAFFIC_PATH: &str = "/api.v1.MetricsCollectorService/SendNetworkTrafficMe
 /// The thread's state.
 pub struct Push<T> {
     client: Client<T>,
-    condition: Condition,
+    condition: PushHealth,
     stats: Arc<Stats>,
     report: Box<dyn FnMut(Settled) + Send>,
     delivery: Delivery,
-    pace: Arc<Pace>,
+    pace: Arc<SendLimits>,
     heart: Heart,
     flight: Arc<Flight>,
     signs: Arc<Signs>,
     /// `<node>/<boot>`, the beginning of every `X-Netmon-Batch`.
     sender: String,
     /// The state file, where there is one.
-    keeper: Option<Keeper>,
+    persister: Option<Persister>,
     /// A batch of the process before, and the sender under which it began to be sent.
     resumed: Option<(u64, String)>,
 }
@@ -125,10 +125,10 @@ impl<T: Transport> Push<T> {
             delivery: Delivery::new(settings.protocol, settings.flush_interval_ns, jitter),
             heart: Heart::new(&settings),
             pace: Arc::default(),
-            keeper: None,
+            persister: None,
             resumed: None,
             client,
-            condition: Condition::new(health, &settings.node_name),
+            condition: PushHealth::new(health, &settings.node_name),
             stats,
             report: Box::new(report),
             flight,
@@ -137,8 +137,8 @@ impl<T: Transport> Push<T> {
     }
 
     /// Keeps what is not settled in a state file from now on.
-    pub fn keep_in(&mut self, keeper: Keeper) {
-        self.keeper = Some(keeper);
+    pub fn persist_in(&mut self, persister: Persister) {
+        self.persister = Some(persister);
     }
 
     /// Goes on with the batch of the process before. Returns how the part of it was settled that was, and whether some
@@ -151,14 +151,14 @@ impl<T: Transport> Push<T> {
         let settlements = self.delivery.resume(&mut In(&state.batch), state.notes, now_ns)?;
         self.resumed = self.delivery.seq().map(|seq| (seq, state.sender));
         // As it stands now: notes are appended to a file of our own. And if it cannot be written, it is gone.
-        self.keep_image(state.image);
+        self.persist_tables(state.tables);
         Ok((settlements, !self.delivery.is_idle()))
     }
 
     /// Nothing of the process before is gone on with: its state file goes.
     pub fn discard_state(&mut self) {
-        if let Some(keeper) = &mut self.keeper {
-            keeper.discard();
+        if let Some(persister) = &mut self.persister {
+            persister.discard();
         }
     }
 
@@ -202,11 +202,11 @@ impl<T: Transport> Push<T> {
 
     /// Takes a batch, to be sent from the next step on: once it is in the state file, where there is one.
     pub fn accept(&mut self, parcel: Parcel) {
-        let (batch, image) = match parcel {
-            Parcel::Batch(batch, image) => (batch, image),
-            Parcel::Image(image) => {
-                let kept = self.keep_image(image);
-                return (self.report)(Settled::Kept(kept));
+        let (batch, tables) = match parcel {
+            Parcel::Batch(batch, tables) => (batch, tables),
+            Parcel::Tables(tables) => {
+                let persisted = self.persist_tables(tables);
+                return (self.report)(Settled::Persisted(persisted));
             }
         };
         let mut settled = Vec::new();
@@ -218,8 +218,8 @@ impl<T: Transport> Push<T> {
                 settled.push(Settled::Items { seq, first_item, items, verdict: Verdict::Merge });
             }
             settled.push(Settled::Batch(batch));
-        } else if let Some(image) = image {
-            self.keep_image(image);
+        } else if let Some(tables) = tables {
+            self.persist_tables(tables);
         }
         settled.into_iter().for_each(&mut self.report);
     }
@@ -249,7 +249,7 @@ impl<T: Transport> Push<T> {
             }
             Err(again_ns) => again_ns.min(self.heart.next_ns()),
         };
-        self.keep_notes();
+        self.persist_notes();
         // Before the report, for whoever hears it may freeze the next batch at once.
         let most = if self.delivery.framing() == Framing::Grpc { MAX_GRPC_ITEMS } else { MAX_ITEMS };
         self.pace.set(most, self.delivery.gate_ns());
@@ -257,23 +257,23 @@ impl<T: Transport> Push<T> {
         again_ns
     }
 
-    /// Writes the collector's image and the batch as it stands; whether they are on the disk.
-    fn keep_image(&mut self, image: Vec<u8>) -> bool {
-        let Some(keeper) = &mut self.keeper else { return false };
+    /// Writes the collector's tables and the batch as it stands; whether they are on the disk.
+    fn persist_tables(&mut self, tables: Vec<u8>) -> bool {
+        let Some(persister) = &mut self.persister else { return false };
         let sender = match &self.resumed {
             Some((seq, sender)) if self.delivery.seq() == Some(*seq) => sender,
             _ => &self.sender,
         };
         // It says all that the notes would.
         self.delivery.take_notes();
-        keeper.keep(image, sender, &self.delivery)
+        persister.persist(tables, sender, &self.delivery)
     }
 
     /// Writes what became of messages since.
-    fn keep_notes(&mut self) {
+    fn persist_notes(&mut self) {
         let notes = self.delivery.take_notes();
-        if let Some(keeper) = &mut self.keeper {
-            keeper.note(&notes);
+        if let Some(persister) = &mut self.persister {
+            persister.note(&notes);
         }
     }
 
@@ -342,7 +342,7 @@ impl<T: Transport> Push<T> {
             let ended_ns = self.client.now().mono_ns;
             let outcome = self.delivery.ended_finally(sent.index, &sent.end, ended_ns, &mut settled);
             self.note(outcome, &sent);
-            self.keep_notes();
+            self.persist_notes();
             settled.into_iter().for_each(&mut self.report);
         }
         self.settle_left();
@@ -350,8 +350,8 @@ impl<T: Transport> Push<T> {
 
     fn settle_left(&mut self) {
         let mut settled = Vec::new();
-        self.delivery.finish(self.keeper.is_some(), &mut settled);
-        self.keep_notes();
+        self.delivery.finish(self.persister.is_some(), &mut settled);
+        self.persist_notes();
         settled.into_iter().for_each(&mut self.report);
     }
 
@@ -359,7 +359,7 @@ impl<T: Transport> Push<T> {
     fn send_due(&mut self, now_ns: u64, until_ns: u64) -> Result<Sent, u64> {
         // It may have to be halved first: then the state file knows before the first half goes.
         self.delivery.next(now_ns)?;
-        self.keep_notes();
+        self.persist_notes();
         let due = self.delivery.next(now_ns)?;
         let (index, items) = (due.index, due.items);
         let sender = match &self.resumed {

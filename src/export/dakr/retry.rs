@@ -6,7 +6,7 @@
 //! One thing goes beyond the table's rows: once a send of a message has ended in the unknown, no later refusal can say
 //! that the earlier send was not counted. Such a message is never merged back before its hour is over.
 
-mod keep;
+mod persist;
 
 use super::framing::Framing;
 use super::framings::Framings;
@@ -281,13 +281,13 @@ impl Delivery {
         outcome
     }
 
-    /// The agent stops: settles what is left as surely not counted, or unsettled; with a state file (`keeps`) what
+    /// The agent stops: settles what is left as surely not counted, or unsettled; with a state file (`persists`) what
     /// may have been counted stays for it.
-    pub fn finish(&mut self, keeps: bool, settled: &mut Vec<Settled>) {
+    pub fn finish(&mut self, persists: bool, settled: &mut Vec<Settled>) {
         let mut at = 0;
         while let Some(part) = self.parts.get(at) {
             match part.doubt_since_ns {
-                Some(_) if keeps => at += 1,
+                Some(_) if persists => at += 1,
                 Some(_) => self.settle(at, Verdict::Drop(Lost::ShutdownAmbiguous), settled),
                 None => self.settle(at, Verdict::Merge, settled),
             }

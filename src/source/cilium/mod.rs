@@ -16,7 +16,7 @@ use std::path::Path;
 use self::maps::{COUNT, MAPS, Opened, Places};
 pub use self::services::CiliumServices;
 use crate::clock::Now;
-use crate::source::{Condition, Each, Source, SourceError, Sweep};
+use crate::source::{Each, Source, SourceError, SourceHealth, Sweep};
 use crate::stats::Skip;
 use crate::sys::bpf::{BatchReader, MapInfo};
 use crate::wire::cilium_ct::{self, Accounting, KEY4_BYTES, KEY6_BYTES, Kind, Layout, Survey, VALUE_BYTES};
@@ -235,7 +235,7 @@ impl Source for Cilium {
         &[]
     }
 
-    fn upkeep(&mut self, _: Now) -> Condition {
+    fn upkeep(&mut self, _: Now) -> SourceHealth {
         if self.accounting == Accounting::Unknown || self.layout == Layout::Unknown {
             let said = runtime::read();
             if self.layout == Layout::Unknown && said.is_of_sums {
@@ -245,7 +245,7 @@ impl Source for Cilium {
                 self.accounting = said.accounting;
             }
         }
-        Condition { degraded: self.complaints().join("; ") }
+        SourceHealth { degraded: self.complaints().join("; ") }
     }
 
     fn ends_are_told(&self) -> bool {

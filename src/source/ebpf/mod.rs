@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::clock::Now;
 use crate::flow::{Connection, ConnectionKey, Ends, Reading, Traffic};
 use crate::source::translation::Services;
-use crate::source::{Condition, Each, Source, SourceError, Sweep};
+use crate::source::{Each, Source, SourceError, SourceHealth, Sweep};
 use crate::state::bytes::In;
 use crate::stats::{Skip, Stats};
 use crate::sys::bpf::{BatchReader, PerCpuReader};
@@ -26,7 +26,7 @@ use crate::wire::Malformed;
 
 use load::{Buffers, Programs};
 use resolve::Resolver;
-use roles::{Role, RoleTable, Settled};
+use roles::{KnownRole, Role, RoleTable};
 use tuple::{Counted, KEY4_BYTES, KEY6_BYTES, KernelStats, STATS_BYTES, Tuple, VALUE_BYTES};
 
 /// What can be chosen.
@@ -189,7 +189,7 @@ impl Book<'_> {
         settled.role
     }
 
-    fn look_up(&mut self, settled: &mut Settled) {
+    fn look_up(&mut self, settled: &mut KnownRole) {
         let Some(resolver) = self.resolver else { return };
         if !resolver.is_worth_it(&settled.role, self.now.mono_ns) {
             return;
@@ -218,7 +218,7 @@ fn connection(tuple: &Tuple, counted: &Counted, role: &Role) -> Connection {
         dst: tuple.remote,
         sport: tuple.local_port,
         dport: tuple.remote_port,
-        zone: 0,
+        ct_zone: 0,
         protocol: tuple.protocol,
         family: tuple.family,
         realm: 0,
@@ -267,7 +267,7 @@ impl Source for Ebpf {
         &self.fds
     }
 
-    fn upkeep(&mut self, _: Now) -> Condition {
+    fn upkeep(&mut self, _: Now) -> SourceHealth {
         let degraded = if programs::are_attached(&self.programs.links) {
             let services = self.resolver.as_ref().map_or("", Resolver::trouble);
             let said = [self.unresolved.as_str(), services, &self.instead];
@@ -275,11 +275,11 @@ impl Source for Ebpf {
         } else {
             "the BPF programs were detached from their cgroup: nothing is counted; restart the agent".to_owned()
         };
-        Condition { degraded }
+        SourceHealth { degraded }
     }
 
-    fn save(&self, out: &mut Vec<u8>) {
-        self.roles.save(out);
+    fn persist(&self, out: &mut Vec<u8>) {
+        self.roles.persist(out);
     }
 
     fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {

@@ -318,7 +318,7 @@ mod tests {
             dst: addr(9),
             sport: 40_000,
             dport: 80,
-            zone: 0,
+            ct_zone: 0,
             protocol: protocol::TCP,
             family: 4,
             realm: 0,

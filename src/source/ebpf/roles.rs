@@ -4,7 +4,7 @@
 //! listener on the local port; else the lower port, which is a guess and counted as one. Bounded: the oldest idle entry
 //! leaves for a new one, counted. Knows nothing of maps, pods or rows.
 
-mod keep;
+mod persist;
 
 use super::tuple::{Counted, Tuple};
 use crate::aged::Aged;
@@ -74,7 +74,7 @@ const ASK_MAX: u8 = 3;
 
 /// A role, and where it stands in the table.
 #[derive(Clone, Copy, Debug)]
-pub struct Settled {
+pub struct KnownRole {
     /// The role.
     pub role: Role,
     /// `None` in a table without room for one flow.
@@ -121,7 +121,7 @@ impl RoleTable {
     }
 
     /// The role of a flow that was just drained.
-    pub fn settle(&mut self, tuple: &Tuple, counted: &Counted, now_ns: u64) -> Settled {
+    pub fn settle(&mut self, tuple: &Tuple, counted: &Counted, now_ns: u64) -> KnownRole {
         let began = counted.opened_by_local || counted.opened_by_remote;
         if let Some(slot) = self.table.find(tuple) {
             self.table.renew(slot);
@@ -143,7 +143,7 @@ impl RoleTable {
                 role.replied |= !counted.tx.is_zero() && !counted.rx.is_zero();
                 role.last_ns = now_ns;
                 let is_open = role.translation.is_none() && role.unknown < ASK_MAX;
-                return Settled { role: *role, slot: Some(slot), is_open, is_new: anew };
+                return KnownRole { role: *role, slot: Some(slot), is_open, is_new: anew };
             }
         }
         let opener = decide(tuple, counted, self.attached_ns, now_ns);
@@ -165,16 +165,16 @@ impl RoleTable {
             self.evicted += 1;
         }
         let slot = self.table.insert(role).ok();
-        Settled { role, slot, is_open: true, is_new: true }
+        KnownRole { role, slot, is_open: true, is_new: true }
     }
 
     /// Counts the flow if it is new and its opener, after all that could be asked, a guess.
-    pub fn count_guess(&mut self, settled: &Settled) {
+    pub fn count_guess(&mut self, settled: &KnownRole) {
         self.guessed += (settled.is_new && settled.role.guessed) as u64;
     }
 
     /// Keeps what conntrack said of a flow; nothing said is remembered, too.
-    pub fn translate(&mut self, settled: &mut Settled, translation: Option<Translation>) {
+    pub fn translate(&mut self, settled: &mut KnownRole, translation: Option<Translation>) {
         let role = &mut settled.role;
         match translation {
             Some(found) => {

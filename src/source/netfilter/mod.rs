@@ -19,7 +19,7 @@ use self::events::Events;
 pub use self::reader::Reader;
 use self::tracking::Tracking;
 use super::recorder::Recorder;
-use super::{Condition, Each, Source, SourceError, Sweep};
+use super::{Each, Source, SourceError, SourceHealth, Sweep};
 use crate::clock::Now;
 use crate::wire::recording::Frame;
 
@@ -131,7 +131,7 @@ impl Source for Netfilter {
         &self.fds
     }
 
-    fn upkeep(&mut self, _now: Now) -> Condition {
+    fn upkeep(&mut self, _now: Now) -> SourceHealth {
         let mut troubles = vec![self.accounting.ensure()];
         if let Some(tracking) = &mut self.tracking {
             troubles.push(tracking.ensure());
@@ -140,7 +140,7 @@ impl Source for Netfilter {
             troubles.push("cannot read net.netfilter.nf_conntrack_buckets: a resize would not be noticed".to_owned());
         }
         troubles.retain(|trouble| !trouble.is_empty());
-        Condition { degraded: troubles.join("; ") }
+        SourceHealth { degraded: troubles.join("; ") }
     }
 
     fn ends_are_told(&self) -> bool {

@@ -9,7 +9,7 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 use super::netfilter::Reader;
-use super::{Condition, Each, Source, SourceError, Step, Sweep, Upcoming};
+use super::{Each, Source, SourceError, SourceHealth, Step, Sweep, Upcoming};
 use crate::clock::Now;
 use crate::flow::AddressChange;
 use crate::wire::recording::{self, Corrupt, FRAME_HEADER, Frame, HEADER};
@@ -192,8 +192,8 @@ impl<R: Read + Send> Source for Replay<R> {
         &[]
     }
 
-    fn upkeep(&mut self, _now: Now) -> Condition {
-        Condition::default()
+    fn upkeep(&mut self, _now: Now) -> SourceHealth {
+        SourceHealth::default()
     }
 
     fn ends_are_told(&self) -> bool {

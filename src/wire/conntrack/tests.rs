@@ -97,7 +97,7 @@ pub(crate) struct Entry {
     /// Counters of 32 bits, as old kernels wrote them.
     pub narrow: bool,
     pub id: Option<u32>,
-    pub zone: Option<u16>,
+    pub ct_zone: Option<u16>,
 }
 
 impl Default for Entry {
@@ -112,7 +112,7 @@ impl Default for Entry {
             counters: Some([1, 60, 1, 52]),
             narrow: false,
             id: Some(7),
-            zone: None,
+            ct_zone: None,
         }
     }
 }
@@ -141,8 +141,8 @@ impl Entry {
                 });
             });
         }
-        if let Some(zone) = self.zone {
-            w.attribute(18, &zone.to_be_bytes());
+        if let Some(ct_zone) = self.ct_zone {
+            w.attribute(18, &ct_zone.to_be_bytes());
         }
         if let Some(status) = self.status {
             w.attribute(3, &status.to_be_bytes());
@@ -187,7 +187,7 @@ fn a_translated_connection_names_who_was_asked_and_who_answers() {
     assert_eq!((c.key.src, c.key.sport), (addr("10.9.0.1"), 4003));
     assert_eq!((c.key.dst, c.key.dport), (addr("10.96.0.10"), 80));
     assert_eq!((c.backend, c.backend_port), (addr("10.9.0.2"), 8080));
-    assert_eq!((c.key.protocol, c.key.family, c.key.zone, c.key.realm), (protocol::TCP, 4, 0, 0));
+    assert_eq!((c.key.protocol, c.key.family, c.key.ct_zone, c.key.realm), (protocol::TCP, 4, 0, 0));
     assert_eq!((c.ends, c.reading, c.id, c.cgroup), (Ends::Both, Reading::Live, 0x2db5_845a, 0));
     assert_eq!(c.traffic, Traffic { orig: counts(2, 112), reply: counts(1, 60) });
     assert_eq!(c.start_ns, 0x18ea_f808_7b09_bb4f);
@@ -197,8 +197,8 @@ fn a_translated_connection_names_who_was_asked_and_who_answers() {
 
 #[test]
 fn a_zone_is_that_of_the_entry_or_of_the_original_direction() {
-    assert_eq!(live(ZONE_OF_BOTH).connection.key.zone, 7);
-    assert_eq!(live(ZONE_OF_ONE_DIRECTION).connection.key.zone, 9);
+    assert_eq!(live(ZONE_OF_BOTH).connection.key.ct_zone, 7);
+    assert_eq!(live(ZONE_OF_ONE_DIRECTION).connection.key.ct_zone, 9);
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn entries() -> impl Strategy<Value = Entry> {
     let protocol = prop_oneof![Just(6u8), Just(17), Just(132), any::<u8>()];
     let options = (any::<Option<u32>>(), any::<Option<[u64; 4]>>(), any::<Option<u32>>(), any::<Option<u16>>());
     (any::<bool>(), v4, v6, protocol, any::<[u16; 4]>(), options).prop_map(
-        |(is_v4, v4, v6, protocol, ports, (status, counters, id, zone))| Entry {
+        |(is_v4, v4, v6, protocol, ports, (status, counters, id, ct_zone))| Entry {
             v4: is_v4.then_some(v4),
             v6: (!is_v4).then_some(v6),
             family: if is_v4 { AF_INET } else { AF_INET6 },
@@ -289,7 +289,7 @@ fn entries() -> impl Strategy<Value = Entry> {
             counters,
             narrow: false,
             id,
-            zone,
+            ct_zone,
         },
     )
 }
@@ -349,7 +349,7 @@ proptest! {
         );
         prop_assert_eq!((c.key.src, c.key.dst, c.backend), (address(0), address(1), address(2)));
         prop_assert_eq!((c.key.sport, c.key.dport), (entry.ports[0], entry.ports[1]));
-        prop_assert_eq!(c.key.zone, entry.zone.unwrap_or(0));
+        prop_assert_eq!(c.key.ct_zone, entry.ct_zone.unwrap_or(0));
         prop_assert_eq!(record.status, entry.status.unwrap_or(0));
         prop_assert_eq!(c.id, entry.id.unwrap_or(0));
         prop_assert_eq!(record.has_counters, entry.counters.is_some());

@@ -43,7 +43,7 @@ pub(super) fn tuple(value: &[u8]) -> Option<Tuple> {
         sport: u16::from_be_bytes([ports[16], ports[17]]),
         dport: u16::from_be_bytes([ports[24], ports[25]]),
         protocol: ports[8],
-        zone: 0,
+        ct_zone: 0,
         addresses,
         has_protocol: true,
     })

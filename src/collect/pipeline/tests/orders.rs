@@ -4,7 +4,7 @@
 use super::*;
 use crate::kube::decode::PodView;
 use crate::kube::index::Index;
-use crate::kube::watch::{Failure, Machine, Pace, Step};
+use crate::kube::watch::{Failure, Machine, Step, WatchPace};
 
 /// What can happen to a pod and one of its connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -255,7 +255,7 @@ fn rule_8_an_hour_without_api_server_costs_no_bytes_and_no_name_that_can_be_know
     pods.push(life("in-the-middle".to_owned(), 12, DOWN.start + 1_800..u64::MAX));
     pods.push(life("just-after".to_owned(), 13, DOWN.end - 20..u64::MAX));
     let (mut pipeline, mut index) = (pipeline(&config(false)), Index::default());
-    let (mut machine, mut watching) = (Machine::new(Pace::default(), 42, 0), false);
+    let (mut machine, mut watching) = (Machine::new(WatchPace::default(), 42, 0), false);
     for second in 1..DOWN.end + 300 {
         ask(&mut machine, &mut watching, &mut index, &pods, second);
         let now = at(second);

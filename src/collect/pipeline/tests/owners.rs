@@ -29,7 +29,7 @@ impl Cgroups {
 
     fn pipeline(&self) -> Pipeline {
         let mut pipeline = pipeline(&config(false));
-        pipeline.set_processes(Processes::open(&self.0, false).expect("no socket is opened"));
+        pipeline.set_socket_owners(SocketOwners::open(&self.0, false).expect("no socket is opened"));
         pipeline
     }
 }
@@ -65,11 +65,11 @@ fn rule_8_a_host_network_pod_is_known_by_its_cgroup_never_by_the_address() {
     // A cgroup that is not known waits for a walk to tell that it is nobody's.
     take(&mut pipeline, &in_cgroup(service, connection), at(6));
     assert_eq!(pipeline.ledger().waiting.tx.bytes, 100);
-    assert!(pipeline.processes().is_some_and(Processes::walk));
+    assert!(pipeline.socket_owners().is_some_and(SocketOwners::walk));
     pipeline.settle_waiting(at(7));
     take(&mut pipeline, &in_cgroup(service, connection), at(8));
     assert_eq!(owner_names(&pipeline), [("Host".to_owned(), 300), ("agent".to_owned(), 100)]);
-    assert!(!pipeline.processes().is_some_and(Processes::walk), "nothing is new");
+    assert!(!pipeline.socket_owners().is_some_and(SocketOwners::walk), "nothing is new");
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn rule_8_a_cgroup_tells_more_than_an_address_that_changed_hands() {
     let new = cgroups.pod(Cgroups::POD);
     take(&mut pipeline, &in_cgroup(new, tcp(POD_A, (OUTSIDE, 444), (OUTSIDE, 444))), at(6));
     assert_eq!(owner_names(&pipeline), [(Cgroups::OLD.to_owned(), 100)]);
-    assert!(pipeline.processes().is_some_and(Processes::walk));
+    assert!(pipeline.socket_owners().is_some_and(SocketOwners::walk));
     let named = pod(Cgroups::POD);
     pipeline.set_pods(index(&[(POD_A, 1, 4, &was), (POD_A, 5, 6, &is), (POD_A, 7, u64::MAX, &named)]), at(8));
     assert_eq!(owner_names(&pipeline), [(Cgroups::POD.to_owned(), 100), (Cgroups::OLD.to_owned(), 100)]);

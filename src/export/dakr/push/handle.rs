@@ -11,18 +11,18 @@ use crate::export::dakr::socket::Flight;
 
 /// What the thread tells without being asked, for whoever freezes batches.
 #[derive(Debug)]
-pub struct Pace {
+pub struct SendLimits {
     max_items: AtomicU32,
     gate_ns: AtomicU64,
 }
 
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace { max_items: AtomicU32::new(MAX_ITEMS), gate_ns: AtomicU64::new(0) }
+impl Default for SendLimits {
+    fn default() -> SendLimits {
+        SendLimits { max_items: AtomicU32::new(MAX_ITEMS), gate_ns: AtomicU64::new(0) }
     }
 }
 
-impl Pace {
+impl SendLimits {
     pub(super) fn set(&self, max_items: u32, gate_ns: u64) {
         self.gate_ns.store(gate_ns, SeqCst);
         self.max_items.store(max_items, SeqCst);
@@ -48,7 +48,7 @@ pub struct PushHandle {
     pub(super) orders: Sender<StopBy>,
     pub(super) flight: Arc<Flight>,
     pub(super) signs: Arc<Signs>,
-    pub(super) pace: Arc<Pace>,
+    pub(super) pace: Arc<SendLimits>,
 }
 
 /// What the thread and its handle show each other.
@@ -87,7 +87,7 @@ impl PushHandle {
     }
 
     /// What the thread tells about its pace.
-    pub fn pace(&self) -> Arc<Pace> {
+    pub fn pace(&self) -> Arc<SendLimits> {
         self.pace.clone()
     }
 }

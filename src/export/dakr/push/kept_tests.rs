@@ -34,7 +34,7 @@ fn on_disk(dir: &Path) -> State {
     decode(&std::fs::read(dir.join("state")).expect("it is written"), &place()).expect("unharmed")
 }
 
-fn keeper(dir: &Path, bench: &Bench) -> Keeper {
+fn persister(dir: &Path, bench: &Bench) -> Persister {
     let mut opened = Store::open(dir);
     // The lock of the process before goes a moment after it.
     for _ in 0..100 {
@@ -45,7 +45,7 @@ fn keeper(dir: &Path, bench: &Bench) -> Keeper {
         opened = Store::open(dir);
     }
     let stop = Arc::<Stop>::default();
-    Keeper::new(opened.expect("free").0, place(), stop, bench.health.clone(), bench.stats.clone())
+    Persister::new(opened.expect("free").0, place(), stop, bench.health.clone(), bench.stats.clone())
 }
 
 fn lost() -> Result<super::super::framing::Reply, Failure> {
@@ -57,13 +57,13 @@ fn the_window_is_on_the_disk_before_its_first_byte_is_sent() {
     let folder = Folder::new("first");
     let (dir, seen) = (folder.0.clone(), Arc::new(std::sync::Mutex::new(Vec::new())));
     let note = seen.clone();
-    let watch = move || note.lock().expect("alone").push(on_disk(&dir).image);
+    let watch = move || note.lock().expect("alone").push(on_disk(&dir).tables);
     let mut bench = bench_watched(reply(200, &[8, 2]), Some(Arc::new(watch)));
-    let keeper = keeper(&folder.0, &bench);
-    bench.push.keep_in(keeper);
-    bench.push.accept(Parcel::Batch(batch(), Some(b"image".to_vec())));
+    let persister = persister(&folder.0, &bench);
+    bench.push.persist_in(persister);
+    bench.push.accept(Parcel::Batch(batch(), Some(b"tables".to_vec())));
     bench.run(1_001 * SECOND);
-    assert!(seen.lock().expect("alone").iter().all(|image| image == b"image"));
+    assert!(seen.lock().expect("alone").iter().all(|tables| tables == b"tables"));
     let state = on_disk(&folder.0);
     assert_eq!(state.notes, [crate::batch::Note::Ended("0".to_owned(), Verdict::Acknowledged)]);
     assert_eq!(state.sender, "n__/b");
@@ -73,21 +73,21 @@ fn the_window_is_on_the_disk_before_its_first_byte_is_sent() {
 fn what_is_in_doubt_at_the_end_is_sent_by_the_next_process_under_its_old_name() {
     let folder = Folder::new("next");
     let mut first = bench_watched(lost(), None);
-    let own = keeper(&folder.0, &first);
-    first.push.keep_in(own);
-    first.push.accept(Parcel::Batch(batch(), Some(b"image".to_vec())));
+    let own = persister(&folder.0, &first);
+    first.push.persist_in(own);
+    first.push.accept(Parcel::Batch(batch(), Some(b"tables".to_vec())));
     first.run(1_001 * SECOND);
     first.push.last_round(1_016 * SECOND);
     assert!(matches!(first.settled.lock().expect("alone").last(), Some(Settled::Left)));
-    first.push.accept(Parcel::Image(b"last image".to_vec()));
-    assert!(matches!(first.settled.lock().expect("alone").last(), Some(Settled::Kept(true))));
+    first.push.accept(Parcel::Tables(b"last tables".to_vec()));
+    assert!(matches!(first.settled.lock().expect("alone").last(), Some(Settled::Persisted(true))));
     drop(first);
 
     let state = on_disk(&folder.0);
-    assert_eq!(state.image, b"last image");
+    assert_eq!(state.tables, b"last tables");
     let mut second = bench_watched(reply(200, &[8, 2]), None);
-    let own = keeper(&folder.0, &second);
-    second.push.keep_in(own);
+    let own = persister(&folder.0, &second);
+    second.push.persist_in(own);
     let (settlements, out) = second.push.resume(State { sender: "n__/older".to_owned(), ..state }).expect("a batch");
     assert_eq!((settlements, out), (Vec::new(), true));
     second.run(1_001 * SECOND);
@@ -101,7 +101,7 @@ fn what_is_in_doubt_at_the_end_is_sent_by_the_next_process_under_its_old_name() 
     ));
     drop(settled);
     second.made();
-    second.push.accept(Parcel::Batch(Batch { seq: 5, ..batch() }, Some(b"image".to_vec())));
+    second.push.accept(Parcel::Batch(Batch { seq: 5, ..batch() }, Some(b"tables".to_vec())));
     second.run(1_002 * SECOND);
     assert!(second.made().iter().any(|made| made.1 == "n__/b/5.0"), "new windows bear the new name");
 }
@@ -110,13 +110,13 @@ fn what_is_in_doubt_at_the_end_is_sent_by_the_next_process_under_its_old_name() 
 fn what_is_in_doubt_after_a_restart_is_not_merged_when_it_is_refused() {
     let folder = Folder::new("doubt");
     let mut first = bench_watched(lost(), None);
-    let own = keeper(&folder.0, &first);
-    first.push.keep_in(own);
-    first.push.accept(Parcel::Batch(batch(), Some(b"image".to_vec())));
+    let own = persister(&folder.0, &first);
+    first.push.persist_in(own);
+    first.push.accept(Parcel::Batch(batch(), Some(b"tables".to_vec())));
     drop(first);
     let mut second = bench_watched(Err(Failure::Unsent("refused".to_owned())), None);
-    let own = keeper(&folder.0, &second);
-    second.push.keep_in(own);
+    let own = persister(&folder.0, &second);
+    second.push.persist_in(own);
     assert!(second.push.resume(on_disk(&folder.0)).expect("a batch").1);
     second.run(1_000 * SECOND + 3_500 * SECOND);
     assert!(second.settled.lock().expect("alone").is_empty());
@@ -128,15 +128,15 @@ fn what_is_in_doubt_after_a_restart_is_not_merged_when_it_is_refused() {
 fn a_disk_that_fails_is_counted_and_said_once_and_sending_goes_on() {
     let folder = Folder::new("fails");
     let mut bench = bench_watched(reply(200, &[8, 2]), None);
-    let own = keeper(&folder.0, &bench);
-    bench.push.keep_in(own);
+    let own = persister(&folder.0, &bench);
+    bench.push.persist_in(own);
     std::fs::create_dir(folder.0.join("state.next")).expect("in the way");
-    bench.push.accept(Parcel::Batch(batch(), Some(b"image".to_vec())));
+    bench.push.accept(Parcel::Batch(batch(), Some(b"tables".to_vec())));
     bench.run(1_001 * SECOND);
     assert_eq!((bench.stats.state_failures.get(), bench.stats.pushes_ok.get()), (1, 1));
     let noted = bench.health.components()[0].metadata.iter().any(|(k, v)| k == "state_file" && v.starts_with("cannot"));
     assert!(noted);
     std::fs::remove_dir(folder.0.join("state.next")).expect("made above");
-    bench.push.accept(Parcel::Image(b"image".to_vec()));
-    assert!(matches!(bench.settled.lock().expect("alone").last(), Some(Settled::Kept(true))));
+    bench.push.accept(Parcel::Tables(b"tables".to_vec()));
+    assert!(matches!(bench.settled.lock().expect("alone").last(), Some(Settled::Persisted(true))));
 }

@@ -4,8 +4,8 @@
 //! a complete sweep has shown where the local ends are, zone 0 is counted: it is the only one almost everywhere, and
 //! waiting would lose the first bytes of a fresh host.
 
-use crate::config::Zone;
-use crate::state::bytes::{In, Kept};
+use crate::config::CtZone;
+use crate::state::bytes::{In, Persist};
 use crate::wire::Malformed;
 
 /// Zones that are told apart while deciding; a connection in a further one is not counted either way.
@@ -13,7 +13,7 @@ const ZONES: usize = 64;
 
 /// The choice, and what the running sweep says about it.
 #[derive(Debug)]
-pub struct ZoneChoice {
+pub struct CtZoneChoice {
     chosen: u16,
     decided: bool,
     /// Local ends seen in this sweep: zone and count.
@@ -21,36 +21,36 @@ pub struct ZoneChoice {
     only_elsewhere: bool,
 }
 
-impl ZoneChoice {
+impl CtZoneChoice {
     /// As `-conntrack-zone` wants it.
-    pub fn new(zone: Zone) -> ZoneChoice {
-        let (chosen, decided) = match zone {
-            Zone::Auto => (0, false),
-            Zone::Fixed(zone) => (zone, true),
+    pub fn new(ct_zone: CtZone) -> CtZoneChoice {
+        let (chosen, decided) = match ct_zone {
+            CtZone::Auto => (0, false),
+            CtZone::Fixed(ct_zone) => (ct_zone, true),
         };
-        ZoneChoice { chosen, decided, tally: Vec::with_capacity(ZONES), only_elsewhere: false }
+        CtZoneChoice { chosen, decided, tally: Vec::with_capacity(ZONES), only_elsewhere: false }
     }
 
     /// Whether connections of this zone are counted.
     #[inline]
-    pub fn counts(&self, zone: u16) -> bool {
-        zone == self.chosen
+    pub fn counts(&self, ct_zone: u16) -> bool {
+        ct_zone == self.chosen
     }
 
     /// Whether it is worth finding out if a connection of this zone has a local end: once per sweep suffices for
     /// the chosen zone, once it is decided.
     #[inline]
-    pub fn asks(&self, zone: u16) -> bool {
-        !self.decided || zone != self.chosen || self.tally.is_empty()
+    pub fn asks(&self, ct_zone: u16) -> bool {
+        !self.decided || ct_zone != self.chosen || self.tally.is_empty()
     }
 
     /// A connection of this zone has a local end.
-    pub fn note_local(&mut self, zone: u16) {
-        match self.tally.iter_mut().find(|(known, _)| *known == zone) {
+    pub fn note_local(&mut self, ct_zone: u16) {
+        match self.tally.iter_mut().find(|(known, _)| *known == ct_zone) {
             Some((_, count)) => *count = count.saturating_add(1),
             None => {
                 if self.tally.len() < ZONES {
-                    self.tally.push((zone, 1));
+                    self.tally.push((ct_zone, 1));
                 }
             }
         }
@@ -62,12 +62,12 @@ impl ZoneChoice {
         let before = self.chosen;
         if !self.decided && owners_known && !self.tally.is_empty() {
             self.decided = true;
-            if !self.tally.iter().any(|(zone, _)| *zone == 0) {
-                let most = self.tally.iter().max_by_key(|(zone, count)| (*count, std::cmp::Reverse(*zone)));
-                self.chosen = most.map_or(0, |(zone, _)| *zone);
+            if !self.tally.iter().any(|(ct_zone, _)| *ct_zone == 0) {
+                let most = self.tally.iter().max_by_key(|(ct_zone, count)| (*count, std::cmp::Reverse(*ct_zone)));
+                self.chosen = most.map_or(0, |(ct_zone, _)| *ct_zone);
             }
         }
-        self.only_elsewhere = !self.tally.is_empty() && !self.tally.iter().any(|(zone, _)| *zone == self.chosen);
+        self.only_elsewhere = !self.tally.is_empty() && !self.tally.iter().any(|(ct_zone, _)| *ct_zone == self.chosen);
         self.tally.clear();
         (self.chosen != before).then_some(self.chosen)
     }
@@ -78,7 +78,7 @@ impl ZoneChoice {
     }
 
     /// Appends the choice, for the state file.
-    pub fn save(&self, out: &mut Vec<u8>) {
+    pub fn persist(&self, out: &mut Vec<u8>) {
         self.chosen.put(out);
         self.decided.put(out);
     }
@@ -87,7 +87,7 @@ impl ZoneChoice {
     /// the same, so that the baselines are of use.
     ///
     /// # Errors
-    /// When the bytes cannot be what [`ZoneChoice::save`] wrote.
+    /// When the bytes cannot be what [`CtZoneChoice::persist`] wrote.
     pub fn restore(&mut self, from: &mut In<'_>) -> Result<bool, Malformed> {
         let (chosen, decided) = (u16::take(from)?, bool::take(from)?);
         if !self.decided {
@@ -106,10 +106,10 @@ impl ZoneChoice {
 mod tests {
     use super::*;
 
-    fn sweep(choice: &mut ZoneChoice, zones: &[u16]) -> Option<u16> {
-        for zone in zones {
-            if choice.asks(*zone) {
-                choice.note_local(*zone);
+    fn sweep(choice: &mut CtZoneChoice, zones: &[u16]) -> Option<u16> {
+        for ct_zone in zones {
+            if choice.asks(*ct_zone) {
+                choice.note_local(*ct_zone);
             }
         }
         choice.end_sweep(true)
@@ -117,14 +117,14 @@ mod tests {
 
     #[test]
     fn rule_7_zone_0_if_it_holds_a_local_end() {
-        let mut choice = ZoneChoice::new(Zone::Auto);
+        let mut choice = CtZoneChoice::new(CtZone::Auto);
         assert_eq!(sweep(&mut choice, &[5, 5, 5, 0]), None);
         assert!(choice.counts(0) && !choice.counts(5) && !choice.only_elsewhere());
     }
 
     #[test]
     fn rule_7_else_the_zone_with_the_most_and_of_equals_the_lowest() {
-        let mut choice = ZoneChoice::new(Zone::Auto);
+        let mut choice = CtZoneChoice::new(CtZone::Auto);
         assert_eq!(sweep(&mut choice, &[]), None, "an empty table decides nothing");
         assert!(choice.counts(0));
         assert_eq!(sweep(&mut choice, &[9, 7, 7, 9, 3]), Some(7));
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn rule_7_not_before_owners_are_known() {
-        let mut choice = ZoneChoice::new(Zone::Auto);
+        let mut choice = CtZoneChoice::new(CtZone::Auto);
         choice.note_local(7);
         assert_eq!(choice.end_sweep(false), None);
         assert_eq!(sweep(&mut choice, &[7]), Some(7));
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_given_zone_is_kept() {
-        let mut choice = ZoneChoice::new(Zone::Fixed(3));
+        let mut choice = CtZoneChoice::new(CtZone::Fixed(3));
         assert_eq!(sweep(&mut choice, &[0, 0]), None);
         assert!(choice.counts(3) && choice.only_elsewhere());
     }

@@ -1,4 +1,4 @@
-//! Copies rows and series into a [`Snapshot`] for the endpoints: into the one that hangs, unless somebody reads it. So one
+//! Copies rows and series into a [`Snapshot`] for the endpoints: into the latest one, unless somebody reads it. So one
 //! is alive, and two while a reader is slow.
 
 use std::sync::Arc;
@@ -7,30 +7,30 @@ use super::pipeline::Pipeline;
 use crate::clock::Now;
 use crate::flow::Split;
 use crate::rows::Push;
-use crate::snapshot::{Board, RowView, SeriesView, Snapshot};
+use crate::snapshot::{RowView, SeriesView, Snapshot, Snapshots};
 use crate::stats::Withheld;
 
-/// Makes pictures.
+/// Makes snapshots.
 #[derive(Default)]
-pub struct Painter {
-    /// A picture that was replaced while somebody read it.
+pub struct Snapshotter {
+    /// A snapshot that was replaced while somebody read it.
     spare: Option<Arc<Snapshot>>,
 }
 
-impl Painter {
-    /// Hangs a picture of the rows as they are, unless readers hold two.
-    pub fn paint(&mut self, board: &Board, ticket: u64, pipeline: &Pipeline, now: Now) {
-        if board.repaint(ticket, |canvas| fill(canvas, pipeline, now)) {
+impl Snapshotter {
+    /// Publishes a snapshot of the rows as they are, unless readers hold two.
+    pub fn publish(&mut self, snapshots: &Snapshots, ticket: u64, pipeline: &Pipeline, now: Now) {
+        if snapshots.refill(ticket, |buffer| fill(buffer, pipeline, now)) {
             self.spare = None;
             return;
         }
-        let mut canvas = self.spare.take().unwrap_or_default();
-        match Arc::get_mut(&mut canvas) {
+        let mut buffer = self.spare.take().unwrap_or_default();
+        match Arc::get_mut(&mut buffer) {
             Some(blank) => {
                 fill(blank, pipeline, now);
-                self.spare = board.hang(canvas, ticket);
+                self.spare = snapshots.publish(buffer, ticket);
             }
-            None => self.spare = Some(canvas),
+            None => self.spare = Some(buffer),
         }
     }
 }
@@ -79,31 +79,31 @@ mod tests {
     use crate::config::{self, Command};
 
     #[test]
-    fn one_picture_is_alive_and_two_while_a_reader_is_slow() {
+    fn one_snapshot_is_alive_and_two_while_a_reader_is_slow() {
         let Ok(Command::Run(config)) = config::parse(["-standalone".into()], |_| None, None) else { panic!("refused") };
         let pipeline = Pipeline::new(&config, 32, 1);
-        let (board, mut painter) = (Board::default(), Painter::default());
-        let mut paint = |second: u64| {
-            let ticket = board.ask();
-            painter.paint(&board, ticket, &pipeline, Now { mono_ns: second, wall_ns: 0 });
-            board.served() == ticket
+        let (snapshots, mut snapshotter) = (Snapshots::default(), Snapshotter::default());
+        let mut publish = |second: u64| {
+            let ticket = snapshots.ask();
+            snapshotter.publish(&snapshots, ticket, &pipeline, Now { mono_ns: second, wall_ns: 0 });
+            snapshots.served() == ticket
         };
-        assert!(paint(1));
-        let first = Arc::as_ptr(&board.latest().expect("it hangs"));
-        assert!(paint(2));
-        let latest = board.latest().expect("it hangs");
-        assert_eq!((Arc::as_ptr(&latest), latest.taken.mono_ns), (first, 2), "painted over");
+        assert!(publish(1));
+        let first = Arc::as_ptr(&snapshots.latest().expect("it is there"));
+        assert!(publish(2));
+        let latest = snapshots.latest().expect("it is there");
+        assert_eq!((Arc::as_ptr(&latest), latest.taken.mono_ns), (first, 2), "filled anew");
         // Now somebody reads it.
-        assert!(paint(3));
-        let second = board.latest().expect("it hangs");
+        assert!(publish(3));
+        let second = snapshots.latest().expect("it is there");
         assert_eq!((latest.taken.mono_ns, second.taken.mono_ns), (2, 3));
-        // Two are read: there is no canvas, and who waits gets the latest.
-        assert!(!paint(4));
-        assert_eq!(board.latest().expect("it hangs").taken.mono_ns, 3);
+        // Two are read: there is no buffer, and who waits gets the latest.
+        assert!(!publish(4));
+        assert_eq!(snapshots.latest().expect("it is there").taken.mono_ns, 3);
         let slow = Arc::downgrade(&latest);
         drop((latest, second));
-        assert!(paint(5));
+        assert!(publish(5));
         assert!(slow.upgrade().is_none(), "the other one is given back");
-        assert_eq!(board.latest().expect("it hangs").taken.mono_ns, 5);
+        assert_eq!(snapshots.latest().expect("it is there").taken.mono_ns, 5);
     }
 }

@@ -4,16 +4,16 @@
 use super::{Role, RoleTable};
 use crate::source::ebpf::tuple::Tuple;
 use crate::source::translation::Translation;
-use crate::state::bytes::{In, Kept, kept};
+use crate::state::bytes::{In, Persist, persist};
 use crate::wire::Malformed;
 
-kept!(Tuple { local, remote, local_port, remote_port, protocol, flags, family; zero: 0 });
-kept!(Translation { src, dst, backend, sport, dport, backend_port, opened_by_local });
-kept!(Role { tuple, cgroup, last_ns, opened_by_local, replied, guessed, unknown, translation; mark: 0 });
+persist!(Tuple { local, remote, local_port, remote_port, protocol, flags, family; zero: 0 });
+persist!(Translation { src, dst, backend, sport, dport, backend_port, opened_by_local });
+persist!(Role { tuple, cgroup, last_ns, opened_by_local, replied, guessed, unknown, translation; mark: 0 });
 
 impl RoleTable {
     /// Appends every role, the one that was idle longest first.
-    pub fn save(&self, out: &mut Vec<u8>) {
+    pub fn persist(&self, out: &mut Vec<u8>) {
         self.len().put(out);
         for role in self.table.by_age() {
             role.put(out);
@@ -24,7 +24,7 @@ impl RoleTable {
     /// use last.
     ///
     /// # Errors
-    /// When the bytes cannot be what [`RoleTable::save`] wrote; then none is taken over.
+    /// When the bytes cannot be what [`RoleTable::persist`] wrote; then none is taken over.
     pub fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {
         let restored = self.try_restore(from);
         if restored.is_err() {
@@ -68,7 +68,7 @@ mod tests {
             roles.settle(&tuple(port), &Counted { opened_by_remote: true, cgroup: 7, ..Counted::default() }, 100);
         }
         let mut out = Vec::new();
-        roles.save(&mut out);
+        roles.persist(&mut out);
         let mut next = RoleTable::new(2, 0);
         next.restore(&mut In(&out)).expect("as it was saved");
         assert_eq!(next.len(), 2);

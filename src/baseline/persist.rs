@@ -1,15 +1,15 @@
 //! The baselines in the state file, and from it.
 
 use super::{Baseline, BaselineTable, MAY_END_UNTOLD, RESTORED};
-use crate::state::bytes::{In, Kept, kept};
+use crate::state::bytes::{In, Persist, persist};
 use crate::table::{Full, NONE};
 use crate::wire::Malformed;
 
-kept!(Baseline { key, traffic, id, start, flags; mark: 0; next: NONE; seen: 0; absences: 0 });
+persist!(Baseline { key, traffic, id, start, flags; mark: 0; next: NONE; seen: 0; absences: 0 });
 
 impl BaselineTable {
     /// Appends every followed connection. Between sweeps only, when there are no tombstones.
-    pub fn save(&self, out: &mut Vec<u8>) {
+    pub fn persist(&self, out: &mut Vec<u8>) {
         debug_assert!(!self.sweeping && self.tombstones.is_empty());
         self.placed_all.put(out);
         self.overflowed.put(out);
@@ -23,10 +23,10 @@ impl BaselineTable {
     /// saved is new (rule 10), unless the process before had not placed every connection either.
     ///
     /// # Errors
-    /// When the bytes cannot be what [`BaselineTable::save`] wrote; the table is of no use then.
+    /// When the bytes cannot be what [`BaselineTable::persist`] wrote; the table is of no use then.
     pub fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {
-        self.placed_all = Kept::take(from)?;
-        self.overflowed = Kept::take(from)?;
+        self.placed_all = Persist::take(from)?;
+        self.overflowed = Persist::take(from)?;
         for _ in 0..u32::take(from)? {
             let mut baseline = Baseline::take(from)?;
             baseline.flags = baseline.flags & MAY_END_UNTOLD | RESTORED;
@@ -51,7 +51,7 @@ mod tests {
 
     fn restarted(before: &BaselineTable, capacity: u32) -> BaselineTable {
         let mut out = Vec::new();
-        before.save(&mut out);
+        before.persist(&mut out);
         let mut table = BaselineTable::with_capacity(capacity, 1);
         table.restore(&mut In(&out)).expect("as it was saved");
         for len in 0..out.len() {

@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, Sender, TryRecvEr
 use log::{info, warn};
 
 use super::freezer::Freezer;
-use super::keep;
+use super::persist;
 use super::pipeline::Pipeline;
 use crate::batch::{Parcel, Settled, Verdict};
 use crate::clock::{self, Now};
@@ -16,13 +16,13 @@ use crate::source::Source;
 use crate::stats::Lost;
 
 /// The channels, and whether a batch is out.
-pub struct Delivery {
+pub struct Handover {
     parcels: Option<Sender<Parcel>>,
     settled: Receiver<Settled>,
     handle: PushHandle,
     out: bool,
-    /// There is a state file: what is handed over comes with an image of the tables.
-    keeps: bool,
+    /// There is a state file: what is handed over comes with an tables.
+    persists: bool,
     /// The push stops and keeps what is left of the batch in the state file.
     left: bool,
     /// The push has ended.
@@ -30,33 +30,33 @@ pub struct Delivery {
     /// Images handed over of which the push has not said what became of them.
     unheard: u32,
     /// Whether the last of the others is in the state file.
-    kept: bool,
+    persisted: bool,
     /// Something came back to be sent again, before the next flush if the push allows it.
     merged: bool,
     /// DAKR asked for a full pass now.
     collect_now: bool,
 }
 
-impl Delivery {
-    /// `parcels` holds two, a batch and an image; `settled` is written by the push. `out`: the push goes on with a
+impl Handover {
+    /// `parcels` holds two, a batch and the tables; `settled` is written by the push. `out`: the push goes on with a
     /// batch of the process before, whose items stand frozen in the rows. `keeps`: there is a state file.
     pub fn new(
         parcels: Sender<Parcel>,
         settled: Receiver<Settled>,
         handle: PushHandle,
         out: bool,
-        keeps: bool,
-    ) -> Delivery {
-        Delivery {
+        persists: bool,
+    ) -> Handover {
+        Handover {
             parcels: Some(parcels),
             settled,
             handle,
             out,
-            keeps,
+            persists,
             left: false,
             gone: false,
             unheard: 0,
-            kept: false,
+            persisted: false,
             merged: false,
             collect_now: false,
         }
@@ -85,9 +85,9 @@ impl Delivery {
             return self.checkpoint(source, freezer, pipeline);
         };
         let Some(parcels) = &self.parcels else { return };
-        let image = self.keeps.then(|| keep::image(source, pipeline, freezer));
-        // The channel holds two, none is out and images come singly, so this does not block.
-        match parcels.send(Parcel::Batch(batch, image)) {
+        let tables = self.persists.then(|| persist::tables(source, pipeline, freezer));
+        // The channel holds two, none is out and tables come singly, so this does not block.
+        match parcels.send(Parcel::Batch(batch, tables)) {
             Ok(()) => self.out = true,
             // The push is gone: nobody has sent any of it.
             Err(SendError(parcel)) => {
@@ -102,8 +102,8 @@ impl Delivery {
     /// Hands the tables over for the state file, so that it does not fall behind while nothing can be frozen. Not while
     /// the push has yet to take what was handed over before.
     pub fn checkpoint(&mut self, source: &dyn Source, freezer: &Freezer, pipeline: &Pipeline) {
-        if let Some(parcels) = self.parcels.as_ref().filter(|_| self.keeps && self.unheard == 0) {
-            let sent = parcels.try_send(Parcel::Image(keep::image(source, pipeline, freezer)));
+        if let Some(parcels) = self.parcels.as_ref().filter(|_| self.persists && self.unheard == 0) {
+            let sent = parcels.try_send(Parcel::Tables(persist::tables(source, pipeline, freezer)));
             self.unheard += u32::from(sent.is_ok());
         }
     }
@@ -136,9 +136,9 @@ impl Delivery {
             }
             Settled::CollectNow => self.collect_now = true,
             Settled::Left => self.left = true,
-            Settled::Kept(kept) => {
+            Settled::Persisted(persisted) => {
                 self.unheard = self.unheard.saturating_sub(1);
-                self.kept = kept;
+                self.persisted = persisted;
             }
         }
     }
@@ -147,23 +147,23 @@ impl Delivery {
     /// there is none, or it cannot be written, what is left is settled and named.
     pub fn finish(mut self, source: &dyn Source, freezer: &mut Freezer, pipeline: &mut Pipeline, deadline_ns: u64) {
         self.handle.stop(clock::now(), deadline_ns);
-        self.wait(freezer, pipeline, deadline_ns, |delivery| !delivery.out || delivery.left);
+        self.wait(freezer, pipeline, deadline_ns, |handover| !handover.out || handover.left);
         if !self.out {
             self.flush(source, freezer, pipeline, clock::now());
-            self.wait(freezer, pipeline, deadline_ns, |delivery| !delivery.out || delivery.left);
+            self.wait(freezer, pipeline, deadline_ns, |handover| !handover.out || handover.left);
         }
-        if self.keeps && (!self.out || self.left) {
-            self.wait(freezer, pipeline, deadline_ns, |delivery| delivery.unheard == 0);
+        if self.persists && (!self.out || self.left) {
+            self.wait(freezer, pipeline, deadline_ns, |handover| handover.unheard == 0);
             self.checkpoint(source, freezer, pipeline);
-            self.wait(freezer, pipeline, deadline_ns, |delivery| delivery.unheard == 0);
-            if self.unheard == 0 && self.kept {
+            self.wait(freezer, pipeline, deadline_ns, |handover| handover.unheard == 0);
+            if self.unheard == 0 && self.persisted {
                 let ledger = pipeline.ledger();
-                let kept = (ledger.open + ledger.frozen + ledger.waiting).total_bytes();
-                return info!("{kept} bytes that are not delivered yet stay in the state file");
+                let persisted = (ledger.open + ledger.frozen + ledger.waiting).total_bytes();
+                return info!("{persisted} bytes that are not delivered yet stay in the state file");
             }
         }
         self.parcels = None;
-        if self.keeps {
+        if self.persists {
             settle_waiting(pipeline);
         }
         if self.gone && !self.left {
@@ -192,7 +192,7 @@ impl Delivery {
         freezer: &mut Freezer,
         pipeline: &mut Pipeline,
         deadline_ns: u64,
-        done: impl Fn(&Delivery) -> bool,
+        done: impl Fn(&Handover) -> bool,
     ) {
         while !done(self) {
             let left_ns = deadline_ns.saturating_sub(clock::now().mono_ns);

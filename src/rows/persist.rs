@@ -3,17 +3,17 @@
 use super::{Level, Push, Row, RowKey, RowTable};
 use crate::flow::{Class, Direction};
 use crate::ledger::Ledger;
-use crate::state::bytes::{In, Kept, kept, kept_as_number};
+use crate::state::bytes::{In, Persist, persist, persist_as_number};
 use crate::stats::Withheld;
 use crate::wire::Malformed;
 
-kept_as_number!(Direction[Direction::Outbound, Direction::Inbound]);
-kept_as_number!(Class[Class::Inside, Class::Outside, Class::Overlay]);
-kept_as_number!(Level[Level::Named, Level::Prefix, Level::All]);
-kept!(RowKey { local, remote, owner, port, protocol, direction, class });
-kept!(Row { key, open, frozen, total, changed_wall_ns, item, level, push, split; mark: 0 });
+persist_as_number!(Direction[Direction::Outbound, Direction::Inbound]);
+persist_as_number!(Class[Class::Inside, Class::Outside, Class::Overlay]);
+persist_as_number!(Level[Level::Named, Level::Prefix, Level::All]);
+persist!(RowKey { local, remote, owner, port, protocol, direction, class });
+persist!(Row { key, open, frozen, total, changed_wall_ns, item, level, push, split; mark: 0 });
 
-impl Kept for Push {
+impl Persist for Push {
     fn put(&self, out: &mut Vec<u8>) {
         out.push(match self {
             Push::Yes => 0,
@@ -33,7 +33,7 @@ impl Kept for Push {
 
 impl RowTable {
     /// Appends every row.
-    pub fn save(&self, out: &mut Vec<u8>) {
+    pub fn persist(&self, out: &mut Vec<u8>) {
         self.table.len().put(out);
         for row in self.iter() {
             row.put(out);
@@ -44,7 +44,7 @@ impl RowTable {
     /// enters the books as counted.
     ///
     /// # Errors
-    /// When the bytes cannot be what [`RowTable::save`] wrote, or are more rows than the table holds; the table is of no
+    /// When the bytes cannot be what [`RowTable::persist`] wrote, or are more rows than the table holds; the table is of no
     /// use then.
     pub fn restore(&mut self, from: &mut In<'_>, ledger: &mut Ledger) -> Result<(), Malformed> {
         for _ in 0..u32::take(from)? {

@@ -18,7 +18,7 @@ const DETACHED: &str = "the DNS programs were detached from their cgroup: restar
 const WELL: &str = "reading DNS answers";
 
 /// See the module.
-pub struct Condition {
+pub struct NamesHealth {
     health: Arc<Health>,
     /// When the last answer was seen, or the programs were attached; monotonic.
     answer_ns: u64,
@@ -26,11 +26,11 @@ pub struct Condition {
     trouble: Option<String>,
 }
 
-impl Condition {
+impl NamesHealth {
     /// Programs were attached at `now_ns`.
-    pub fn new(health: Arc<Health>, now_ns: u64) -> Condition {
+    pub fn new(health: Arc<Health>, now_ns: u64) -> NamesHealth {
         health.set(Component::Dns, Status::Healthy, WELL);
-        Condition { health, answer_ns: now_ns, trouble: None }
+        NamesHealth { health, answer_ns: now_ns, trouble: None }
     }
 
     /// Answers were seen.
@@ -82,14 +82,14 @@ mod tests {
 
     struct Bench {
         health: Arc<Health>,
-        condition: Condition,
+        condition: NamesHealth,
     }
 
     impl Bench {
         fn new() -> Bench {
             let health = Arc::new(Health::default());
             health.set(Component::Monitor, Status::Healthy, "");
-            Bench { condition: Condition::new(Arc::clone(&health), BEGIN_NS), health }
+            Bench { condition: NamesHealth::new(Arc::clone(&health), BEGIN_NS), health }
         }
 
         /// Minutes `from` to `to` pass without an answer.
@@ -105,7 +105,7 @@ mod tests {
         fn metric(&self, state: &str) -> bool {
             let mut metrics = Metrics::new(&Stats::default(), &self.health, &Labels::default(), None);
             let mut text = Vec::new();
-            assert!(metrics.fill(&mut text, usize::MAX), "without a picture it is short");
+            assert!(metrics.fill(&mut text, usize::MAX), "without a snapshot it is short");
             let line = format!("netmon_component_health{{component=\"dns\",state=\"{state}\"}} 1\n");
             String::from_utf8(text).expect("text").contains(&line)
         }

@@ -52,21 +52,21 @@ impl HostEnd {
 }
 
 /// The cgroups and sockets of this node.
-pub struct Processes {
+pub struct SocketOwners {
     tree: CgroupTree,
     sockets: Option<HostSockets>,
 }
 
-impl Processes {
+impl SocketOwners {
     /// Reads the cgroup2 tree at `cgroup_fs`. `with_sockets` where the source does not tell cgroups.
     ///
     /// # Errors
     /// If the kernel has no socket diagnostics.
-    pub fn open(cgroup_fs: &Path, with_sockets: bool) -> io::Result<Processes> {
+    pub fn open(cgroup_fs: &Path, with_sockets: bool) -> io::Result<SocketOwners> {
         let sockets = if with_sockets { Some(HostSockets::open()?) } else { None };
         let mut tree = CgroupTree::new(cgroup_fs);
         tree.step(DIRECTORIES);
-        Ok(Processes { tree, sockets })
+        Ok(SocketOwners { tree, sockets })
     }
 
     /// After a sweep: looks at the host's sockets. What the sweep saw is there, or was at the look before, but for what

@@ -5,33 +5,33 @@
 use super::freezer::Freezer;
 use super::pipeline::Pipeline;
 use crate::source::Source;
-use crate::state::bytes::{In, Kept, put_block};
+use crate::state::bytes::{In, Persist, put_block};
 use crate::wire::Malformed;
 
 /// The tables as they stand. Between sweeps only.
-pub fn image(source: &dyn Source, pipeline: &Pipeline, freezer: &Freezer) -> Vec<u8> {
-    let mut out = Vec::with_capacity(pipeline.image_bytes());
+pub fn tables(source: &dyn Source, pipeline: &Pipeline, freezer: &Freezer) -> Vec<u8> {
+    let mut out = Vec::with_capacity(pipeline.persisted_bytes());
     Box::<str>::from(source.name()).put(&mut out);
-    freezer.save(&mut out);
-    pipeline.save(&mut out);
+    freezer.persist(&mut out);
+    pipeline.persist(&mut out);
     let mut own = Vec::new();
-    source.save(&mut own);
+    source.persist(&mut own);
     put_block(&mut out, &own);
     out
 }
 
-/// Goes on from an image, with tables that are still empty. Baselines of another source are of no use: then what is
+/// Goes on from the tables, with tables that are still empty. Baselines of another source are of no use: then what is
 /// seen first is a baseline again.
 ///
 /// # Errors
-/// When the bytes are not such an image, or do not fit the tables, which are of no use then.
+/// When the bytes are not such the tables, or do not fit the tables, which are of no use then.
 pub fn restore(
-    image: &[u8],
+    tables: &[u8],
     source: &mut dyn Source,
     pipeline: &mut Pipeline,
     freezer: &mut Freezer,
 ) -> Result<(), Malformed> {
-    let mut from = In(image);
+    let mut from = In(tables);
     let same_source = *Box::<str>::take(&mut from)? == *source.name();
     freezer.restore(&mut from)?;
     pipeline.restore(&mut from, same_source)?;

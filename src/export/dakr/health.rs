@@ -13,19 +13,19 @@ use crate::health::{Component, Health, Status};
 const SAY_AGAIN_NS: u64 = 600 * SECOND;
 
 /// What was said last.
-pub struct Condition {
+pub struct PushHealth {
     health: Arc<Health>,
     has_pushed: bool,
     /// What failure the log said last, and when.
     said: Option<(Outcome, u64)>,
 }
 
-impl Condition {
+impl PushHealth {
     /// Nothing was sent yet.
-    pub fn new(health: Arc<Health>, node_name: &str) -> Condition {
+    pub fn new(health: Arc<Health>, node_name: &str) -> PushHealth {
         health.set(Component::DakrTransport, Status::Healthy, "initialized");
         health.note(Component::DakrTransport, "node", node_name);
-        Condition { health, has_pushed: false, said: None }
+        PushHealth { health, has_pushed: false, said: None }
     }
 
     /// What heartbeats report.

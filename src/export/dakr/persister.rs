@@ -16,7 +16,7 @@ use crate::stats::Stats;
 use crate::stop::Stop;
 
 /// Keeps the state file.
-pub struct Keeper {
+pub struct Persister {
     store: Store,
     place: Place,
     stop: Arc<Stop>,
@@ -26,16 +26,16 @@ pub struct Keeper {
     failing: Option<String>,
 }
 
-impl Keeper {
+impl Persister {
     /// Writes to `store`. `stop` bounds the waiting once the agent ends.
-    pub fn new(store: Store, place: Place, stop: Arc<Stop>, health: Arc<Health>, stats: Arc<Stats>) -> Keeper {
+    pub fn new(store: Store, place: Place, stop: Arc<Stop>, health: Arc<Health>, stats: Arc<Stats>) -> Persister {
         health.note(Component::DakrTransport, "state_file", "kept");
-        Keeper { store, place, stop, health, stats, failing: None }
+        Persister { store, place, stop, health, stats, failing: None }
     }
 
     /// Writes the whole file; whether it is on the disk.
-    pub fn keep(&mut self, image: Vec<u8>, sender: &str, delivery: &Delivery) -> bool {
-        let file = encode(&self.place, sender, image, |out| delivery.save(out));
+    pub fn persist(&mut self, tables: Vec<u8>, sender: &str, delivery: &Delivery) -> bool {
+        let file = encode(&self.place, sender, tables, |out| delivery.persist(out));
         self.stats.state_bytes.set(file.iter().map(Vec::len).sum::<usize>() as u64);
         let written = self.store.replace(file, self.limit_ns());
         self.tell(written)

@@ -2,7 +2,7 @@
 
 use super::{Delivery, Part, Settlement};
 use crate::batch::{Batch, Message, Note};
-use crate::state::bytes::{In, Kept, kept, put_block};
+use crate::state::bytes::{In, Persist, persist, put_block};
 use crate::wire::Malformed;
 
 /// A part without its bytes.
@@ -14,11 +14,11 @@ struct Head {
     doubt_since_ns: Option<u64>,
 }
 
-kept!(Head { name, first_item, items, total_bytes, doubt_since_ns });
+persist!(Head { name, first_item, items, total_bytes, doubt_since_ns });
 
 impl Delivery {
     /// Appends what is not settled of the batch, with its bytes, and how the rest was settled.
-    pub fn save(&self, out: &mut Vec<u8>) {
+    pub fn persist(&self, out: &mut Vec<u8>) {
         self.settlements.len().put(out);
         for (first_item, items, verdict) in &self.settlements {
             first_item.put(out);
@@ -43,7 +43,7 @@ impl Delivery {
     /// comes. Returns how the rest was settled.
     ///
     /// # Errors
-    /// When the bytes cannot be what [`Delivery::save`] wrote.
+    /// When the bytes cannot be what [`Delivery::persist`] wrote.
     pub fn resume(&mut self, from: &mut In<'_>, notes: Vec<Note>, now_ns: u64) -> Result<Vec<Settlement>, Malformed> {
         let resumed = self.try_resume(from, notes, now_ns);
         self.notes.clear();
@@ -57,11 +57,12 @@ impl Delivery {
 
     fn try_resume(&mut self, from: &mut In<'_>, notes: Vec<Note>, now_ns: u64) -> Result<(), Malformed> {
         for _ in 0..usize::take(from)? {
-            self.settlements.push((Kept::take(from)?, Kept::take(from)?, Kept::take(from)?));
+            self.settlements.push((Persist::take(from)?, Persist::take(from)?, Persist::take(from)?));
         }
         let count = usize::take(from)?;
         if count > 0 {
-            let mut batch = Batch { seq: Kept::take(from)?, frozen_wall_ns: Kept::take(from)?, messages: Vec::new() };
+            let mut batch =
+                Batch { seq: Persist::take(from)?, frozen_wall_ns: Persist::take(from)?, messages: Vec::new() };
             for message in 0..count {
                 let (head, body) = (Head::take(from)?, from.block()?.to_vec());
                 let (first_item, items, total_bytes) = (head.first_item, head.items, head.total_bytes);
