@@ -234,5 +234,4 @@ impl Draft<'_> {
 }
 
 #[cfg(test)]
-#[path = "freezer_tests.rs"]
 mod tests;

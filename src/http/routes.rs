@@ -375,5 +375,4 @@ fn copy(out: &mut Vec<u8>, from: &[u8], at: &mut usize, limit: usize) -> bool {
 }
 
 #[cfg(test)]
-#[path = "routes_tests.rs"]
 mod tests;

@@ -142,5 +142,4 @@ fn plain(bytes: &[u8]) -> usize {
 }
 
 #[cfg(test)]
-#[path = "abridged_tests.rs"]
 pub(super) mod tests;

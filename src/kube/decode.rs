@@ -556,5 +556,4 @@ impl Lenient for Cause {
 }
 
 #[cfg(test)]
-#[path = "decode_tests.rs"]
 mod tests;

@@ -249,5 +249,4 @@ impl Index {
 }
 
 #[cfg(test)]
-#[path = "index_tests.rs"]
 mod tests;

@@ -357,5 +357,4 @@ impl Machine {
 }
 
 #[cfg(test)]
-#[path = "watch_tests.rs"]
 mod tests;

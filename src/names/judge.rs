@@ -112,5 +112,4 @@ impl Judge {
 }
 
 #[cfg(test)]
-#[path = "judge_tests.rs"]
 mod tests;

@@ -106,38 +106,4 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HYBRID: &[u8] = b"\
-25 30 0:23 / /sys rw,nosuid - sysfs sysfs rw
-31 25 0:27 / /sys/fs/cgroup/systemd rw,relatime shared:9 - cgroup cgroup rw,name=systemd
-32 25 0:28 / /sys/fs/cgroup/unified\\040two rw,relatime shared:10 master:1 - cgroup2 cgroup2 rw
-33 25 0:28 / /host/cgroup ro - cgroup2 none ro
-";
-
-    #[test]
-    fn the_root_is_found_among_several_mounts() {
-        let host = Path::new("/host/cgroup");
-        assert_eq!(choose(HYBRID, |path| path == host), Ok(host.to_owned()));
-        let hybrid = Path::new("/sys/fs/cgroup/unified two");
-        assert_eq!(choose(HYBRID, |path| path == hybrid), Ok(hybrid.to_owned()));
-    }
-
-    #[test]
-    fn a_part_of_the_hierarchy_is_refused() {
-        assert_eq!(choose(HYBRID, |_| false), Err(CgroupError::NotRoot("/sys/fs/cgroup/unified two".into())));
-    }
-
-    #[test]
-    fn version_one_alone_is_told_apart() {
-        let v1 = b"31 25 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\nnonsense\n\n";
-        assert_eq!(choose(v1, |_| true), Err(CgroupError::NoCgroup2));
-    }
-
-    #[test]
-    fn a_directory_that_is_no_cgroup_is_refused_even_if_asked_for() {
-        assert!(matches!(find(Some(Path::new("/proc"))), Err(CgroupError::Asked(..))));
-        assert!(matches!(find(Some(Path::new("/no/such"))), Err(CgroupError::Asked(..))));
-    }
-}
+mod tests;

@@ -210,5 +210,4 @@ impl Room for Window {
 }
 
 #[cfg(test)]
-#[path = "ring/tests.rs"]
 mod tests;

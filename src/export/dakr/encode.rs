@@ -304,5 +304,4 @@ impl Write for AddrText {
 }
 
 #[cfg(test)]
-#[path = "encode_tests.rs"]
 mod tests;

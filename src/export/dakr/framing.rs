@@ -198,5 +198,4 @@ fn decoded(encoding: Option<&str>, bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-#[path = "framing/tests.rs"]
 mod tests;

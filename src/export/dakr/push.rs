@@ -410,9 +410,4 @@ struct Sent {
 }
 
 #[cfg(test)]
-#[path = "push_tests.rs"]
 mod tests;
-
-#[cfg(test)]
-#[path = "push/kept_tests.rs"]
-mod kept_tests;

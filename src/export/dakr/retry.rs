@@ -393,5 +393,4 @@ impl Delivery {
 }
 
 #[cfg(test)]
-#[path = "retry_tests.rs"]
 mod tests;

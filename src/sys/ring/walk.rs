@@ -56,5 +56,4 @@ pub fn walk(
 }
 
 #[cfg(test)]
-#[path = "walk_tests.rs"]
 mod tests;

@@ -9,7 +9,6 @@ use super::super::schema::{NetworkTrafficItem, SendNetworkTrafficMetricsRequest}
 use super::*;
 use crate::batch::Message;
 
-#[path = "retry_tests/fleet.rs"]
 mod fleet;
 
 const FLUSH_NS: u64 = 60 * SECOND;

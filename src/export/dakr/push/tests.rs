@@ -1,5 +1,7 @@
 //! The thread's steps on virtual time, over a scripted transport.
 
+mod persist;
+
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
@@ -13,12 +15,12 @@ use crate::health::Status;
 
 /// When each request was made, on which path, and what it is to come to.
 #[derive(Clone, Default)]
-pub(super) struct Script {
+struct Script {
     now_ns: Arc<AtomicU64>,
     made: Arc<Mutex<Vec<(u64, String, u64)>>>,
-    pub(super) end: Arc<Mutex<Option<Result<Reply, Failure>>>>,
+    end: Arc<Mutex<Option<Result<Reply, Failure>>>>,
     /// Is called when a request is made.
-    pub(super) watch: Option<Arc<dyn Fn() + Send + Sync>>,
+    watch: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl Transport for Script {
@@ -33,24 +35,24 @@ impl Transport for Script {
     }
 }
 
-pub(super) fn reply(status: u16, body: &[u8]) -> Result<Reply, Failure> {
+fn reply(status: u16, body: &[u8]) -> Result<Reply, Failure> {
     let headers = vec![("content-type".to_owned(), "application/proto".to_owned())];
     Ok(Reply { status, headers, body: body.to_vec(), cut: false })
 }
 
-pub(super) struct Bench {
-    pub(super) script: Script,
-    pub(super) push: Push<Script>,
-    pub(super) settled: Arc<Mutex<Vec<Settled>>>,
-    pub(super) stats: Arc<Stats>,
-    pub(super) health: Arc<Health>,
+struct Bench {
+    script: Script,
+    push: Push<Script>,
+    settled: Arc<Mutex<Vec<Settled>>>,
+    stats: Arc<Stats>,
+    health: Arc<Health>,
 }
 
-pub(super) fn bench(end: Result<Reply, Failure>) -> Bench {
+fn bench(end: Result<Reply, Failure>) -> Bench {
     bench_watched(end, None)
 }
 
-pub(super) fn bench_watched(end: Result<Reply, Failure>, watch: Option<Arc<dyn Fn() + Send + Sync>>) -> Bench {
+fn bench_watched(end: Result<Reply, Failure>, watch: Option<Arc<dyn Fn() + Send + Sync>>) -> Bench {
     let script = Script { watch, ..Script::default() };
     script.now_ns.store(1_000 * SECOND, SeqCst);
     *script.end.lock().expect("alone") = Some(end);
@@ -75,7 +77,7 @@ pub(super) fn bench_watched(end: Result<Reply, Failure>, watch: Option<Arc<dyn F
 
 impl Bench {
     /// Steps as the thread does, until `until_ns`.
-    pub(super) fn run(&mut self, until_ns: u64) {
+    fn run(&mut self, until_ns: u64) {
         loop {
             let again_ns = self.push.step();
             if again_ns > until_ns {
@@ -86,12 +88,12 @@ impl Bench {
         }
     }
 
-    pub(super) fn made(&self) -> Vec<(u64, String, u64)> {
+    fn made(&self) -> Vec<(u64, String, u64)> {
         std::mem::take(&mut *self.script.made.lock().expect("alone"))
     }
 }
 
-pub(super) fn batch() -> Batch {
+fn batch() -> Batch {
     let message = Message { part: 0, first_item: 0, items: 2, total_bytes: 900, body: vec![1, 2, 3] };
     Batch { seq: 4, frozen_wall_ns: 0, messages: vec![message] }
 }

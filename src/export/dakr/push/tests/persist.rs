@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::transport::Failure;
-use super::tests::{Bench, batch, bench_watched, reply};
-use super::*;
+use super::super::super::transport::Failure;
+use super::super::*;
+use super::{Bench, batch, bench_watched, reply};
 use crate::batch::Batch;
 use crate::state::store::Store;
 use crate::state::{Place, decode};
@@ -48,7 +48,7 @@ fn persister(dir: &Path, bench: &Bench) -> Persister {
     Persister::new(opened.expect("free").0, place(), stop, bench.health.clone(), bench.stats.clone())
 }
 
-fn lost() -> Result<super::super::framing::Reply, Failure> {
+fn lost() -> Result<super::super::super::framing::Reply, Failure> {
     Err(Failure::Unknown("reset".to_owned()))
 }
 

@@ -1,0 +1,141 @@
+use super::*;
+use crate::clock::Now;
+use crate::flow::{Class, Counts, Direction};
+use crate::names::RowName;
+use crate::owner::Pod;
+use crate::snapshot::SeriesView;
+use serde_json::Value;
+
+fn row(local: &str, remote: &str, bytes: u64) -> RowView {
+    let addr = |text: &str| Addr::from(text.parse::<std::net::IpAddr>().expect("a literal"));
+    let counts = TxRx { tx: Counts { bytes, packets: 41 }, rx: Counts { bytes: 148_201, packets: 120 } };
+    RowView {
+        owner: 0,
+        remote_owner: None,
+        name: 0,
+        port: 443,
+        protocol: 6,
+        direction: Direction::Outbound,
+        class: Class::Outside,
+        is_sum: false,
+        local: addr(local),
+        remote: addr(remote),
+        unsettled: counts,
+        total: counts + counts,
+        changed_wall_ns: 1_790_000_000_250_000_000,
+    }
+}
+
+fn pod(name: &str) -> Owner {
+    Owner::Pod(Arc::new(Pod {
+        uid: "u-1".into(),
+        namespace: "shop".into(),
+        name: name.into(),
+        workload: Some(Workload { kind: "StatefulSet".into(), name: "web".into() }),
+        host_network: false,
+    }))
+}
+
+fn text(snapshot: Snapshot, limit: Option<usize>, piece: usize) -> String {
+    let mut flows = Flows::new(Arc::new(snapshot), "node-a".into(), limit, 0);
+    let mut whole = Vec::new();
+    loop {
+        let mut out = Vec::new();
+        let done = flows.fill(&mut out, piece);
+        assert!(out.len() < piece + 2048, "a piece is about as large as asked for");
+        whole.extend_from_slice(&out);
+        if done {
+            return String::from_utf8(whole).expect("JSON is UTF-8");
+        }
+    }
+}
+
+#[test]
+fn an_item_has_the_incumbents_shape_and_ours_behind_it() {
+    let snapshot = Snapshot {
+        taken: Now { mono_ns: 0, wall_ns: 1_790_000_001_000_000_000 },
+        rows: vec![row("10.244.1.7", "93.184.215.14", 5312)],
+        series: vec![SeriesView {
+            owner: 0,
+            protocol: "tcp",
+            direction: Direction::Outbound,
+            class: Class::Outside,
+            total: TxRx { tx: Counts { bytes: 7, packets: 1 }, rx: Counts { bytes: 9, packets: 2 } },
+        }],
+        owners: vec![pod("web-0")],
+        names: vec![RowName { text: "example.com".into(), origin: Origin::Node, is_service: false }],
+    };
+    let text = text(snapshot, None, 1 << 16);
+    assert_eq!(
+        text,
+        concat!(
+            r#"{"node_name":"node-a","items":[{"src_ip":"10.244.1.7","dst_ip":"93.184.215.14","#,
+            r#""src_pod_name":"web-0","src_pod_namespace":"shop","protocol":6,"dst_port":443,"tx_bytes":5312,"#,
+            r#""rx_bytes":148201,"tx_packets":41,"rx_packets":120,"timestamp":"2026-09-21T14:13:20.25Z","#,
+            r#""direction":"outbound","class":"outside","owner":{"kind":"pod","namespace":"shop","name":"web-0","#,
+            r#""uid":"u-1","workload":{"kind":"StatefulSet","name":"web"}},"#,
+            r#""dst_domain":"example.com","dst_domain_from":"node","total_tx_bytes":10624,"#,
+            r#""total_rx_bytes":296402,"total_tx_packets":82,"total_rx_packets":240}],"dns_lookups":null,"#,
+            r#""timestamp":"2026-09-21T14:13:21Z","rows":1,"#,
+            r#""totals":{"tx_bytes":7,"rx_bytes":9,"tx_packets":1,"rx_packets":2}}"#,
+            "\n"
+        )
+    );
+}
+
+#[test]
+fn a_sum_of_both_directions_says_that_its_split_is_unknown() {
+    let sum = RowView { is_sum: true, ..row("10.0.0.1", "10.0.0.2", 1) };
+    let snapshot = Snapshot { rows: vec![sum, row("10.0.0.1", "10.0.0.3", 1)], ..Snapshot::default() };
+    let value: Value = serde_json::from_str(&text(snapshot, None, 1 << 16)).expect("JSON");
+    assert_eq!((&value["items"][0]["split"], value["items"][1].get("split")), (&Value::from("unknown"), None));
+}
+
+#[test]
+fn every_owner_and_every_name_makes_valid_json() {
+    let nasty = "a\"b\\c\n\u{1}</script>\u{2028}é";
+    let mut rows = vec![row("10.0.0.1", "fd00::1", 1); 5];
+    for (at, row) in rows.iter_mut().enumerate() {
+        row.owner = at as u32;
+        row.remote_owner = (at == 1).then_some(3);
+    }
+    let owners = vec![Owner::Host, Owner::Address, Owner::Other, pod(nasty)];
+    let value: Value =
+        serde_json::from_str(&text(Snapshot { rows, owners, ..Snapshot::default() }, None, 100)).expect("JSON");
+    let items = value["items"].as_array().expect("items");
+    let kinds: Vec<_> = items.iter().map(|i| i["owner"]["kind"].as_str().expect("kind")).collect();
+    assert_eq!(kinds, ["host", "address", "other", "pod", "other"]);
+    assert!(items[0].get("src_pod_name").is_none());
+    assert_eq!(items[3]["src_pod_name"], nasty);
+    assert_eq!(items[0]["dst_ip"], "fd00::1");
+    assert!(items[0].get("remote_owner").is_none());
+    assert_eq!(items[1]["remote_owner"]["name"], nasty);
+}
+
+#[test]
+fn nothing_is_an_empty_list() {
+    let value: Value = serde_json::from_str(&text(Snapshot::default(), None, 1)).expect("JSON");
+    assert_eq!(value["items"], Value::Array(vec![]));
+    assert_eq!(value["dns_lookups"], Value::Null);
+    assert!(value.get("ip2domain").is_none());
+}
+
+#[test]
+fn a_limit_keeps_the_largest_rows_and_says_how_many_there_are() {
+    let rows = (0..100).map(|n| row("10.0.0.1", "10.0.0.2", (n * 37 % 100) * 1000)).collect();
+    let value: Value =
+        serde_json::from_str(&text(Snapshot { rows, ..Snapshot::default() }, Some(3), 1 << 16)).expect("JSON");
+    let sent: Vec<_> = value["items"].as_array().expect("items").iter().map(|i| i["tx_bytes"].as_u64()).collect();
+    assert_eq!(sent, [Some(99_000), Some(98_000), Some(97_000)]);
+    assert_eq!(value["rows"], 100);
+}
+
+#[test]
+fn times_are_those_of_go() {
+    let shown = |ns: u64| Timestamp(ns).to_string();
+    assert_eq!(shown(0), "1970-01-01T00:00:00Z");
+    assert_eq!(shown(1_790_000_000_999_999_999), "2026-09-21T14:13:20.999999999Z");
+    assert_eq!(shown(951_782_400_000_000_001), "2000-02-29T00:00:00.000000001Z");
+    assert_eq!(shown(4_107_542_399_100_000_000), "2100-02-28T23:59:59.1Z");
+    assert_eq!(shown(u64::MAX), "2554-07-21T23:34:33.709551615Z");
+}

@@ -1,0 +1,94 @@
+use super::*;
+use crate::flow::{Class, Direction};
+use crate::health::Component;
+use crate::owner::Pod;
+
+fn pod(name: &str, uid: &str) -> Owner {
+    Owner::Pod(Arc::new(Pod {
+        uid: uid.into(),
+        namespace: "shop".into(),
+        name: name.into(),
+        workload: None,
+        host_network: false,
+    }))
+}
+
+fn view(owner: u32, protocol: &'static str, bytes: u64) -> SeriesView {
+    let total = TxRx { tx: Counts { bytes, packets: 1 }, rx: Counts { bytes: 2 * bytes, packets: 2 } };
+    SeriesView { owner, protocol, direction: Direction::Outbound, class: Class::Outside, total }
+}
+
+fn text(snapshot: Option<Snapshot>, piece: usize) -> String {
+    let stats = Stats::default();
+    stats.sweep_cpu_ns.set(1_500_000_000);
+    stats.sweep_interval_ms.set(5_000);
+    let health = Health::default();
+    health.set(Component::Monitor, Status::Degraded, "x");
+    let labels = Labels { wanted: "ebpf".into(), running: "netfilter".into() };
+    let mut metrics = Metrics::new(&stats, &health, &labels, snapshot.map(Arc::new));
+    let mut whole = Vec::new();
+    loop {
+        let mut out = Vec::new();
+        let done = metrics.fill(&mut out, piece);
+        assert!(out.len() < piece + 1024);
+        whole.extend_from_slice(&out);
+        if done {
+            return String::from_utf8(whole).expect("UTF-8");
+        }
+    }
+}
+
+#[test]
+fn counters_health_and_build_are_there() {
+    let text = text(None, 100);
+    for line in [
+        "netmon_sweep_cpu_seconds_total 1.500000000",
+        "netmon_sweep_interval_seconds 5.000",
+        "netmon_lost_bytes_total{reason=\"row_table_full\"} 0",
+        "netmon_component_health{component=\"monitor\",state=\"degraded\"} 1",
+        "netmon_component_health{component=\"monitor\",state=\"healthy\"} 0",
+        "netmon_source{wanted=\"ebpf\",running=\"netfilter\"} 1",
+        "# TYPE netmon_lost_bytes_total counter",
+        "# HELP netmon_lost_bytes_total Bytes lost, tx and rx together, by reason.",
+    ] {
+        assert!(text.lines().any(|l| l == line), "no {line} in\n{text}");
+    }
+    assert!(!text.contains("netmon_traffic"));
+}
+
+#[test]
+fn series_of_equal_labels_are_one() {
+    let owners = vec![Owner::Host, Owner::Address, pod("web-0", "a"), pod("web-0", "b"), Owner::Other];
+    let series = vec![
+        view(0, "tcp", 1),
+        view(2, "tcp", 10),
+        view(1, "tcp", 2),
+        view(3, "tcp", 20),
+        view(4, "tcp", 5),
+        view(3, "udp", 7),
+    ];
+    let text = text(Some(Snapshot { owners, series, ..Snapshot::default() }), 64);
+    let bytes: Vec<&str> = text.lines().filter(|l| l.starts_with("netmon_traffic_bytes_total{")).collect();
+    let labels = "direction=\"outbound\",protocol=\"tcp\",class=\"outside\"";
+    assert_eq!(bytes.len(), 8, "{bytes:?}");
+    assert_eq!(bytes[0], format!("netmon_traffic_bytes_total{{namespace=\"\",pod=\"\",{labels},flow=\"tx\"}} 3"));
+    assert_eq!(
+        bytes[2],
+        format!("netmon_traffic_bytes_total{{namespace=\"\",pod=\"(other)\",{labels},flow=\"tx\"}} 5")
+    );
+    assert_eq!(
+        bytes[5],
+        format!("netmon_traffic_bytes_total{{namespace=\"shop\",pod=\"web-0\",{labels},flow=\"rx\"}} 60")
+    );
+    assert!(bytes[6].contains("protocol=\"udp\""));
+    assert_eq!(text.lines().filter(|l| l.starts_with("netmon_traffic_packets_total{")).count(), 8);
+}
+
+#[test]
+fn label_values_and_help_are_escaped() {
+    let mut out = Vec::new();
+    sample(&mut out, "a", &[("b", "x\"y\\z\n")], 3, 1);
+    head(&mut out, "a", "one\\two\n\"three\"", Kind::Gauge);
+    let text = String::from_utf8(out).expect("UTF-8");
+    assert_eq!(text, "a{b=\"x\\\"y\\\\z\\n\"} 3\n# HELP a one\\\\two\\n\"three\"\n# TYPE a gauge\n");
+}

@@ -1,0 +1,79 @@
+use super::*;
+use crate::flow::Counts;
+
+fn newcomer(host: u8, bytes: u64) -> Newcomer {
+    Newcomer {
+        client: Addr::from_v4([10, 0, 0, host]),
+        asked: Addr::from_v4([10, 1, 0, 1]),
+        backend: Addr::from_v4([10, 1, 0, 1]),
+        port: 80,
+        protocol: 6,
+        translated: false,
+        ends: Ends::Both,
+        beside: false,
+        fine: false,
+        split: Split::Known,
+        cgroup: 0,
+        traffic: Traffic { orig: Counts { bytes, packets: 1 }, reply: Counts::ZERO },
+    }
+}
+
+#[test]
+fn increments_within_ten_seconds_share_a_row() {
+    let mut table = WaitingTable::with_capacity(4);
+    assert!(table.add(&newcomer(1, 10), 20_000_000_000, 1).is_none());
+    assert!(table.add(&newcomer(1, 5), 29_999_999_999, 2).is_none());
+    assert!(table.add(&newcomer(1, 7), 30_000_000_000, 3).is_none());
+    let mut bytes: Vec<u64> = table.iter().map(|row| row.traffic.orig.bytes).collect();
+    bytes.sort_unstable();
+    assert_eq!(bytes, [7, 15]);
+}
+
+#[test]
+fn what_waits_beside_a_row_makes_room_first() {
+    let mut table = WaitingTable::with_capacity(2);
+    let beside = |host| Newcomer { beside: true, ..newcomer(host, 7) };
+    table.add(&newcomer(1, 10), 0, 100);
+    table.add(&beside(2), 0, 200);
+    let refused = table.add(&beside(3), 0, 300).expect("the table was full");
+    assert_eq!(refused.key.client, Addr::from_v4([10, 0, 0, 3]));
+    let evicted = table.add(&newcomer(4, 20), 0, 400).expect("the table was full");
+    assert_eq!(evicted.key.client, Addr::from_v4([10, 0, 0, 2]));
+    let evicted = table.add(&newcomer(5, 20), 0, 500).expect("the table was full");
+    assert_eq!(evicted.key.client, Addr::from_v4([10, 0, 0, 1]));
+}
+
+#[test]
+fn making_room_goes_by_age_whatever_leaves_meanwhile() {
+    let mut table = WaitingTable::with_capacity(4);
+    for (host, since) in [(1, 40), (2, 10), (3, 30), (4, 20)] {
+        table.add(&newcomer(host, 1), 0, since);
+    }
+    let out = |table: &mut WaitingTable, host: u8, since| {
+        table.add(&newcomer(host, 1), 0, since).map(|row| row.since_mono_ns)
+    };
+    assert_eq!((out(&mut table, 5, 50), out(&mut table, 6, 60)), (Some(10), Some(20)));
+    table.take_if(|row| row.since_mono_ns == 30);
+    assert_eq!((out(&mut table, 7, 35), out(&mut table, 8, 70), out(&mut table, 9, 80)), (None, Some(35), Some(40)));
+}
+
+#[test]
+fn where_owners_change_a_second_divides_rows() {
+    let mut table = WaitingTable::with_capacity(4);
+    let fine = Newcomer { fine: true, ..newcomer(1, 10) };
+    for wall_ns in [20_000_000_000, 20_900_000_000, 21_000_000_000] {
+        table.add(&fine, wall_ns, 1);
+        table.add(&newcomer(1, 10), wall_ns, 1);
+    }
+    assert_eq!(table.len(), 3, "two fine ones and a coarse one");
+}
+
+#[test]
+fn a_full_table_hands_back_what_waited_longest() {
+    let mut table = WaitingTable::with_capacity(2);
+    table.add(&newcomer(1, 10), 0, 100);
+    table.add(&newcomer(2, 20), 0, 50);
+    let evicted = table.add(&newcomer(3, 30), 0, 200).expect("the table was full");
+    assert_eq!(evicted.traffic.orig.bytes, 20);
+    assert_eq!(table.len(), 2);
+}
