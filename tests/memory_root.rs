@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let binary = std::env::var("LAB_BINARY").unwrap_or_default();
     let why = match nix::unistd::geteuid().is_root() {
         false => "needs root",
-        true if binary.is_empty() => "LAB_BINARY names no binary",
+        true if binary.is_empty() => "needs LAB_BINARY, the static binary",
         true => "",
     };
     if std::env::args().any(|argument| argument == "--list") {

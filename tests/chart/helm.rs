@@ -40,10 +40,10 @@ impl Helm {
         let module = format!("helm.sh/helm/v3/cmd/helm@{VERSION}");
         let go = Command::new("go").args(["install", &module]).env("GOBIN", &folder).output();
         match go {
-            Err(_) => Err("helm and go are missing".to_owned()),
+            Err(_) => Err("needs helm, or Go to build it".to_owned()),
             Ok(output) if !output.status.success() => {
                 let why = String::from_utf8_lossy(&output.stderr);
-                Err(format!("go cannot build helm: {}", why.lines().last().unwrap_or_default()))
+                Err(format!("needs helm, which Go cannot build: {}", why.lines().last().unwrap_or_default()))
             }
             Ok(_) => Ok(Helm { program: built, chart }),
         }

@@ -179,7 +179,7 @@ pub fn promtool() -> Outcome {
         .spawn();
     let mut child = match child {
         Ok(child) => child,
-        Err(error) => return Ok(Verdict::Skipped(format!("no promtool (Debian: prometheus): {error}"))),
+        Err(error) => return Ok(Verdict::Skipped(format!("needs promtool (Debian: prometheus): {error}"))),
     };
     child.stdin.take().ok_or("no input")?.write_all(&reply.body).map_err(|e| e.to_string())?;
     let output = child.wait_with_output().map_err(|e| e.to_string())?;
@@ -211,7 +211,7 @@ pub fn snapshots() -> Outcome {
 /// Ten seconds are enough to take an answer.
 pub fn slow_reader() -> Outcome {
     if !long() {
-        return Ok(Verdict::Skipped("takes 10 s: NETMON_LONG=1".to_owned()));
+        return Ok(Verdict::Skipped("not without NETMON_LONG=1, for it takes 10 s".to_owned()));
     }
     let server = Served::start(FULL, 0)?;
     let mut stream = connect(server.addr, PATIENCE).map_err(|e| e.to_string())?;

@@ -74,7 +74,7 @@ fn main() -> ExitCode {
             }
             Ok(Verdict::Skipped(why)) => {
                 skipped += 1;
-                println!("test {name} ... SKIPPED: {why}");
+                println!("test {name} ... skipped: {why}");
             }
             Err(why) => {
                 failed += 1;

@@ -64,7 +64,7 @@ fn change(words: &str) {
 }
 
 #[test]
-#[ignore = "needs a real API server: script/apiserver"]
+#[ignore = "not without a real API server: script/apiserver"]
 fn follows_pods_that_come_and_go_and_a_restart() {
     let (endpoint, node_name) = real().expect("NETMON_TEST_KUBECONFIG or NETMON_TEST_API");
     // Quick to come back, and in no other haste: what is not told for a while is no reason to list.

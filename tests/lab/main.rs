@@ -150,7 +150,7 @@ fn run(scenario: &Scenario, source: Source, tally: &Mutex<Tally>) {
 
 fn end_of(scenario: &Scenario, source: Source) -> End {
     if !nix::unistd::geteuid().is_root() {
-        return End::Skipped("not root".to_owned());
+        return End::Skipped("needs root".to_owned());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !scenario.sources.contains(&source) {
@@ -158,7 +158,7 @@ fn end_of(scenario: &Scenario, source: Source) -> End {
     }
     let found = |program: &&str| std::env::split_paths(&path).any(|dir| dir.join(program).exists());
     if let Some(missing) = scenario.programs.iter().find(|program| !found(program)) {
-        return End::Skipped(format!("{missing} is not installed"));
+        return End::Skipped(format!("needs {missing}"));
     }
     let worked = catch_unwind(AssertUnwindSafe(|| {
         let lab = Lab::new(scenario, source)?;

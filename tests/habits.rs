@@ -1,0 +1,90 @@
+//! Habits of the repository that no compiler holds: what is skipped has a cause, scripts name no host, and one version of
+//! Rust and of what we depend on beyond its promises is used everywhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn path(below: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(below)
+}
+
+fn read(below: &str) -> String {
+    fs::read_to_string(path(below)).unwrap_or_else(|e| panic!("{below}: {e}"))
+}
+
+/// What script/test makes of an output: its sums, its causes, and whether CI accepts it.
+fn judged(output: &str, ci: &str) -> (String, bool) {
+    let log = std::env::temp_dir().join(format!("netmon-habits-{}-{ci}-{}", std::process::id(), output.len()));
+    fs::write(&log, output).expect("written");
+    let script = ". script/results.sh; read -r p f s < <(results \"$1\"); echo \"$p $f $s\"; \
+                  note_causes \"$1\" \"$s\"; print_causes; nothing_is_lacking";
+    let said = Command::new("bash")
+        .args(["-c", script, "bash"])
+        .arg(&log)
+        .env("CI", ci)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("bash");
+    fs::remove_file(&log).expect("ours");
+    (String::from_utf8(said.stdout).expect("UTF-8"), said.status.success())
+}
+
+#[test]
+fn each_skip_is_counted_with_its_cause() {
+    let lab = "test a (rule 1) ... ok (0.1s)\ntest b (rule 2) ... skipped: not for source ebpf (0.0s)\n\
+               test c (rule 3) ... skipped: not for source ebpf (0.0s)\n\ntest result: ok. 1 passed; 0 failed; 2 skipped\n";
+    let expected = "1 0 2\nskipped:    2  not for source ebpf\n";
+    assert_eq!(judged(lab, "true"), (expected.to_owned(), true));
+}
+
+#[test]
+fn what_the_machine_lacks_fails_under_ci() {
+    let go = "skipped: needs Go\ntest result: ok. 0 passed; 0 failed; 1 skipped\n";
+    assert_eq!(judged(go, "false"), ("0 0 1\nskipped:    1  needs Go\n".to_owned(), true));
+    let (said, accepted) = judged(go, "true");
+    assert!(!accepted && said.contains("failed: 1 checks were skipped"), "{said}");
+    let silent = "test real::list ... ignored\ntest result: ok. 3 passed; 0 failed; 1 ignored; 0 measured\n";
+    let (said, accepted) = judged(silent, "true");
+    assert!(!accepted && said.contains("needs a cause"), "{said}");
+}
+
+/// Every mirror is the machine's to name: apt's sources, rustup's and cargo's settings. The one exception is where rustup
+/// comes from on a machine that has none and names no mirror.
+#[test]
+fn scripts_name_no_host() {
+    let mut places = vec!["Containerfile".to_owned(), ".ci/run".to_owned(), "fuzz/instrument".to_owned()];
+    for entry in fs::read_dir(path("script")).expect("script") {
+        places.push(format!("script/{}", entry.expect("listed").file_name().to_string_lossy()));
+    }
+    let mut wrong = Vec::new();
+    for place in &places {
+        for line in read(place).lines().filter(|line| !line.trim_start().starts_with('#')) {
+            let is_default = line.contains("${RUSTUP_UPDATE_ROOT:-https://static.rust-lang.org/rustup}");
+            let hosts =
+                ["debian.org", "ubuntu.com", "rust-lang.org", "rustup.rs", "crates.io", "docker.io", "github.com"];
+            if hosts.iter().any(|host| line.contains(host)) && !is_default {
+                wrong.push(format!("{place}: {}", line.trim()));
+            }
+        }
+    }
+    assert!(places.len() > 10 && wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn one_rust_everywhere() {
+    let file = read("rust-toolchain.toml");
+    let wanted = file.lines().find_map(|line| line.strip_prefix("channel = ")).expect("a channel").trim_matches('"');
+    assert_eq!(wanted.split('.').count(), 3, "{wanted} is not one version");
+    let container = read("Containerfile");
+    assert!(container.contains(&format!("FROM rust:{wanted}-")), "Containerfile does not build with {wanted}");
+}
+
+/// `unversioned` is what its crate promises nothing about.
+#[test]
+fn what_builds_on_no_promise_is_pinned() {
+    let manifest = read("Cargo.toml");
+    let ureq = manifest.lines().find(|line| line.starts_with("ureq ")).expect("ureq");
+    assert!(read("src/export/dakr/socket.rs").contains("ureq::unversioned"), "then the pin may go");
+    assert!(ureq.contains("version = \"=3."), "{ureq}");
+}
