@@ -6,7 +6,8 @@
 //! ```text
 //!  source ──▶ increments ──▶ owner ──▶ rows ──▶ batch ──▶ DAKR
 //!  netfilter|ebpf|cilium   BaselineTable        RowTable     frozen      push
-//!                             ▲ pods and names arrive as immutable snapshots     └──▶ /metrics /flows /healthz /readyz /
+//!                             ▲ pods arrive as immutable snapshots,              └──▶ /metrics /flows /healthz /readyz /
+//!                               names are asked for under a lock
 //! ```
 //!
 //! Words (connection, local end, owner, row, sweep, baseline, increment, window, batch) are defined in
