@@ -64,7 +64,8 @@ fn commit() -> String {
     // for to name each would compile everything anew after every commit.
     if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
         for file in ["HEAD", "logs/HEAD"] {
-            if let Some(path) = git(&["rev-parse", "--git-path", file]).filter(|path| fs::exists(path).unwrap_or(false)) {
+            if let Some(path) = git(&["rev-parse", "--git-path", file]).filter(|path| fs::exists(path).unwrap_or(false))
+            {
                 println!("cargo:rerun-if-changed={path}");
             }
         }
