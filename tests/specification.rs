@@ -66,9 +66,7 @@ fn program(name: &str) -> Option<Context> {
     let mut found = Vec::new();
     for at in [format!("src/{below}"), format!("tests/{below}")] {
         found.extend(files(&path(&at), ".rs"));
-        for ending in [".rs", "_tests.rs", "_tests"] {
-            found.extend(files(&path(&format!("{at}{ending}")), ".rs"));
-        }
+        found.extend(files(&path(&format!("{at}.rs")), ".rs"));
     }
     (!found.is_empty()).then_some(Context::Files(found))
 }
