@@ -106,9 +106,9 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     };
     let mut source = open_source(&config, &shared, &recorder, started, &mut trouble)?;
     let played_from = source.played_at().unwrap_or(started);
-    let running = source.name().to_owned();
+    let facts = source.facts();
     let (names, reader) = names::start(&config, &shared.stats, &shared.health, &shared.stop).unzip();
-    let labels = Labels { wanted: config.mode.name().to_owned(), running: running.clone() };
+    let labels = Labels { wanted: config.mode.name().to_owned(), running: facts.kind.as_str().to_owned() };
     let server = Server::bind(&config).map_err(StartError::Bind)?;
     let addresses = HostAddresses::open().map_err(StartError::Addresses)?;
     let waker = Waker::open().map_err(|error| StartError::Resources("the collector's waker", error))?;
@@ -140,7 +140,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
         None => None,
     };
     if kube.is_some() && source.played_at().is_none() {
-        match open_socket_owners(&config, &running) {
+        match open_socket_owners(&config, facts) {
             Ok(socket_owners) => tables.pipeline.set_socket_owners(socket_owners),
             Err(why) => trouble.socket_owners = format!("{PODS_AS_NODE}: {why} (-cgroup-fs)"),
         }
@@ -180,7 +180,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     })?;
     let stats = Arc::clone(&shared.stats);
     threads.spawn("collect", move || {
-        privileges::settle_collector(&running, &stats);
+        privileges::settle_collector(facts.needs, &stats);
         collector.run();
     })?;
     drop_all_in_this_thread();
@@ -295,7 +295,7 @@ fn open_source(
     trouble: &mut Trouble,
 ) -> Result<Box<dyn Source>, StartError> {
     let mut refusals: Vec<String> = Vec::new();
-    for mode in candidates(config) {
+    for mode in source::candidates(config) {
         match source::open(&mode, config, recorder, &shared.stats, started) {
             Ok(source) => {
                 if !refusals.is_empty() {
@@ -333,23 +333,12 @@ fn start_kube(config: &Config, shared: &Shared, waker: &Waker) -> Result<(Kube, 
 }
 
 /// Finds the host's cgroup tree, which may be mounted elsewhere than it was said.
-fn open_socket_owners(config: &Config, running: &str) -> Result<SocketOwners, String> {
+fn open_socket_owners(config: &Config, facts: &source::Facts) -> Result<SocketOwners, String> {
     let asked = config.cgroup_fs.as_deref();
     let root = cgroup::find(asked).or_else(|error| if asked.is_some() { cgroup::find(None) } else { Err(error) });
     let root = root.map_err(|error| error.to_string())?;
     info!("pods' cgroups are read at {}", root.display());
-    // The programs tell the cgroup of each flow.
-    let with_sockets = running != Mode::Ebpf.name();
-    SocketOwners::open(&root, with_sockets).map_err(|error| format!("no socket diagnostics: {error}"))
-}
-
-/// Cilium, then ebpf, then netfilter, from the wanted one on. A recording has no second best.
-fn candidates(config: &Config) -> Vec<Mode> {
-    let all = [Mode::Cilium, Mode::Ebpf, Mode::Netfilter];
-    match all.iter().position(|mode| *mode == config.mode) {
-        Some(from) if config.fallback == Fallback::Auto => all[from..].to_vec(),
-        _ => vec![config.mode.clone()],
-    }
+    SocketOwners::open(&root, !facts.tells_cgroups).map_err(|error| format!("no socket diagnostics: {error}"))
 }
 
 fn say_what_is_pushed(config: &Config) {

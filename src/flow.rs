@@ -7,6 +7,8 @@ mod addr;
 use std::hash::{Hash, Hasher};
 use std::ops::{Add, AddAssign, Sub};
 
+use crate::listed;
+
 pub use self::addr::{Addr, AddressChange, Cidr};
 
 /// IP protocol numbers that the code names (IANA).
@@ -162,46 +164,29 @@ impl Sub for TxRx {
     }
 }
 
-/// Who opened a connection, seen from its local end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Direction {
-    /// The local end is the originator.
-    Outbound = 0,
-    /// The local end is the responder.
-    Inbound = 1,
-}
-
-impl Direction {
-    /// `outbound` or `inbound`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Direction::Outbound => "outbound",
-            Direction::Inbound => "inbound",
-        }
+listed! {
+    /// Who opened a connection, seen from its local end.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    #[repr(u8)]
+    pub enum Direction {
+        /// The local end is the originator.
+        Outbound => "outbound",
+        /// The local end is the responder.
+        Inbound => "inbound",
     }
 }
 
-/// Where the remote address of a row lies (rules 6 and 9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Class {
-    /// Within the cluster's ranges.
-    Inside = 0,
-    /// Beyond them.
-    Outside = 1,
-    /// The node's own tunnel to an inside address: shown, never pushed.
-    Overlay = 2,
-}
-
-impl Class {
-    /// `inside`, `outside` or `overlay`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Class::Inside => "inside",
-            Class::Outside => "outside",
-            Class::Overlay => "overlay",
-        }
+listed! {
+    /// Where the remote address of a row lies (rules 6 and 9).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    #[repr(u8)]
+    pub enum Class {
+        /// Within the cluster's ranges.
+        Inside => "inside",
+        /// Beyond them.
+        Outside => "outside",
+        /// The node's own tunnel to an inside address: shown, never pushed.
+        Overlay => "overlay",
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use crate::clock::SECOND;
+use crate::listed;
 
 /// State of a component, ordered by severity; the numbers are those of DAKR's `HealthStatus`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,30 +35,32 @@ impl Status {
     }
 }
 
-/// The parts that have a state of their own. The first four are the incumbent's names, which DAKR knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Component {
-    /// Counting: the source and the collector.
-    Monitor,
-    /// The push.
-    DakrTransport,
-    /// The BPF programs, where they are wanted.
-    EbpfTracer,
-    /// The Kubernetes client.
-    PodCache,
-    /// DNS names. The whole does not follow it.
-    Dns,
+listed! {
+    /// The parts that have a state of their own. The first four are the incumbent's names, which DAKR knows.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(usize)]
+    pub enum Component {
+        /// Counting: the source and the collector.
+        Monitor => "monitor",
+        /// The push.
+        DakrTransport => "dakr_transport",
+        /// The BPF programs, where they are wanted.
+        EbpfTracer => "ebpf_tracer",
+        /// The Kubernetes client.
+        PodCache => "pod_cache",
+        /// DNS names. The whole does not follow it.
+        Dns => "dns",
+    }
 }
 
 impl Component {
-    const ALL: [(Component, &'static str); 5] = [
-        (Component::Monitor, "monitor"),
-        (Component::DakrTransport, "dakr_transport"),
-        (Component::EbpfTracer, "ebpf_tracer"),
-        (Component::PodCache, "pod_cache"),
-        (Component::Dns, "dns"),
-    ];
+    /// Whether the whole is no better than this part.
+    fn counts_for_the_whole(self) -> bool {
+        match self {
+            Component::Monitor | Component::DakrTransport | Component::EbpfTracer | Component::PodCache => true,
+            Component::Dns => false,
+        }
+    }
 }
 
 /// One component's state, as read.
@@ -110,16 +113,20 @@ impl Health {
         Component::ALL
             .iter()
             .zip(states.iter())
-            .filter_map(|((_, name), state)| {
+            .filter_map(|(component, state)| {
                 let (status, message, metadata) = state.clone()?;
-                Some(ComponentState { name, status, message, metadata })
+                Some(ComponentState { name: component.as_str(), status, message, metadata })
             })
             .collect()
     }
 
     /// The worst state of all components but `dns`.
     pub fn overall(&self) -> Status {
-        self.components().iter().filter(|c| c.name != "dns").map(|c| c.status).max().unwrap_or_default()
+        let states = self.states.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let of_the_whole = |(component, state): (Component, &Option<State>)| {
+            state.as_ref().filter(|_| component.counts_for_the_whole()).map(|(status, ..)| *status)
+        };
+        Component::ALL.into_iter().zip(states.iter()).filter_map(of_the_whole).max().unwrap_or_default()
     }
 }
 

@@ -17,17 +17,19 @@
 //! [`agent`], the last, builds them all; `tests/layers.rs` reads every import and fails on one that runs the other way.
 
 pub mod clock;
-pub mod flow;
-pub mod stats;
+pub mod listed;
 pub mod table;
 
 mod aged;
+pub mod flow;
+pub mod health;
+pub mod logging;
+pub mod stats;
+
 pub mod batch;
 pub mod class;
 pub mod config;
-pub mod health;
 pub mod ledger;
-pub mod logging;
 pub mod wire;
 
 pub mod sys;

@@ -14,7 +14,6 @@
 
 use log::{debug, info, warn};
 
-use crate::config::Mode;
 use crate::stats::{Capability, Stats};
 use crate::sys::kernel;
 use crate::sys::landlock;
@@ -26,6 +25,15 @@ const EVER_NEEDED: Capabilities =
 
 /// The first kernel that lets a holder of a map's descriptor use it without CAP_BPF (commit c8644cd0efe7).
 const UNPRIVILEGED_MAPS: (u32, u32) = (5, 19);
+
+/// What a source goes on needing once it is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// It asks the kernel for connections, which takes `CAP_NET_ADMIN` each time.
+    pub net_admin: bool,
+    /// It reads BPF maps, which takes `CAP_BPF` on old kernels.
+    pub bpf_maps: bool,
+}
 
 /// At the start, while there is one thread: puts what is permitted in force, and shuts the doors.
 pub fn begin() {
@@ -40,15 +48,15 @@ pub fn begin() {
 }
 
 /// In the collector's thread, before its first turn: keeps what the source needs from now on, and says so.
-pub fn settle_collector(running: &str, stats: &Stats) {
-    let kept = kept_by_collector(running, &kernel::release());
+pub fn settle_collector(needs: Needs, stats: &Stats) {
+    let kept = kept_by_collector(needs, &kernel::release());
     match privileges::keep_only(kept) {
         Ok(left) => info!("the collector keeps {left}; the other threads keep no capability"),
         Err(error) => warn!("the collector cannot drop capabilities: {error}"),
     }
     let effective = privileges::held().map_or(Capabilities::NONE, |held| held.effective);
-    for (n, (capability, _)) in Capability::ALL.iter().enumerate() {
-        stats.capabilities[n].set(u64::from(effective.contains(set_of(*capability))));
+    for (n, capability) in Capability::ALL.into_iter().enumerate() {
+        stats.capabilities[n].set(u64::from(effective.contains(set_of(capability))));
     }
 }
 
@@ -96,18 +104,11 @@ fn set_of(capability: Capability) -> Capabilities {
     }
 }
 
-/// `running` is the name of a source; `release` the kernel's.
-fn kept_by_collector(running: &str, release: &str) -> Capabilities {
-    let bpf = kept_for_maps(release);
-    if running == Mode::Netfilter.name() {
-        Capabilities::NET_ADMIN
-    } else if running == Mode::Ebpf.name() {
-        Capabilities::NET_ADMIN.and(bpf)
-    } else if running == Mode::Cilium.name() {
-        bpf
-    } else {
-        Capabilities::NONE
-    }
+/// `release` is the kernel's.
+fn kept_by_collector(needs: Needs, release: &str) -> Capabilities {
+    let net = if needs.net_admin { Capabilities::NET_ADMIN } else { Capabilities::NONE };
+    let maps = if needs.bpf_maps { kept_for_maps(release) } else { Capabilities::NONE };
+    net.and(maps)
 }
 
 fn kept_for_maps(release: &str) -> Capabilities {

@@ -6,13 +6,27 @@
 use std::hash::{Hash, Hasher};
 
 use crate::flow::{Class, Direction, TxRx, protocol};
+use crate::listed;
 use crate::owner::OwnerId;
 use crate::table::{Entry, Table};
 
 /// Series at most. 250 pods with traffic of six kinds each take 1,500.
 const CAPACITY: u32 = 4_096;
-/// Slots that only the owner `Other` may take: 2 directions, 5 protocols, 3 classes.
-const RESERVED: u32 = 30;
+/// Slots that only the owner `Other` may take: one for every series that it can have.
+const RESERVED: u32 = (Direction::ALL.len() * ProtocolKind::ALL.len() * Class::ALL.len()) as u32;
+
+listed! {
+    /// Protocols as series tell them apart.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u8)]
+    enum ProtocolKind {
+        Tcp => "tcp",
+        Udp => "udp",
+        Sctp => "sctp",
+        Icmp => "icmp",
+        Other => "other",
+    }
+}
 
 /// What a series is known by.
 #[derive(Clone, Copy, Debug, Eq)]
@@ -23,14 +37,13 @@ pub struct SeriesKey {
     pub direction: Direction,
     /// Where the remote addresses lie.
     pub class: Class,
-    /// Kind of protocol; see [`protocol_name`].
-    kind: u8,
+    kind: ProtocolKind,
 }
 
 impl SeriesKey {
     #[inline(always)]
     fn word(&self) -> u64 {
-        let kind = u64::from(self.kind) | (self.direction as u64) << 8 | (self.class as u64) << 16;
+        let kind = self.kind as u64 | (self.direction as u64) << 8 | (self.class as u64) << 16;
         u64::from(self.owner.0) | kind << 32
     }
 }
@@ -65,7 +78,7 @@ pub struct Series {
 impl Series {
     /// `tcp`, `udp`, `sctp`, `icmp` or `other`.
     pub fn protocol_name(&self) -> &'static str {
-        ["tcp", "udp", "sctp", "icmp", "other"][usize::from(self.key.kind.min(4))]
+        self.key.kind.as_str()
     }
 }
 
@@ -160,13 +173,13 @@ impl SeriesTable {
     }
 }
 
-fn kind_of(proto: u8) -> u8 {
+fn kind_of(proto: u8) -> ProtocolKind {
     match proto {
-        protocol::TCP => 0,
-        protocol::UDP => 1,
-        protocol::SCTP => 2,
-        protocol::ICMP | protocol::ICMPV6 => 3,
-        _ => 4,
+        protocol::TCP => ProtocolKind::Tcp,
+        protocol::UDP => ProtocolKind::Udp,
+        protocol::SCTP => ProtocolKind::Sctp,
+        protocol::ICMP | protocol::ICMPV6 => ProtocolKind::Icmp,
+        _ => ProtocolKind::Other,
     }
 }
 

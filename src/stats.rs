@@ -4,6 +4,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::listed;
+
 /// A number that only grows, or a gauge that is set.
 #[derive(Debug, Default)]
 pub struct Cell(AtomicU64);
@@ -39,131 +41,89 @@ pub enum Kind {
     Gauge,
 }
 
-/// Why bytes or events were lost (`reason` of `netmon_lost_bytes_total` and `netmon_lost_events_total`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
-    /// The row table had no slot left, not even for a folded row (rule 13).
-    RowTableFull,
-    /// The connection table was full (rule 13).
-    ConnectionTableFull,
-    /// The kernel dropped conntrack events (ENOBUFS); events, bytes cannot be known.
-    EventQueueFull,
-    /// A baseline left three complete dumps without a DESTROY; events, its last bytes cannot be known.
-    Vanished,
-    /// A BPF map was full.
-    BpfMapFull,
-    /// DAKR refused the item for good.
-    Refused,
-    /// One item was larger than DAKR takes.
-    TooLarge,
-    /// The agent ended before DAKR took it, and it surely was not taken.
-    Shutdown,
-    /// The agent ended before DAKR said whether it took it.
-    ShutdownAmbiguous,
-    /// A connection of the state file ended before a sweep saw it again; events, its last bytes cannot be known.
-    Restart,
+listed! {
+    /// Why bytes or events were lost (`reason` of `netmon_lost_bytes_total` and `netmon_lost_events_total`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Lost {
+        /// The row table had no slot left, not even for a folded row (rule 13).
+        RowTableFull => "row_table_full",
+        /// The connection table was full (rule 13).
+        ConnectionTableFull => "connection_table_full",
+        /// The kernel dropped conntrack events (ENOBUFS); events, bytes cannot be known.
+        EventQueueFull => "event_queue_full",
+        /// A baseline left three complete dumps without a DESTROY; events, its last bytes cannot be known.
+        Vanished => "vanished",
+        /// A BPF map was full.
+        BpfMapFull => "bpf_map_full",
+        /// DAKR refused the item for good.
+        Refused => "refused",
+        /// One item was larger than DAKR takes.
+        TooLarge => "too_large",
+        /// The agent ended before DAKR took it, and it surely was not taken.
+        Shutdown => "shutdown",
+        /// The agent ended before DAKR said whether it took it.
+        ShutdownAmbiguous => "shutdown_ambiguous",
+        /// A connection of the state file ended before a sweep saw it again; events, its last bytes cannot be known.
+        Restart => "restart",
+    }
 }
 
-impl Lost {
-    /// All of them, in the order of their numbers, with the value of the `reason` label.
-    pub const ALL: [(Lost, &'static str); 10] = [
-        (Lost::RowTableFull, "row_table_full"),
-        (Lost::ConnectionTableFull, "connection_table_full"),
-        (Lost::EventQueueFull, "event_queue_full"),
-        (Lost::Vanished, "vanished"),
-        (Lost::BpfMapFull, "bpf_map_full"),
-        (Lost::Refused, "refused"),
-        (Lost::TooLarge, "too_large"),
-        (Lost::Shutdown, "shutdown"),
-        (Lost::ShutdownAmbiguous, "shutdown_ambiguous"),
-        (Lost::Restart, "restart"),
-    ];
+listed! {
+    /// Why bytes have no owner (`reason` of `netmon_unattributed_bytes_total`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Unattributed {
+        /// Forwarded traffic of which neither end lives here (rule 5).
+        NoLocalEnd => "no_local_end",
+        /// The waiting table was full (rule 8).
+        WaitingFull => "waiting_full",
+    }
 }
 
-/// Why bytes have no owner (`reason` of `netmon_unattributed_bytes_total`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unattributed {
-    /// Forwarded traffic of which neither end lives here (rule 5).
-    NoLocalEnd,
-    /// The waiting table was full (rule 8).
-    WaitingFull,
+listed! {
+    /// Why counted bytes are not pushed (`reason` of `netmon_not_pushed_bytes_total`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Withheld {
+        /// An inbound row whose originator is inside: its own node reports it (rule 9).
+        InboundInside => "inbound_inside",
+        /// Inbound rows, under `-push-inbound none`.
+        InboundNone => "inbound_none",
+        /// The node's own tunnels (rule 6).
+        Overlay => "overlay",
+        /// No DAKR is configured.
+        NoDakr => "no_dakr",
+    }
 }
 
-impl Unattributed {
-    /// All of them, in the order of their numbers, with the value of the `reason` label.
-    pub const ALL: [(Unattributed, &'static str); 2] =
-        [(Unattributed::NoLocalEnd, "no_local_end"), (Unattributed::WaitingFull, "waiting_full")];
-}
-
-/// Why counted bytes are not pushed (`reason` of `netmon_not_pushed_bytes_total`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Withheld {
-    /// An inbound row whose originator is inside: its own node reports it (rule 9).
-    InboundInside,
-    /// Inbound rows, under `-push-inbound none`.
-    InboundNone,
-    /// The node's own tunnels (rule 6).
-    Overlay,
-    /// No DAKR is configured.
-    NoDakr,
-}
-
-impl Withheld {
-    /// All of them, in the order of their numbers, with the value of the `reason` label.
-    pub const ALL: [(Withheld, &'static str); 4] = [
-        (Withheld::InboundInside, "inbound_inside"),
-        (Withheld::InboundNone, "inbound_none"),
-        (Withheld::Overlay, "overlay"),
-        (Withheld::NoDakr, "no_dakr"),
-    ];
-}
-
-/// Why a record was left out (`netmon_skipped_total{reason}`). The first-sweep and zone rules are applied later, by
-/// the collector; they are listed here so that one list names all reasons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Skip {
-    /// A message or attribute that cannot be what it says.
-    Malformed,
-    /// An entry made before accounting was on: it will never show counters.
-    NoCounters,
-    /// A dump entry that has already ended (status DYING); its DESTROY counts.
-    Dying,
-    /// A DESTROY without a baseline before the first complete sweep (rule 10).
-    BeforeFirstSweep,
-    /// Another conntrack zone than the one that is counted (rule 7).
-    CtZone,
-    /// Loopback traffic, or a host's connection to itself (rule 1).
-    Loopback,
-    /// A Cilium SERVICE or RELATED entry, which repeats what another entry counts.
-    Service,
-    /// ICMP that speaks about other traffic: errors, neighbour discovery, multicast listeners (rule 1).
-    IcmpError,
-    /// A raw socket's copy of a packet that another socket received.
-    RawCopy,
-    /// A packet that met the BPF programs before they had a buffer.
-    NoBuffer,
-    /// A Cilium entry of the node's own address: only a part of the host's traffic has entries.
-    HostPartial,
-    /// A Cilium entry of what passes through, whose bytes a local pod's entry counts.
-    Covered,
-}
-
-impl Skip {
-    /// All of them, in the order of their numbers, with the value of the `reason` label.
-    pub const ALL: [(Skip, &'static str); 12] = [
-        (Skip::Malformed, "malformed"),
-        (Skip::NoCounters, "no_counters"),
-        (Skip::Dying, "dying"),
-        (Skip::BeforeFirstSweep, "before_first_sweep"),
-        (Skip::CtZone, "zone"),
-        (Skip::Loopback, "loopback"),
-        (Skip::Service, "service"),
-        (Skip::IcmpError, "icmp_error"),
-        (Skip::RawCopy, "raw_copy"),
-        (Skip::NoBuffer, "no_buffer"),
-        (Skip::HostPartial, "host_partial"),
-        (Skip::Covered, "covered"),
-    ];
+listed! {
+    /// Why a record was left out (`netmon_skipped_total{reason}`). The first-sweep and zone rules are applied later, by
+    /// the collector; they are listed here so that one list names all reasons.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Skip {
+        /// A message or attribute that cannot be what it says.
+        Malformed => "malformed",
+        /// An entry made before accounting was on: it will never show counters.
+        NoCounters => "no_counters",
+        /// A dump entry that has already ended (status DYING); its DESTROY counts.
+        Dying => "dying",
+        /// A DESTROY without a baseline before the first complete sweep (rule 10).
+        BeforeFirstSweep => "before_first_sweep",
+        /// Another conntrack zone than the one that is counted (rule 7).
+        CtZone => "zone",
+        /// Loopback traffic, or a host's connection to itself (rule 1).
+        Loopback => "loopback",
+        /// A Cilium SERVICE or RELATED entry, which repeats what another entry counts.
+        Service => "service",
+        /// ICMP that speaks about other traffic: errors, neighbour discovery, multicast listeners (rule 1).
+        IcmpError => "icmp_error",
+        /// A raw socket's copy of a packet that another socket received.
+        RawCopy => "raw_copy",
+        /// A packet that met the BPF programs before they had a buffer.
+        NoBuffer => "no_buffer",
+        /// A Cilium entry of the node's own address: only a part of the host's traffic has entries.
+        HostPartial => "host_partial",
+        /// A Cilium entry of what passes through, whose bytes a local pod's entry counts.
+        Covered => "covered",
+    }
 }
 
 /// Records left out, by reason.
@@ -182,100 +142,70 @@ impl Skipped {
     }
 }
 
-/// Why something that the API server sent is left out (`reason` of `netmon_kube_skipped_total`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum KubeSkip {
-    /// A pod without name or uid, or an object that is no pod.
-    NoPod,
-    /// An event of a type that we do not know.
-    UnknownType,
-    /// A pod beyond the number that we keep.
-    TooMany,
+listed! {
+    /// Why something that the API server sent is left out (`reason` of `netmon_kube_skipped_total`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(usize)]
+    pub enum KubeSkip {
+        /// A pod without name or uid, or an object that is no pod.
+        NoPod => "no_pod",
+        /// An event of a type that we do not know.
+        UnknownType => "unknown_type",
+        /// A pod beyond the number that we keep.
+        TooMany => "too_many",
+    }
 }
 
-impl KubeSkip {
-    /// All of them, in the order of their numbers, with the value of the `reason` label.
-    pub const ALL: [(KubeSkip, &'static str); 3] =
-        [(KubeSkip::NoPod, "no_pod"), (KubeSkip::UnknownType, "unknown_type"), (KubeSkip::TooMany, "too_many")];
+listed! {
+    /// Why names or lookups were lost (`reason` of `netmon_dns_lost_total`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(usize)]
+    pub enum DnsLost {
+        /// Answers that found no room in the ring buffer.
+        RingFull => "ring_full",
+        /// Lookups that left to make room before they were sent.
+        LookupsFull => "lookups_full",
+        /// Names that left to make room before their time was over.
+        NamesFull => "names_full",
+        /// Lookups that DAKR refused for good, or that the agent's end left undelivered.
+        Undelivered => "undelivered",
+        /// Lookups while no DAKR is configured.
+        NoDakr => "no_dakr",
+    }
 }
 
-/// Why names or lookups were lost (`reason` of `netmon_dns_lost_total`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum DnsLost {
-    /// Answers that found no room in the ring buffer.
-    RingFull,
-    /// Lookups that left to make room before they were sent.
-    LookupsFull,
-    /// Names that left to make room before their time was over.
-    NamesFull,
-    /// Lookups that DAKR refused for good, or that the agent's end left undelivered.
-    Undelivered,
-    /// Lookups while no DAKR is configured.
-    NoDakr,
+listed! {
+    /// Why a DNS answer gave no names (`reason` of `netmon_dns_skipped_total`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(usize)]
+    pub enum DnsSkip {
+        /// It is no answer to one question.
+        Malformed => "malformed",
+        /// Nobody was seen to ask it within ten seconds.
+        Unasked => "unasked",
+        /// It is truncated before its first address.
+        Truncated => "truncated",
+        /// It goes over several TCP segments.
+        Segmented => "segmented",
+        /// It has no addresses.
+        Empty => "empty",
+    }
 }
 
-impl DnsLost {
-    /// All of them, in the order of their numbers, with the value of the `reason` label.
-    pub const ALL: [(DnsLost, &'static str); 5] = [
-        (DnsLost::RingFull, "ring_full"),
-        (DnsLost::LookupsFull, "lookups_full"),
-        (DnsLost::NamesFull, "names_full"),
-        (DnsLost::Undelivered, "undelivered"),
-        (DnsLost::NoDakr, "no_dakr"),
-    ];
-}
-
-/// Why a DNS answer gave no names (`reason` of `netmon_dns_skipped_total`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum DnsSkip {
-    /// It is no answer to one question.
-    Malformed,
-    /// Nobody was seen to ask it within ten seconds.
-    Unasked,
-    /// It is truncated before its first address.
-    Truncated,
-    /// It goes over several TCP segments.
-    Segmented,
-    /// It has no addresses.
-    Empty,
-}
-
-impl DnsSkip {
-    /// All of them, in the order of their numbers, with the value of the `reason` label.
-    pub const ALL: [(DnsSkip, &'static str); 5] = [
-        (DnsSkip::Malformed, "malformed"),
-        (DnsSkip::Unasked, "unasked"),
-        (DnsSkip::Truncated, "truncated"),
-        (DnsSkip::Segmented, "segmented"),
-        (DnsSkip::Empty, "empty"),
-    ];
-}
-
-/// A capability that some mode needs (`capability` of `netmon_capability_held`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Capability {
-    /// CAP_NET_ADMIN.
-    NetAdmin,
-    /// CAP_BPF.
-    Bpf,
-    /// CAP_PERFMON.
-    Perfmon,
-    /// CAP_SYS_RESOURCE.
-    SysResource,
-}
-
-impl Capability {
-    /// All of them, in the order of their numbers, with the value of the `capability` label.
-    pub const ALL: [(Capability, &'static str); 4] = [
-        (Capability::NetAdmin, "CAP_NET_ADMIN"),
-        (Capability::Bpf, "CAP_BPF"),
-        (Capability::Perfmon, "CAP_PERFMON"),
-        (Capability::SysResource, "CAP_SYS_RESOURCE"),
-    ];
+listed! {
+    /// A capability that some mode needs (`capability` of `netmon_capability_held`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(usize)]
+    pub enum Capability {
+        /// CAP_NET_ADMIN.
+        NetAdmin => "CAP_NET_ADMIN",
+        /// CAP_BPF.
+        Bpf => "CAP_BPF",
+        /// CAP_PERFMON.
+        Perfmon => "CAP_PERFMON",
+        /// CAP_SYS_RESOURCE.
+        SysResource => "CAP_SYS_RESOURCE",
+    }
 }
 
 /// One family of series, for `/metrics`.
@@ -323,7 +253,7 @@ macro_rules! stats {
     (@per $per:literal) => { $per };
     (@per) => { 1 };
     (@cells $cells:expr, $reasons:ty) => {
-        <$reasons>::ALL.iter().map(|(_, name)| *name).zip($cells.iter()).collect()
+        <$reasons>::ALL.iter().map(|reason| reason.as_str()).zip($cells.iter()).collect()
     };
     (@cells $cell:expr) => { vec![("", &$cell)] };
 }

@@ -367,3 +367,55 @@ fn no_members_of_a_folder_use_each_other_in_a_circle() {
         assert!(stuck.is_empty(), "in {}: a circle of {stuck:?}", folder.join("::"));
     }
 }
+
+/// What the tests above would say of a tree of made-up modules.
+fn made_up(files: &[(&str, &str)]) -> BTreeSet<(Module, Module)> {
+    let mut tree = Tree::default();
+    for (path, text) in files {
+        read_module(&mut tree, &path.split("::").map(str::to_owned).collect(), text);
+    }
+    tree.arrows()
+}
+
+#[test]
+fn an_import_is_found_however_it_is_written() {
+    let files = |user: &'static str| {
+        made_up(&[
+            ("low", "pub struct Thing;"),
+            ("high", "mod user; mod other; pub use other::Renamed as Other;"),
+            ("high::user", user),
+            ("high::other", "pub struct Renamed;"),
+        ])
+    };
+    let low = vec!["low".to_owned()];
+    for text in [
+        "use crate::low::Thing;",
+        "use crate::{low::{Thing, self}, flow};",
+        "use super::super::low::Thing as Other;",
+        "fn f() -> crate::low::Thing { crate::low::Thing }",
+        "const TEXT: &str = r#\"no \" comment //\"#; use crate::low;",
+    ] {
+        assert!(files(text).iter().any(|(_, to)| *to == low), "{text}");
+    }
+    for text in
+        ["// use crate::low;", "const T: &str = \"crate::low::Thing\";", "#[cfg(test)] mod tests { use crate::low; }"]
+    {
+        assert!(files(text).is_empty() || !files(text).iter().any(|(_, to)| *to == low), "{text}");
+    }
+    let other = ["high", "other"].map(str::to_owned).to_vec();
+    assert!(files("use super::Other;").iter().any(|(_, to)| *to == other), "a re-export is followed to its home");
+}
+
+#[test]
+fn an_upward_import_and_a_circle_are_found() {
+    let arrows = made_up(&[
+        ("low", "use crate::high::a;"),
+        ("high", "mod a; mod b;"),
+        ("high::a", "use super::b::B;"),
+        ("high::b", "use super::a::A;"),
+    ]);
+    let floors = floors("pub mod low;\n\npub mod high;\n");
+    assert_eq!(upward(&floors, &arrows).into_iter().collect::<Vec<_>>(), ["low uses high::a"]);
+    assert_eq!(circles(&arrows).len(), 2);
+    assert_eq!(circles(&between_members(&["high".to_owned()], &arrows)).len(), 2);
+}

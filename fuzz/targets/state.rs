@@ -7,18 +7,18 @@ use netmon::clock::Now;
 use netmon::collect::freezer::{Freezer, Sender};
 use netmon::collect::persist;
 use netmon::collect::pipeline::Pipeline;
-use netmon::config::{self, Command, DakrProtocol};
+use netmon::config::{self, Command, DakrProtocol, SourceKind};
 use netmon::export::dakr::jitter::Jitter;
 use netmon::export::dakr::retry::Delivery;
-use netmon::source::{SourceHealth, Each, Source, SourceError, Sweep};
+use netmon::source::{Each, Facts, Source, SourceError, SourceHealth, Sweep, facts};
 use netmon::state::bytes::In;
 use netmon::state::{Place, decode};
 
 struct Nothing;
 
 impl Source for Nothing {
-    fn name(&self) -> &'static str {
-        "netfilter"
+    fn facts(&self) -> &'static Facts {
+        facts(SourceKind::Netfilter)
     }
     fn sweep(&mut self, _: Now, _: Each<'_>) -> Result<Sweep, SourceError> {
         Ok(Sweep::default())

@@ -319,7 +319,7 @@ impl Collector {
             // The counters of this machine's interfaces say nothing of a recording.
             let sight = match self.p.source.played_at() {
                 Some(_) => Sight::Clear,
-                None if !self.p.source.sees_the_host() => Sight::Clear,
+                None if !self.p.source.facts().sees_the_host => Sight::Clear,
                 None => self.watch.end_sweep(end.seen_bytes),
             };
             match sight {

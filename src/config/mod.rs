@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::flow::Cidr;
+use crate::listed;
 
 pub use help::{help, readme_table, version};
 pub use parse::{Command, UsageError, parse};
@@ -47,15 +48,55 @@ pub enum Mode {
     Replay(PathBuf),
 }
 
+listed! {
+    /// The sources, by the names that modes, the state file and series know them by.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum SourceKind {
+        /// Conntrack by netlink.
+        Netfilter => "netfilter",
+        /// Our own BPF programs.
+        Ebpf => "ebpf",
+        /// Cilium's conntrack maps.
+        Cilium => "cilium",
+        /// A recording.
+        Replay => "replay",
+    }
+}
+
+impl SourceKind {
+    /// The mode of a source that needs nothing but its name.
+    pub fn mode(self) -> Option<Mode> {
+        match self {
+            SourceKind::Netfilter => Some(Mode::Netfilter),
+            SourceKind::Ebpf => Some(Mode::Ebpf),
+            SourceKind::Cilium => Some(Mode::Cilium),
+            SourceKind::Replay => None,
+        }
+    }
+
+    /// How `-collector-mode` names it.
+    pub const fn usage(self) -> &'static str {
+        match self {
+            SourceKind::Netfilter | SourceKind::Ebpf | SourceKind::Cilium => self.as_str(),
+            SourceKind::Replay => "replay:FILE",
+        }
+    }
+}
+
 impl Mode {
+    /// The source that is read.
+    pub fn source(&self) -> SourceKind {
+        match self {
+            Mode::Netfilter => SourceKind::Netfilter,
+            Mode::Ebpf => SourceKind::Ebpf,
+            Mode::Cilium => SourceKind::Cilium,
+            Mode::Replay(_) => SourceKind::Replay,
+        }
+    }
+
     /// As on the command line.
     pub fn name(&self) -> &'static str {
-        match self {
-            Mode::Netfilter => "netfilter",
-            Mode::Ebpf => "ebpf",
-            Mode::Cilium => "cilium",
-            Mode::Replay(_) => "replay",
-        }
+        self.source().as_str()
     }
 }
 

@@ -3,11 +3,21 @@
 use std::path::PathBuf;
 
 use super::value::{self, Wanted};
-use super::{Config, CtZone, Dakr, DakrProtocol, Dns, Fallback, MAX_DNS_PORTS, MetricsFormat, Mode, PushInbound};
+use super::{
+    Config, CtZone, Dakr, DakrProtocol, Dns, Fallback, MAX_DNS_PORTS, MetricsFormat, Mode, PushInbound, SourceKind,
+};
 use crate::clock::{MS, SECOND};
 
-/// What `-collector-mode` takes. A mode whose source is not ready is not listed, and so is refused.
-pub const MODES: &[&str] = &["netfilter", "ebpf", "cilium", "replay:FILE"];
+/// What `-collector-mode` takes.
+pub const MODES: &[&str] = &{
+    let mut modes = [""; SourceKind::ALL.len()];
+    let mut at = 0;
+    while at < modes.len() {
+        modes[at] = SourceKind::ALL[at].usage();
+        at += 1;
+    }
+    modes
+};
 
 /// Settings whose field nobody reads yet: neither parsed nor shown. Whoever lands the reader strikes the line.
 pub const NOT_YET_OFFERED: &[&str] = &["btf"];
@@ -569,16 +579,10 @@ const LEVEL_NAMES: &[&str] = &["off", "error", "warn", "info", "debug"];
 const LEVELS: Value = Value::Choice(LEVEL_NAMES);
 
 fn mode(text: &str) -> Option<Mode> {
-    let word = if text.starts_with("replay:") { "replay:FILE" } else { text };
-    if !MODES.contains(&word) {
-        return None;
+    if let Some(file) = text.strip_prefix("replay:") {
+        return (!file.is_empty()).then(|| Mode::Replay(file.into()));
     }
-    match word {
-        "netfilter" => Some(Mode::Netfilter),
-        "ebpf" => Some(Mode::Ebpf),
-        "cilium" => Some(Mode::Cilium),
-        _ => text.strip_prefix("replay:").filter(|file| !file.is_empty()).map(|file| Mode::Replay(file.into())),
-    }
+    SourceKind::ALL.into_iter().find(|kind| kind.as_str() == text)?.mode()
 }
 
 fn switch(field: &mut bool, text: &str) -> Result<(), Wanted> {

@@ -122,22 +122,13 @@ impl Metrics {
             .map_while(|at| series(snapshot, *at).filter(|other| by_labels(snapshot, first, other) == Ordering::Equal));
         let (count, total) = same.fold((0, TxRx::ZERO), |(count, sum), s| (count + 1, sum + s.total));
         self.next += count;
-        let (namespace, pod) = names(snapshot, first);
         for (flow, counts) in [("tx", total.tx), ("rx", total.rx)] {
-            sample(
-                out,
-                name,
-                &[
-                    ("namespace", namespace),
-                    ("pod", pod),
-                    ("direction", first.direction.as_str()),
-                    ("protocol", first.protocol),
-                    ("class", first.class.as_str()),
-                    ("flow", flow),
-                ],
-                unit(counts),
-                1,
-            );
+            let mut shown = [("", ""); LABELS + 1];
+            for (shown, (label, text, _)) in shown.iter_mut().zip(labels(snapshot, first)) {
+                *shown = (label, text);
+            }
+            shown[LABELS] = ("flow", flow);
+            sample(out, name, &shown, unit(counts), 1);
         }
         true
     }
@@ -156,12 +147,26 @@ fn names<'a>(snapshot: &'a Snapshot, series: &SeriesView) -> (&'a str, &'a str) 
     }
 }
 
+/// Labels of a series, `flow` aside.
+const LABELS: usize = 5;
+
+/// All labels of a series, each with its text and its place among those that are not sorted by their text. Series are
+/// summed up by these and shown with them.
+fn labels<'a>(snapshot: &'a Snapshot, series: &SeriesView) -> [(&'static str, &'a str, u8); LABELS] {
+    let (namespace, pod) = names(snapshot, series);
+    let (direction, class) = (series.direction, series.class);
+    [
+        ("namespace", namespace, 0),
+        ("pod", pod, 0),
+        ("direction", direction.as_str(), direction as u8),
+        ("protocol", series.protocol, 0),
+        ("class", class.as_str(), class as u8),
+    ]
+}
+
 fn by_labels(snapshot: &Snapshot, a: &SeriesView, b: &SeriesView) -> Ordering {
-    names(snapshot, a)
-        .cmp(&names(snapshot, b))
-        .then(a.direction.cmp(&b.direction))
-        .then(a.protocol.cmp(b.protocol))
-        .then(a.class.cmp(&b.class))
+    let in_order = |series| labels(snapshot, series).map(|(_, text, place)| (place, text));
+    in_order(a).cmp(&in_order(b))
 }
 
 fn write_own(out: &mut Vec<u8>, stats: &Stats, health: &Health, labels: &Labels) {

@@ -3,7 +3,8 @@
 //! Keeps what is needed to decide later exactly as one would have decided then; decides nothing itself.
 
 use crate::flow::{Addr, Ends, Split, Traffic};
-use crate::state::bytes::{In, Persist, persist, persist_as_number};
+use crate::persist_as_number;
+use crate::state::bytes::{In, Persist, persist};
 use crate::table::{Entry, Full, Table};
 use crate::wire::Malformed;
 
@@ -57,8 +58,8 @@ pub struct WaitingRow {
     pub since_mono_ns: u64,
 }
 
-persist_as_number!(Split[Split::Known, Split::Undecided, Split::Unknown]);
-persist_as_number!(Ends[Ends::Both, Ends::Originator, Ends::Responder, Ends::Neither]);
+persist_as_number!(Split { Known = 0, Undecided = 1, Unknown = 2 });
+persist_as_number!(Ends { Both = 0, Originator = 1, Responder = 2, Neither = 3 });
 persist!(WaitingKey { client, asked, backend, cgroup, slot, port, protocol, translated, ends, beside, split });
 persist!(WaitingRow { key, traffic, counted_wall_ns, since_mono_ns; mark: 0 });
 

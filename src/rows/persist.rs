@@ -3,13 +3,15 @@
 use super::{Level, Push, Row, RowKey, RowTable};
 use crate::flow::{Class, Direction};
 use crate::ledger::Ledger;
-use crate::state::bytes::{In, Persist, persist, persist_as_number};
+use crate::persist_as_number;
+use crate::state::bytes::{In, Numbered, Persist, persist};
 use crate::stats::Withheld;
 use crate::wire::Malformed;
 
-persist_as_number!(Direction[Direction::Outbound, Direction::Inbound]);
-persist_as_number!(Class[Class::Inside, Class::Outside, Class::Overlay]);
-persist_as_number!(Level[Level::Named, Level::Prefix, Level::All]);
+persist_as_number!(Direction { Outbound = 0, Inbound = 1 });
+persist_as_number!(Class { Inside = 0, Outside = 1, Overlay = 2 });
+persist_as_number!(Level { Named = 0, Prefix = 1, All = 2 });
+persist_as_number!(Withheld { InboundInside = 0, InboundNone = 1, Overlay = 2, NoDakr = 3 });
 persist!(RowKey { local, remote, owner, port, protocol, direction, class });
 persist!(Row { key, open, frozen, total, changed_wall_ns, item, level, push, split; mark: 0 });
 
@@ -17,16 +19,13 @@ impl Persist for Push {
     fn put(&self, out: &mut Vec<u8>) {
         out.push(match self {
             Push::Yes => 0,
-            Push::No(reason) => *reason as u8 + 1,
+            Push::No(reason) => reason.number() + 1,
         });
     }
     fn take(from: &mut In<'_>) -> Result<Push, Malformed> {
         match u8::take(from)? {
             0 => Ok(Push::Yes),
-            number => {
-                let reason = Withheld::ALL.get(usize::from(number) - 1).ok_or(Malformed)?;
-                Ok(Push::No(reason.0))
-            }
+            number => Withheld::of_number(number - 1).map(Push::No).ok_or(Malformed),
         }
     }
 }

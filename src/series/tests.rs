@@ -4,13 +4,18 @@ use crate::flow::Counts;
 /// Keys are compared as one word; these are the highest values of what lies beside each other there.
 #[test]
 fn every_field_tells_series_apart() {
-    let key = SeriesKey { owner: OwnerId(u32::MAX), direction: Direction::Inbound, class: Class::Overlay, kind: 255 };
+    let key = SeriesKey {
+        owner: OwnerId(u32::MAX),
+        direction: Direction::Inbound,
+        class: Class::Overlay,
+        kind: ProtocolKind::Other,
+    };
     let others = [
         SeriesKey { owner: OwnerId(0), ..key },
         SeriesKey { direction: Direction::Outbound, ..key },
         SeriesKey { class: Class::Inside, ..key },
         SeriesKey { class: Class::Outside, ..key },
-        SeriesKey { kind: 0, ..key },
+        SeriesKey { kind: ProtocolKind::Tcp, ..key },
     ];
     for (n, one) in others.iter().enumerate() {
         assert_ne!(*one, key);
@@ -50,4 +55,22 @@ fn an_heir_takes_on_what_its_name_has_counted() {
     let mut left: Vec<_> = table.iter().map(|s| (s.key.owner.0, s.protocol_name(), s.total.tx.bytes)).collect();
     left.sort_unstable();
     assert_eq!(left, [(4, "tcp", 15), (4, "udp", 20)]);
+}
+
+/// A class, direction or kind of protocol more must find its place in the reserve.
+#[test]
+fn a_full_table_has_room_for_every_series_of_the_owner_other() {
+    let mut table = SeriesTable::default();
+    let one = TxRx { tx: Counts { bytes: 1, packets: 1 }, rx: Counts::ZERO };
+    for owner in 3..CAPACITY {
+        table.add(OwnerId(owner), protocol::TCP, Direction::Outbound, Class::Inside, one, 0);
+    }
+    for direction in Direction::ALL {
+        for class in Class::ALL {
+            for kind in ProtocolKind::ALL {
+                table.add_to(SeriesKey { owner: OwnerId::OTHER, direction, class, kind }, one, 0);
+            }
+        }
+    }
+    assert_eq!(table.len(), CAPACITY);
 }

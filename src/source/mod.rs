@@ -8,8 +8,9 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::config::{Config, Fallback, Mode};
+use crate::config::{Config, Fallback, Mode, SourceKind};
 use crate::flow::{AddressChange, Connection};
+use crate::privileges::Needs;
 use crate::state::bytes::In;
 use crate::stats::{Skipped, Stats};
 use crate::wire::Malformed;
@@ -46,10 +47,54 @@ pub struct Sweep {
     pub sweep_soon: bool,
 }
 
+/// What is always true of a source. Each states its own, as `FACTS` in its module.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Which one it is.
+    pub kind: SourceKind,
+    /// Capabilities that it goes on needing once it is open.
+    pub needs: Needs,
+    /// Its place under `-fallback auto`: from the wanted source on, the next higher number is tried. `None`: neither it
+    /// nor another in its place.
+    pub rank: Option<u8>,
+    /// Whether its records tell the cgroup of the local socket; else the host's sockets are looked at.
+    pub tells_cgroups: bool,
+    /// Whether the node's own traffic is seen beside that of its pods; else interfaces say nothing of what is missed
+    /// (rule 16).
+    pub sees_the_host: bool,
+}
+
+/// The facts of a source that is not open.
+pub fn facts(kind: SourceKind) -> &'static Facts {
+    match kind {
+        SourceKind::Netfilter => &netfilter::FACTS,
+        SourceKind::Ebpf => &ebpf::FACTS,
+        SourceKind::Cilium => &cilium::FACTS,
+        SourceKind::Replay => &replay::FACTS,
+    }
+}
+
+/// The modes to try, the wanted one first: under `-fallback auto` those of a higher rank follow.
+pub fn candidates(config: &Config) -> Vec<Mode> {
+    let mut modes = vec![config.mode.clone()];
+    if let (Fallback::Auto, Some(wanted)) = (config.fallback, facts(config.mode.source()).rank) {
+        let mut others: Vec<SourceKind> = SourceKind::ALL.to_vec();
+        others.retain(|kind| facts(*kind).rank.is_some_and(|rank| rank > wanted));
+        others.sort_by_key(|kind| facts(*kind).rank);
+        modes.extend(others.into_iter().filter_map(SourceKind::mode));
+    }
+    modes
+}
+
 /// A source of connections.
 pub trait Source: Send {
+    /// What is always true of it.
+    fn facts(&self) -> &'static Facts;
+
     /// `netfilter`, `ebpf`, `cilium` or `replay`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &'static str {
+        self.facts().kind.as_str()
+    }
 
     /// One full read. `each` gets what ended while reading too, in the order the kernel said it. Allocates nothing
     /// once warm.
@@ -69,12 +114,6 @@ pub trait Source: Send {
     /// Whether the ends of connections are known to be told (DESTROY events arrive, or counters stay until read).
     /// While they are not, sweeps must stay frequent.
     fn ends_are_told(&self) -> bool;
-
-    /// Whether the node's own traffic is seen beside that of its pods; else interfaces say nothing of what is missed
-    /// (rule 16).
-    fn sees_the_host(&self) -> bool {
-        true
-    }
 
     /// Appends what the source would otherwise forget with the process, for the state file.
     fn persist(&self, _out: &mut Vec<u8>) {}
@@ -192,3 +231,6 @@ fn open_programs(config: &Config, stats: &Arc<Stats>, now: Now) -> Result<ebpf::
     let settings = ebpf::Settings { cgroup_root: config.cgroup_root.clone(), ..ebpf::Settings::default() };
     ebpf::Ebpf::open(&settings, Arc::clone(stats), now)
 }
+
+#[cfg(test)]
+mod tests;

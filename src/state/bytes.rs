@@ -58,21 +58,59 @@ macro_rules! persist {
 }
 pub(crate) use persist;
 
-/// Enums without fields, by their list.
+/// An enum whose variants have numbers in the state file.
+pub trait Numbered: Sized {
+    /// Its number.
+    fn number(&self) -> u8;
+    /// The variant of a number.
+    fn of_number(number: u8) -> Option<Self>;
+}
+
+/// Enums without fields, by the numbers that their variants have in the state file.
+///
+/// A number once given stays, or an agent could not go on from the file of the one before. A variant without a number
+/// does not compile:
+///
+/// ```
+/// use netmon::state::bytes::Numbered;
+/// # #[derive(Debug, PartialEq)]
+/// enum Colour { Red, Green }
+/// netmon::persist_as_number!(Colour { Red = 0, Green = 7 });
+/// assert_eq!((Colour::Green.number(), Colour::of_number(0)), (7, Some(Colour::Red)));
+/// ```
+///
+/// ```compile_fail,E0004
+/// enum Colour { Red, Green, Blue }
+/// netmon::persist_as_number!(Colour { Red = 0, Green = 7 });
+/// ```
+#[macro_export]
 macro_rules! persist_as_number {
-    ($name:ty [ $($variant:path),* ]) => {
+    ($name:ident { $($variant:ident = $number:literal),+ $(,)? }) => {
+        impl $crate::state::bytes::Numbered for $name {
+            fn number(&self) -> u8 {
+                match self {
+                    $($name::$variant => $number),+
+                }
+            }
+            fn of_number(number: u8) -> Option<Self> {
+                match number {
+                    $($number => Some($name::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+
         impl $crate::state::bytes::Persist for $name {
             fn put(&self, out: &mut Vec<u8>) {
-                out.push(*self as u8);
+                out.push($crate::state::bytes::Numbered::number(self));
             }
             fn take(from: &mut $crate::state::bytes::In<'_>) -> Result<Self, $crate::wire::Malformed> {
                 let number = <u8 as $crate::state::bytes::Persist>::take(from)?;
-                [ $($variant),* ].into_iter().find(|v| *v as u8 == number).ok_or($crate::wire::Malformed)
+                <Self as $crate::state::bytes::Numbered>::of_number(number).ok_or($crate::wire::Malformed)
             }
         }
     };
 }
-pub(crate) use persist_as_number;
 
 impl Persist for u8 {
     fn put(&self, out: &mut Vec<u8>) {

@@ -1,9 +1,23 @@
 //! Notes and verdicts as bytes: what became of the messages of a batch.
 
-use super::bytes::{In, Persist, put_block};
+use super::bytes::{In, Numbered, Persist, put_block};
 use crate::batch::{Note, Verdict};
+use crate::persist_as_number;
 use crate::stats::Lost;
 use crate::wire::Malformed;
+
+persist_as_number!(Lost {
+    RowTableFull = 0,
+    ConnectionTableFull = 1,
+    EventQueueFull = 2,
+    Vanished = 3,
+    BpfMapFull = 4,
+    Refused = 5,
+    TooLarge = 6,
+    Shutdown = 7,
+    ShutdownAmbiguous = 8,
+    Restart = 9,
+});
 
 impl Persist for Verdict {
     fn put(&self, out: &mut Vec<u8>) {
@@ -11,7 +25,7 @@ impl Persist for Verdict {
             Verdict::Acknowledged => 0,
             Verdict::Merge => 1,
             Verdict::MergeAmbiguous => 2,
-            Verdict::Drop(reason) => 3 + *reason as u8,
+            Verdict::Drop(reason) => 3 + reason.number(),
         });
     }
     fn take(from: &mut In<'_>) -> Result<Verdict, Malformed> {
@@ -19,7 +33,7 @@ impl Persist for Verdict {
             0 => Ok(Verdict::Acknowledged),
             1 => Ok(Verdict::Merge),
             2 => Ok(Verdict::MergeAmbiguous),
-            number => Lost::ALL.get(usize::from(number) - 3).map(|lost| Verdict::Drop(lost.0)).ok_or(Malformed),
+            number => Lost::of_number(number - 3).map(Verdict::Drop).ok_or(Malformed),
         }
     }
 }

@@ -8,13 +8,13 @@ use netmon::clock::Now;
 use netmon::collect::freezer::Freezer;
 use netmon::collect::persist;
 use netmon::collect::pipeline::Pipeline;
-use netmon::config::DakrProtocol;
+use netmon::config::{DakrProtocol, SourceKind};
 use netmon::export::dakr::framing::Answer;
 use netmon::export::dakr::jitter::Jitter;
 use netmon::export::dakr::outcome::SendEnd;
 use netmon::export::dakr::retry::Delivery;
 use netmon::flow::Traffic;
-use netmon::source::{Each, Source, SourceError, SourceHealth, Sweep};
+use netmon::source::{Each, Facts, Source, SourceError, SourceHealth, Sweep, facts};
 use netmon::state::bytes::In;
 use netmon::state::{self, Place};
 
@@ -22,8 +22,8 @@ use netmon::state::{self, Place};
 struct Kernel;
 
 impl Source for Kernel {
-    fn name(&self) -> &'static str {
-        "model"
+    fn facts(&self) -> &'static Facts {
+        facts(SourceKind::Netfilter)
     }
     fn sweep(&mut self, _: Now, _: Each<'_>) -> Result<Sweep, SourceError> {
         Ok(Sweep::default())

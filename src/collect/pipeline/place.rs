@@ -354,11 +354,13 @@ impl Policy {
     /// Rule 9: each connection is reported by one node, once.
     fn push(&self, direction: Direction, class: Class) -> Push {
         let withheld = match (direction, class, self.push_inbound) {
+            // Every class by its name: a new one is to be decided here.
             (_, Class::Overlay, _) => Some(Withheld::Overlay),
-            (Direction::Outbound, _, _) | (_, _, PushInbound::All) => None,
-            (_, _, PushInbound::None) => Some(Withheld::InboundNone),
-            (_, Class::Outside, PushInbound::External) => None,
-            (_, _, PushInbound::External) => Some(Withheld::InboundInside),
+            (Direction::Outbound, Class::Inside | Class::Outside, _) => None,
+            (Direction::Inbound, Class::Inside | Class::Outside, PushInbound::All) => None,
+            (Direction::Inbound, Class::Inside | Class::Outside, PushInbound::None) => Some(Withheld::InboundNone),
+            (Direction::Inbound, Class::Outside, PushInbound::External) => None,
+            (Direction::Inbound, Class::Inside, PushInbound::External) => Some(Withheld::InboundInside),
         };
         match withheld {
             Some(reason) => Push::No(reason),

@@ -16,10 +16,21 @@ use std::path::Path;
 use self::maps::{COUNT, MAPS, Opened, Places};
 pub use self::services::CiliumServices;
 use crate::clock::Now;
-use crate::source::{Each, Source, SourceError, SourceHealth, Sweep};
+use crate::config::SourceKind;
+use crate::privileges::Needs;
+use crate::source::{Each, Facts, Source, SourceError, SourceHealth, Sweep};
 use crate::stats::Skip;
 use crate::sys::bpf::{BatchReader, MapInfo};
 use crate::wire::cilium_ct::{self, Accounting, KEY4_BYTES, KEY6_BYTES, Kind, Layout, Survey, VALUE_BYTES};
+
+/// See [`Facts`]. Maps are opened anew by each sweep.
+pub const FACTS: Facts = Facts {
+    kind: SourceKind::Cilium,
+    needs: Needs { net_admin: false, bpf_maps: true },
+    rank: Some(0),
+    tells_cgroups: false,
+    sees_the_host: false,
+};
 
 /// Entries asked for in one call.
 const BATCH: u32 = 4096;
@@ -184,8 +195,8 @@ impl Cilium {
 }
 
 impl Source for Cilium {
-    fn name(&self) -> &'static str {
-        "cilium"
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     fn sweep(&mut self, _: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
@@ -249,10 +260,6 @@ impl Source for Cilium {
     }
 
     fn ends_are_told(&self) -> bool {
-        false
-    }
-
-    fn sees_the_host(&self) -> bool {
         false
     }
 }

@@ -15,9 +15,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::Now;
+use crate::config::SourceKind;
 use crate::flow::{Connection, ConnectionKey, Ends, Reading, Traffic};
+use crate::privileges::Needs;
 use crate::source::translation::Services;
-use crate::source::{Each, Source, SourceError, SourceHealth, Sweep};
+use crate::source::{Each, Facts, Source, SourceError, SourceHealth, Sweep};
 use crate::state::bytes::In;
 use crate::stats::{Skip, Stats};
 use crate::sys::bpf::{BatchReader, PerCpuReader};
@@ -28,6 +30,15 @@ use load::{Buffers, Programs};
 use resolve::Resolver;
 use roles::{KnownRole, Role, RoleTable};
 use tuple::{Counted, KEY4_BYTES, KEY6_BYTES, KernelStats, STATS_BYTES, Tuple, VALUE_BYTES};
+
+/// See [`Facts`]. Service addresses are looked up in conntrack.
+pub const FACTS: Facts = Facts {
+    kind: SourceKind::Ebpf,
+    needs: Needs { net_admin: true, bpf_maps: true },
+    rank: Some(1),
+    tells_cgroups: true,
+    sees_the_host: true,
+};
 
 /// What can be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,8 +261,8 @@ fn connection(tuple: &Tuple, counted: &Counted, role: &Role) -> Connection {
 }
 
 impl Source for Ebpf {
-    fn name(&self) -> &'static str {
-        "ebpf"
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     fn sweep(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {

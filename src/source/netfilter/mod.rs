@@ -19,9 +19,20 @@ use self::events::Events;
 pub use self::reader::Reader;
 use self::tracking::Tracking;
 use super::recorder::Recorder;
-use super::{Each, Source, SourceError, SourceHealth, Sweep};
+use super::{Each, Facts, Source, SourceError, SourceHealth, Sweep};
 use crate::clock::Now;
+use crate::config::SourceKind;
+use crate::privileges::Needs;
 use crate::wire::recording::Frame;
+
+/// See [`Facts`]. The kernel checks every dump.
+pub const FACTS: Facts = Facts {
+    kind: SourceKind::Netfilter,
+    needs: Needs { net_admin: true, bpf_maps: false },
+    rank: Some(2),
+    tells_cgroups: false,
+    sees_the_host: true,
+};
 
 /// How the source is opened.
 #[derive(Clone, Copy, Debug)]
@@ -101,8 +112,8 @@ impl Netfilter {
 }
 
 impl Source for Netfilter {
-    fn name(&self) -> &'static str {
-        "netfilter"
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     fn sweep(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {

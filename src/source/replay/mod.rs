@@ -9,10 +9,21 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 use super::netfilter::Reader;
-use super::{Each, Source, SourceError, SourceHealth, Step, Sweep, Upcoming};
+use super::{Each, Facts, Source, SourceError, SourceHealth, Step, Sweep, Upcoming};
 use crate::clock::Now;
+use crate::config::SourceKind;
 use crate::flow::AddressChange;
+use crate::privileges::Needs;
 use crate::wire::recording::{self, Corrupt, FRAME_HEADER, Frame, HEADER};
+
+/// See [`Facts`]. A file is read.
+pub const FACTS: Facts = Facts {
+    kind: SourceKind::Replay,
+    needs: Needs { net_admin: false, bpf_maps: false },
+    rank: None,
+    tells_cgroups: false,
+    sees_the_host: true,
+};
 
 /// The source.
 pub struct Replay<R = BufReader<File>> {
@@ -168,8 +179,8 @@ impl<R: Read> Replay<R> {
 }
 
 impl<R: Read + Send> Source for Replay<R> {
-    fn name(&self) -> &'static str {
-        "replay"
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     /// Plays the next sweep; drains that were recorded before it are played first, as part of it.
