@@ -40,6 +40,7 @@ pub mod stop;
 
 pub mod baseline;
 pub mod names;
+pub mod net;
 pub mod owner;
 pub mod source;
 

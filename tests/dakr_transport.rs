@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use netmon::clock::{self, MS, SECOND};
 use netmon::export::dakr::framing::Reply;
-use netmon::export::dakr::socket::Flight;
 use netmon::export::dakr::transport::{Call, Failure, Http, Transport, without_credentials};
+use netmon::net::flight::Flight;
 use nix::sys::socket::{setsockopt, sockopt};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 

@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use rustls::{AlertDescription, CertificateError};
 use ureq::config::Config;
 use ureq::http::{Response, header};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, BodyReader};
 
 use super::decode::{ReadError, is_too_large, read_status};
@@ -23,6 +24,7 @@ use super::secret::{Secret, checked_token, read_file};
 use super::tls::{self, Pem};
 use super::watch::{Failure, ListVersion};
 use crate::clock::{Now, SECOND};
+use crate::net::socket::NameResolver;
 
 /// A token file is read anew when what we have is this old: the kubelet rewrites it at 80 % of its hour.
 const TOKEN_AGE_NS: u64 = 60 * SECOND;
@@ -60,7 +62,7 @@ impl Default for Timeouts {
     fn default() -> Timeouts {
         let seconds = Duration::from_secs;
         Timeouts {
-            resolve: seconds(5),
+            resolve: seconds(10),
             connect: seconds(5),
             send: seconds(10),
             answer: seconds(30),
@@ -351,7 +353,7 @@ impl Client {
             .max_idle_connections(1)
             .max_idle_connections_per_host(1)
             .build();
-        Ok(config.new_agent())
+        Ok(Agent::with_parts(config, DefaultConnector::default(), NameResolver::default()))
     }
 }
 

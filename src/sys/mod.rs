@@ -14,4 +14,5 @@ pub mod privileges;
 pub mod programs;
 pub mod ring;
 pub mod signals;
+pub mod small_file;
 pub mod waker;

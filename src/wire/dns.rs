@@ -11,7 +11,22 @@ use crate::flow::Addr;
 pub const TYPE_A: u16 = 1;
 /// QTYPE of IPv6 addresses (RFC 3596).
 pub const TYPE_AAAA: u16 = 28;
+/// RCODE of an answer, even of one without records.
+pub const NOERROR: u16 = 0;
+/// RCODE of a server that cannot read the question.
+pub const FORMERR: u16 = 1;
+/// RCODE of a server that failed.
+pub const SERVFAIL: u16 = 2;
+/// RCODE for a name that does not exist, with no record of any type.
+pub const NXDOMAIN: u16 = 3;
+/// RCODE of a server that does not know the operation.
+pub const NOTIMP: u16 = 4;
+/// RCODE of a server that will not answer us.
+pub const REFUSED: u16 = 5;
 const TYPE_CNAME: u16 = 5;
+const TYPE_OPT: u16 = 41;
+/// Bytes of an answer that a resolver takes by UDP, as the DNS flag day of 2020 has it: no path fragments them.
+pub const UDP_ANSWER_BYTES: u16 = 1232;
 /// QTYPE of everything.
 const TYPE_ANY: u16 = 255;
 const CLASS_IN: u16 = 1;
@@ -136,8 +151,8 @@ pub struct Message<'a> {
     pub is_answer: bool,
     /// TC: there is more than what fits.
     pub is_truncated: bool,
-    /// RCODE is NOERROR.
-    is_success: bool,
+    /// RCODE, one of RFC 1035 4.1.1 and later.
+    pub code: u16,
     /// Where the answer's records begin, and how many there are said to be.
     records: (usize, u16),
 }
@@ -171,7 +186,7 @@ impl<'a> Message<'a> {
             kind,
             is_answer: flags & 0x8000 != 0,
             is_truncated: flags & 0x0200 != 0,
-            is_success: flags & 0x000f == 0,
+            code: flags & 0x000f,
             records: (at + 4, answers),
         })
     }
@@ -183,7 +198,7 @@ impl<'a> Message<'a> {
         let mut end = self.name;
         let mut least_ttl = u32::MAX;
         let mut links = 0;
-        if !self.is_success {
+        if self.code != NOERROR {
             return Ok(found);
         }
         // Usually in the order of the chain, so that one pass finds its end; any other order takes further ones.
@@ -244,6 +259,35 @@ struct Record<'a> {
     ttl: u32,
     data: &'a [u8],
     data_at: usize,
+}
+
+/// A question for the records of one type, to be answered recursively; with EDNS0 (RFC 6891) where `edns`. The name is
+/// text with or without the final dot, and without escapes.
+pub fn question(id: u16, name: &str, kind: u16, edns: bool) -> Result<Vec<u8>, Malformed> {
+    let mut message = Vec::with_capacity(HEADER_BYTES + NAME_BYTES + 15);
+    for word in [id, 0x0100, 1, 0, 0, u16::from(edns)] {
+        message.extend_from_slice(&word.to_be_bytes());
+    }
+    for label in name.strip_suffix('.').unwrap_or(name).split('.') {
+        let length = u8::try_from(label.len()).ok().filter(|length| (1..=63).contains(length)).ok_or(Malformed)?;
+        message.push(length);
+        message.extend_from_slice(label.as_bytes());
+    }
+    message.push(0);
+    if message.len() > HEADER_BYTES + NAME_BYTES {
+        return Err(Malformed);
+    }
+    for word in [kind, CLASS_IN] {
+        message.extend_from_slice(&word.to_be_bytes());
+    }
+    if edns {
+        // The root's name, the type, the size of an answer, no extended code, version 0, no flags and no data.
+        message.push(0);
+        message.extend_from_slice(&TYPE_OPT.to_be_bytes());
+        message.extend_from_slice(&UDP_ANSWER_BYTES.to_be_bytes());
+        message.extend_from_slice(&[0; 6]);
+    }
+    Ok(message)
 }
 
 /// The next message of a TCP segment (RFC 1035 4.2.2) and what follows it; `None` where it is not whole.

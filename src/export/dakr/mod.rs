@@ -12,7 +12,6 @@ pub mod persister;
 pub mod push;
 pub mod retry;
 pub mod settings;
-pub mod socket;
 pub mod split;
 pub mod token;
 pub mod transport;

@@ -11,9 +11,13 @@ use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConne
 use ureq::{Agent, Proxy, SendBody};
 
 use super::framing::{MAX_ANSWER_BYTES, Reply};
-use super::socket::{Flight, NameResolver, Outgoing, SocketConnector, WatchConnector};
+use crate::net::flight::{Flight, Outgoing};
+use crate::net::socket::{NameResolver, SocketConnector, WatchConnector};
 
-/// How long name resolution and connecting may take, each, of the time that a request has.
+/// How long finding the host's addresses may take, of the 15 s that a request has: six names of a search list may be asked,
+/// of which all but one get no answer.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A request.
@@ -86,7 +90,7 @@ impl Http {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .proxy(self.proxy.clone())
-            .timeout_resolve(Some(CONNECT_TIMEOUT))
+            .timeout_resolve(Some(RESOLVE_TIMEOUT))
             .timeout_connect(Some(CONNECT_TIMEOUT))
             // 2 x 128 KiB by default.
             .input_buffer_size(16 << 10)
@@ -110,7 +114,8 @@ impl Http {
                 .chain(SocketConnector(self.flight.clone()))
                 .chain(RustlsConnector::default())
                 .chain(WatchConnector(self.flight.clone()));
-        Ok(Agent::with_parts(config.build(), connector, NameResolver(self.flight.clone())))
+        let resolver = NameResolver { flight: Some(self.flight.clone()), ..NameResolver::default() };
+        Ok(Agent::with_parts(config.build(), connector, resolver))
     }
 
     /// Whom to trust.

@@ -302,3 +302,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn f6_a_question_is_written_as_it_is_read() {
+    for edns in [true, false] {
+        for name in ["dakr.example.com.", "dakr.example.com", "DAKR.Example.com"] {
+            let bytes = question(0x1234, name, TYPE_AAAA, edns).expect("a name");
+            let message = Message::read(&bytes).expect("a message");
+            assert_eq!((message.id, message.kind, message.is_answer), (0x1234, TYPE_AAAA, false));
+            assert_eq!(message.name.text(&mut [0; MAX_TEXT_BYTES]), "dakr.example.com");
+        }
+    }
+    let longest = [&"x".repeat(63); 4].map(String::as_str).join(".");
+    assert!(question(1, &longest[2..], TYPE_A, true).is_ok(), "253 characters");
+    for bad in ["", ".", "a..b", &"x".repeat(64), longest.as_str()] {
+        assert!(question(1, bad, TYPE_A, true).is_err(), "{bad:?}");
+    }
+}

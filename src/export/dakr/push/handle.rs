@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 
 use super::{LAST_SEND_TIMEOUT_NS, MAX_ITEMS, STOP_MARGIN_NS};
 use crate::clock::Now;
-use crate::export::dakr::socket::Flight;
+use crate::net::flight::Flight;
 
 /// What the thread tells without being asked, for whoever freezes batches.
 #[derive(Debug)]
