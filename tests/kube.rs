@@ -1,8 +1,12 @@
 //! The Kubernetes client against a scripted API server: what it asks, how often, what it makes of the answers.
 
+#[path = "support/counting.rs"]
+mod counting;
 #[path = "support/fake_kube/mod.rs"]
 mod fake_kube;
 
+#[path = "kube/bounded.rs"]
+mod bounded;
 #[path = "kube/credentials.rs"]
 mod credentials;
 #[path = "kube/harness.rs"]
@@ -17,3 +21,6 @@ mod tls;
 mod trouble;
 #[path = "kube/watching.rs"]
 mod watching;
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;

@@ -16,7 +16,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Status, Sta
 use k8s_openapi::{ListableResource, Resource};
 use serde::de::{DeserializeSeed, MapAccess};
 
-use super::abridged::Abridged;
 use super::lenient::{self, Flag, Into, Lenient, Number, Text, skip, value};
 use super::time::rfc3339_ns;
 use crate::flow::Addr;
@@ -125,10 +124,10 @@ pub fn read_list(mut reader: impl Read, mut each: impl FnMut(Option<PodView>)) -
 }
 
 /// What a stream is read through: of one type whatever it comes from, so that the decoder is in the binary once.
-type Source<'a> = BufReader<Abridged<Capped<Box<dyn Read + 'a>>>>;
+type Source<'a> = BufReader<Capped<Box<dyn Read + 'a>>>;
 
 fn source<'a>(reader: impl Read + 'a, budget: Rc<Cell<u64>>) -> Source<'a> {
-    BufReader::with_capacity(READ_BYTES, Abridged::new(Capped { reader: Box::new(reader), budget }))
+    BufReader::with_capacity(READ_BYTES, Capped { reader: Box::new(reader), budget })
 }
 
 fn read_list_dyn(reader: &mut dyn Read, each: &mut dyn FnMut(Option<PodView>)) -> Result<List, ReadError> {

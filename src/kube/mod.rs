@@ -4,11 +4,10 @@
 //! server does, the rest of the agent goes on: trouble is a state of the component `pod_cache` and counters.
 //!
 //! ```text
-//!  credentials, kubeconfig, exec ──▶ client ──▶ abridged ──▶ decode ──▶ index ──▶ PodIndex
+//!  credentials, kubeconfig, exec ──▶ client ──▶ decode ──▶ index ──▶ PodIndex
 //!                                       ▲ what to ask, and when: watch
 //! ```
 
-pub mod abridged;
 pub mod client;
 pub mod credentials;
 pub mod decode;

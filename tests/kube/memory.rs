@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 use crate::fake_kube::fixtures::{bookmark, full_pod, list};
 use crate::fake_kube::{FakeKube, json, watch_open};
 
-/// What 250 pods may add, which is a sixth of what an idle agent may hold at all (3 MiB).
+/// What 250 pods may add, which is an eighth of what an idle agent may hold at all (4 MiB).
 const PODS_MOST_KIB: u64 = 512;
 /// A node runs 110 pods by default and 250 where it is told to.
 const PODS: u32 = 250;

@@ -5,7 +5,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::super::abridged::tests::Split;
 use super::*;
 
 fn listed(body: &[u8]) -> (Result<List, ReadError>, Vec<PodView>, usize) {
@@ -271,20 +270,6 @@ fn expected(pod: &full::Pod) -> Option<PodView> {
     })
 }
 
-/// Where strings of ours are, and of others.
-const LONG_PLACES: [&str; 10] = [
-    "/type",
-    "/object/kind",
-    "/object/metadata/name",
-    "/object/metadata/uid",
-    "/object/metadata/resourceVersion",
-    "/object/metadata/labels",
-    "/object/metadata/ownerReferences/0/kind",
-    "/object/metadata/annotations/kubernetes.io~1config.hash",
-    "/object/spec/nodeName",
-    "/object/status/podIP",
-];
-
 proptest! {
     #[test]
     fn the_view_is_what_the_full_types_say(pods in prop::collection::vec(arb_pod(), 0..4)) {
@@ -301,24 +286,6 @@ proptest! {
             let read: Vec<Event> = events(line.as_bytes()).into_iter().map(|event| event.expect("readable")).collect();
             prop_assert_eq!(read, vec![Event::Changed { version, pod: expected(pod) }]);
         }
-    }
-
-    #[test]
-    fn long_strings_cut_or_not_give_the_same_events(
-        pod in arb_pod(), place in 0..LONG_PLACES.len(), text in "[ -~]{0,4}(\\PC{500,520}|[a-z\"\\\\\n]{505,560}|[ab]{511,514})",
-        reads in prop::collection::vec(1..800usize, 1..4),
-    ) {
-        let mut event = serde_json::json!({ "type": "MODIFIED", "object": pod });
-        // What a field of ours would have to be to be cut, or a neighbour of one.
-        if let Some(place) = event.pointer_mut(LONG_PLACES[place]) {
-            *place = text.into();
-        }
-        let line = event.to_string();
-        let mut whole = EventBody::default();
-        Into(&mut whole).deserialize(&mut serde_json::Deserializer::from_str(&line)).expect("readable");
-        let split = Split { bytes: line.as_bytes(), sizes: reads.into_iter().cycle() };
-        let cut: Vec<Event> = Events::new(split).map(|event| event.expect("readable")).collect();
-        prop_assert_eq!(cut, vec![whole.into_event()]);
     }
 
     #[test]
