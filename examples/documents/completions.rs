@@ -1,9 +1,9 @@
 //! Completions of the three usual shells.
 
-use netmon::config::settings::{Kind, Setting, Value, offered};
+use netmon::config::settings::{Kind, SETTINGS, Setting, Value};
 
 fn flags() -> impl Iterator<Item = &'static Setting> {
-    offered().filter(|setting| setting.is_flag())
+    SETTINGS.iter().filter(|setting| setting.is_flag())
 }
 
 /// The words that can be completed; those with an upper-case part hold a value of their own.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use netmon::config::settings::{Default, Group, Kind, Setting, offered};
+use netmon::config::settings::{Default, Group, Kind, SETTINGS, Setting};
 
 const HEAD: &str = r#".\" Made from the table of settings by examples/documents.rs.
 .TH ZXPORTER\-NETMON 8 "" "zxporter\-netmon" "System administration"
@@ -54,7 +54,7 @@ pub fn page() -> String {
     for (heading, is_wanted) in [("OPTIONS", true), ("ENVIRONMENT", false)] {
         page.push_str(&format!(".SH {heading}\n"));
         for group in Group::ALL {
-            let mut settings = offered().filter(|s| s.group == group && s.is_flag() == is_wanted).peekable();
+            let mut settings = SETTINGS.iter().filter(|s| s.group == group && s.is_flag() == is_wanted).peekable();
             if settings.peek().is_some() {
                 page.push_str(&format!(".SS {}\n", escaped(group.title())));
             }

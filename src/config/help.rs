@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::settings::{Default, Group, Kind, Setting, offered};
+use super::settings::{Default, Group, Kind, SETTINGS, Setting};
 use crate::{COMMIT, VERSION};
 
 /// What `--version` prints, without a line end.
@@ -24,7 +24,7 @@ pub fn help() -> String {
          environment.\n",
     );
     for group in Group::ALL {
-        let mut settings = offered().filter(|setting| setting.group == group).peekable();
+        let mut settings = SETTINGS.iter().filter(|setting| setting.group == group).peekable();
         if settings.peek().is_some() {
             push(&mut text, format_args!("\n{}\n", group.title()));
             settings.for_each(|setting| describe(&mut text, &left(setting), &right(setting)));
@@ -88,7 +88,7 @@ fn describe(text: &mut String, left: &str, right: &str) {
 pub fn readme_table() -> String {
     let mut text = String::new();
     for group in Group::ALL {
-        let mut settings = offered().filter(|setting| setting.group == group).peekable();
+        let mut settings = SETTINGS.iter().filter(|setting| setting.group == group).peekable();
         if settings.peek().is_none() {
             continue;
         }

@@ -249,8 +249,6 @@ pub struct Config {
     pub cgroup_fs: Option<PathBuf>,
     /// `-cilium-bpf-root`: where Cilium's maps are pinned.
     pub cilium_bpf_root: Option<PathBuf>,
-    /// `-btf`: type information of the kernel, where it does not offer its own.
-    pub btf: Option<PathBuf>,
     /// `-dns`.
     pub dns: Dns,
     /// `-dns-ports`: ports of servers whose answers are read.

@@ -42,16 +42,6 @@ pub fn parse(
     environment: impl Fn(&str) -> Option<OsString>,
     hostname: Option<OsString>,
 ) -> Result<Command, UsageError> {
-    parse_offered(arguments, environment, hostname, Setting::is_offered)
-}
-
-/// As [`parse`], with a say in what is offered, so that tests reach every setting.
-pub(super) fn parse_offered(
-    arguments: impl IntoIterator<Item = OsString>,
-    environment: impl Fn(&str) -> Option<OsString>,
-    hostname: Option<OsString>,
-    is_offered: impl Fn(&Setting) -> bool,
-) -> Result<Command, UsageError> {
     let mut draft = defaults();
     let mut parser = Parser::from_args(arguments);
     loop {
@@ -69,18 +59,14 @@ pub(super) fn parse_offered(
             "version" => return Ok(Command::Version),
             _ => {}
         }
-        let setting =
-            SETTINGS.iter().find(|s| s.is_flag() && s.name == name).ok_or_else(|| unknown(&name, &is_offered))?;
-        if !is_offered(setting) {
-            return Err(UsageError(format!("flag -{name} is known but not in this version yet")));
-        }
+        let setting = SETTINGS.iter().find(|s| s.is_flag() && s.name == name).ok_or_else(|| unknown(&name))?;
         let text = match setting.kind {
             Kind::Switch => parser.optional_value().unwrap_or_else(|| "true".into()),
             _ => parser.value().map_err(|_| UsageError(format!("flag -{name} needs a value: {}", shape(setting))))?,
         };
         apply(setting, &mut draft, &text)?;
     }
-    for setting in SETTINGS.iter().filter(|s| !s.is_flag() && is_offered(s)) {
+    for setting in SETTINGS.iter().filter(|s| !s.is_flag()) {
         // What is set to nothing is what templates leave behind: not given.
         if let Some(text) = environment(setting.name).filter(|text| !text.as_encoded_bytes().trim_ascii().is_empty()) {
             apply(setting, &mut draft, &text)?;
@@ -157,14 +143,13 @@ fn unexpected(text: &OsStr) -> UsageError {
     UsageError(format!("unexpected argument {}: {hint}", quoted(text)))
 }
 
-fn unknown(name: &str, is_offered: impl Fn(&Setting) -> bool) -> UsageError {
+fn unknown(name: &str) -> UsageError {
     let shown = one_line(name);
     let as_variable = name.replace('-', "_").to_ascii_uppercase();
-    let offered = || SETTINGS.iter().filter(|s| is_offered(s));
-    if let Some(variable) = offered().find(|s| !s.is_flag() && s.name == as_variable) {
+    if let Some(variable) = SETTINGS.iter().find(|s| !s.is_flag() && s.name == as_variable) {
         return UsageError(format!("unknown flag -{shown}: {} is set in the environment", variable.name));
     }
-    let names = offered().filter(|s| s.is_flag()).map(|s| s.name).chain(["help", "version"]);
+    let names = SETTINGS.iter().filter(|s| s.is_flag()).map(|s| s.name).chain(["help", "version"]);
     UsageError(match nearest(name, names) {
         Some(near) => format!("unknown flag -{shown}: did you mean -{near}? (-h lists them)"),
         None => format!("unknown flag -{shown} (-h lists them)"),

@@ -19,9 +19,6 @@ pub const MODES: &[&str] = &{
     modes
 };
 
-/// Settings whose field nobody reads yet: neither parsed nor shown. Whoever lands the reader strikes the line.
-pub const NOT_YET_OFFERED: &[&str] = &["btf"];
-
 /// How a setting is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -137,11 +134,6 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Whether this version reads it.
-    pub fn is_offered(&self) -> bool {
-        !NOT_YET_OFFERED.contains(&self.name)
-    }
-
     /// As it is written where it is given: `-read-interval`, `NODE_NAME`.
     pub fn written(&self) -> String {
         if self.is_flag() { format!("-{}", self.name) } else { self.name.to_owned() }
@@ -151,11 +143,6 @@ impl Setting {
     pub fn is_flag(&self) -> bool {
         matches!(self.kind, Kind::Flag | Kind::Switch)
     }
-}
-
-/// The settings that this version reads, in the order of the help.
-pub fn offered() -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().filter(|setting| setting.is_offered())
 }
 
 /// A configuration that is being filled in.
@@ -197,7 +184,6 @@ impl Draft {
             cgroup_root: None,
             cgroup_fs: None,
             cilium_bpf_root: None,
-            btf: None,
             dns: Dns::Auto,
             dns_ports: Vec::new(),
             log_level: log::LevelFilter::Info,
@@ -220,7 +206,7 @@ const CIDRS: Value = Value::Word("CIDR,…");
 const PATH: Value = Value::Word("PATH");
 const NONE: Default = Default::Described("none");
 
-/// Everything that can be set, offered or not.
+/// Everything that can be set, in the order of the help.
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
     Setting {
@@ -302,13 +288,6 @@ pub const SETTINGS: &[Setting] = &[
         short: "the BPF file system in which Cilium pins its maps",
         long: "They are looked for in `tc/globals` below it, in the folder itself, and in `cilium`.",
         apply: Apply::Path(|draft, path| draft.config.cilium_bpf_root = path),
-    },
-    Setting {
-        name: "btf", kind: Kind::Flag, group: Group::Counting, value: Value::Word("FILE"),
-        default: Default::Described("the kernel's own"),
-        short: "type information of the kernel, where it does not offer its own",
-        long: "",
-        apply: Apply::Path(|draft, path| draft.config.btf = path),
     },
     Setting {
         name: "dns", kind: Kind::Flag, group: Group::Counting, value: DNS, default: Default::Text("auto"),

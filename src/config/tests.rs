@@ -4,11 +4,11 @@ use std::os::unix::ffi::OsStrExt;
 
 use proptest::prelude::*;
 
-use super::settings::{Default, Group, Kind, MODES, NOT_YET_OFFERED, SETTINGS, Setting, Value, offered};
+use super::settings::{Default, Group, Kind, MODES, SETTINGS, Value};
 use super::*;
 use crate::clock::{MS, SECOND};
 
-/// Arguments separated by blanks, and `NAME=value` pairs of the environment; every setting is offered.
+/// Arguments separated by blanks, and `NAME=value` pairs of the environment.
 fn run(arguments: &str, environment: &[(&str, &str)]) -> Result<Command, String> {
     run_os(&arguments.split(' ').filter(|a| !a.is_empty()).map(OsStr::new).collect::<Vec<_>>(), environment)
 }
@@ -16,7 +16,7 @@ fn run(arguments: &str, environment: &[(&str, &str)]) -> Result<Command, String>
 fn run_os(arguments: &[&OsStr], environment: &[(&str, &str)]) -> Result<Command, String> {
     let environment: BTreeMap<&str, &str> = environment.iter().copied().collect();
     let arguments = arguments.iter().map(|a| (*a).to_owned());
-    parse::parse_offered(arguments, |name| environment.get(name).map(OsString::from), Some("the-host".into()), |_| true)
+    parse(arguments, |name| environment.get(name).map(OsString::from), Some("the-host".into()))
         .map_err(|error| error.to_string())
 }
 
@@ -64,7 +64,7 @@ fn nothing_given_is_the_documented_defaults() {
     assert_eq!((c.record.as_ref(), c.state_dir.as_ref()), (None, None));
     assert_eq!(c.log_level, log::LevelFilter::Info);
     assert_eq!((c.dns, c.dns_ports.as_slice()), (Dns::Auto, [53].as_slice()));
-    assert!(c.cgroup_root.is_none() && c.cgroup_fs.is_none() && c.cilium_bpf_root.is_none() && c.btf.is_none());
+    assert!(c.cgroup_root.is_none() && c.cgroup_fs.is_none() && c.cilium_bpf_root.is_none());
 }
 
 #[test]
@@ -101,7 +101,6 @@ fn every_flag_reaches_its_field() {
     assert_eq!(config("-cgroup-root c").cgroup_root, Some("c".into()));
     assert_eq!(config("-cgroup-fs c").cgroup_fs, Some("c".into()));
     assert_eq!(config("-cilium-bpf-root c").cilium_bpf_root, Some("c".into()));
-    assert_eq!(config("-btf b").btf, Some("b".into()));
     assert_eq!(config("-dns off").dns, Dns::Off);
     assert_eq!(config("-dns-ports 53,5353").dns_ports, [53, 5353]);
     assert_eq!(config("-log-level debug").log_level, log::LevelFilter::Debug);
@@ -109,7 +108,7 @@ fn every_flag_reaches_its_field() {
 }
 
 #[test]
-fn every_setting_that_is_offered_is_named_in_the_test_above() {
+fn every_setting_is_named_in_the_test_above() {
     // A new row of the table without its line there is a row that nobody has tried.
     let source = include_str!("tests.rs");
     for setting in SETTINGS {
@@ -359,18 +358,6 @@ fn modes_that_are_not_ready_are_refused_by_name() {
 }
 
 #[test]
-fn what_is_not_offered_is_neither_parsed_nor_shown() {
-    for name in NOT_YET_OFFERED {
-        assert!(SETTINGS.iter().any(|s| s.name == *name), "{name}");
-        let arguments = [OsString::from("-standalone"), format!("-{name}=x").into()];
-        let error = parse(arguments, |_| None, Some("h".into())).expect_err(name).to_string();
-        assert_eq!(error, format!("flag -{name} is known but not in this version yet"));
-        assert!(!help().contains(&format!("-{name} ")), "{name}");
-        assert!(!readme_table().contains(&format!("`-{name}")), "{name}");
-    }
-}
-
-#[test]
 fn the_table_is_sound() {
     for (i, setting) in SETTINGS.iter().enumerate() {
         assert!(SETTINGS[..i].iter().all(|other| other.name != setting.name), "{} twice", setting.name);
@@ -398,7 +385,7 @@ fn the_table_is_sound() {
 fn the_help_holds_every_setting_with_its_default() {
     let help = help();
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    for setting in offered() {
+    for setting in SETTINGS {
         assert!(words.contains(&setting.written()), "{}", setting.written());
         if let Default::Text(text) = setting.default
             && text != "false"
@@ -456,9 +443,8 @@ proptest! {
         arguments in prop::collection::vec(words(), 0..6),
         environment in prop::collection::btree_map(
             prop::sample::select(SETTINGS.iter().filter(|s| !s.is_flag()).map(|s| s.name).collect::<Vec<_>>()), words(), 0..6),
-        all: bool,
     ) {
-        let result = parse::parse_offered(arguments, |n| environment.get(n).cloned(), None, |s: &Setting| all || s.is_offered());
+        let result = parse(arguments, |n| environment.get(n).cloned(), None);
         if let Err(error) = result {
             let text = error.to_string();
             prop_assert!(!text.chars().any(char::is_control) && text.chars().count() < 500, "{:?}", text);
