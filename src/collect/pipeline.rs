@@ -50,6 +50,8 @@ pub struct Pipeline {
     ledger: Ledger,
     ct_zone: CtZoneChoice,
     skipped: Skipped,
+    /// Records since the last [`Pipeline::publish`] that report the end of a connection.
+    ends: u64,
     /// Bytes of all connections in this sweep, each once, whatever became of them (rule 16).
     seen_bytes: u64,
     not_followed: u64,
@@ -97,6 +99,7 @@ impl Pipeline {
             ledger: Ledger::default(),
             ct_zone: CtZoneChoice::new(config.conntrack_zone),
             skipped: Skipped::default(),
+            ends: 0,
             seen_bytes: 0,
             not_followed: 0,
             heard: Vec::with_capacity(AT_ONCE),
@@ -188,6 +191,7 @@ impl Pipeline {
 
     /// Takes one record of a sweep. What it adds to rows is there after [`Pipeline::end_sweep`].
     pub fn record(&mut self, c: &Connection, now: Now) {
+        self.ends += u64::from(c.reading == Reading::Ended);
         let lives = !matches!(c.reading, Reading::Ended | Reading::Increment);
         if self.ct_zone.asks(c.key.ct_zone) && lives && self.has_local_end(c, now) {
             self.ct_zone.note_local(c.key.ct_zone);
@@ -318,6 +322,7 @@ impl Pipeline {
         stats.rows.set(u64::from(self.rows.len()));
         stats.rows_max.set(u64::from(self.rows.capacity()));
         stats.waiting.set(u64::from(self.waiting.len()));
+        stats.ends.add(std::mem::take(&mut self.ends));
         for (cell, n) in stats.skipped.iter().zip(self.take_skipped().0) {
             cell.add(n);
         }

@@ -377,6 +377,20 @@ fn ends_judged_together_come_to_what_they_come_to_one_by_one() {
     assert_eq!((heard.baselines().len(), recorded.baselines().len()), (0, 0));
 }
 
+#[test]
+fn every_record_of_an_end_is_counted_once() {
+    let live = tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443));
+    let ended = Connection { reading: Reading::Ended, ..live };
+    let mut pipeline = pipeline(&config(true));
+    let stats = Stats::default();
+    sweep(&mut pipeline, &[live, ended], at(6));
+    (0..70).for_each(|_| pipeline.hear(&ended, at(7)));
+    pipeline.end_drain(at(7));
+    pipeline.publish(&stats);
+    pipeline.publish(&stats);
+    assert_eq!(stats.ends.get(), 71);
+}
+
 /// A Cilium entry of the same traffic, whose bytes are of frames.
 fn entry(ends: Ends, client: Addr, backend: Addr) -> Connection {
     let mut c =

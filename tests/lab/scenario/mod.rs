@@ -9,6 +9,7 @@ mod changing_cgroups;
 mod collect_now;
 mod connect_server;
 mod dakr_fails;
+mod deleted_by_hand;
 mod disk_hangs;
 mod ends_in_every_state;
 mod event_overflow;
@@ -159,6 +160,7 @@ pub fn all() -> &'static [Scenario] {
         secrets::SCENARIO,
         collect_now::SCENARIO,
         metrics::SCENARIO,
+        deleted_by_hand::SCENARIO,
         connect_server::SCENARIO,
         names::SCENARIO,
         names_behind_a_service::SCENARIO,
