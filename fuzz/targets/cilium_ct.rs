@@ -11,6 +11,12 @@ fuzz_target!(|bytes: &[u8]| {
     let key_bytes = if family & 1 == 0 { KEY4_BYTES } else { KEY6_BYTES };
     let mut survey = Survey::default();
     let mut layout = Layout::Unknown;
+    let id = u32::from(*family) << 12;
+    for key_bytes in [2, 4] {
+        let mut room = [0; 4];
+        let written = cilium_backend::key(id, key_bytes, &mut room);
+        assert!(written.map_or(key_bytes == 2 && id > 0xffff, |key| key.len() == key_bytes));
+    }
     for entry in entries.chunks(key_bytes + VALUE_BYTES) {
         let (key, value) = entry.split_at(key_bytes.min(entry.len()));
         let backend = cilium_backend::parse(value, family & 1 == 0);

@@ -2,9 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netmon::wire::recording::{CHECKSUM, FRAME_HEADER, append, parse, payload_len};
+use netmon::wire::recording::{CHECKSUM, FRAME_HEADER, HEADER, append, check_header, header, parse, payload_len};
 
 fuzz_target!(|bytes: &[u8]| {
+    if let Some(head) = bytes.first_chunk::<HEADER>() {
+        assert_eq!(check_header(head).is_ok(), *head == header());
+    }
     let Some((kind, payload)) = bytes.split_first() else { return };
     let mut frame = (payload.len() as u32).to_le_bytes().to_vec();
     frame.extend(bytes);

@@ -1,5 +1,5 @@
 //! Bytes to words: what the kernel and peers send, read at offsets. No I/O, no allocation, no unsafe, and no panic
-//! whatever the bytes: every reader here is fuzzed.
+//! whatever the bytes: every reader here has a fuzz target (`fuzz/targets`).
 
 pub mod cilium_backend;
 pub mod cilium_ct;
@@ -14,3 +14,6 @@ pub mod sock_diag;
 /// Bytes that cannot be what they say. Nobody can act on more detail, so there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
+
+#[cfg(test)]
+mod tests;
