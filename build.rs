@@ -1,4 +1,4 @@
-//! Compiles `bpf/*.bpf.c`, and what benches and tests set beside it, into skeletons (`OUT_DIR/*.skel.rs`), and tells the
+//! Compiles `bpf/*.bpf.c`, and what the benches set beside it, into skeletons (`OUT_DIR/*.skel.rs`), and tells the
 //! binary which commit it is.
 //!
 //! The programs include only our own `bpf/*.h` and libbpf's helper headers (shipped by libbpf-cargo), never a
@@ -11,7 +11,7 @@ use std::{env, fs};
 use libbpf_cargo::SkeletonBuilder;
 
 /// Programs that the agent never loads.
-const BESIDE: [&str; 2] = ["benches/shapes.bpf.c", "tests/ebpf_root/ring.bpf.c"];
+const BESIDE: [&str; 1] = ["benches/shapes.bpf.c"];
 
 fn main() {
     println!("cargo:rerun-if-changed=bpf");

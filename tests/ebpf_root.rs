@@ -14,8 +14,6 @@ mod bounds;
 mod counted;
 #[path = "ebpf_root/odd.rs"]
 mod odd;
-#[path = "ebpf_root/ring.rs"]
-mod ring;
 #[path = "ebpf_root/services.rs"]
 mod services;
 

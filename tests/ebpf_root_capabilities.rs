@@ -36,7 +36,7 @@ fn open(cgroup: &Path) {
         Ok(complete) => println!("runs, complete: {complete}"),
         Err(error) => println!("{error}"),
     }
-    match Capture::open(Some(cgroup), &[53, 5353]).map(|mut capture| capture.seen()) {
+    match Capture::open(Some(cgroup), &[53, 5353], |_| ()).map(|mut capture| capture.seen()) {
         Ok(seen) => println!("names: {seen:?}"),
         Err(error) => println!("no names: {error}"),
     }

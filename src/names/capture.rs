@@ -5,12 +5,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, MapHandle};
+use libbpf_rs::{Link, MapHandle, RingBuffer};
 
 use crate::flow::Addr;
 use crate::sys::bpf::PerCpuReader;
-use crate::sys::programs::{Failure, LoadError, are_attached, explained};
-use crate::sys::ring::Ring;
+use crate::sys::programs::{Failure, LoadError, are_attached, explained, ring_of};
 
 /// The generated skeleton, which is full of `unsafe`.
 #[allow(unsafe_code, clippy::undocumented_unsafe_blocks, missing_docs)]
@@ -28,6 +27,8 @@ const _: () = assert!(size_of::<dns_stats>() == STATS_BYTES);
 pub const MAX_PAYLOAD_BYTES: usize = 4096;
 const HEAD_BYTES: usize = 48;
 const STATS_BYTES: usize = 24;
+/// Records taken at once, so that a flood of answers does not keep the thread from its other work.
+const MOST_RECORDS: usize = 4096;
 
 /// A question or an answer, as its client's socket sent or received it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +93,7 @@ pub struct Seen {
 
 /// What runs in the kernel, and its ring buffer.
 pub struct Capture {
-    ring: Ring,
+    ring: RingBuffer<'static>,
     stats: MapHandle,
     reader: PerCpuReader,
     /// Detach when dropped.
@@ -100,19 +101,32 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Loads and attaches. Call it before threads start: libbpf's log is captured process-wide meanwhile.
-    pub fn open(cgroup_root: Option<&Path>, ports: &[u16]) -> Result<Capture, LoadError> {
-        explained(cgroup_root, |cgroup| Capture::load(cgroup, ports))
+    /// Loads and attaches; `each` gets what [`Capture::consume`] reads. Call it before threads start: libbpf's log is
+    /// captured process-wide meanwhile.
+    pub fn open(
+        cgroup_root: Option<&Path>,
+        ports: &[u16],
+        each: impl FnMut(&Captured<'_>) + Send + 'static,
+    ) -> Result<Capture, LoadError> {
+        explained(cgroup_root, |cgroup| Capture::load(cgroup, ports, each))
     }
 
-    fn load(cgroup: BorrowedFd<'_>, ports: &[u16]) -> Result<Capture, Failure> {
+    fn load(
+        cgroup: BorrowedFd<'_>,
+        ports: &[u16],
+        mut each: impl FnMut(&Captured<'_>) + Send + 'static,
+    ) -> Result<Capture, Failure> {
         let mut object = MaybeUninit::uninit();
         let mut open = DnsSkelBuilder::default().open(&mut object).map_err(Failure::at("open"))?;
         if let Some(rodata) = open.maps.rodata_data.as_mut() {
             rodata.ports = std::array::from_fn(|n| ports.get(n).map_or(0, |port| port.to_be()));
         }
         let skeleton = open.load().map_err(Failure::at("load"))?;
-        let ring = Ring::open(skeleton.maps.records.as_fd()).map_err(Failure::of_system("map the ring buffer of"))?;
+        let ring = ring_of(&skeleton.maps.records, move |bytes| {
+            if let Some(captured) = Captured::read(bytes) {
+                each(&captured);
+            }
+        })?;
         let stats = MapHandle::try_from(&skeleton.maps.stats).map_err(Failure::at("hold"))?;
         let reader = PerCpuReader::new(STATS_BYTES).map_err(Failure::of_system("count CPUs for"))?;
         let ingress = skeleton.progs.dns_ingress.attach_cgroup(cgroup.as_raw_fd()).map_err(Failure::at("attach"))?;
@@ -122,16 +136,13 @@ impl Capture {
 
     /// Readable as long as there is something to consume.
     pub fn fd(&self) -> RawFd {
-        self.ring.fd()
+        self.ring.epoll_fd()
     }
 
-    /// Hands over what is in the ring buffer, perhaps not all of it: poll again.
-    pub fn consume(&mut self, each: &mut dyn FnMut(&Captured<'_>)) -> std::io::Result<()> {
-        self.ring.consume(&mut |bytes| {
-            if let Some(captured) = Captured::read(bytes) {
-                each(&captured);
-            }
-        })
+    /// Reads what is in the ring buffer, perhaps not all of it: poll again.
+    pub fn consume(&mut self) -> std::io::Result<()> {
+        let result = self.ring.consume_raw_n(MOST_RECORDS);
+        if result < 0 { Err(std::io::Error::from_raw_os_error(-result)) } else { Ok(()) }
     }
 
     /// What the programs have counted.

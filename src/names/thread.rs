@@ -5,7 +5,7 @@ use std::sync::Arc;
 use log::warn;
 
 use super::Names;
-use super::capture::{Capture, Seen};
+use super::capture::{Capture, Captured, Seen};
 use super::health::NamesHealth;
 use super::judge::Judge;
 use crate::clock::{self, MS, SECOND};
@@ -36,7 +36,9 @@ pub fn start(
         return None;
     }
     let names = Arc::new(Names::new(Arc::clone(stats), config.dakr.is_some()));
-    let opened = Capture::open(config.cgroup_root.as_deref(), &config.dns_ports)
+    let mut judge = Judge::new(Arc::clone(&names), Arc::clone(stats));
+    let each = move |seen: &Captured<'_>| judge.take(seen, clock::now());
+    let opened = Capture::open(config.cgroup_root.as_deref(), &config.dns_ports, each)
         .map_err(|error| error.to_string())
         .and_then(|capture| Ok((capture, Waker::open().map_err(|error| error.to_string())?)));
     let (capture, waker) = match opened {
@@ -51,7 +53,6 @@ pub fn start(
     let thread = Thread {
         capture,
         waker,
-        judge: Judge::new(Arc::clone(&names), Arc::clone(stats)),
         names: Arc::clone(&names),
         stats: Arc::clone(stats),
         condition: NamesHealth::new(Arc::clone(health), clock::now().mono_ns),
@@ -64,7 +65,6 @@ pub fn start(
 struct Thread {
     capture: Capture,
     waker: Waker,
-    judge: Judge,
     names: Arc<Names>,
     stats: Arc<Stats>,
     condition: NamesHealth,
@@ -88,8 +88,7 @@ impl Thread {
             let ready = poll::readable(fds, next_ns.saturating_sub(now_ns));
             let now = clock::now();
             if ready & 2 != 0 {
-                let judge = &mut self.judge;
-                if let Err(error) = self.capture.consume(&mut |seen| judge.take(seen, clock::now())) {
+                if let Err(error) = self.capture.consume() {
                     rest_ns = now.mono_ns + REST_NS;
                     self.condition.failed(format!("cannot read DNS answers: {error}"));
                 }

@@ -12,7 +12,6 @@ pub mod options;
 pub mod poll;
 pub mod privileges;
 pub mod programs;
-pub mod ring;
 pub mod signals;
 pub mod small_file;
 pub mod waker;

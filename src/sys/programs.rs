@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Mutex;
 
-use libbpf_rs::{Link, PrintLevel, set_print};
+use libbpf_rs::{Link, MapCore, PrintLevel, RingBuffer, RingBufferBuilder, set_print};
 
 use super::cgroup::{self, CgroupError};
 use super::kernel;
@@ -77,6 +77,22 @@ pub fn explained<T>(
     set_print(previous);
     let lines = std::mem::take(&mut *log_lines());
     result.map_err(|failure| failure.explain(&lines))
+}
+
+/// The reader of a ring buffer; `each` gets its records, on the thread that consumes them.
+pub fn ring_of(
+    map: &dyn MapCore,
+    mut each: impl FnMut(&[u8]) + Send + 'static,
+) -> Result<RingBuffer<'static>, Failure> {
+    let failed = Failure::at("map the ring buffer of");
+    let mut builder = RingBufferBuilder::new();
+    builder
+        .add(map, move |record| {
+            each(record);
+            0
+        })
+        .map_err(&failed)?;
+    builder.build().map_err(&failed)
 }
 
 /// Whether programs still hang where they were attached: the kernel clears the id when the cgroup goes or somebody

@@ -6,11 +6,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, RingBuffer};
 
 use super::Settings;
-use crate::sys::programs::{Failure, LoadError, explained};
-use crate::sys::ring::Ring;
+use crate::sys::programs::{Failure, LoadError, explained, ring_of};
 
 /// The generated skeleton, which is full of `unsafe`.
 #[allow(unsafe_code, clippy::undocumented_unsafe_blocks, missing_docs)]
@@ -63,7 +62,7 @@ pub struct Programs {
     /// How full the buffers in use are.
     pub fill: MapHandle,
     /// Becomes readable when a drain is due.
-    pub wake: Ring,
+    pub wake: RingBuffer<'static>,
     /// Detach when dropped.
     pub links: [Link; 2],
 }
@@ -102,7 +101,7 @@ fn load_captured(settings: &Settings, cgroup: BorrowedFd<'_>) -> Result<Programs
         in_use: 0,
         family: 1,
     };
-    let wake = Ring::open(maps.wake.as_fd()).map_err(Failure::of_system("map the ring buffer of"))?;
+    let wake = ring_of(&maps.wake, |_| ())?;
     let (stats, fill) = (handle(&maps.stats)?, handle(&maps.fill)?);
 
     let ingress = skeleton.progs.ingress.attach_cgroup(cgroup.as_raw_fd()).map_err(Failure::at("attach"))?;

@@ -88,7 +88,7 @@ impl Ebpf {
         let resolver = settings.resolve.then(Resolver::open).transpose();
         let resolver = resolver
             .map_err(|error| SourceError::Open(format!("cannot follow the host's addresses by rtnetlink: {error}")))?;
-        let fds = [programs.wake.fd()];
+        let fds = [programs.wake.epoll_fd()];
         Ok(Ebpf {
             programs,
             reader_v4: BatchReader::new(KEY4_BYTES, VALUE_BYTES, settings.slots_v4),
@@ -115,7 +115,7 @@ impl Ebpf {
 
     fn read_all(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
         // Whatever woke us is answered by this sweep; what wakes us later is about the buffers it leaves.
-        let woken = self.programs.wake.consume(&mut |_| ());
+        let woken = self.programs.wake.consume();
         woken.map_err(|error| SourceError::Read(format!("cannot read wake-ups: {error}")))?;
         if let Some(resolver) = &mut self.resolver {
             resolver.begin_sweep();
