@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-/// The functions of a module that read bytes: they return what may be malformed.
+/// The functions of a module that read bytes: they take some, and return what may be malformed.
 fn readers(source: &str) -> Vec<&str> {
     let signatures = source.split("pub fn ").skip(1).filter_map(|rest| rest.split(" {\n").next());
-    let fallible = signatures.filter(|it| it.contains("Malformed>") || it.contains("Corrupt>"));
+    let reads = |it: &&str| ["&[u8", "&'a [u8", "(&self"].iter().any(|bytes| it.contains(bytes));
+    let fallible = signatures.filter(reads).filter(|it| it.contains("Malformed>") || it.contains("Corrupt>"));
     fallible.filter_map(|signature| signature.split(['(', '<']).next()).collect()
 }
 
