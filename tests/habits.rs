@@ -85,6 +85,7 @@ fn one_rust_everywhere() {
 fn what_builds_on_no_promise_is_pinned() {
     let manifest = read("Cargo.toml");
     let ureq = manifest.lines().find(|line| line.starts_with("ureq ")).expect("ureq");
-    assert!(read("src/export/dakr/socket.rs").contains("ureq::unversioned"), "then the pin may go");
+    let built_on = Command::new("grep").args(["-rl", "ureq::unversioned", "src"]).current_dir(path("")).status();
+    assert!(built_on.is_ok_and(|status| status.success()), "nothing builds on it: the pin may go");
     assert!(ureq.contains("version = \"=3."), "{ureq}");
 }
