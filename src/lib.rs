@@ -30,6 +30,7 @@ pub mod batch;
 pub mod class;
 pub mod config;
 pub mod ledger;
+pub mod topology;
 pub mod wire;
 
 pub mod sys;
@@ -56,6 +57,7 @@ pub mod collect;
 pub mod http;
 
 pub mod takeover;
+pub mod tools;
 
 pub mod agent;
 

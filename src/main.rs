@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
+use netmon::config::tools::{Given, Tool};
 use netmon::config::{self, Command};
-use netmon::{agent, logging};
+use netmon::{agent, logging, tools};
 
 fn main() -> ExitCode {
     let arguments = std::env::args_os().skip(1);
@@ -17,6 +18,11 @@ fn main() -> ExitCode {
             println!("zxporter-netmon {} ({})", netmon::VERSION, netmon::COMMIT);
             return ExitCode::SUCCESS;
         }
+        Ok(Command::HelpOf(tool)) => {
+            print!("{}", config::help_of(tool));
+            return ExitCode::SUCCESS;
+        }
+        Ok(Command::Tool(tool, given)) => return run(tool, &given),
         Err(error) => {
             eprintln!("zxporter-netmon: {error}");
             return ExitCode::from(2);
@@ -29,5 +35,12 @@ fn main() -> ExitCode {
             eprintln!("zxporter-netmon: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What is not counting.
+fn run(tool: Tool, given: &Given) -> ExitCode {
+    match tool {
+        Tool::TopologyCompile => tools::compile::run(given),
     }
 }

@@ -1,6 +1,7 @@
 //! Completions of the three usual shells.
 
 use netmon::config::settings::{Kind, SETTINGS, Setting, Value};
+use netmon::config::tools::{TOOLS, ToolEntry};
 
 fn flags() -> impl Iterator<Item = &'static Setting> {
     SETTINGS.iter().filter(|setting| setting.is_flag())
@@ -21,6 +22,23 @@ fn takes_a_file(setting: &Setting) -> bool {
     matches!(setting.value, Value::Word("FILE" | "PATH" | "FOLDER"))
 }
 
+/// The first words of the commands, each once.
+fn families() -> Vec<&'static str> {
+    let mut first: Vec<&'static str> = TOOLS.iter().filter_map(|tool| tool.words.first().copied()).collect();
+    first.dedup();
+    first
+}
+
+/// What may come second behind such a word.
+fn members(family: &str) -> Vec<&'static str> {
+    let of = TOOLS.iter().filter(|tool| tool.words.first() == Some(&family));
+    of.filter_map(|tool| tool.words.get(1).copied()).collect()
+}
+
+fn options(tool: &ToolEntry) -> Vec<String> {
+    tool.options.iter().map(|option| format!("-{}", option.name)).collect()
+}
+
 /// bash(1), "Programmable Completion".
 pub fn bash() -> String {
     let names: Vec<String> = flags().map(Setting::written).collect();
@@ -35,12 +53,29 @@ pub fn bash() -> String {
         };
         cases.push_str(&format!("    -{0} | --{0}) {action}; return ;;\n", setting.name));
     }
+    let mut commands = String::new();
+    for tool in TOOLS {
+        commands.push_str(&format!(
+            "    '{}'*) mapfile -t COMPREPLY < <(compgen -f -W '{} -help' -- \"$word\"); return ;;\n",
+            tool.written(),
+            options(tool).join(" ")
+        ));
+    }
+    for family in families().iter().filter(|family| !members(family).is_empty()) {
+        let members = members(family).join(" ");
+        commands.push_str(&format!(
+            "    '{family}'*) mapfile -t COMPREPLY < <(compgen -W '{members}' -- \"$word\"); return ;;\n"
+        ));
+    }
+    let first = families().join(" ");
     format!(
         "# shellcheck shell=bash\n\
          # Made from the table of settings by examples/documents.rs.\n\
-         _zxporter_netmon() {{\n    local word=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD - 1]}}\n    \
+         _zxporter_netmon() {{\n    local word=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD - 1]}} first=''\n    \
+         case \"${{COMP_WORDS[*]:1}}\" in\n{commands}    esac\n    \
          case $previous in\n{cases}    esac\n    \
-         mapfile -t COMPREPLY < <(compgen -W '{} -help -version' -- \"$word\")\n}}\n\
+         [ \"$COMP_CWORD\" = 1 ] && first='{first}'\n    \
+         mapfile -t COMPREPLY < <(compgen -W \"$first {} -help -version\" -- \"$word\")\n}}\n\
          complete -F _zxporter_netmon zxporter-netmon\n",
         names.join(" ")
     )
@@ -59,8 +94,22 @@ pub fn zsh() -> String {
         };
         lines.push_str(&format!("    '-{}[{short}]{value}' \\\n", setting.name));
     }
+    let mut commands = String::new();
+    for tool in TOOLS {
+        commands.push_str(&format!(
+            "case \"${{words[2,-1]}}\" in '{}'*) compadd -- {} -help; _files; return ;; esac\n",
+            tool.written(),
+            options(tool).join(" ")
+        ));
+    }
+    for family in families() {
+        let members = members(family).join(" ");
+        commands
+            .push_str(&format!("[[ $words[2] == {family} && $CURRENT == 3 ]] && {{ compadd -- {members}; return }}\n"));
+    }
+    commands.push_str(&format!("[[ $CURRENT == 2 ]] && compadd -- {}\n", families().join(" ")));
     format!(
-        "#compdef zxporter-netmon\n# Made from the table of settings by examples/documents.rs.\n\
+        "#compdef zxporter-netmon\n# Made from the table of settings by examples/documents.rs.\n{commands}\
          _arguments \\\n{lines}    '-help[say what can be set]' \\\n    '-version[say the version]'\n"
     )
 }
@@ -77,6 +126,22 @@ pub fn fish() -> String {
             _ => " -x".to_owned(),
         };
         lines.push_str(&format!("complete -c zxporter-netmon -o {}{value} -d '{short}'\n", setting.name));
+    }
+    for family in families() {
+        lines.push_str(&format!("complete -c zxporter-netmon -n __fish_use_subcommand -f -a {family}\n"));
+        let members = members(family).join(" ");
+        if !members.is_empty() {
+            let here = format!("'__fish_seen_subcommand_from {family}'");
+            lines.push_str(&format!("complete -c zxporter-netmon -n {here} -a '{members}'\n"));
+        }
+    }
+    for tool in TOOLS {
+        let word = tool.words.last().copied().unwrap_or_default();
+        for option in tool.options {
+            let (name, short) = (option.name, option.short);
+            let here = format!("'__fish_seen_subcommand_from {word}'");
+            lines.push_str(&format!("complete -c zxporter-netmon -n {here} -o {name} -r -d '{short}'\n"));
+        }
     }
     lines.push_str("complete -c zxporter-netmon -o help -d 'say what can be set'\n");
     lines.push_str("complete -c zxporter-netmon -o version -d 'say the version'\n");

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use netmon::config::settings::{Default, Group, Kind, SETTINGS, Setting};
+use netmon::config::settings::{Default, Group, Kind, SETTINGS, Setting, Value};
+use netmon::config::tools::{TOOLS, ToolEntry};
 
 const HEAD: &str = r#".\" Made from the table of settings by examples/documents.rs.
 .TH ZXPORTER\-NETMON 8 "" "zxporter\-netmon" "System administration"
@@ -11,6 +12,9 @@ zxporter\-netmon \- count the bytes that a node exchanges, by connection and own
 .SH SYNOPSIS
 .B zxporter\-netmon
 [\fIflags\fR]
+.br
+.B zxporter\-netmon
+\fIcommand\fR [\fIoptions\fR] ...
 .SH DESCRIPTION
 Reads what the kernel counts of every connection, adds up the increments by owner, remote address, port and direction,
 shows them by HTTP, and pushes them to the control plane (DAKR) exactly once.
@@ -61,8 +65,22 @@ pub fn page() -> String {
             settings.for_each(|setting| entry(&mut page, setting));
         }
     }
+    page.push_str(".SH COMMANDS\n");
+    TOOLS.iter().for_each(|tool| command(&mut page, tool));
     page.push_str(TAIL);
     page
+}
+
+fn command(page: &mut String, tool: &ToolEntry) {
+    let long = if tool.long.is_empty() { String::new() } else { format!(". {}", escaped(tool.long)) };
+    let _ = writeln!(page, ".SS {}\n{}{}", escaped(&tool.synopsis()), escaped(tool.short), full_stop(&long));
+    for option in tool.options {
+        let value = match option.value {
+            Value::Word("") => String::new(),
+            value => format!(" \\fI{}\\fR", escaped(&value.placeholder())),
+        };
+        let _ = writeln!(page, ".TP\n\\fB\\-{}\\fR{value}\n{}", escaped(option.name), escaped(option.short));
+    }
 }
 
 fn entry(page: &mut String, setting: &Setting) {

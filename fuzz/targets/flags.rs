@@ -28,7 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
                 assert!(dakr.url.bytes().chain(dakr.token.bytes()).all(|b| b.is_ascii_graphic()));
             }
         }
-        Ok(Command::Help | Command::Version) => {}
+        Ok(Command::Help | Command::Version | Command::HelpOf(_) | Command::Tool(..)) => {}
         Err(error) => assert!(!error.to_string().contains(char::is_control), "one line"),
     }
 });

@@ -1,7 +1,11 @@
 # shellcheck shell=bash
 # Made from the table of settings by examples/documents.rs.
 _zxporter_netmon() {
-    local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+    local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} first=''
+    case "${COMP_WORDS[*]:1}" in
+    'topology compile'*) mapfile -t COMPREPLY < <(compgen -f -W '-regions -services -scope -via -help' -- "$word"); return ;;
+    'topology'*) mapfile -t COMPREPLY < <(compgen -W 'compile' -- "$word"); return ;;
+    esac
     case $previous in
     -collector-mode | --collector-mode) mapfile -t COMPREPLY < <(compgen -W 'netfilter ebpf cilium' -- "$word"); return ;;
     -fallback | --fallback) mapfile -t COMPREPLY < <(compgen -W 'auto none' -- "$word"); return ;;
@@ -31,6 +35,7 @@ _zxporter_netmon() {
     -log-level | --log-level) mapfile -t COMPREPLY < <(compgen -W 'off error warn info debug' -- "$word"); return ;;
     -record | --record) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W '-collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -cilium-bpf-root -dns -dns-ports -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -state-dir -metrics-bind-address -metrics-allow -metrics-format -max-rows -max-connections -log-level -record -help -version' -- "$word")
+    [ "$COMP_CWORD" = 1 ] && first='topology'
+    mapfile -t COMPREPLY < <(compgen -W "$first -collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -cilium-bpf-root -dns -dns-ports -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -state-dir -metrics-bind-address -metrics-allow -metrics-format -max-rows -max-connections -log-level -record -help -version" -- "$word")
 }
 complete -F _zxporter_netmon zxporter-netmon

@@ -28,5 +28,11 @@ complete -c zxporter-netmon -o max-rows -x -d 'rows at most; beyond, the smalles
 complete -c zxporter-netmon -o max-connections -x -d 'connections followed at most; beyond, their bytes are counted as lost'
 complete -c zxporter-netmon -o log-level -x -a 'off error warn info debug' -d 'how much is logged, on stderr'
 complete -c zxporter-netmon -o record -r -F -d 'write down what the kernel says, to be played with -collector-mode replay:FILE'
+complete -c zxporter-netmon -n __fish_use_subcommand -f -a topology
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from topology' -a 'compile'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from compile' -o regions -r -d 'only these regions'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from compile' -o services -r -d 'only these services, as the file names them'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from compile' -o scope -r -d 'say this scope in each line'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from compile' -o via -r -d 'say this way in each line'
 complete -c zxporter-netmon -o help -d 'say what can be set'
 complete -c zxporter-netmon -o version -d 'say the version'

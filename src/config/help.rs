@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::settings::{Default, Group, Kind, SETTINGS, Setting};
+use super::settings::{Default, Group, Kind, SETTINGS, Setting, Value};
+use super::tools::{TOOLS, Tool};
 use crate::{COMMIT, VERSION};
 
 /// What `--version` prints, without a line end.
@@ -19,7 +20,8 @@ const INDENT: usize = 34;
 pub fn help() -> String {
     let mut text = String::from(
         "Counts the bytes that this node's pods exchange, and pushes them to the control plane exactly once.\n\n\
-         Usage: zxporter-netmon [flags]\n\n\
+         Usage: zxporter-netmon [flags]\n       \
+         zxporter-netmon COMMAND [options] ...\n\n\
          Flags are written -flag value or -flag=value, with one dash or two; names in capitals are variables of the\n\
          environment.\n",
     );
@@ -29,6 +31,10 @@ pub fn help() -> String {
             push(&mut text, format_args!("\n{}\n", group.title()));
             settings.for_each(|setting| describe(&mut text, &left(setting), &right(setting)));
         }
+    }
+    text.push_str("\nCommands (zxporter-netmon COMMAND -h says more)\n");
+    for tool in TOOLS {
+        describe(&mut text, &tool.written(), tool.short);
     }
     text.push_str("\nOther\n");
     describe(&mut text, "-h, --help", "say this");
@@ -44,6 +50,30 @@ pub fn help() -> String {
          Exit status: 0 after SIGTERM or SIGINT, 1 when it cannot start, 2 when these are used wrongly.\n",
     );
     text
+}
+
+/// What `-h` behind a command prints.
+pub fn help_of(tool: Tool) -> String {
+    let mut text = String::new();
+    for entry in TOOLS.iter().filter(|entry| entry.tool == tool) {
+        push(&mut text, format_args!("Usage: zxporter-netmon {}\n\n", entry.synopsis()));
+        wrap(&mut text, &format!("{}. {}", capitalised(entry.short), entry.long), 0, 0);
+        text.push_str("\nOptions\n");
+        for option in entry.options {
+            let value = match option.value {
+                Value::Word("") => String::new(),
+                value => format!(" {}", value.placeholder()),
+            };
+            describe(&mut text, &format!("-{}{value}", option.name), option.short);
+        }
+        describe(&mut text, "-h, --help", "say this");
+    }
+    text
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + letters.as_str())
 }
 
 fn left(setting: &Setting) -> String {
@@ -70,13 +100,17 @@ fn describe(text: &mut String, left: &str, right: &str) {
         column = 0;
     }
     push(text, format_args!("{:width$}", "", width = INDENT - column));
-    column = INDENT;
+    wrap(text, right, INDENT, INDENT);
+}
+
+/// Words from a column on, wrapped to an indent, and a line end.
+fn wrap(text: &mut String, words: &str, mut column: usize, indent: usize) {
     // A list of ranges may break behind its commas, and has no blanks there.
-    for piece in right.split_inclusive([' ', ',']) {
+    for piece in words.trim_end().split_inclusive([' ', ',']) {
         if column + piece.trim_end().chars().count() > WIDTH {
             text.truncate(text.trim_end_matches(' ').len());
-            push(text, format_args!("\n{:INDENT$}", ""));
-            column = INDENT;
+            push(text, format_args!("\n{:indent$}", ""));
+            column = indent;
         }
         text.push_str(piece);
         column += piece.chars().count();

@@ -10,13 +10,15 @@
 //! | `value` | the words of single values: addresses, ranges, ports, URL, token |
 //! | [`duration`] | Go's durations |
 //! | `near` | which name was meant |
-//! | `help` | the table as `--help` and as Markdown |
+//! | [`tools`] | the commands beside the agent itself |
+//! | `help` | the tables as `--help` and as Markdown |
 
 pub mod duration;
 mod help;
 mod near;
 mod parse;
 pub mod settings;
+pub mod tools;
 mod value;
 
 #[cfg(test)]
@@ -29,7 +31,7 @@ use std::path::PathBuf;
 use crate::flow::Cidr;
 use crate::listed;
 
-pub use help::{help, readme_table, version};
+pub use help::{help, help_of, readme_table, version};
 pub use parse::{Command, UsageError, parse};
 
 /// Ports of `-dns-ports` that the programs can compare with (`DNS_PORTS_MAX` in `bpf/dns.h`).

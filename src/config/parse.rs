@@ -10,6 +10,7 @@ use lexopt::{Arg, Parser};
 
 use super::near::nearest;
 use super::settings::{Apply, Default, Draft, Kind, SETTINGS, Setting};
+use super::tools::{self, Given, Tool};
 use super::{Config, Mode, value};
 
 /// What the arguments ask for.
@@ -21,11 +22,15 @@ pub enum Command {
     Help,
     /// To say which version this is.
     Version,
+    /// To do something else than count.
+    Tool(Tool, Given),
+    /// To say what one of those takes.
+    HelpOf(Tool),
 }
 
 /// Why the arguments or the environment cannot be used: one line, without secrets. The exit status is 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsageError(String);
+pub struct UsageError(pub(super) String);
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,6 +47,10 @@ pub fn parse(
     environment: impl Fn(&str) -> Option<OsString>,
     hostname: Option<OsString>,
 ) -> Result<Command, UsageError> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(tool) = tools::parse(&arguments) {
+        return tool;
+    }
     let mut draft = defaults();
     let mut parser = Parser::from_args(arguments);
     loop {
@@ -111,7 +120,7 @@ fn finish(draft: Draft, hostname: Option<OsString>) -> Result<Command, UsageErro
 
 /// Go writes long flags with one dash, lexopt with two. Only an argument in the place of a flag is touched, never a
 /// value or what follows `--`.
-fn double_the_dash(mut parser: Parser) -> Parser {
+pub(super) fn double_the_dash(mut parser: Parser) -> Parser {
     let is_single = |text: &OsStr| matches!(text.as_encoded_bytes(), [b'-', second, ..] if *second != b'-');
     let Some(mut raw) = parser.try_raw_args() else { return parser };
     let Some(argument) = raw.next_if(is_single) else { return parser };
@@ -164,12 +173,12 @@ fn shape(setting: &Setting) -> String {
 const LONGEST_SHOWN: usize = 80;
 
 /// A text of others in quotes, on one line, cut. What holds an `@` may be a URL with a password and is not shown.
-fn quoted(text: &OsStr) -> String {
+pub(super) fn quoted(text: &OsStr) -> String {
     let text = text.to_string_lossy();
     if text.contains('@') { "(not shown)".to_owned() } else { format!("\"{}\"", one_line(&text)) }
 }
 
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let escaped = text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] });
     let mut shown: String = escaped.take(LONGEST_SHOWN).collect();
     if text.chars().count() > LONGEST_SHOWN {

@@ -183,12 +183,16 @@ impl Cidr {
     pub fn is_v4(&self) -> bool {
         self.base.is_v4()
     }
+
+    /// Bits that its addresses share, of its own family: 0 to 32, or 0 to 128.
+    pub fn prefix(&self) -> u8 {
+        if self.base.is_v4() { self.prefix.saturating_sub(96) } else { self.prefix }
+    }
 }
 
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let own = if self.base.is_v4() { self.prefix.saturating_sub(96) } else { self.prefix };
-        write!(f, "{}/{own}", self.base)
+        write!(f, "{}/{}", self.base, self.prefix())
     }
 }
 

@@ -1,0 +1,173 @@
+//! The commands beside the agent itself: one table, by which they are parsed, shown in the help, and made into man page
+//! and completions.
+//!
+//! Knows what each takes, not what it does: `main` calls whoever does it.
+
+use std::ffi::OsString;
+
+use lexopt::{Arg, Parser};
+
+use super::near::nearest;
+use super::parse::{Command, UsageError, double_the_dash, one_line, quoted};
+use super::settings::Value;
+
+/// A command beside the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// Published range files to lines of `-topology`.
+    TopologyCompile,
+}
+
+/// What a command takes by name.
+#[derive(Clone, Copy, Debug)]
+pub struct ToolOption {
+    /// Without dashes.
+    pub name: &'static str,
+    /// What its value looks like; a switch has the empty word.
+    pub value: Value,
+    /// One line.
+    pub short: &'static str,
+}
+
+/// One command.
+#[derive(Clone, Copy, Debug)]
+pub struct ToolEntry {
+    /// Which one.
+    pub tool: Tool,
+    /// As it is typed.
+    pub words: &'static [&'static str],
+    /// What follows the options, as in a synopsis; may be empty.
+    pub operands: &'static str,
+    /// How many of those there may be.
+    pub count: (usize, usize),
+    /// One line.
+    pub short: &'static str,
+    /// What else there is to know, in whole sentences; may be empty.
+    pub long: &'static str,
+    /// Its options.
+    pub options: &'static [ToolOption],
+}
+
+impl ToolEntry {
+    /// As it is typed.
+    pub fn written(&self) -> String {
+        self.words.join(" ")
+    }
+
+    /// A line of its use, without the program's name.
+    pub fn synopsis(&self) -> String {
+        let options = if self.options.is_empty() { "" } else { " [options]" };
+        let operands = if self.operands.is_empty() { String::new() } else { format!(" {}", self.operands) };
+        format!("{}{options}{operands}", self.written())
+    }
+}
+
+const SCOPES: Value = Value::Choice(&["node", "zone", "region", "cross_region", "internet"]);
+const VIAS: Value = Value::Choice(&["nat", "lb", "privatelink", "peering", "tgw", "vpn", "interconnect"]);
+
+/// Every command.
+pub const TOOLS: &[ToolEntry] = &[ToolEntry {
+    tool: Tool::TopologyCompile,
+    words: &["topology", "compile"],
+    operands: "aws|gcp|azure FILE…",
+    count: (2, usize::MAX),
+    short: "print published range files as lines for -topology",
+    long: "AWS: ip-ranges.json; GCP: cloud.json and goog.json; Azure: ServiceTags_Public_*.json. Where a range is of several \
+           services the one with the fewest ranges is taken. Neighbours that say the same are joined.",
+    options: &[
+        ToolOption { name: "regions", value: Value::Word("NAME,…"), short: "only these regions" },
+        ToolOption {
+            name: "services",
+            value: Value::Word("NAME,…"),
+            short: "only these services, as the file names them",
+        },
+        ToolOption { name: "scope", value: SCOPES, short: "say this scope in each line" },
+        ToolOption { name: "via", value: VIAS, short: "say this way in each line" },
+    ],
+}];
+
+/// What was given to a command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    options: Vec<(&'static str, OsString)>,
+    /// What is no option, in its order.
+    pub operands: Vec<OsString>,
+}
+
+impl Given {
+    /// The last value of an option.
+    pub fn option(&self, name: &str) -> Option<&OsString> {
+        self.options.iter().rev().find(|(given, _)| *given == name).map(|(_, value)| value)
+    }
+
+    /// The last value of an option whose values are words.
+    pub fn word(&self, name: &str) -> Option<&str> {
+        self.option(name).and_then(|value| value.to_str())
+    }
+}
+
+/// The command that the arguments begin with; none where the first is a flag or nothing.
+pub(super) fn parse(arguments: &[OsString]) -> Option<Result<Command, UsageError>> {
+    let first = arguments.first()?.to_str().filter(|first| !first.starts_with('-') && !first.is_empty())?;
+    let begins = |entry: &&ToolEntry| {
+        entry.words.len() <= arguments.len() && entry.words.iter().zip(arguments).all(|(word, given)| given == *word)
+    };
+    if let Some(entry) = TOOLS.iter().find(begins) {
+        return Some(parse_rest(entry, &arguments[entry.words.len()..]));
+    }
+    let family: Vec<String> =
+        TOOLS.iter().filter(|entry| entry.words.first() == Some(&first)).map(ToolEntry::written).collect();
+    if !family.is_empty() {
+        return Some(Err(UsageError(format!("{first} what? Want {}", family.join(", or ")))));
+    }
+    let near = nearest(first, TOOLS.iter().filter_map(|entry| entry.words.first().copied()))?;
+    Some(Err(UsageError(format!("unknown command {}: did you mean {near}? (-h lists them)", quoted(first.as_ref())))))
+}
+
+fn parse_rest(entry: &'static ToolEntry, rest: &[OsString]) -> Result<Command, UsageError> {
+    let mut given = Given::default();
+    let mut parser = Parser::from_args(rest);
+    let say = |text: String| UsageError(format!("{}: {text}", entry.written()));
+    loop {
+        parser = double_the_dash(parser);
+        let argument = parser.next().map_err(|error| say(one_line(&error.to_string())))?;
+        let name = match argument {
+            None => break,
+            Some(Arg::Long(name)) => name.to_owned(),
+            Some(Arg::Value(operand)) => {
+                given.operands.push(operand);
+                continue;
+            }
+            // A dash alone, which many take for the standard input.
+            Some(Arg::Short(letter)) => return Err(say(format!("unexpected argument -{letter}"))),
+        };
+        if name == "h" || name == "help" {
+            return Ok(Command::HelpOf(entry.tool));
+        }
+        let Some(option) = entry.options.iter().find(|option| option.name == name) else {
+            let near = nearest(&name, entry.options.iter().map(|option| option.name));
+            let hint = near.map_or_else(String::new, |near| format!(": did you mean -{near}?"));
+            return Err(say(format!("unknown option -{}{hint} (-h lists them)", one_line(&name))));
+        };
+        let value = match option.value {
+            Value::Word("") => parser.optional_value().unwrap_or_else(|| "true".into()),
+            value => {
+                parser.value().map_err(|_| say(format!("option -{name} needs a value: {}", value.placeholder())))?
+            }
+        };
+        if let Value::Choice(words) = option.value
+            && !words.iter().any(|word| value == *word)
+        {
+            return Err(say(format!("invalid value {} for -{name}: want one of {}", quoted(&value), words.join(", "))));
+        }
+        given.options.push((option.name, value));
+    }
+    let (least, most) = entry.count;
+    if !(least..=most).contains(&given.operands.len()) {
+        return Err(say(format!("want {}", if entry.operands.is_empty() { "no operands" } else { entry.operands })));
+    }
+    Ok(Command::Tool(entry.tool, given))
+}
+
+#[cfg(test)]
+mod tests;

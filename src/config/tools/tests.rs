@@ -1,0 +1,67 @@
+use super::*;
+use crate::config;
+
+fn run(arguments: &str) -> Result<Command, String> {
+    let arguments = arguments.split_ascii_whitespace().map(OsString::from);
+    config::parse(arguments, |_| None, Some("host".into())).map_err(|error| error.to_string())
+}
+
+fn given(arguments: &str) -> Given {
+    match run(arguments) {
+        Ok(Command::Tool(Tool::TopologyCompile, given)) => given,
+        other => panic!("{arguments}: {other:?}"),
+    }
+}
+
+#[test]
+fn options_may_stand_anywhere_behind_the_command_with_one_dash_or_two() {
+    let given = given("topology compile -regions a,b aws --scope=zone one.json -regions c two.json -- -odd.json");
+    assert_eq!(given.operands, ["aws", "one.json", "two.json", "-odd.json"]);
+    assert_eq!((given.word("regions"), given.word("scope"), given.word("via")), (Some("c"), Some("zone"), None));
+}
+
+#[test]
+fn a_mistake_names_the_command() {
+    let cases = [
+        ("topology", "topology what? Want topology compile"),
+        ("topology comple", "topology what? Want topology compile"),
+        ("topolgy compile", "unknown command \"topolgy\": did you mean topology? (-h lists them)"),
+        ("topology compile", "topology compile: want aws|gcp|azure FILE…"),
+        ("topology compile aws", "topology compile: want aws|gcp|azure FILE…"),
+        (
+            "topology compile -region x aws f",
+            "topology compile: unknown option -region: did you mean -regions? (-h lists them)",
+        ),
+        (
+            "topology compile aws f -scope",
+            "topology compile: option -scope needs a value: node|zone|region|cross_region|internet",
+        ),
+        (
+            "topology compile aws f -via x",
+            "topology compile: invalid value \"x\" for -via: want one of nat, lb, privatelink, peering, tgw, vpn, interconnect",
+        ),
+        ("topology compile -", "topology compile: want aws|gcp|azure FILE…"),
+        (
+            "serve",
+            "unexpected argument \"serve\": flags begin with a dash, and a switch is set with =, as in -standalone=true (-h lists them)",
+        ),
+    ];
+    for (arguments, says) in cases {
+        assert_eq!(run(arguments), Err(says.to_owned()), "{arguments}");
+    }
+    let flag_first = run("-standalone topology compile aws f").expect_err("a command comes first");
+    assert!(flag_first.starts_with("unexpected argument \"topology\""), "{flag_first}");
+}
+
+#[test]
+fn each_command_has_its_help_and_stands_in_the_agents() {
+    assert_eq!(run("topology compile -h"), Ok(Command::HelpOf(Tool::TopologyCompile)));
+    assert_eq!(run("topology compile --help aws"), Ok(Command::HelpOf(Tool::TopologyCompile)));
+    for entry in TOOLS {
+        let help = config::help_of(entry.tool);
+        assert!(help.starts_with(&format!("Usage: zxporter-netmon {}", entry.written())), "{help}");
+        assert!(entry.options.iter().all(|option| help.contains(&format!("  -{}", option.name))), "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        assert!(config::help().contains(&entry.written()));
+    }
+}
