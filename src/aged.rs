@@ -1,16 +1,15 @@
-//! A bounded table whose entries have an order of age: the oldest leaves first.
+//! A bounded table that orders its entries by age, so that the oldest can be evicted first.
 //!
-//! Knows nothing of what it holds.
+//! It knows nothing about its entries.
 
 use crate::table::{Entry, Full, Table};
 
-/// No slot.
+/// Marks a missing slot.
 const NONE: u32 = u32::MAX;
 
-/// See the module.
 pub struct Aged<E: Entry> {
     table: Table<E>,
-    /// For each slot the next older and the next younger one.
+    /// The next older and the next younger slot of each slot.
     links: Vec<[u32; 2]>,
     oldest: u32,
     youngest: u32,
@@ -23,17 +22,16 @@ impl<E: Entry> Aged<E> {
         Aged { table: Table::with_capacity(capacity), links, oldest: NONE, youngest: NONE }
     }
 
-    /// Entries in the table.
     pub fn len(&self) -> u32 {
         self.table.len()
     }
 
-    /// How many there can be.
+    /// Largest number of entries.
     pub fn capacity(&self) -> u32 {
         self.table.capacity()
     }
 
-    /// Whether there is no room.
+    /// Whether an insertion would fail.
     pub fn is_full(&self) -> bool {
         self.table.len() >= self.table.capacity()
     }
@@ -48,7 +46,7 @@ impl<E: Entry> Aged<E> {
         self.table.get(slot)
     }
 
-    /// The entry in a slot. Its key must stay as it is.
+    /// The entry in a slot. The caller must not change its key.
     pub fn get_mut(&mut self, slot: u32) -> Option<&mut E> {
         self.table.get_mut(slot)
     }
@@ -63,13 +61,13 @@ impl<E: Entry> Aged<E> {
         (self.oldest != NONE).then_some(self.oldest)
     }
 
-    /// The entries, the oldest first.
+    /// All entries, oldest first.
     pub fn by_age(&self) -> impl Iterator<Item = &E> {
         let younger = |slot: &u32| self.links.get(*slot as usize).map(|links| links[1]);
         std::iter::successors(Some(self.oldest), younger).map_while(|slot| self.table.get(slot))
     }
 
-    /// Puts in an entry, as the youngest. Its key must not be there.
+    /// Inserts an entry as the youngest. Its key must be new.
     pub fn insert(&mut self, entry: E) -> Result<u32, Full> {
         let slot = self.table.insert(entry)?;
         if self.links.len() <= slot as usize {
@@ -87,7 +85,7 @@ impl<E: Entry> Aged<E> {
         }
     }
 
-    /// Takes the entry out of a slot.
+    /// Removes and returns the entry in a slot.
     pub fn remove(&mut self, slot: u32) -> Option<E> {
         let entry = self.table.remove(slot)?;
         self.unlink(slot);

@@ -91,7 +91,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     signals::ignore_hangup();
     privileges::begin();
     if matches!(config.mode, Mode::Replay(_)) && config.dakr.take().is_some() {
-        info!("a recording is never pushed: it was counted when it was recorded");
+        info!("nothing is pushed: the traffic of a recording was counted when it was recorded");
     }
     let config = Arc::new(config);
     let started = clock::now();
@@ -191,7 +191,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     }
     let signalled_ns = clock::now().mono_ns;
     let deadline_ns = signalled_ns + STOP_NS;
-    info!("ending: a last sweep and a last flush, at most {} s", STOP_NS / SECOND);
+    info!("stopping: one last sweep and push, at most {} s", STOP_NS / SECOND);
     shared.pulse.stopping();
     exit_on_second_signal(signals, signalled_ns);
     shared.stop.request(deadline_ns);
@@ -276,7 +276,7 @@ impl Threads {
             if now_ns >= deadline_ns {
                 let late = self.handles.iter().filter(|(_, handle)| !handle.is_finished());
                 let names: Vec<&str> = late.map(|(name, _)| *name).collect();
-                warn!("ending without waiting for: {}", names.join(", "));
+                warn!("stopping without these threads, which are still busy: {}", names.join(", "));
                 return;
             }
             // Threads that were not spawned here end without a word, so the wait is short.
@@ -304,7 +304,12 @@ fn open_source(
                 }
                 return Ok(source);
             }
-            Err(error) if config.fallback == Fallback::Auto => refusals.push(error.to_string()),
+            Err(error) if config.fallback == Fallback::Auto => {
+                if let Some(component) = source::facts(mode.source()).component {
+                    shared.health.set(component, Status::Degraded, &error.to_string());
+                }
+                refusals.push(error.to_string());
+            }
             Err(error) => return Err(StartError::Source(error)),
         }
     }
@@ -337,8 +342,8 @@ fn open_socket_owners(config: &Config, facts: &source::Facts) -> Result<SocketOw
     let asked = config.cgroup_fs.as_deref();
     let root = cgroup::find(asked).or_else(|error| if asked.is_some() { cgroup::find(None) } else { Err(error) });
     let root = root.map_err(|error| error.to_string())?;
-    info!("pods' cgroups are read at {}", root.display());
-    SocketOwners::open(&root, !facts.tells_cgroups).map_err(|error| format!("no socket diagnostics: {error}"))
+    info!("sockets are attributed to pods by the cgroups below {}", root.display());
+    SocketOwners::open(&root, !facts.tells_cgroups).map_err(|error| format!("cannot use socket diagnostics: {error}"))
 }
 
 fn say_what_is_pushed(config: &Config) {
@@ -351,14 +356,14 @@ fn say_what_is_pushed(config: &Config) {
         if config.standalone { "standalone" } else { "in a cluster" }
     );
     if config.dakr.is_none() {
-        info!("nothing is pushed: DAKR_URL and CLUSTER_TOKEN are not both set; rows are shown on the endpoints only");
+        info!("nothing is pushed: DAKR_URL and CLUSTER_TOKEN are not both set; only the endpoints show rows");
         if config.state_dir.is_some() {
-            info!("-state-dir is not used: it keeps what is still to be pushed");
+            info!("-state-dir is not used, because nothing is pushed");
         }
     }
     if !config.cluster_cidrs_given {
         let ranges: Vec<String> = config.cluster_cidrs.iter().map(ToString::to_string).collect();
-        info!("inside are the default ranges {} (-cluster-cidrs, -outside-cidrs)", ranges.join(","));
+        info!("default ranges count as inside the cluster: {} (-cluster-cidrs, -outside-cidrs)", ranges.join(","));
     }
 }
 
@@ -380,18 +385,18 @@ fn open_push(
     (Push::over_http(dakr, &config.node_name, config.flush_interval_ns, started, health, stats, tell), settled)
 }
 
-/// A second signal means: now. What comes with the first is the first told twice: timeout(1), for one, signals its child
-/// and then the group that both are in.
+/// Exits at once on a second signal. A signal within 100 ms of the first is the same signal: timeout(1), for one,
+/// signals its child and then the child's process group.
 fn exit_on_second_signal(signals: Signals, first_ns: u64) {
     let wait = move || {
         while signals.wait().is_ok() {
             if clock::now().mono_ns.saturating_sub(first_ns) >= SAME_SIGNAL_NS {
-                warn!("a second signal: ending at once");
+                warn!("second signal: exiting at once");
                 std::process::exit(1);
             }
         }
     };
     if let Err(error) = std::thread::Builder::new().name("signals".to_owned()).spawn(wait) {
-        warn!("a second signal will not be heard: {error}");
+        warn!("cannot wait for a second signal: {error}");
     }
 }

@@ -1,41 +1,40 @@
-//! Cumulative counters in, increments out: the deciding rule, as a pure function of what the kernel said, in order.
+//! Converts cumulative counters to increments: a pure function of the kernel's records in their order.
 //!
-//! Knows connections by their key and nothing of owners, rows or the source's protocol. Rules 10 and 11 live here:
+//! It knows connections by key, and nothing of owners, rows or the source's protocol. It implements rules 10 and 11:
 //!
-//! - A record of a living connection gives its counters minus the baseline. A different id or start, or any counter
-//!   below its baseline, proves a new connection under an old key: then the base is zero.
-//! - The end of a connection gives its final counters minus the baseline. While a dump runs a tombstone stays, for
-//!   the dump may still show the entry: such a record is stale, and a new connection under that key is counted, in
-//!   full, by the next dump. Nothing is lost, only deferred.
-//! - Absence from a dump proves nothing. A baseline leaves by its end, or by three complete dumps without it.
-//! - Until the first complete sweep a connection not seen before enters as a baseline, unless it began after the
-//!   process did.
+//! - A record of a living connection adds its counters minus the baseline. A different id or start, or any counter
+//!   below its baseline, proves a new connection with an old key: the base is then zero.
+//! - The end of a connection adds its final counters minus the baseline. If a DESTROY arrives during a dump, a tombstone
+//!   is kept, so that a later entry for that connection in the same dump is ignored. A new connection with that key
+//!   loses nothing: the next dump counts it in full.
+//! - Absence from a dump proves nothing. A baseline is removed at its end, or after three complete dumps without it.
+//! - Until the first complete sweep an unknown connection enters as a baseline, unless it started after the process.
 //!
-//! A dump lists entries in nearly the same order every time, so each baseline remembers who followed it: most records
-//! are found by looking where the last one pointed, without hashing.
+//! A dump lists entries in nearly the same order every time. Each baseline therefore stores the slot that followed it:
+//! most records are found through the previous one, without hashing.
 
 mod persist;
 
 use crate::flow::{Connection, ConnectionKey, Traffic};
 use crate::table::{Entry, Full, NONE, Table};
 
-/// Complete dumps without a connection after which its baseline leaves.
+/// Complete dumps without a connection after which its baseline is removed.
 const ABSENCES: u8 = 3;
 
 const TOMBSTONE: u8 = 1;
-/// The connection may be older than any listener, so its end may never be told.
+/// The connection may be older than any listener, so the kernel may never report its end.
 const MAY_END_UNTOLD: u8 = 2;
-/// It comes from the state file and has not been seen since.
+/// Restored from the state file and not seen since.
 const RESTORED: u8 = 4;
 
-/// What a record meant.
+/// The meaning of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judged {
-    /// So much was carried since the last record.
+    /// Traffic since the last record.
     Increment(Traffic),
-    /// The connection is followed from these counters on; what came before is not ours to count.
+    /// The connection is followed from these counters on; earlier traffic is not counted.
     Baseline,
-    /// The record is stale: its connection has just ended.
+    /// The record is stale: its connection ended during this dump.
     Stale,
     /// An end without a baseline before the first complete sweep.
     BeforeFirstSweep,
@@ -45,18 +44,18 @@ pub enum Judged {
     Lost(Traffic),
 }
 
-/// What [`BaselineTable::end_sweep`] found.
+/// The result of [`BaselineTable::end_sweep`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vanished {
-    /// Baselines that left without an end though theirs should have been told.
+    /// Baselines removed without an end that the kernel should have reported.
     pub untold: u64,
-    /// Baselines that left without an end and may have ended before anybody listened.
+    /// Baselines removed without an end that the kernel need not report.
     pub expected: u64,
-    /// Baselines from the state file that no sweep has seen: they ended while no agent ran.
+    /// Baselines of the state file that no sweep has seen: they ended while no agent ran.
     pub while_away: u64,
 }
 
-/// Laid out as it stands here: 96 bytes in two or three lines of 64.
+/// In this order, 96 bytes in two or three lines of 64; see `far_end`.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Baseline {
@@ -64,8 +63,8 @@ struct Baseline {
     mark: u32,
     traffic: Traffic,
     id: u32,
-    /// Low half of the start in nanoseconds; 0 is unknown. Two starts that differ by a multiple of 4.3 s look alike,
-    /// but this is only evidence beside the id and the counters.
+    /// Low half of the start in nanoseconds; 0 is unknown. Starts that differ by a multiple of 4.3 s look alike, which is
+    /// acceptable because id and counters are checked too.
     start: u32,
     /// The slot that followed this one in the last dump.
     next: u32,
@@ -86,13 +85,13 @@ impl Entry for Baseline {
     fn set_mark(&mut self, mark: u32) {
         self.mark = mark;
     }
-    // Within the key, which is first, and at 80; the mark is at 44.
+    // Offsets 0 (within the key) and 80; the mark is at 44.
     fn far_end(&self) -> u32 {
         self.key.src.number() as u32 ^ self.id
     }
 }
 
-/// Bytes of memory that one followed connection needs at most: the baseline, two index cells, a free-list cell.
+/// Largest memory of one followed connection in bytes: the baseline, two index cells, a free-list cell.
 pub const BYTES_PER_CONNECTION: u64 = std::mem::size_of::<Baseline>() as u64 + 2 * 4 + 4;
 
 /// The counters of every followed connection at its last record.
@@ -103,23 +102,23 @@ pub struct BaselineTable {
     process_start_ns: u64,
     sweeping: bool,
     first_sweep_done: bool,
-    /// A complete sweep has placed every connection: whatever is seen first from now on began under our eyes.
+    /// Every connection of a complete sweep is in the table: a connection seen first from now on is new.
     placed_all: bool,
-    /// The table was full when a connection appeared; until a complete sweep has placed everything, a connection
-    /// not seen before may be an old one, so it enters as a baseline.
+    /// The table was full when a connection appeared. Until a complete sweep fits, an unknown connection may be old, so it
+    /// enters as a baseline.
     overflowed: bool,
     overflowed_now: bool,
     sweep: u8,
     seen_now: u32,
-    /// Where the dump stands: the slot of the record before.
+    /// The slot of the previous record in the dump.
     last: u32,
     first: u32,
     may_end_untold: u32,
 }
 
 impl BaselineTable {
-    /// A table that follows at most `capacity` connections. `process_start_ns` (nanoseconds since the epoch) tells
-    /// connections that began under our eyes, where the kernel stamps them.
+    /// Creates a table for at most `capacity` connections. `process_start_ns` (nanoseconds since the epoch) identifies
+    /// new connections if the kernel stamps their start.
     pub fn with_capacity(capacity: u32, process_start_ns: u64) -> BaselineTable {
         let table = Table::with_capacity(capacity);
         BaselineTable {
@@ -139,43 +138,40 @@ impl BaselineTable {
         }
     }
 
-    /// Connections followed.
     pub fn len(&self) -> u32 {
         self.table.len() - self.tombstones.len() as u32
     }
 
-    /// Whether none is followed.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Connections that can be followed.
+    /// Largest number of connections.
     pub fn capacity(&self) -> u32 {
         self.table.capacity()
     }
 
-    /// Whether a complete sweep has been made.
+    /// Whether there was a complete sweep.
     pub fn first_sweep_done(&self) -> bool {
         self.first_sweep_done
     }
 
-    /// Whether a connection is followed.
     pub fn follows(&self, key: &ConnectionKey) -> bool {
         self.table.find(key).is_some()
     }
 
-    /// Followed connections whose end may never be told: while there are any, sweeps must stay frequent.
+    /// Number of followed connections that may end unreported. While there are any, sweeps must stay frequent.
     pub fn may_end_untold(&self) -> u32 {
         self.may_end_untold
     }
 
-    /// Begins anew: connections not followed yet enter as baselines until the next complete sweep (rule 7, when
-    /// another zone is chosen).
+    /// Starts again: unknown connections enter as baselines until the next complete sweep. Used when another zone is
+    /// chosen (rule 7).
     pub fn restart(&mut self) {
         self.placed_all = false;
     }
 
-    /// Before the first record of a sweep.
+    /// Called before the first record of a sweep.
     pub fn begin_sweep(&mut self) {
         self.sweeping = true;
         self.sweep = self.sweep.wrapping_add(1);
@@ -216,7 +212,7 @@ impl BaselineTable {
         Judged::Increment(c.traffic - base)
     }
 
-    /// Of connections that are about to be judged, in any order: see [`Table::warm`].
+    /// Reads ahead the baselines that will be judged, in any order; see [`Table::warm`].
     pub fn warm<'a>(&self, keys: impl Iterator<Item = &'a ConnectionKey>) {
         self.table.warm(keys);
     }
@@ -246,7 +242,7 @@ impl BaselineTable {
         Judged::Increment(c.traffic - base)
     }
 
-    /// After the last record of a sweep. Only a complete one proves absence.
+    /// Called after the last record of a sweep. Only a complete one proves absence.
     pub fn end_sweep(&mut self, complete: bool) -> Vanished {
         self.sweeping = false;
         while let Some(slot) = self.tombstones.pop() {
@@ -294,8 +290,8 @@ impl BaselineTable {
     fn follow(&mut self, c: &Connection) -> Judged {
         let ours = self.began_under_our_eyes(c);
         let before_us = !self.placed_all && !ours;
-        // Nobody tells the end of a Cilium entry: it stays readable for as long as Cilium keeps it. And what a sweep sees
-        // first may be older than our listener even where the state file says that it is new.
+        // Cilium reports no ends: an entry stays readable for as long as Cilium keeps it. A connection that the first
+        // sweep sees may be older than our listener, even if it is missing in the state file.
         let untold = before_us || c.key.realm != 0 || !self.first_sweep_done && !ours;
         let flags = if untold { MAY_END_UNTOLD } else { 0 };
         let fresh = Baseline {
@@ -329,7 +325,7 @@ impl BaselineTable {
         }
     }
 
-    /// Looks where the record before pointed, then in the index.
+    /// Looks at the slot that followed the previous record last time, then in the index.
     fn find_in_order(&mut self, key: &ConnectionKey) -> Option<u32> {
         let expected = match self.table.get(self.last) {
             Some(last) => last.next,
@@ -346,7 +342,7 @@ impl BaselineTable {
         Some(slot)
     }
 
-    /// Remembers that `slot` came after the record before.
+    /// Stores that `slot` followed the previous record.
     fn link(&mut self, slot: u32) {
         match self.table.get_mut(self.last) {
             Some(last) => last.next = slot,
@@ -371,8 +367,8 @@ impl BaselineTable {
         }
     }
 
-    /// While a dump runs, leaves a tombstone for a connection that was never followed: the dump may still show it.
-    /// With a full table there is no slot for one, and none for the stale record either.
+    /// Leaves a tombstone for an unknown connection that ends during a dump, because the dump may still contain it. A full
+    /// table has no slot for it, and none for the stale record either.
     fn bury_unknown(&mut self, c: &Connection) {
         if !self.sweeping {
             return;
@@ -398,8 +394,8 @@ impl BaselineTable {
     }
 }
 
-/// Whether the record proves to be of another connection than the baseline (rule 10). Equal ids prove nothing: the
-/// kernel reuses the object and with it the id.
+/// Whether the record proves another connection than the baseline's (rule 10). Equal ids prove nothing: the kernel
+/// reuses the object and with it the id.
 fn is_another(known: &Baseline, c: &Connection) -> bool {
     let start = c.start_ns as u32;
     (known.id != c.id && known.id != 0 && c.id != 0)

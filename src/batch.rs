@@ -1,15 +1,15 @@
-//! What one flush sends: frozen rows as encoded messages, and what became of them.
+//! The batch that one flush sends: frozen rows as encoded messages, and their fate.
 
 use crate::stats::Lost;
 
-/// One request body of a batch. The bytes are fixed when the batch is frozen: a resend sends the very same.
+/// One request body of a batch. Its bytes are fixed at the freeze: a resend sends the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Position within the batch; goes into the header `X-Netmon-Batch: <node>/<boot>/<seq>.<part>`.
     pub part: u32,
     /// Number of its first item within the batch. Items are numbered over all messages of the batch.
     pub first_item: u32,
-    /// How many items it holds.
+    /// Number of its items.
     pub items: u32,
     /// tx plus rx bytes of its items, for logs and `ambiguous`.
     pub total_bytes: u64,
@@ -17,7 +17,7 @@ pub struct Message {
     pub body: Vec<u8>,
 }
 
-/// What one flush sends. Handed to `push`, which settles every message and hands the buffers back.
+/// The messages of one flush. `push` settles every message and returns the buffers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// Grows by one with every batch of this process.
@@ -28,10 +28,10 @@ pub struct Batch {
     pub messages: Vec<Message>,
 }
 
-/// What `collect` hands to `push`.
+/// A message from `collect` to `push`.
 #[derive(Debug)]
 pub enum Parcel {
-    /// A window; with a state file also the collector's tables as they stand just after it was frozen.
+    /// A window; with a state file also the collector's tables just after the freeze.
     Batch(Batch, Option<Vec<u8>>),
     /// The collector's tables alone, while no window can be frozen.
     Tables(Vec<u8>),
@@ -40,14 +40,13 @@ pub enum Parcel {
 /// How a range of items was settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// DAKR took them.
+    /// DAKR acknowledged them.
     Acknowledged,
-    /// DAKR surely did not count them: they go back into the open window.
+    /// DAKR did not count them: they return to the open window.
     Merge,
-    /// Whether DAKR counted them was unknown for an hour: they go back, and count as ambiguous.
+    /// For an hour it was unknown whether DAKR counted them: they return to the open window, and count as ambiguous.
     MergeAmbiguous,
-    /// They can never be delivered; or, with [`Lost::ShutdownAmbiguous`], the agent stops while it is still unknown whether
-    /// DAKR counted them.
+    /// They cannot be delivered; with [`Lost::ShutdownAmbiguous`], the agent stops before DAKR has answered.
     Drop(Lost),
 }
 
@@ -60,32 +59,30 @@ pub enum Note {
     Ended(String, Verdict),
 }
 
-/// What `push` tells `collect`.
+/// A message from `push` to `collect`.
 #[derive(Debug)]
 pub enum Settled {
     /// The fate of items `first_item .. first_item + items` of batch `seq`.
     Items {
-        /// The batch.
         seq: u64,
         /// Number of the first item.
         first_item: u32,
-        /// How many.
         items: u32,
         /// What became of them.
         verdict: Verdict,
     },
-    /// The fate of the DNS lookups `first .. first + count` of the batch under way. Those that nothing is said of go back.
+    /// The fate of the DNS lookups `first .. first + count` of the batch under way. Lookups without a verdict return to
+    /// the open window.
     Lookups {
         /// Number of the first; they are numbered over all messages of the batch.
         first: u32,
-        /// How many.
         count: u32,
         /// What became of them.
         verdict: Verdict,
     },
-    /// Every item of the batch has been settled; the buffers come back for reuse.
+    /// Every item of the batch is settled; the buffers return for reuse.
     Batch(Batch),
-    /// The agent stops, and what is not settled of the batch stays in the state file.
+    /// The agent stops; the unsettled part of the batch stays in the state file.
     Left,
     /// Whether the last tables is in the state file.
     Persisted(bool),

@@ -1,6 +1,6 @@
-//! Where a remote address lies: inside the cluster's ranges, outside, or at the far end of the node's own tunnels.
+//! The class of a remote address: inside the cluster's ranges, outside, or the far end of the node's own tunnels.
 //!
-//! Knows address ranges and tunnel ports only; who is local is the business of [`crate::owner`].
+//! It knows only address ranges and tunnel ports; [`crate::owner`] decides who is local.
 
 use crate::flow::{Addr, Cidr, Class, protocol};
 
@@ -19,7 +19,7 @@ pub struct Classes {
 }
 
 impl Classes {
-    /// Inside is `cluster_cidrs` minus `outside_cidrs`; `more_overlay_ports` stand beside the well-known ones.
+    /// Inside is `cluster_cidrs` minus `outside_cidrs`. `more_overlay_ports` extend the well-known ones.
     pub fn new(cluster_cidrs: &[Cidr], outside_cidrs: &[Cidr], more_overlay_ports: &[u16]) -> Classes {
         let mut overlay_ports = OVERLAY_PORTS.to_vec();
         overlay_ports.extend_from_slice(more_overlay_ports);
@@ -31,14 +31,14 @@ impl Classes {
         self.inside.iter().any(|range| range.contains(addr)) && !self.outside.iter().any(|range| range.contains(addr))
     }
 
-    /// Whether this protocol and responder's port are those of a tunnel (rule 6: between `host` and an inside
-    /// address they carry what is counted already).
+    /// Whether protocol and responder's port belong to a tunnel. Between `host` and an inside address its content is
+    /// counted already (rule 6).
     pub fn is_tunnel(&self, proto: u8, port: u16) -> bool {
         OVERLAY_PROTOCOLS.contains(&proto) || (proto == protocol::UDP && self.overlay_ports.contains(&port))
     }
 
-    /// The range of `addr` that a folded row stands for (its /24 or /64), unless the border between inside and
-    /// outside runs through that range: then a folded remote address would change its class.
+    /// The range of `addr` that a folded row stands for: its /24 or /64. `None` if the border between inside and outside
+    /// crosses that range, because folding would then change the class.
     pub fn prefix_of(&self, addr: Addr) -> Option<Addr> {
         let bits = if addr.is_v4() { 24 } else { 64 };
         let prefix = Cidr::new(addr, bits)?;
@@ -46,8 +46,8 @@ impl Classes {
         (!crossed).then(|| prefix.first())
     }
 
-    /// What stands for all remote addresses of a class and family: the first inside range's first address, or
-    /// `0.0.0.0` / `::`.
+    /// The address that stands for all remote addresses of a class and family: the first address of the first inside
+    /// range, or `0.0.0.0` / `::`.
     pub fn stand_in(&self, class: Class, v4: bool) -> Addr {
         let unspecified = if v4 { Addr::UNSPECIFIED_V4 } else { Addr::UNSPECIFIED_V6 };
         match class {

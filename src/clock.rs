@@ -18,7 +18,6 @@ pub struct Now {
     pub wall_ns: u64,
 }
 
-/// Reads both clocks.
 pub fn now() -> Now {
     Now { mono_ns: read(ClockId::CLOCK_MONOTONIC), wall_ns: read(ClockId::CLOCK_REALTIME) }
 }

@@ -13,7 +13,6 @@ pub use self::addr::{Addr, AddressChange, Cidr};
 
 /// IP protocol numbers that the code names (IANA).
 pub mod protocol {
-    #![allow(missing_docs)]
     pub const ICMP: u8 = 1;
     pub const IPIP: u8 = 4;
     pub const TCP: u8 = 6;
@@ -36,7 +35,6 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Nothing counted.
     pub const ZERO: Counts = Counts { bytes: 0, packets: 0 };
 
     /// Whether nothing was counted.
@@ -75,7 +73,6 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Nothing carried.
     pub const ZERO: Traffic = Traffic { orig: Counts::ZERO, reply: Counts::ZERO };
 
     /// Whether nothing was carried either way.
@@ -273,7 +270,6 @@ pub enum Reading {
 /// Whether what the local end sent and what it received is known apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// It is.
     #[default]
     Known,
     /// The source cannot tell yet what its counters are.
@@ -296,7 +292,6 @@ impl Split {
 /// One record of a source about one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// Its name.
     pub key: ConnectionKey,
     /// Who answers: after destination NAT, before source NAT (conntrack: `reply.src`; rule 3).
     pub backend: Addr,
@@ -310,7 +305,6 @@ pub struct Connection {
     pub id: u32,
     /// When the connection began, wall clock, 0 if unknown.
     pub start_ns: u64,
-    /// The counters.
     pub traffic: Traffic,
     /// The cgroup of the local socket, 0 if unknown.
     pub cgroup: u64,

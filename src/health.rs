@@ -1,6 +1,6 @@
-//! What works and what does not: components, their states, and the whole as the worst of them.
+//! Health of the agent: components and their states. The overall state is the worst of them.
 //!
-//! Written by the threads that own the components, read by the endpoint and the heartbeat.
+//! The threads that own the components write it; the HTTP endpoint and the heartbeat read it.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -8,18 +8,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::clock::SECOND;
 use crate::listed;
 
-/// State of a component, ordered by severity; the numbers are those of DAKR's `HealthStatus`.
+/// State of a component, ordered by severity. The numbers are DAKR's `HealthStatus`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Status {
-    /// Nothing is known yet.
+    /// No state is known yet.
     #[default]
     Unspecified = 0,
-    /// Works.
     Healthy = 1,
-    /// Works in part; the message says what is missing.
+    /// Works in part; the message names what is missing.
     Degraded = 2,
-    /// Does not work.
     Unhealthy = 3,
 }
 
@@ -36,19 +34,19 @@ impl Status {
 }
 
 listed! {
-    /// The parts that have a state of their own. The first four are the incumbent's names, which DAKR knows.
+    /// The parts of the agent that report a state. The first four are the incumbent's names, which DAKR knows.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[repr(usize)]
     pub enum Component {
-        /// Counting: the source and the collector.
+        /// The source and the collector.
         Monitor => "monitor",
-        /// The push.
+        /// The push to DAKR.
         DakrTransport => "dakr_transport",
-        /// The BPF programs, where they are wanted.
+        /// The BPF programs that count connections: set if mode ebpf is wanted or its programs run.
         EbpfTracer => "ebpf_tracer",
         /// The Kubernetes client.
         PodCache => "pod_cache",
-        /// DNS names. The whole does not follow it.
+        /// DNS names. The overall state ignores it: only names are missing without them.
         Dns => "dns",
     }
 }
@@ -66,13 +64,12 @@ impl Component {
 /// One component's state, as read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ComponentState {
-    /// Its name on the wire.
+    /// The component's name on the wire.
     pub name: &'static str,
-    /// Its state.
     pub status: Status,
-    /// What is to be said of it.
+    /// Cause and cure in one line; empty while the state is unspecified.
     pub message: String,
-    /// More of it, as pairs; sorted by key.
+    /// Further facts, sorted by key.
     pub metadata: Vec<(String, String)>,
 }
 
@@ -130,7 +127,7 @@ impl Health {
     }
 }
 
-/// Signs of life, for the probes: written by the collector and at the end by `main`, read without a lock.
+/// The state behind the probes. The collector writes it, at the end `main`; readers need no lock.
 #[derive(Debug)]
 pub struct Pulse {
     cycle_mono_ns: AtomicU64,
@@ -139,26 +136,26 @@ pub struct Pulse {
     stopping: AtomicBool,
 }
 
-/// What the probes are told.
+/// What a probe answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
-    /// As it should be.
+    /// The agent works.
     Well,
-    /// No sweep was complete yet.
+    /// The first sweep is not complete yet.
     NotSwept,
-    /// The end has come.
+    /// The agent is stopping.
     Stopping,
-    /// The collector has completed no cycle for so long, nanoseconds.
+    /// The collector has completed no cycle for this time, in nanoseconds.
     Stuck(u64),
 }
 
-/// Missed intervals after which the collector is called stuck.
+/// Missed intervals after which the collector counts as stuck.
 const MISSED: u64 = 5;
-/// The shortest time after which it is: at short intervals a sweep of a large table takes several of them.
+/// The shortest time after which it does: with a short interval the sweep of a large table takes several intervals.
 const LEAST_STUCK_NS: u64 = 10 * SECOND;
 
 impl Pulse {
-    /// Of a collector that starts now; `interval_ns` is the one between its cycles.
+    /// Starts at `mono_ns`, with the collector's first interval.
     pub fn new(mono_ns: u64, interval_ns: u64) -> Pulse {
         Pulse {
             cycle_mono_ns: AtomicU64::new(mono_ns),
@@ -168,30 +165,30 @@ impl Pulse {
         }
     }
 
-    /// Collector: a cycle has ended, whether or not its sweep was complete; the next comes after `interval_ns`.
+    /// Called by the collector at the end of a cycle, complete or not; the next cycle follows after `interval_ns`.
     pub fn cycle_completed(&self, mono_ns: u64, interval_ns: u64) {
         self.interval_ns.store(interval_ns, Relaxed);
         self.cycle_mono_ns.store(mono_ns, Relaxed);
     }
 
-    /// Collector: a sweep was complete. Said once or often; whether this is the first time.
+    /// Called by the collector after a complete sweep; returns whether this was the first.
     pub fn sweep_completed(&self) -> bool {
         !self.swept.swap(true, Relaxed)
     }
 
-    /// Main: the end has come.
+    /// Called by `main` once a signal ends the agent.
     pub fn stopping(&self) {
         self.stopping.store(true, Relaxed);
     }
 
-    /// For `/healthz`: well, or stuck.
+    /// The answer of `/healthz`: well, or stuck.
     pub fn alive(&self, mono_ns: u64) -> Life {
         let silent_ns = mono_ns.saturating_sub(self.cycle_mono_ns.load(Relaxed));
         let patience_ns = self.interval_ns.load(Relaxed).saturating_mul(MISSED).max(LEAST_STUCK_NS);
         if silent_ns > patience_ns { Life::Stuck(silent_ns) } else { Life::Well }
     }
 
-    /// For `/readyz`: well from the first complete sweep on, until the end comes.
+    /// The answer of `/readyz`: well from the first complete sweep until the agent stops.
     pub fn ready(&self) -> Life {
         if self.stopping.load(Relaxed) {
             Life::Stopping

@@ -1,7 +1,7 @@
-//! The books: every counted byte and packet stands in exactly one account (rule 14).
+//! The books: every counted byte and packet is in exactly one account (rule 14).
 //!
 //! counted = acknowledged + pending (open, frozen, waiting) + withheld + unattributed + lost, per direction, for bytes
-//! and packets alike. Knows no rows; whoever moves counts from one place to another says so here.
+//! and packets. It knows no rows: code that moves counts between places also books them here.
 
 use crate::flow::{Counts, TxRx};
 use crate::stats::{Lost, Stats, Unattributed, Withheld};
@@ -9,25 +9,23 @@ use crate::stats::{Lost, Stats, Unattributed, Withheld};
 /// The accounts of one agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    /// All that reached us, once per local end.
+    /// All traffic that reached the agent, once per local end.
     pub counted: TxRx,
-    /// Taken by DAKR.
+    /// Acknowledged by DAKR.
     pub acknowledged: TxRx,
     /// In rows, since the last freeze.
     pub open: TxRx,
     /// In the frozen batch.
     pub frozen: TxRx,
-    /// Waiting for an owner; tx is the originator's.
+    /// Waits for its owner; tx is the originator's.
     pub waiting: TxRx,
     /// Shown but by rule not pushed, by reason.
     pub withheld: [TxRx; Withheld::ALL.len()],
     /// Without a local end, by reason; tx is the originator's.
     pub unattributed: [TxRx; Unattributed::ALL.len()],
-    /// Lost, by reason.
     pub lost: [TxRx; Lost::ALL.len()],
-    /// Bytes that lost their remote address (in no term of the sum).
+    /// Bytes of folded rows; not part of the sum.
     pub folded_bytes: u64,
-    /// Rows folded.
     pub folded_rows: u64,
 }
 
@@ -38,26 +36,25 @@ impl Ledger {
         self.lost[reason as usize] += what;
     }
 
-    /// An increment that belongs to nobody.
+    /// Books an increment without a local end.
     pub fn leave_unattributed(&mut self, reason: Unattributed, what: TxRx) {
         self.counted += what;
         self.unattributed[reason as usize] += what;
     }
 
-    /// An increment begins to wait.
+    /// Books an increment that starts to wait for its owner.
     pub fn hold(&mut self, what: TxRx) {
         self.counted += what;
         self.waiting += what;
     }
 
-    /// A waiting increment is taken out; whoever settles it counts it anew, once per local end that it turns out
-    /// to have.
+    /// Removes a waiting increment. The caller counts it again, once for each local end that it has.
     pub fn release(&mut self, what: TxRx) {
         self.waiting = self.waiting - what;
         self.counted = self.counted - what;
     }
 
-    /// The sum of all accounts but `counted`.
+    /// The sum of all accounts except `counted`.
     pub fn accounted(&self) -> TxRx {
         let mut sum = self.acknowledged + self.open + self.frozen + self.waiting;
         for account in self.withheld.iter().chain(&self.unattributed).chain(&self.lost) {
@@ -71,7 +68,7 @@ impl Ledger {
         self.counted == self.accounted()
     }
 
-    /// Shows the accounts on `/metrics`.
+    /// Copies the accounts to the counters of `/metrics`.
     pub fn publish(&self, stats: &Stats) {
         stats.counted_tx_bytes.set(self.counted.tx.bytes);
         stats.counted_rx_bytes.set(self.counted.rx.bytes);
@@ -93,7 +90,7 @@ impl Ledger {
     }
 }
 
-/// A count of bytes whose packets nobody knows.
+/// A count of bytes with an unknown number of packets.
 pub fn bytes_only(tx_bytes: u64, rx_bytes: u64) -> TxRx {
     TxRx { tx: Counts { bytes: tx_bytes, packets: 0 }, rx: Counts { bytes: rx_bytes, packets: 0 } }
 }

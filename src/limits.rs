@@ -1,19 +1,18 @@
-//! How large the tables may be on this node: what the kernel tracks at most, and what the memory limit allows.
+//! Table sizes for this node, from the kernel's conntrack limit and the memory limit.
 
 use std::fs;
 use std::path::Path;
 
 use crate::baseline::BYTES_PER_CONNECTION;
 
-/// Where the kernel does not say how much it tracks: its own default on a machine with 8 GiB or more.
+/// Used if `nf_conntrack_max` cannot be read: the kernel's own default on a machine with 8 GiB or more.
 const DEFAULT_CONNTRACK_MAX: u64 = 262_144;
 /// The share of the memory limit that the connection table may take.
 const MEMORY_SHARE: u64 = 4;
-/// Fewer make no sense.
+/// Smallest connection table.
 const LEAST: u64 = 1_024;
 
-/// Connections to follow at most where `-max-connections` does not say: the smaller of `nf_conntrack_max` and what a
-/// quarter of the memory limit holds.
+/// The default of `-max-connections`: the smaller of `nf_conntrack_max` and what a quarter of the memory limit holds.
 pub fn max_connections() -> u32 {
     let tracked = read_number(Path::new("/proc/sys/net/netfilter/nf_conntrack_max")).unwrap_or(DEFAULT_CONNTRACK_MAX);
     let held = memory_limit_bytes().map_or(u64::MAX, |bytes| bytes / MEMORY_SHARE / BYTES_PER_CONNECTION);
@@ -27,8 +26,8 @@ fn memory_limit_bytes() -> Option<u64> {
     limits.iter().filter_map(|file| read_number(Path::new(file))).chain(machine_bytes()).min()
 }
 
-/// Where the limit of the memory controller stands, for the cgroup and all above it (cgroups(7)). In a container
-/// with a cgroup namespace of its own the path is `/`.
+/// The files with the memory limits of the cgroup and its ancestors (cgroups(7)). In a container with its own cgroup
+/// namespace the path is `/`.
 fn limit_files(membership: &str) -> Vec<String> {
     let mut files = Vec::new();
     for line in membership.lines() {
@@ -55,7 +54,7 @@ fn machine_bytes() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1_024)
 }
 
-/// A file that holds one number; "max" and everything else is none.
+/// Reads a file that contains one number. Returns `None` for "max" and anything else.
 fn read_number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }

@@ -1,14 +1,14 @@
-//! The log: how it is set up, and how messages that repeat are kept rare.
+//! Sets up the log and limits the rate of repeated messages.
 
 use log::LevelFilter;
 
 use crate::clock::{Now, SECOND};
 
-/// What logs every byte that is sent and received: tokens in clear, a few bytes a line. Nothing switches it on.
+/// The log target that dumps every byte of HTTP, tokens included. No setting switches it on.
 pub const DUMPS: &str = "ureq_proto::util";
 
-/// Starts the log on stderr, one line a message, at `level`; `RUST_LOG` (env_logger's syntax) goes before it where it
-/// says otherwise. The libraries of TLS and HTTP are held to warnings: their talk would show what is sent to whom.
+/// Starts the log on stderr at `level`, one line for each message. `RUST_LOG` (env_logger's syntax) takes precedence.
+/// The TLS and HTTP libraries log only warnings, because their finer messages show what is sent to whom.
 pub fn init(level: LevelFilter) {
     builder(level, &std::env::var("RUST_LOG").unwrap_or_default()).init();
 }
@@ -16,7 +16,7 @@ pub fn init(level: LevelFilter) {
 fn builder(level: LevelFilter, filters: &str) -> env_logger::Builder {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(level.min(LevelFilter::Warn));
-    // A filter for a module would go before one for everything.
+    // env_logger prefers a filter for a module to one for everything, so ours must not hide RUST_LOG=debug.
     let for_everything = |filter: &str| filter.trim().parse::<LevelFilter>().is_ok();
     if !filters.split(',').any(for_everything) {
         builder.filter_module("netmon", level);
@@ -28,7 +28,7 @@ fn builder(level: LevelFilter, filters: &str) -> env_logger::Builder {
     builder
 }
 
-/// One class of messages, let through at most once a minute.
+/// Lets a class of messages through once a minute.
 ///
 /// ```
 /// use netmon::clock::{self, SECOND};
@@ -47,7 +47,7 @@ pub struct Rare {
     suppressed: u64,
 }
 
-/// How many messages were held back since the last one; shown as ` (and N more like it)`, or not at all.
+/// Number of messages suppressed since the last one; displayed as ` (and N more like it)`, zero as nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suppressed(pub u64);
 
@@ -60,16 +60,16 @@ impl std::fmt::Display for Suppressed {
     }
 }
 
-/// From one message of a class to the next.
+/// The shortest time between two messages of a class.
 const INTERVAL_NS: u64 = 60 * SECOND;
 
 impl Rare {
-    /// A class of which nothing was said yet.
+    /// A class without a message so far.
     pub const fn new() -> Rare {
         Rare { last_ns: None, suppressed: 0 }
     }
 
-    /// Whether to say it now, and how often it was not said since the last time.
+    /// Returns the number of suppressed messages if one may be logged now, else `None`.
     pub fn allow(&mut self, now: Now) -> Option<Suppressed> {
         let is_early = self.last_ns.is_some_and(|last| now.mono_ns.saturating_sub(last) < INTERVAL_NS);
         if is_early {

@@ -1,4 +1,4 @@
-//! Arguments to configuration, agent to exit code.
+//! Parses the arguments, runs the agent, and converts the result to an exit status.
 
 use std::process::ExitCode;
 

@@ -1,16 +1,15 @@
-//! Which capabilities a mode needs, which of them the collector keeps, and what becomes of them at the start.
+//! The capabilities that a mode needs, and how the threads drop them at the start.
 //!
 //! | thread | keeps |
 //! | --- | --- |
-//! | `collect` | netfilter: `CAP_NET_ADMIN`, for the kernel checks every dump. ebpf: the same, for it looks service addresses up in conntrack. cilium: none. With kernels before 5.19 also `CAP_BPF` in ebpf and cilium, for there every call of bpf(2) needs it |
+//! | `collect` | netfilter: `CAP_NET_ADMIN`, which the kernel checks at every dump. ebpf: the same, to look up service addresses in conntrack. cilium: none. Before kernel 5.19 ebpf and cilium keep `CAP_BPF` too, because every call of bpf(2) needs it |
 //! | `dns` | none; with kernels before 5.19 `CAP_BPF`, as above |
 //! | `push`, `kube`, `http`, `main` | nothing |
 //!
-//! Beside that `http`, `push` and `kube` give up writing and executing files where the kernel has Landlock
-//! ([`settle_talker`]); `kube` not, where the kubeconfig names a program that fetches credentials, for that is executed.
+//! If the kernel has Landlock, `http`, `push` and `kube` also give up writing and executing files ([`settle_talker`]).
+//! `kube` keeps them if the kubeconfig names a credential plugin, which it must execute.
 //!
-//! Threads share memory, so this is no wall between them; it is one thing more that a mistake in TLS, JSON or HTTP code
-//! does not give away.
+//! Threads share memory, so this does not isolate them. It limits what a fault in TLS, JSON or HTTP code can do at once.
 
 use log::{debug, info, warn};
 
@@ -19,11 +18,12 @@ use crate::sys::kernel;
 use crate::sys::landlock;
 use crate::sys::privileges::{self, Capabilities, Held};
 
-/// What opening a mode's source takes at most; PERFMON and SYS_RESOURCE on old kernels only (capabilities(7), bpf(2)).
+/// All capabilities that opening a source may need. PERFMON and SYS_RESOURCE matter only on old kernels
+/// (capabilities(7), bpf(2)).
 const EVER_NEEDED: Capabilities =
     Capabilities::NET_ADMIN.and(Capabilities::BPF).and(Capabilities::PERFMON).and(Capabilities::SYS_RESOURCE);
 
-/// The first kernel that lets a holder of a map's descriptor use it without CAP_BPF (commit c8644cd0efe7).
+/// The first kernel on which a map's descriptor can be used without CAP_BPF (commit c8644cd0efe7).
 const UNPRIVILEGED_MAPS: (u32, u32) = (5, 19);
 
 /// What a source goes on needing once it is open.
@@ -35,7 +35,7 @@ pub struct Needs {
     pub bpf_maps: bool,
 }
 
-/// At the start, while there is one thread: puts what is permitted in force, and shuts the doors.
+/// Raises the permitted capabilities, and sets no_new_privs and non-dumpable. Called while there is one thread.
 pub fn begin() {
     match privileges::held().and_then(|held| privileges::raise(EVER_NEEDED).map(|effective| Held { effective, ..held }))
     {
@@ -47,7 +47,7 @@ pub fn begin() {
     }
 }
 
-/// In the collector's thread, before its first turn: keeps what the source needs from now on, and says so.
+/// Keeps the capabilities that the running source needs, and logs them. Called by the thread `collect` at its start.
 pub fn settle_collector(needs: Needs, stats: &Stats) {
     let kept = kept_by_collector(needs, &kernel::release());
     match privileges::keep_only(kept) {
@@ -60,38 +60,38 @@ pub fn settle_collector(needs: Needs, stats: &Stats) {
     }
 }
 
-/// What a thread that talks to others still does beside reading.
+/// The direction of a thread's network connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Talks {
-    /// Connects to others: `push` and `kube`.
+    /// Opens connections: `push` and `kube`.
     Out,
-    /// Answers those who connect: `http`.
+    /// Accepts connections: `http`.
     In,
 }
 
-/// In a thread that talks to others, before its first turn: it keeps no capability, and by Landlock, where the kernel
-/// offers it, no right to write or execute files.
+/// Drops all capabilities, and with Landlock the right to write or execute files. Called by threads with network
+/// connections at their start.
 pub fn settle_talker(talks: Talks) {
     privileges::drop_all_in_this_thread();
     if let Err(error) = landlock::give_up_writing(talks == Talks::Out) {
-        debug!("a thread keeps the right to write files: Landlock: {error}");
+        debug!("a thread may still write files, Landlock failed: {error}");
     }
 }
 
-/// Says whether Landlock confines the threads that talk to others.
+/// Logs whether Landlock confines the threads with network connections.
 pub fn say_landlock(stats: &Stats) {
     let version = landlock::version();
     stats.landlock.set(u64::from(version));
     match version {
-        0 => info!("Landlock is not offered here: what files http, push and kube may write is up to the mounts"),
-        version => info!("Landlock (version {version}): http, push and kube write and execute no file"),
+        0 => info!("the kernel has no Landlock: the threads http, push and kube may write to writable mounts"),
+        version => info!("Landlock (version {version}): the threads http, push and kube cannot write or execute files"),
     }
 }
 
-/// In the thread `dns`, before its first turn: it reads maps, which takes a capability on old kernels only.
+/// Drops capabilities in the thread `dns`: reading maps needs one only on old kernels.
 pub fn settle_dns() {
     if let Err(error) = privileges::keep_only(kept_for_maps(&kernel::release())) {
-        warn!("the thread dns cannot drop capabilities: {error}");
+        warn!("thread dns cannot drop capabilities: {error}");
     }
 }
 
@@ -104,7 +104,7 @@ fn set_of(capability: Capability) -> Capabilities {
     }
 }
 
-/// `release` is the kernel's.
+/// `running` is the name of the source, `release` that of the kernel.
 fn kept_by_collector(needs: Needs, release: &str) -> Capabilities {
     let net = if needs.net_admin { Capabilities::NET_ADMIN } else { Capabilities::NONE };
     let maps = if needs.bpf_maps { kept_for_maps(release) } else { Capabilities::NONE };

@@ -1,7 +1,7 @@
-//! Traffic since the start per owner, direction, protocol and class: what `/metrics` shows, for it only grows.
+//! Traffic since the start per owner, direction, protocol and class, for `/metrics`.
 //!
-//! Rows come and go with their remote addresses; a scraper needs sums that stay. Bounded: what finds no place is
-//! added to the owner `Other`, so the sum over all series is the sum of all that was counted into rows.
+//! Rows appear and disappear with their remote addresses; a scraper needs sums that only grow. The table is bounded:
+//! traffic without a place goes to the owner `Other`, so the sum over all series equals the traffic of all rows.
 
 use std::hash::{Hash, Hasher};
 
@@ -10,7 +10,7 @@ use crate::listed;
 use crate::owner::OwnerId;
 use crate::table::{Entry, Table};
 
-/// Series at most. 250 pods with traffic of six kinds each take 1,500.
+/// Largest number of series. 250 pods with traffic of six kinds each need 1,500.
 const CAPACITY: u32 = 4_096;
 /// Slots that only the owner `Other` may take: one for every series that it can have.
 const RESERVED: u32 = (Direction::ALL.len() * ProtocolKind::ALL.len() * Class::ALL.len()) as u32;
@@ -28,10 +28,10 @@ listed! {
     }
 }
 
-/// What a series is known by.
+/// The key of a series.
 #[derive(Clone, Copy, Debug, Eq)]
 pub struct SeriesKey {
-    /// Whose the local ends were.
+    /// Owner of the local ends.
     pub owner: OwnerId,
     /// Who opened the connections.
     pub direction: Direction,
@@ -63,13 +63,11 @@ impl Hash for SeriesKey {
     }
 }
 
-/// One series.
 #[derive(Clone, Copy, Debug)]
 pub struct Series {
-    /// Its name.
     pub key: SeriesKey,
     mark: u32,
-    /// All that was counted.
+    /// Traffic since the series appeared.
     pub total: TxRx,
     /// When it last grew, monotonic.
     pub changed_mono_ns: u64,
@@ -95,7 +93,6 @@ impl Entry for Series {
     }
 }
 
-/// All series.
 pub struct SeriesTable {
     table: Table<Series>,
 }
@@ -107,7 +104,6 @@ impl Default for SeriesTable {
 }
 
 impl SeriesTable {
-    /// Counts an increment.
     pub fn add(
         &mut self,
         owner: OwnerId,
@@ -138,8 +134,9 @@ impl SeriesTable {
         }
     }
 
-    /// Forgets series of owners that `heir` says are gone and that were idle for `idle_ns`. An heir bears the name on:
-    /// what is shown by name must not fall while the name lives. Whoever lives is its own heir.
+    /// Removes series that were idle for `idle_ns` and whose owner is gone. `heir` returns the living owner with the same
+    /// name, for a living owner itself. An heir takes over the total, because sums by name must not fall while the name
+    /// lives.
     pub fn cleanup(&mut self, mono_ns: u64, idle_ns: u64, heir: impl Fn(OwnerId) -> Option<OwnerId>) {
         for slot in self.table.slots() {
             let Some(Series { key, total, changed_mono_ns, .. }) = self.table.get(slot).copied() else { continue };
@@ -157,17 +154,14 @@ impl SeriesTable {
         }
     }
 
-    /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Series> {
         self.table.iter().map(|(_, series)| series)
     }
 
-    /// How many there are.
     pub fn len(&self) -> u32 {
         self.table.len()
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }

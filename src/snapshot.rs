@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::clock::Now;
 use crate::flow::{Addr, Class, Direction, TxRx};
 use crate::names::RowName;
-use crate::owner::Owner;
+use crate::owner::{Owner, Pod};
 
 /// One row, as shown.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +53,21 @@ pub struct SeriesView {
     pub direction: Direction,
     /// Where the remote addresses lie.
     pub class: Class,
-    /// What was counted.
     pub total: TxRx,
+}
+
+/// One DNS lookup that DAKR has not acknowledged, as shown.
+#[derive(Clone, Debug)]
+pub struct LookupView {
+    /// The address that asked.
+    pub client: Addr,
+    pub name: Arc<str>,
+    /// End of this lookup's addresses in [`Snapshot::resolved`]; they start at the end of the lookup before.
+    pub resolved_end: usize,
+    /// When the last answer arrived, nanoseconds since the epoch.
+    pub answered_wall_ns: u64,
+    /// The pod that asked, where known.
+    pub pod: Option<Arc<Pod>>,
 }
 
 /// One snapshot.
@@ -62,14 +75,15 @@ pub struct SeriesView {
 pub struct Snapshot {
     /// When it was taken.
     pub taken: Now,
-    /// The rows.
     pub rows: Vec<RowView>,
-    /// The series.
     pub series: Vec<SeriesView>,
     /// The owners that `rows` and `series` point to.
     pub owners: Vec<Owner>,
     /// The names that `rows` point to.
     pub names: Vec<RowName>,
+    pub lookups: Vec<LookupView>,
+    /// The addresses of all lookups, one lookup after the other.
+    pub resolved: Vec<Addr>,
 }
 
 /// Where the collector leaves snapshots and readers ask for them.

@@ -1,12 +1,12 @@
 //! The agent's own counters. The doc sentence of each is its HELP text on `/metrics`.
 //!
-//! One [`Stats`] per agent, shared by its threads; every cell is a relaxed atomic, for nothing is decided by them.
+//! All threads share one [`Stats`]. Every cell is a relaxed atomic, because no decision depends on it.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::listed;
 
-/// A number that only grows, or a gauge that is set.
+/// One counter or gauge.
 #[derive(Debug, Default)]
 pub struct Cell(AtomicU64);
 
@@ -16,28 +16,26 @@ impl Cell {
         self.0.fetch_add(n, Relaxed);
     }
 
-    /// Adds one.
     pub fn inc(&self) {
         self.add(1);
     }
 
-    /// Sets a gauge.
     pub fn set(&self, n: u64) {
         self.0.store(n, Relaxed);
     }
 
-    /// Reads it.
+    /// Returns the current value.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
 
-/// How a series behaves.
+/// The Prometheus type of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Only grows.
     Counter,
-    /// Goes both ways.
+    /// Rises and falls.
     Gauge,
 }
 
@@ -49,9 +47,9 @@ listed! {
         RowTableFull => "row_table_full",
         /// The connection table was full (rule 13).
         ConnectionTableFull => "connection_table_full",
-        /// The kernel dropped conntrack events (ENOBUFS); events, bytes cannot be known.
+        /// The kernel dropped conntrack events (ENOBUFS). Counts events: their bytes are unknown.
         EventQueueFull => "event_queue_full",
-        /// A baseline left three complete dumps without a DESTROY; events, its last bytes cannot be known.
+        /// A connection was missing in three complete dumps without a DESTROY. Counts events: its last bytes are unknown.
         Vanished => "vanished",
         /// A BPF map was full.
         BpfMapFull => "bpf_map_full",
@@ -59,11 +57,11 @@ listed! {
         Refused => "refused",
         /// One item was larger than DAKR takes.
         TooLarge => "too_large",
-        /// The agent ended before DAKR took it, and it surely was not taken.
+        /// Not sent when the agent ended.
         Shutdown => "shutdown",
-        /// The agent ended before DAKR said whether it took it.
+        /// Sent, but not answered when the agent ended: DAKR may have counted it.
         ShutdownAmbiguous => "shutdown_ambiguous",
-        /// A connection of the state file ended before a sweep saw it again; events, its last bytes cannot be known.
+        /// A connection of the state file ended before a sweep saw it. Counts events: its last bytes are unknown.
         Restart => "restart",
     }
 }
@@ -95,63 +93,61 @@ listed! {
 }
 
 listed! {
-    /// Why a record was left out (`netmon_skipped_total{reason}`). The first-sweep and zone rules are applied later, by
-    /// the collector; they are listed here so that one list names all reasons.
+    /// Why a record is skipped (`reason` of `netmon_skipped_total`). The collector applies the first-sweep and zone rules;
+    /// they are listed here so that one list holds all reasons.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Skip {
-        /// A message or attribute that cannot be what it says.
+        /// A malformed message or attribute.
         Malformed => "malformed",
-        /// An entry made before accounting was on: it will never show counters.
+        /// An entry created before accounting was on: it never gets counters.
         NoCounters => "no_counters",
         /// A dump entry that has already ended (status DYING); its DESTROY counts.
         Dying => "dying",
         /// A DESTROY without a baseline before the first complete sweep (rule 10).
         BeforeFirstSweep => "before_first_sweep",
-        /// Another conntrack zone than the one that is counted (rule 7).
+        /// An entry of a conntrack zone that is not counted (rule 7).
         CtZone => "zone",
         /// Loopback traffic, or a host's connection to itself (rule 1).
         Loopback => "loopback",
         /// A Cilium SERVICE or RELATED entry, which repeats what another entry counts.
         Service => "service",
-        /// ICMP that speaks about other traffic: errors, neighbour discovery, multicast listeners (rule 1).
+        /// ICMP about other traffic: errors, neighbour discovery, multicast listeners (rule 1).
         IcmpError => "icmp_error",
         /// A raw socket's copy of a packet that another socket received.
         RawCopy => "raw_copy",
-        /// A packet that met the BPF programs before they had a buffer.
+        /// A packet that the BPF programs saw before they had a buffer.
         NoBuffer => "no_buffer",
-        /// A Cilium entry of the node's own address: only a part of the host's traffic has entries.
+        /// A Cilium entry of the node's own address: only part of the host's traffic has entries.
         HostPartial => "host_partial",
-        /// A Cilium entry of what passes through, whose bytes a local pod's entry counts.
+        /// A Cilium entry of forwarded traffic, whose bytes a local pod's entry counts.
         Covered => "covered",
     }
 }
 
-/// Records left out, by reason.
+/// Numbers of skipped records, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Skipped(pub [u64; Skip::ALL.len()]);
 
 impl Skipped {
-    /// Counts one.
     pub fn add(&mut self, reason: Skip) {
         self.add_many(reason, 1);
     }
 
-    /// Counts `n`.
     pub fn add_many(&mut self, reason: Skip, n: u64) {
         self.0[reason as usize] += n;
     }
 }
 
 listed! {
-    /// Why something that the API server sent is left out (`reason` of `netmon_kube_skipped_total`).
+    /// Why an object from the API server is not used (`reason` of `netmon_kube_skipped_total`).
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[repr(usize)]
     pub enum KubeSkip {
-        /// A pod without name or uid, or an object that is no pod.
+        /// A pod without name or uid, or an object that is not a pod.
         NoPod => "no_pod",
-        /// An event of a type that we do not know.
+        /// An event of an unknown type.
         UnknownType => "unknown_type",
-        /// A pod beyond the number that we keep.
+        /// A pod beyond the capacity of the index.
         TooMany => "too_many",
     }
 }
@@ -179,13 +175,13 @@ listed! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[repr(usize)]
     pub enum DnsSkip {
-        /// It is no answer to one question.
+        /// It is not an answer to exactly one question.
         Malformed => "malformed",
-        /// Nobody was seen to ask it within ten seconds.
+        /// No matching question was seen within the ten seconds before.
         Unasked => "unasked",
         /// It is truncated before its first address.
         Truncated => "truncated",
-        /// It goes over several TCP segments.
+        /// It spans several TCP segments.
         Segmented => "segmented",
         /// It has no addresses.
         Empty => "empty",
@@ -193,7 +189,7 @@ listed! {
 }
 
 listed! {
-    /// A capability that some mode needs (`capability` of `netmon_capability_held`).
+    /// A capability that a mode may need (`capability` of `netmon_capability_held`).
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[repr(usize)]
     pub enum Capability {
@@ -210,17 +206,14 @@ listed! {
 
 /// One family of series, for `/metrics`.
 pub struct FamilyView<'a> {
-    /// Metric name.
     pub name: &'static str,
-    /// HELP text.
     pub help: &'static str,
-    /// TYPE.
     pub kind: Kind,
-    /// The label that the cells differ by; empty where there is one cell.
+    /// Name of the label that distinguishes the cells; empty if there is one cell.
     pub label: &'static str,
-    /// What a cell's number is divided by to get the unit in the name: cells are whole nanoseconds, series seconds.
+    /// Divisor from the cell to the unit in the name: cells hold nanoseconds, series show seconds.
     pub per: u64,
-    /// Value of that label and the cell, in order.
+    /// Label value and cell, in the order of the enum.
     pub cells: Vec<(&'static str, &'a Cell)>,
 }
 
@@ -233,7 +226,7 @@ macro_rules! stats {
         }
 
         impl Stats {
-            /// Every family, in the order of their definition.
+            /// Returns every family in the order of definition.
             pub fn families(&self) -> Vec<FamilyView<'_>> {
                 vec![ $( FamilyView {
                     name: $name,
@@ -261,7 +254,7 @@ macro_rules! stats {
 stats! {
     /// Full reads of the source.
     sweeps: Counter "netmon_sweeps_total";
-    /// Full reads that were not complete (a dump voided by a resize of the kernel's table, or cut short).
+    /// Full reads that were incomplete: the kernel's table was resized meanwhile, or the dump was cut short.
     sweeps_voided: Counter "netmon_sweeps_voided_total";
     /// Full reads that failed.
     sweep_errors: Counter "netmon_sweep_errors_total";
@@ -269,59 +262,59 @@ stats! {
     sweep_cpu_ns: Counter "netmon_sweep_cpu_seconds_total" / 1_000_000_000;
     /// Duration of the last sweep.
     sweep_last_ns: Gauge "netmon_sweep_last_seconds" / 1_000_000_000;
-    /// When the last sweep began, seconds since the epoch.
+    /// Start of the last sweep, seconds since the epoch.
     sweep_wall_ms: Gauge "netmon_last_sweep_timestamp_seconds" / 1_000;
-    /// Interval between sweeps that is in force.
+    /// Current interval between sweeps.
     sweep_interval_ms: Gauge "netmon_sweep_interval_seconds" / 1_000;
-    /// Records that the source handed over.
+    /// Records that the source delivered.
     records: Counter "netmon_records_total";
     /// Records that tell the end of a connection.
     ends: Counter "netmon_ends_total";
     /// Records left out, by reason.
     skipped: Counter "netmon_skipped_total" ["reason"; Skip];
-    /// Bytes that reached the agent, as sent by the local ends.
+    /// All counted bytes, as sent by local ends.
     counted_tx_bytes: Counter "netmon_counted_tx_bytes_total";
-    /// Bytes that reached the agent, as received by the local ends.
+    /// All counted bytes, as received by local ends.
     counted_rx_bytes: Counter "netmon_counted_rx_bytes_total";
     /// Bytes that DAKR acknowledged, tx and rx together.
     acknowledged_bytes: Counter "netmon_acknowledged_bytes_total";
     /// Bytes lost, tx and rx together, by reason.
     lost_bytes: Counter "netmon_lost_bytes_total" ["reason"; Lost];
-    /// Events after which an unknown number of bytes is missing, by reason.
+    /// Events that lost an unknown number of bytes, by reason.
     lost_events: Counter "netmon_lost_events_total" ["reason"; Lost];
     /// Bytes of connections without a local end, by reason.
     unattributed_bytes: Counter "netmon_unattributed_bytes_total" ["reason"; Unattributed];
-    /// Bytes counted and shown but by rule not pushed, by reason; settled when a window is frozen.
+    /// Bytes that are shown but by rule not pushed, by reason; counted when a window is frozen.
     not_pushed_bytes: Counter "netmon_not_pushed_bytes_total" ["reason"; Withheld];
-    /// Bytes whose push ended without a definite answer for an hour and which were sent again in a later batch.
+    /// Bytes whose push had no definite answer for an hour, so that a later batch sent them again.
     ambiguous_bytes: Counter "netmon_ambiguous_bytes_total";
-    /// Bytes that wait for their owner.
+    /// Bytes whose pod is not known yet.
     held_bytes: Gauge "netmon_held_bytes";
-    /// Bytes counted and not yet settled, in the open window.
+    /// Bytes in the open window, neither acknowledged nor withheld nor lost yet.
     open_bytes: Gauge "netmon_open_bytes";
-    /// Bytes counted and not yet settled, in the frozen batch.
+    /// Bytes in the frozen batch, neither acknowledged nor lost yet.
     frozen_bytes: Gauge "netmon_frozen_bytes";
-    /// Bytes that lost their remote address to make room in the row table.
+    /// Bytes of rows that were folded to make room in the row table.
     folded_bytes: Counter "netmon_folded_bytes_total";
     /// Rows folded to make room in the row table.
     folded_rows: Counter "netmon_folded_rows_total";
-    /// Connections whose asked-for service address could not be resolved to a backend.
+    /// Connections whose service address could not be resolved to a backend.
     vip_unresolved: Counter "netmon_vip_unresolved_total";
-    /// Connections that are followed.
+    /// Connections in the connection table.
     connections: Gauge "netmon_connections";
-    /// Connections that can be followed at most.
+    /// Capacity of the connection table.
     connections_max: Gauge "netmon_connections_max";
     /// Rows in the table.
     rows: Gauge "netmon_rows";
-    /// Rows that the table holds at most.
+    /// Capacity of the row table.
     rows_max: Gauge "netmon_rows_max";
-    /// Increments that wait for their owner.
+    /// Increments whose pod is not known yet.
     waiting: Gauge "netmon_waiting";
     /// Pushes that DAKR acknowledged.
     pushes_ok: Counter "netmon_pushes_total";
-    /// Pushes that failed, whatever became of their bytes.
+    /// Pushes that failed, including those that are sent again.
     pushes_failed: Counter "netmon_push_failures_total";
-    /// Acknowledged pushes whose processed_count was not the number of items.
+    /// Acknowledged pushes whose processed_count differs from the number of items.
     pushes_miscounted: Counter "netmon_push_miscounts_total";
     /// Heartbeats that DAKR acknowledged.
     heartbeats_ok: Counter "netmon_heartbeats_total";
@@ -329,59 +322,59 @@ stats! {
     heartbeats_failed: Counter "netmon_heartbeat_failures_total";
     /// Writes of the state file that reached the disk.
     state_writes: Counter "netmon_state_writes_total";
-    /// Writes of the state file that failed or were not done in time, and state files that could not be used.
+    /// Writes of the state file that failed or took too long, and state files that could not be used.
     state_failures: Counter "netmon_state_failures_total";
-    /// Size of the state file when it was last written whole.
+    /// Size of the state file at its last full write.
     state_bytes: Gauge "netmon_state_bytes";
-    /// Flows whose opener and owner the ebpf source remembers.
+    /// Flows whose originator and owner the ebpf source remembers.
     bpf_roles: Gauge "netmon_bpf_roles";
-    /// Flows of the ebpf source whose opener was guessed from the lower port.
+    /// Flows of the ebpf source whose originator was guessed from the lower port.
     bpf_roles_guessed: Counter "netmon_bpf_roles_guessed_total";
-    /// Flows that the ebpf source forgot to make room for new ones.
+    /// Flows that the ebpf source dropped from its memory to make room for new ones.
     bpf_roles_evicted: Counter "netmon_bpf_roles_evicted_total";
-    /// Flows of the ebpf source that were looked up in conntrack.
+    /// Flows that the ebpf source looked up in conntrack.
     bpf_lookups: Counter "netmon_bpf_lookups_total";
-    /// Later fragments, which the BPF programs count without ports.
+    /// IP fragments after the first, which have no ports and are counted with port 0.
     bpf_later_fragments: Counter "netmon_bpf_later_fragments_total";
-    /// DNS answers that were seen.
+    /// DNS answers that the BPF programs saw.
     dns_answers: Counter "netmon_dns_answers_total";
-    /// DNS answers that were folded into an earlier lookup of the same client and name.
+    /// DNS answers that joined an earlier lookup of the same client and name.
     dns_folded: Counter "netmon_dns_folded_total";
     /// DNS lookups: one for each client and name in a window.
     dns_lookups: Counter "netmon_dns_lookups_total";
     /// DNS lookups that DAKR acknowledged.
     dns_acknowledged: Counter "netmon_dns_acknowledged_total";
-    /// DNS lookups that wait to be acknowledged.
+    /// DNS lookups that DAKR has not acknowledged yet.
     dns_pending: Gauge "netmon_dns_pending";
     /// DNS answers, lookups and names lost, by reason.
     dns_lost: Counter "netmon_dns_lost_total" ["reason"; DnsLost];
-    /// DNS questions that were not seen for want of room, so that their answers are called unasked.
+    /// DNS questions dropped because the table of questions was full; their answers are skipped as unasked.
     dns_questions_lost: Counter "netmon_dns_questions_lost_total";
     /// DNS answers that gave no names, by reason.
     dns_skipped: Counter "netmon_dns_skipped_total" ["reason"; DnsSkip];
-    /// Names of addresses that are known, each for one client.
+    /// Known names of addresses, each for one client.
     dns_names: Gauge "netmon_dns_names";
-    /// Lists of pods that the API server was asked for.
+    /// Requests to the API server for the list of pods.
     kube_lists: Counter "netmon_kube_lists_total";
-    /// Watches of pods that the API server was asked for.
+    /// Requests to the API server to watch pods.
     kube_watches: Counter "netmon_kube_watches_total";
-    /// Events that watches brought, bookmarks included.
+    /// Events that watches received, bookmarks included.
     kube_events: Counter "netmon_kube_events_total";
     /// Requests to the API server that failed, and watches that broke.
     kube_failures: Counter "netmon_kube_failures_total";
-    /// What the API server sent and we could not use, by reason.
+    /// Objects from the API server that could not be used, by reason.
     kube_skipped: Counter "netmon_kube_skipped_total" ["reason"; KubeSkip];
-    /// Renewals of roots or certificates for the API server that failed, so that the old ones stay in use.
+    /// Failed renewals of certificates for the API server; the old ones stay in use.
     kube_renewals_failed: Counter "netmon_kube_renewals_failed_total";
-    /// Version of Landlock by which the threads http, push and kube write and execute no file; 0 where there is none.
+    /// Version of Landlock that stops the threads http, push and kube from writing files; 0 without Landlock.
     landlock: Gauge "netmon_landlock_version";
     /// 1 for each capability that the collector holds; the other threads hold none.
     capabilities: Gauge "netmon_capability_held" ["capability"; Capability];
-    /// Pods known to live on this node.
+    /// Pods known to run on this node.
     pods: Gauge "netmon_pods";
-    /// Requests that the local endpoint answered.
+    /// Requests that the HTTP endpoint answered.
     http_requests: Counter "netmon_http_requests_total";
-    /// Connections to the local endpoint that were cut (slow, malformed, or too many).
+    /// Connections to the HTTP endpoint that were cut: slow, malformed or too many.
     http_cut: Counter "netmon_http_cut_total";
 }
 

@@ -1,20 +1,22 @@
-//! A bounded hash table that is made at start and never grows: a hashed index over a dense slab that fills from the
-//! bottom, so memory becomes resident as it is used, and a slot number stays valid until its entry is removed. Of the index
-//! no more is used than twice what the entries need, and what is used doubles as they come: each entry is then put into
-//! its new place, some 20 ns for each, a few times in a process's life.
+//! A bounded hash table that is allocated at start and never grows.
 //!
-//! Knows nothing of what it holds. Open addressing with linear probing and backward shift (no tombstones, so lookups
-//! stay short for ever); the index keeps some bits of the hash beside the slot number, so a miss rarely touches the
-//! slab. The hash is seeded per process: peers choose addresses and ports, and must not choose collisions.
+//! A hashed index points into a dense slab. The slab fills from the bottom, so memory becomes resident as it is used; a
+//! slot number stays valid until its entry is removed. The used part of the index is at most twice what the entries
+//! need, and doubles as they arrive. Each doubling moves every entry of the index, some 20 ns each, a few times in the
+//! life of a process.
 //!
-//! hashbrown was the road not taken: with its capacity reserved it still rehashes or reallocates once removals have
-//! used up its empty slots, and its slots move.
+//! Open addressing with linear probing and backward shift: without tombstones, lookups stay short for ever. The index
+//! stores some bits of the hash beside the slot number, so a miss rarely touches the slab. The hash is seeded per
+//! process, because peers choose addresses and ports and must not choose collisions.
+//!
+//! hashbrown does not fit: even with reserved capacity it rehashes or reallocates once removals have used up its empty
+//! slots, and its slots move.
 
 use std::hash::{BuildHasher, Hash};
 
-/// What a table holds: an entry that carries its key and lends four bytes for the hash.
+/// An entry of a table: it contains its key, and four bytes for the table's mark.
 pub trait Entry: Copy {
-    /// What it is found by.
+    /// The key that finds it.
     type Key: Copy + Eq + Hash;
     /// The key; must not change while the entry is in the table.
     fn key(&self) -> &Self::Key;
@@ -22,35 +24,35 @@ pub trait Entry: Copy {
     fn mark(&self) -> u32;
     /// Sets the table's mark.
     fn set_mark(&mut self, mark: u32);
-    /// Something in each line of 64 bytes of the entry but that of the mark, for [`Table::warm`].
+    /// A word from each 64-byte line of the entry except the mark's, which [`Table::warm`] reads ahead.
     fn far_end(&self) -> u32 {
         0
     }
 }
 
-/// The table holds as many entries as it may.
+/// The table is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// Keys that [`Table::warm`] takes.
+/// Largest number of keys for [`Table::warm`].
 pub const AT_ONCE: usize = 64;
 
-/// Cells of the index that a new table uses: a page of them.
+/// Used cells of a new table's index: one page.
 const FIRST_CELLS: usize = 1_024;
 
-/// No slot.
+/// Marks a missing slot.
 pub const NONE: u32 = u32::MAX;
 
 /// A bounded table of `E`.
 pub struct Table<E> {
-    /// 0, or slot + 1 in the low bits that a slot needs and in the others as many bits of the hash as fit: a third of
-    /// the memory that a few connections touch is here, for a hash spreads them over all pages.
+    /// 0, or slot + 1 in the low bits and hash bits in the others. Small cells matter: a hash spreads even a few
+    /// connections over all pages of the index.
     ///
-    /// No `Vec`, and the slab is indexed as a slice: indexing a `Vec` is a call where the release is optimised for size.
+    /// A boxed slice, because with `opt-level = "z"` indexing a `Vec` is a call.
     index: Box<[u32]>,
-    /// Cells in use, from the first on, less one: a power of two less one.
+    /// Number of used cells minus one: a power of two minus one, so that it is a mask.
     last_cell: usize,
-    /// The low bits that a slot needs.
+    /// Mask of the bits that hold the slot.
     slot_mask: u32,
     slab: Vec<E>,
     free: Vec<u32>,
@@ -62,7 +64,7 @@ impl<E: Entry> Table<E> {
     /// A table for at most `capacity` entries (at least one, at most 2^30).
     pub fn with_capacity(capacity: u32) -> Table<E> {
         let capacity = capacity.clamp(1, 1 << 30);
-        // At most four fifths full, so that probes stay short.
+        // At most four fifths of the cells are occupied, so that probes stay short.
         let cells = (capacity as usize * 5 / 4 + 1).next_power_of_two();
         Table {
             index: vec![0; cells].into_boxed_slice(),
@@ -75,22 +77,20 @@ impl<E: Entry> Table<E> {
         }
     }
 
-    /// Entries in the table.
     pub fn len(&self) -> u32 {
         (self.slab.len() - self.free.len()) as u32
     }
 
-    /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Entries that it holds at most.
+    /// Largest number of entries.
     pub fn capacity(&self) -> u32 {
         self.capacity
     }
 
-    /// The slots that may be occupied; ask [`Table::get`] which are.
+    /// The slots that may be occupied; [`Table::get`] returns whether they are.
     pub fn slots(&self) -> std::ops::Range<u32> {
         0..self.slab.len() as u32
     }
@@ -101,7 +101,7 @@ impl<E: Entry> Table<E> {
         self.slab.get(slot as usize).filter(|entry| entry.mark() != 0)
     }
 
-    /// The entry in a slot, if there is one. Its key must stay as it is.
+    /// The entry in a slot, if there is one. The caller must not change its key.
     #[inline]
     pub fn get_mut(&mut self, slot: u32) -> Option<&mut E> {
         self.slab.get_mut(slot as usize).filter(|entry| entry.mark() != 0)
@@ -123,7 +123,7 @@ impl<E: Entry> Table<E> {
         self.find_marked(key, self.mark_of(key))
     }
 
-    /// Puts an entry into the table and returns its slot. The key must not be in the table.
+    /// Inserts an entry and returns its slot. Its key must be new.
     pub fn insert(&mut self, mut entry: E) -> Result<u32, Full> {
         debug_assert!(self.find(entry.key()).is_none());
         if self.len() >= self.capacity {
@@ -170,19 +170,19 @@ impl<E: Entry> Table<E> {
         }
     }
 
-    /// Takes the entry out of a slot.
+    /// Removes and returns the entry in a slot.
     pub fn remove(&mut self, slot: u32) -> Option<E> {
         let entry = *self.get(slot)?;
         let mut hole = self.home(entry.mark());
         while self.index[hole] & self.slot_mask != slot + 1 {
             hole = self.next(hole);
         }
-        // Backward shift: close the hole with the next entry that may stand there, until the run ends.
+        // Backward shift: fill the hole with the next entry that may move there, until the run ends.
         let mut cell = self.next(hole);
         while self.index[cell] != 0 {
             let standing = (self.index[cell] & self.slot_mask) - 1;
             let home = self.home(self.slab.as_slice()[standing as usize].mark());
-            // The entry may move back to the hole unless its home lies between the hole and where it stands.
+            // The entry may move to the hole unless its home cell lies between the hole and its own cell.
             let distance_from_home = cell.wrapping_sub(home) & self.last_cell;
             let distance_from_hole = cell.wrapping_sub(hole) & self.last_cell;
             if distance_from_home >= distance_from_hole {
@@ -197,9 +197,9 @@ impl<E: Entry> Table<E> {
         Some(entry)
     }
 
-    /// Reads what finding and removing these keys (the first [`AT_ONCE`]) will read, so that it is in the caches then. Each
-    /// of its loops waits for nothing that it has read itself: the processor has many reads under way at once, where one
-    /// look-up after the other waits for memory three times each.
+    /// Reads ahead what finding and removing these keys (the first [`AT_ONCE`]) will read, so that the caches hold it.
+    /// No loop here depends on its own reads, so the processor overlaps them. Separate lookups would wait for memory
+    /// three times each.
     pub fn warm<'a>(&self, keys: impl Iterator<Item = &'a E::Key>)
     where
         E::Key: 'a,
@@ -215,7 +215,7 @@ impl<E: Entry> Table<E> {
         let mut marks = 0;
         for cell in cells {
             let mut cell = *cell;
-            // To the end of the run: removing closes the gap with what stands behind it.
+            // To the end of the run, because a removal shifts the entries behind it.
             while self.index[cell] != 0 {
                 let slot = (self.index[cell] & self.slot_mask) - 1;
                 let entry = &self.slab.as_slice()[slot as usize];
@@ -262,7 +262,7 @@ impl<E: Entry> Table<E> {
     }
 }
 
-/// The hash bits of a mark, from the top: the low ones name the cell, the topmost is always set.
+/// The upper hash bits of a mark. The low bits select the cell; the topmost is always set.
 #[inline]
 fn tag(mark: u32) -> u32 {
     mark << 1

@@ -1,5 +1,5 @@
-//! A restarted agent goes on where the one before stood: the state folder is opened, and what is found there is given to
-//! the tables, the source and the push, or to none of them.
+//! Restores the state of the previous process: opens the state folder, and restores tables, source and push from its
+//! file, either all of them or none.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,16 +22,14 @@ use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::wire::Malformed;
 
-/// What the collector counts with.
+/// The collector's tables.
 pub struct Tables {
-    /// The tables.
     pub pipeline: Pipeline,
-    /// Makes batches.
     pub freezer: Freezer,
 }
 
 impl Tables {
-    /// Empty ones, by the configuration.
+    /// Creates empty tables of the configured sizes.
     pub fn new(config: &Config, max_connections: u32, started: Now) -> Tables {
         let sender = Sender {
             node_name: config.node_name.clone(),
@@ -41,26 +39,26 @@ impl Tables {
     }
 }
 
-/// What became of the state folder.
+/// The result of opening the state folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TakenOver {
-    /// It is written from now on.
+    /// Whether the state is written from now on.
     pub persists: bool,
-    /// The push goes on with a batch of the process before.
+    /// Whether the push continues with a batch of the previous process.
     pub out: bool,
 }
 
-/// Who needs to know.
+/// Where the result is reported.
 pub struct Audience {
-    /// Bounds the waiting for the disk once the agent ends.
+    /// Limits the wait for the disk when the agent stops.
     pub stop: Arc<Stop>,
-    /// Is told whether the state is kept.
+    /// Shows whether the state file can be written.
     pub health: Arc<Health>,
-    /// Counts what fails.
+    /// Counts failures.
     pub stats: Arc<Stats>,
 }
 
-/// Opens the folder. Whatever is wrong with it is said once and counted, and the agent starts without.
+/// Opens the folder. A fault is logged and counted, and the agent starts without a state.
 pub fn open<T: Transport>(
     dir: &Path,
     fresh: impl Fn() -> Tables,
@@ -75,7 +73,7 @@ pub fn open<T: Transport>(
     let (place, (store, left)) = match opened {
         Ok(opened) => opened,
         Err(why) => {
-            warn!("cannot use the state folder {}: {why}; a restart will be a fresh start", dir.display());
+            warn!("cannot use the state folder {}: {why}; the next restart starts afresh", dir.display());
             health.note(Component::DakrTransport, "state_file", &format!("cannot be used: {why}"));
             stats.state_failures.inc();
             return TakenOver::default();
@@ -91,21 +89,21 @@ pub fn open<T: Transport>(
         Some(Ok(state)) => match restore(state, tables, source, push) {
             Ok(out) => {
                 let (connections, rows) = (tables.pipeline.baselines().len(), tables.pipeline.rows().len());
-                info!("goes on from the state file in {}: {connections} connections, {rows} rows", dir.display());
+                info!("restored {connections} connections and {rows} rows from the state file in {}", dir.display());
                 return TakenOver { persists: true, out };
             }
-            Err(Malformed) => "what it holds does not fit the tables".to_owned(),
+            Err(Malformed) => "its content does not fit the tables".to_owned(),
         },
         Some(Err(unfit)) => unfit.to_string(),
     };
-    warn!("the state file in {} is not used, and this is a fresh start: {why}", dir.display());
+    warn!("the state file in {} is not used, the agent starts afresh: {why}", dir.display());
     stats.state_failures.inc();
     *tables = fresh();
     push.discard_state();
     TakenOver { persists: true, out: false }
 }
 
-/// Whether a batch is out.
+/// Returns whether the push continues with a batch.
 fn restore<T: Transport>(
     state: State,
     tables: &mut Tables,
@@ -118,6 +116,6 @@ fn restore<T: Transport>(
     for (first_item, items, verdict) in settlements {
         rows.settle(first_item, items, verdict, ledger);
     }
-    // Nobody would ever settle it.
+    // Frozen rows without a batch would never be settled.
     if !out && !ledger.frozen.is_zero() { Err(Malformed) } else { Ok(out) }
 }

@@ -1,26 +1,26 @@
-//! Notices a source that does not see the traffic (rule 16): what the busiest interface carried against the bytes of
-//! all connections.
+//! Detects a source that does not see the traffic (rule 16): it compares the bytes of the busiest interface with those
+//! of all connections.
 //!
-//! Reads `/proc/net/dev` (proc_pid_net(5)); knows nothing of what the source is, only what to suspect.
+//! It reads `/proc/net/dev` (proc_pid_net(5)) and does not know the kind of source.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// Less than this in a window says nothing.
+/// Bytes below which a window proves nothing.
 const LEAST_BYTES: u64 = 1_000_000;
-/// Sweeps that a window takes.
+/// Sweeps of one window.
 const SWEEPS: u8 = 3;
 /// Bytes of an Ethernet header, which interface counters include and layer-3 lengths do not.
 const LINK_HEADER_BYTES: u64 = 14;
-/// Interfaces that are followed; a node with more has its busiest among the first ones or is not judged.
+/// Largest number of interfaces that are read. A node with more is judged by the first ones.
 const INTERFACES: usize = 1_024;
 
-/// What a window said.
+/// The result of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
     /// Too little traffic, or the window is not over.
     Unknown,
-    /// The source sees what passes.
+    /// The source sees the traffic.
     Clear,
     /// The busiest interface carried more than twice what the source saw.
     Blind {
@@ -38,7 +38,7 @@ struct Reading {
     layer3_bytes: u64,
 }
 
-/// The window under way.
+/// The current window.
 pub struct Watch {
     file: Option<File>,
     text: Vec<u8>,
@@ -49,7 +49,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Opens the counters of this network namespace; without them nothing is ever judged.
+    /// Opens the counters of this network namespace. Without them the result is always [`Sight::Unknown`].
     pub fn open() -> Watch {
         Watch {
             file: File::open("/proc/thread-self/net/dev").ok(),
@@ -61,7 +61,7 @@ impl Watch {
         }
     }
 
-    /// A complete sweep has ended, in which connections were seen to carry so many bytes.
+    /// Ends a complete sweep, in which all connections carried `seen_bytes`.
     pub fn end_sweep(&mut self, seen_bytes: u64) -> Sight {
         let Some(file) = &mut self.file else { return Sight::Unknown };
         let Ok(length) = read_whole(file, &mut self.text) else { return Sight::Unknown };
@@ -72,7 +72,7 @@ impl Watch {
 
     fn judge(&mut self, seen_bytes: u64) -> Sight {
         if self.at_start.is_empty() {
-            // The first reading only opens the window: what was seen before it has no counterpart.
+            // The first reading only opens the window: the bytes before it have no counterpart.
             std::mem::swap(&mut self.at_start, &mut self.now);
             return Sight::Unknown;
         }

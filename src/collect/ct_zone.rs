@@ -1,28 +1,28 @@
-//! Which conntrack zone is counted (rule 7).
+//! Chooses the conntrack zone that is counted (rule 7).
 //!
-//! OVN, OVS and Antrea track one connection in several zones; counting more than one would bill its bytes twice. Until
-//! a complete sweep has shown where the local ends are, zone 0 is counted: it is the only one almost everywhere, and
-//! waiting would lose the first bytes of a fresh host.
+//! OVN, OVS and Antrea track one connection in several zones; counting more than one would bill its bytes twice. Zone 0
+//! is counted until a complete sweep shows where the local ends are. It is the only zone almost everywhere, and waiting
+//! would lose the first bytes of a fresh host.
 
 use crate::config::CtZone;
 use crate::state::bytes::{In, Persist};
 use crate::wire::Malformed;
 
-/// Zones that are told apart while deciding; a connection in a further one is not counted either way.
+/// Largest number of zones in the tally. Connections of further zones are not counted in any case.
 const ZONES: usize = 64;
 
-/// The choice, and what the running sweep says about it.
+/// The choice and the tally of the current sweep.
 #[derive(Debug)]
 pub struct CtZoneChoice {
     chosen: u16,
     decided: bool,
-    /// Local ends seen in this sweep: zone and count.
+    /// Zone and number of local ends in this sweep.
     tally: Vec<(u16, u32)>,
     only_elsewhere: bool,
 }
 
 impl CtZoneChoice {
-    /// As `-conntrack-zone` wants it.
+    /// Starts with the setting `-conntrack-zone`.
     pub fn new(ct_zone: CtZone) -> CtZoneChoice {
         let (chosen, decided) = match ct_zone {
             CtZone::Auto => (0, false),
@@ -37,14 +37,14 @@ impl CtZoneChoice {
         ct_zone == self.chosen
     }
 
-    /// Whether it is worth finding out if a connection of this zone has a local end: once per sweep suffices for
-    /// the chosen zone, once it is decided.
+    /// Whether the tally needs to know if a connection of this zone has a local end. Once the choice is made, one local
+    /// end per sweep suffices for the chosen zone.
     #[inline]
     pub fn asks(&self, ct_zone: u16) -> bool {
         !self.decided || ct_zone != self.chosen || self.tally.is_empty()
     }
 
-    /// A connection of this zone has a local end.
+    /// Adds a connection of this zone with a local end to the tally.
     pub fn note_local(&mut self, ct_zone: u16) {
         match self.tally.iter_mut().find(|(known, _)| *known == ct_zone) {
             Some((_, count)) => *count = count.saturating_add(1),
@@ -56,8 +56,7 @@ impl CtZoneChoice {
         }
     }
 
-    /// A complete sweep has ended. `Some(zone)` where another zone than before is counted from now on: then the
-    /// next sweep is a baseline.
+    /// Ends a complete sweep. Returns the zone if it changes: the next sweep is then a baseline.
     pub fn end_sweep(&mut self, owners_known: bool) -> Option<u16> {
         let before = self.chosen;
         if !self.decided && owners_known && !self.tally.is_empty() {
@@ -83,8 +82,8 @@ impl CtZoneChoice {
         self.decided.put(out);
     }
 
-    /// Takes over the choice of the process before, unless `-conntrack-zone` names another one. Whether the zone is
-    /// the same, so that the baselines are of use.
+    /// Restores the choice of the previous process, unless `-conntrack-zone` names another zone. Returns whether the
+    /// zone is the same, so that the baselines are valid.
     ///
     /// # Errors
     /// When the bytes cannot be what [`CtZoneChoice::persist`] wrote.

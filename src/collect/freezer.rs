@@ -1,4 +1,4 @@
-//! Ends a window: frozen rows as encoded messages of bounded size, with times that never repeat.
+//! Ends a window: encodes frozen rows as messages of bounded size, with timestamps that never repeat.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -13,33 +13,31 @@ use crate::owner::{Owner, PodIndex};
 use crate::state::bytes::{In, Persist};
 use crate::wire::Malformed;
 
-/// Bytes of one message at most, before compression.
+/// Size limit of a message before compression.
 const MAX_BODY_BYTES: usize = 1 << 20;
-/// An item is smaller than this: two addresses, two names of at most 253 and 63 bytes, ten numbers.
+/// Upper bound of an item: two addresses, two names of at most 253 and 63 bytes, ten numbers.
 const ITEM_BYTES: usize = 640;
-/// What surrounds a name in an entry of `ip2domain`, or an address in a lookup: an address as text, tags and lengths.
+/// Upper bound of an address as text with its tags and lengths, in `ip2domain` or in a lookup.
 const ADDRESS_BYTES: usize = 64;
-/// A name as text.
+/// Upper bound of a name as text, with escapes.
 const NAME_BYTES: usize = 1024;
 
-/// What every message says of its sender.
+/// The sender's fields in every message.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    /// The node.
     pub node_name: String,
-    /// The cluster, empty if not given.
+    /// `CLUSTER_ID`; empty if not given.
     pub cluster_id: String,
 }
 
-/// Makes batches.
 pub struct Freezer {
     sender: Sender,
     seq: u64,
     last_item_ns: u64,
     spare: Batch,
-    /// The lookups of the batch under way, by number; those that are settled are taken out.
+    /// The lookups of the batch under way, by number; `None` once settled.
     lookups: Vec<Option<Lookup>>,
-    /// Addresses of the message that is being written, with the bytes of their items.
+    /// Remote address, bytes and name of each named item in the open message.
     domains: Vec<(Addr, u64, Arc<str>)>,
 }
 
@@ -49,20 +47,25 @@ impl Freezer {
         Freezer { sender, seq: 0, last_item_ns: 0, spare: Batch::default(), lookups: Vec::new(), domains: Vec::new() }
     }
 
-    /// Appends how far numbers and times have come, for the state file.
+    /// Appends the last batch number and timestamp, for the state file.
     pub fn persist(&self, out: &mut Vec<u8>) {
         self.seq.put(out);
         self.last_item_ns.put(out);
     }
 
-    /// Goes on with the numbers and times of the process before.
+    /// Continues with the batch number and timestamp of the previous process.
     ///
     /// # Errors
-    /// When the bytes cannot be what [`Freezer::persist`] wrote.
+    /// If [`Freezer::persist`] cannot have written the bytes.
     pub fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {
         self.seq = Persist::take(from)?;
         self.last_item_ns = Persist::take(from)?;
         Ok(())
+    }
+
+    /// The lookups of the batch under way that are not settled.
+    pub fn lookups(&self) -> impl Iterator<Item = &Lookup> {
+        self.lookups.iter().flatten()
     }
 
     /// Takes back the buffers of a settled batch.
@@ -70,7 +73,7 @@ impl Freezer {
         self.spare = batch;
     }
 
-    /// Settles lookups of the batch under way. One settled before is not touched again.
+    /// Settles lookups of the batch under way. Settled ones do not change.
     pub fn settle_lookups(&mut self, pipeline: &Pipeline, first: u32, count: u32, verdict: Verdict) {
         let Some(names) = pipeline.names() else { return };
         for lookup in self.lookups.iter_mut().skip(first as usize).take(count as usize).filter_map(Option::take) {
@@ -82,8 +85,8 @@ impl Freezer {
         }
     }
 
-    /// Freezes the open window, with at most `max_items` items in a message. `None` where nothing is to be pushed:
-    /// then the window is settled all the same.
+    /// Freezes the open window, with at most `max_items` items in a message. Returns `None` if there is nothing to push;
+    /// rows that are never pushed are settled in any case.
     pub fn freeze(&mut self, pipeline: &mut Pipeline, max_items: u32, now: Now) -> Option<Batch> {
         self.lookups.clear();
         if let Some(names) = pipeline.names() {
@@ -91,8 +94,8 @@ impl Freezer {
         }
         let mut batch = std::mem::take(&mut self.spare);
         let bodies: Vec<Vec<u8>> = batch.messages.drain(..).map(|message| message.body).collect();
-        // Strictly later than every item of the batch before, whatever the wall clock does: a sink that drops
-        // byte-identical repeats must never take a new item for an old one.
+        // Strictly later than every item of the previous batch, even if the wall clock jumps back: a sink that drops
+        // byte-identical repeats must never mistake a new item for an old one.
         let frozen_ns = now.wall_ns.max(self.last_item_ns + MS);
         let mut last_item_ns = frozen_ns;
         let pods = Arc::clone(pipeline.local_ends().pods());
@@ -144,14 +147,14 @@ impl Freezer {
     }
 }
 
-/// A batch that is being written: its last message is open.
+/// A batch that is being encoded: its last message is open.
 struct Draft<'a> {
     header: Header<'a>,
     max_items: u32,
     messages: &'a mut Vec<Message>,
-    /// Buffers to be used again.
+    /// Buffers for reuse.
     bodies: Vec<Vec<u8>>,
-    /// What is not in a message yet.
+    /// Lookups that no message contains yet.
     lookups: &'a [Option<Lookup>],
     pods: &'a PodIndex,
     domains: &'a mut Vec<(Addr, u64, Arc<str>)>,
@@ -168,7 +171,7 @@ impl Draft<'_> {
     }
 
     fn item(&mut self, number: u32, item: &Item<'_>, name: Option<&RowName>) {
-        // The name of a service is not that of the backend, which is what the item bears.
+        // The item has the backend's address, to which the service's name does not belong.
         let name = name.filter(|name| !name.is_service);
         let room = MAX_BODY_BYTES - ITEM_BYTES - name.map_or(0, |name| name.text.len() + ADDRESS_BYTES);
         let is_full = |m: &Message| m.items >= self.max_items || m.body.len() + self.domain_bytes > room;
@@ -186,7 +189,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Ends the open message, if there is one: with as many lookups as find room, and the names of its addresses.
+    /// Ends the open message, if there is one: adds as many lookups as fit, and the names of its addresses.
     fn close(&mut self) {
         let Some(message) = self.messages.last_mut() else { return };
         let mut lookups = 0;
@@ -212,7 +215,7 @@ impl Draft<'_> {
             lookups += 1;
             self.lookups = rest;
         }
-        // Where pods asked by different names, that of the item with the most bytes.
+        // If pods used different names, the item with the most bytes decides.
         self.domains.sort_unstable_by_key(|(address, bytes, _)| (*address, Reverse(*bytes)));
         self.domains.dedup_by_key(|(address, ..)| *address);
         for (address, _, name) in self.domains.drain(..) {
@@ -222,7 +225,7 @@ impl Draft<'_> {
         encode::end(&mut message.body, &self.header);
     }
 
-    /// Ends the batch: lookups that are left get messages of their own.
+    /// Ends the batch: remaining lookups get messages of their own.
     fn finish(&mut self) {
         self.close();
         while !self.lookups.is_empty() {

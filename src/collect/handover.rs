@@ -159,7 +159,7 @@ impl Handover {
             if self.unheard == 0 && self.persisted {
                 let ledger = pipeline.ledger();
                 let persisted = (ledger.open + ledger.frozen + ledger.waiting).total_bytes();
-                return info!("{persisted} bytes that are not delivered yet stay in the state file");
+                return info!("the state file holds {persisted} bytes that DAKR has not acknowledged yet");
             }
         }
         self.parcels = None;
@@ -180,8 +180,8 @@ impl Handover {
         let (unknown, unsent) = (lost(Lost::ShutdownAmbiguous), lost(Lost::Shutdown));
         if unknown + unsent > 0 {
             warn!(
-                "{} bytes were counted and not delivered (netmon_lost_bytes_total): {unknown} of them DAKR may have \
-                 counted (shutdown_ambiguous), {unsent} were not sent (shutdown)",
+                "{} bytes are lost at shutdown (netmon_lost_bytes_total): {unknown} were sent without an answer \
+                 (shutdown_ambiguous), {unsent} were not sent (shutdown)",
                 unknown + unsent
             );
         }
@@ -223,6 +223,6 @@ pub fn settle_waiting(pipeline: &mut Pipeline) {
     pipeline.settle_all(clock::now());
     let waited = nobodys(pipeline) - before;
     if waited > 0 {
-        warn!("{waited} bytes waited for a pod that nobody named (netmon_unattributed_bytes_total)");
+        warn!("{waited} bytes belong to no known pod (netmon_unattributed_bytes_total)");
     }
 }

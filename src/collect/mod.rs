@@ -1,6 +1,6 @@
 //! The collector: the one thread that reads the source and owns the tables.
 //!
-//! Starts counting at second 0, whatever the API server or DAKR do. Between sweeps it waits in poll(2) for ends of
+//! It counts from second 0 on, whatever the API server or DAKR do. Between sweeps it waits in poll(2) for closed
 //! connections, address changes, messages of the push and requests for snapshots.
 
 pub mod blind;

@@ -1,40 +1,40 @@
-//! How long to wait between sweeps, so that reading costs next to nothing and loses nothing.
+//! Computes the interval between sweeps, so that sweeps cost little CPU time and lose nothing.
 //!
-//! Counters are cumulative and ends are told, so a longer interval gives the same totals; the kernel's own work is
-//! what a sweep costs. An interval that was given is obeyed.
+//! Counters are cumulative and the kernel reports closed connections, so a longer interval gives the same totals. The
+//! cost of a sweep is mostly the kernel's own work. A given interval is fixed.
 
 use crate::clock::SECOND;
 
-/// One part in this many of a core may go into sweeps: 2 %.
+/// Sweeps may use one part in this many of a core: 2 %.
 const SHARE: u64 = 50;
-/// With connections whose end may never be told: the shortest time for which the kernel keeps an entry after its
-/// last packet is 10 s (CLOSE), so each is seen once more if sweeps are at most this far apart.
+/// Longest interval while some connections may end unreported. The kernel keeps an entry for at least 10 s after its
+/// last packet (state CLOSE), so a sweep sees each of them once more.
 const UNTOLD_NS: u64 = 8 * SECOND;
 
-/// What the next interval depends on.
+/// The facts that decide the next interval.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Facts {
     /// CPU time of the last sweep.
     pub cost_ns: u64,
-    /// Whether ends are being told.
+    /// Whether the kernel reports closed connections.
     pub ends_are_told: bool,
-    /// Whether connections are followed whose end may never be told, or some vanished without an end.
+    /// Whether some followed connections may end unreported, or some vanished without an end.
     pub may_end_untold: bool,
 }
 
-/// The rule and its settings.
+/// The settings of the rule.
 #[derive(Clone, Copy, Debug)]
 pub struct SweepPace {
     /// `-read-interval`.
     pub read_interval_ns: u64,
-    /// Whether it was given.
+    /// Whether `-read-interval` was given.
     pub given: bool,
-    /// `FLUSH_INTERVAL`: never sweep more rarely than rows are flushed.
+    /// `FLUSH_INTERVAL`: the upper bound of the interval.
     pub flush_interval_ns: u64,
 }
 
 impl SweepPace {
-    /// From the start of one sweep to the start of the next.
+    /// Time from the start of one sweep to the start of the next.
     pub fn interval_ns(&self, facts: Facts) -> u64 {
         if self.given || !facts.ends_are_told {
             return self.read_interval_ns;

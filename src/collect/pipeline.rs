@@ -1,7 +1,8 @@
-//! From records to increments: which zone, which connection, how much; [`place`] makes rows of them.
+//! Converts records to increments: it selects the zone, finds the connection and subtracts the baseline. [`place`]
+//! attributes the increments to rows.
 //!
-//! Pure: time and everything else comes as an argument, so the lab, the replay and the model test run the very same
-//! code. Owns the tables; the loop around it ([`super`]) owns descriptors and channels.
+//! It is pure: time is an argument and it does no I/O, so lab, replay and model test run the same code. It owns the
+//! tables; the loop around it ([`super`]) owns descriptors and channels.
 
 mod persist;
 mod place;
@@ -14,13 +15,13 @@ use crate::baseline::{BaselineTable, Judged};
 use crate::class::Classes;
 use crate::clock::{Now, SECOND};
 use crate::config::Config;
-use crate::flow::{Connection, ConnectionKey, Direction, Ends, Reading, Split, Traffic};
+use crate::flow::{Addr, Connection, ConnectionKey, Direction, Ends, Reading, Split, Traffic};
 use crate::ledger::{Ledger, bytes_only};
 use crate::names::Names;
 use crate::owner::local::LocalEnds;
 use crate::owner::socket_owners::{HostEnd, SocketOwners};
 use crate::owner::waiting::{self, WaitingTable};
-use crate::owner::{OwnerId, OwnerTable, PodIndex};
+use crate::owner::{OwnerId, OwnerTable, Pod, PodIndex};
 use crate::rows::{Row, RowTable};
 use crate::series::SeriesTable;
 use crate::source::Sweep;
@@ -28,20 +29,20 @@ use crate::stats::{Lost, Skip, Skipped, Stats, Unattributed};
 use crate::table::AT_ONCE;
 use crate::wire::cilium_ct;
 
-/// How long an increment waits for its pod before rule 5 decides.
+/// Time for which an increment waits for its pod before rule 5 decides.
 const WAIT_NS: u64 = 60 * SECOND;
-/// Increments of a sweep that wait for the look at the host's sockets after it; beyond, those of the last look decide.
+/// Increments of a sweep that wait for the read of the host's sockets after it. Further ones use the previous read.
 const DEFERRED_MAX: usize = 4_096;
-/// How long a series of a pod that is gone stays for the last scrapes.
+/// Time for which the series of a deleted pod stay for the last scrapes.
 const SERIES_IDLE_NS: u64 = 600 * SECOND;
 
-/// The tables, and the way through them.
+/// The tables and the steps between them.
 pub struct Pipeline {
     policy: Policy,
     baselines: BaselineTable,
     local: LocalEnds,
     socket_owners: Option<SocketOwners>,
-    /// What this sweep told of host's ends whose sockets are not known yet.
+    /// Increments of this sweep at host ends whose sockets are not known yet.
     deferred: Vec<(Attribution, HostEnd)>,
     owners: OwnerTable,
     waiting: WaitingTable,
@@ -52,34 +53,34 @@ pub struct Pipeline {
     skipped: Skipped,
     /// Records since the last [`Pipeline::publish`] that report the end of a connection.
     ends: u64,
-    /// Bytes of all connections in this sweep, each once, whatever became of them (rule 16).
+    /// Bytes of all connections in this sweep, each once, with or without an owner (rule 16).
     seen_bytes: u64,
     not_followed: u64,
-    /// Ends that were heard and are not judged yet.
+    /// Closed connections that are not judged yet.
     heard: Vec<Connection>,
-    /// What is given to ends and not added to their rows yet.
+    /// Attributed increments that are not added to their rows yet.
     additions: Vec<Addition>,
-    /// Where DNS answers are read.
+    /// Set if DNS answers are read.
     names: Option<Arc<Names>>,
 }
 
-/// What a sweep came to.
+/// The result of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepEnd {
-    /// Baselines that vanished though their end should have been told.
+    /// Baselines that vanished although the kernel should have reported their end.
     pub vanished_untold: u64,
     /// Baselines of the state file that ended while no agent ran.
     pub ended_while_away: u64,
-    /// Another zone is counted from now on.
+    /// The zone that is counted from the next sweep on, if it changes.
     pub new_ct_zone: Option<u16>,
     /// Bytes of all connections since the sweep before, each once.
     pub seen_bytes: u64,
-    /// Connections that found no place in the table.
+    /// Connections that are not followed because the table is full.
     pub not_followed: u64,
 }
 
 impl Pipeline {
-    /// Tables by the configuration. `process_start_ns` is wall clock.
+    /// Creates tables of the configured sizes. `process_start_ns` is wall clock.
     pub fn new(config: &Config, max_connections: u32, process_start_ns: u64) -> Pipeline {
         Pipeline {
             policy: Policy {
@@ -108,22 +109,22 @@ impl Pipeline {
         }
     }
 
-    /// Rows are named from now on.
+    /// Sets the source of the rows' names.
     pub fn set_names(&mut self, names: Arc<Names>) {
         self.names = Some(names);
     }
 
-    /// Names and lookups, where DNS answers are read.
+    /// Names and lookups, if DNS answers are read.
     pub fn names(&self) -> Option<&Arc<Names>> {
         self.names.as_ref()
     }
 
-    /// The host's addresses, to be kept up to date.
+    /// The local ends, whose host addresses the caller updates.
     pub fn local_ends(&mut self) -> &mut LocalEnds {
         &mut self.local
     }
 
-    /// Sockets are told to be a pod's by these from now on.
+    /// Sets how host sockets are attributed to pods.
     pub fn set_socket_owners(&mut self, socket_owners: SocketOwners) {
         if socket_owners.looks() {
             self.deferred.reserve_exact(DEFERRED_MAX);
@@ -131,65 +132,65 @@ impl Pipeline {
         self.socket_owners = Some(socket_owners);
     }
 
-    /// Cgroups and sockets, to be kept up to date; what waits is settled by [`Pipeline::settle_waiting`].
+    /// Cgroups and sockets, which the caller updates. [`Pipeline::settle_waiting`] then settles waiting rows.
     pub fn socket_owners(&mut self) -> Option<&mut SocketOwners> {
         self.socket_owners.as_mut()
     }
 
-    /// Rows, for snapshots.
     pub fn rows(&self) -> &RowTable {
         &self.rows
     }
 
-    /// Rows, the books and the names, for freezing and settling.
+    /// Rows, ledger and owners, for freezing and settling.
     pub fn books(&mut self) -> (&mut RowTable, &mut Ledger, &OwnerTable) {
         (&mut self.rows, &mut self.ledger, &self.owners)
     }
 
-    /// The pod of this node that is a row's remote end, by its address at the time of the row's last bytes. Pods on the
-    /// node's network are not known by address, and a folded address is nobody's.
+    /// The pod of this node that is a row's remote end, by the address at the time of the row's last bytes. `None` for
+    /// hostNetwork pods, which share the node's address, and for folded rows.
     pub fn remote_pod(&self, row: &Row) -> Option<OwnerId> {
         let pod = self.local.pods().owner_of(row.key.remote, row.changed_wall_ns).filter(|_| row.is_named())?;
         self.owners.find(pod)
     }
 
-    /// Series, for snapshots.
+    /// The pod that had a local address at this time, nanoseconds since the epoch.
+    pub fn pod_at(&self, addr: Addr, wall_ns: u64) -> Option<&Arc<Pod>> {
+        self.local.pods().owner_of(addr, wall_ns)
+    }
+
     pub fn series(&self) -> &SeriesTable {
         &self.series
     }
 
-    /// Owners, for snapshots.
     pub fn owners(&self) -> &OwnerTable {
         &self.owners
     }
 
-    /// The books.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
-    /// Connections followed.
     pub fn baselines(&self) -> &BaselineTable {
         &self.baselines
     }
 
-    /// The zone in force.
+    /// The choice of the conntrack zone.
     pub fn ct_zone(&self) -> &CtZoneChoice {
         &self.ct_zone
     }
 
-    /// Takes the latest pods; what waited for them is settled.
+    /// Sets the latest pods, and settles rows that waited for them.
     pub fn set_pods(&mut self, pods: Arc<PodIndex>, now: Now) {
         self.local.set_pods(pods);
         self.settle_waiting(now);
     }
 
-    /// Before the first record of a sweep.
+    /// Called before the first record of a sweep.
     pub fn begin_sweep(&mut self) {
         self.baselines.begin_sweep();
     }
 
-    /// Takes one record of a sweep. What it adds to rows is there after [`Pipeline::end_sweep`].
+    /// Adds one record of a sweep. Rows contain it after [`Pipeline::end_sweep`].
     pub fn record(&mut self, c: &Connection, now: Now) {
         self.ends += u64::from(c.reading == Reading::Ended);
         let lives = !matches!(c.reading, Reading::Ended | Reading::Increment);
@@ -209,7 +210,8 @@ impl Pipeline {
             Reading::Ended => self.baselines.ended(c),
             Reading::Increment => Judged::Increment(c.traffic),
         };
-        // Only now: the parts of a Cilium value are of different moments, so its bytes less its headers may fall.
+        // Converted after the subtraction: the counters of a Cilium value are from different moments, so bytes minus
+        // headers may fall from sweep to sweep.
         let is_frames = matches!(c.reading, Reading::Frames(_));
         let cut = |traffic| if is_frames { cilium_ct::without_frames(traffic) } else { traffic };
         match judged {
@@ -225,9 +227,8 @@ impl Pipeline {
         }
     }
 
-    /// Takes one record of a drain; what it adds to rows is there after [`Pipeline::end_drain`]. Ends are judged [`AT_ONCE`]
-    /// together, for what is known of them lies anywhere in a table larger than the caches: their places are looked up
-    /// together, so that waiting for memory is done once.
+    /// Adds one record of a drain. Rows contain it after [`Pipeline::end_drain`]. Ends are judged [`AT_ONCE`] together:
+    /// their baselines lie anywhere in a table larger than the caches, and reading them ahead waits for memory once.
     pub fn hear(&mut self, c: &Connection, now: Now) {
         if c.reading != Reading::Ended {
             self.judge_heard(now);
@@ -239,7 +240,7 @@ impl Pipeline {
         }
     }
 
-    /// After the last record of a drain.
+    /// Called after the last record of a drain.
     pub fn end_drain(&mut self, now: Now) {
         self.judge_heard(now);
         self.add_up();
@@ -254,7 +255,7 @@ impl Pipeline {
         self.heard = heard;
     }
 
-    /// After the last record of a sweep.
+    /// Called after the last record of a sweep.
     pub fn end_sweep(&mut self, sweep: &Sweep, now: Now) -> SweepEnd {
         self.add_up();
         let vanished = self.baselines.end_sweep(sweep.complete);
@@ -278,7 +279,7 @@ impl Pipeline {
         end
     }
 
-    /// Books what a source lost within itself, in a sweep or a drain.
+    /// Books the bytes that the source itself lost in a sweep or a drain.
     pub fn note_source_losses(&mut self, sweep: &Sweep) {
         let lost = bytes_only(sweep.lost_tx_bytes, sweep.lost_rx_bytes);
         if !lost.is_zero() {
@@ -286,12 +287,12 @@ impl Pipeline {
         }
     }
 
-    /// Records left out since the last call.
+    /// Records skipped since the last call.
     pub fn take_skipped(&mut self) -> Skipped {
         std::mem::take(&mut self.skipped)
     }
 
-    /// Removes rows, series and owners that nothing needs any more (the documented cleanup loop).
+    /// Removes rows, series and owners that are no longer needed.
     pub fn cleanup(&mut self, now: Now, idle_ns: u64) {
         self.rows.cleanup(now.wall_ns, idle_ns);
         let (rows, pods) = (&self.rows, self.local.pods());
@@ -314,7 +315,7 @@ impl Pipeline {
         self.owners.keep_only(|id| used.get(id.0 as usize).copied().unwrap_or(false));
     }
 
-    /// Shows sizes and books on `/metrics`.
+    /// Copies sizes and books to the counters of `/metrics`.
     pub fn publish(&mut self, stats: &Stats) {
         self.ledger.publish(stats);
         stats.connections.set(u64::from(self.baselines.len()));
@@ -334,7 +335,8 @@ impl Pipeline {
             || self.local.owner_of(c.backend, at, &mut self.owners).is_some()
     }
 
-    /// An increment of a Cilium entry: of those without a pod's end, Cilium makes entries for some and not for others.
+    /// Counts an increment of a Cilium entry. Entries without a pod's end are skipped, because Cilium creates them only
+    /// for some connections.
     fn count_entry(&mut self, c: &Connection, traffic: Traffic, now: Now) {
         let own = if c.ends == Ends::Responder { c.backend } else { c.key.src };
         if self.local.is_host(own) {
@@ -351,7 +353,7 @@ impl Pipeline {
         }
     }
 
-    /// Attributes an increment to the ends that the record speaks for (rule 2), or lets it wait (rule 8).
+    /// Attributes an increment to the ends that the record covers (rule 2), or lets it wait (rule 8).
     fn count(&mut self, c: &Connection, traffic: Traffic, now: Now) {
         self.seen_bytes = self.seen_bytes.saturating_add(traffic.orig.bytes).saturating_add(traffic.reply.bytes);
         if self.local.is_host(c.key.src) && self.local.is_host(c.backend) {
@@ -376,13 +378,13 @@ impl Pipeline {
             let end = end_with_socket(c.ends, c.key.src, &self.local);
             let is_host = self.local.is_host(if end == Ends::Originator { c.key.src } else { c.backend });
             if is_host && self.policy.classes.is_tunnel(c.key.protocol, c.backend_port) {
-                // The node's own tunnels are the host's, though their sockets lie in the cgroup of whoever made them.
+                // Tunnels belong to the host, although their sockets are in the cgroup of the process that made them.
                 at.cgroup = 0;
             } else if is_host && socket_owners.looks() {
                 let end = HostEnd::of(c, end);
                 match socket_owners.cgroup_of(&end) {
                     Some(cgroup) => at.cgroup = cgroup,
-                    // What has ended is in no later look.
+                    // A closed connection is in no later read of the sockets.
                     None if c.reading != Reading::Ended && self.deferred.len() < DEFERRED_MAX => {
                         return self.deferred.push((at, end));
                     }
@@ -394,7 +396,7 @@ impl Pipeline {
     }
 }
 
-/// For ICMP the key's "ports" are id, type and code: their difference is no translation.
+/// Whether the key holds ports. For ICMP it holds id, type and code, whose difference is not a translation.
 fn has_ports(protocol: u8) -> bool {
     use crate::flow::protocol::{ICMP, ICMPV6};
     protocol != ICMP && protocol != ICMPV6

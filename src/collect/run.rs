@@ -1,4 +1,4 @@
-//! The collector's loop: what is due, then wait.
+//! The collector's loop: it does what is due, then waits.
 
 mod play;
 
@@ -12,7 +12,7 @@ use super::handover::{Handover, settle_waiting};
 use super::pace::{Facts, SweepPace};
 use super::pipeline::Pipeline;
 use super::snapshot::Snapshotter;
-use super::trouble::{PODS_AS_NODE, Teller, Trouble};
+use super::trouble::{PODS_AS_NODE, Reporter, Trouble};
 use crate::clock::{self, MS, Now, SECOND};
 use crate::config::Config;
 use crate::health::{Health, Pulse};
@@ -28,58 +28,47 @@ use crate::sys::addresses::{AddressChange, HostAddresses};
 use crate::sys::poll;
 use crate::sys::waker::Waker;
 
-/// Ends of connections are collected for so long before they are read: one wake-up for many.
+/// Delay before queued ends of connections are read, so that one wake-up serves many.
 const DRAIN_NAP_NS: u64 = 50 * MS;
-/// How often a source looks after what it needs of the kernel.
+/// Time between checks of the source's kernel settings.
 const UPKEEP_NS: u64 = 60 * SECOND;
-/// Rows stay visible for at least so long after they were settled.
+/// Shortest time for which settled rows stay visible.
 const LEAST_IDLE_NS: u64 = 60 * SECOND;
-/// After a vanished baseline sweeps stay frequent for so many complete sweeps.
+/// Complete sweeps for which the interval stays short after a baseline vanished.
 const WARY_SWEEPS: u8 = 12;
 
-/// What the collector is given.
+/// The collector's parts.
 pub struct Parts {
-    /// The settings.
     pub config: Arc<Config>,
-    /// Where connections are read from.
     pub source: Box<dyn Source>,
-    /// The host's addresses.
     pub addresses: HostAddresses,
-    /// Is told what became of the host's addresses.
+    /// Records changes of the host's addresses.
     pub recorder: Recorder,
-    /// Where the pod index is published, in a cluster.
+    /// The published pod index; `None` in standalone mode.
     pub pods: Option<Arc<Published>>,
-    /// The tables.
     pub pipeline: Pipeline,
-    /// The way to the push, where there is one.
+    /// The channel to the push; `None` without a DAKR.
     pub handover: Option<Handover>,
-    /// Makes batches.
     pub freezer: Freezer,
-    /// The agent's counters.
     pub stats: Arc<Stats>,
-    /// The agent's health.
     pub health: Arc<Health>,
     /// Signs of life for the probes.
     pub pulse: Arc<Pulse>,
-    /// Where snapshots are published.
     pub snapshots: Arc<Snapshots>,
-    /// Tells the end.
     pub stop: Arc<Stop>,
-    /// Wakes this thread.
     pub waker: Waker,
 }
 
-/// The moments at which something is due, monotonic.
+/// The times at which something is due, monotonic.
 struct Schedule {
     sweep: u64,
     flush: u64,
     cleanup: u64,
     upkeep: u64,
-    /// When the ends that are queued are read; `u64::MAX` where none is known of.
+    /// When queued ends of connections are read; `u64::MAX` if none is queued.
     drain: u64,
 }
 
-/// The thread's state.
 pub struct Collector {
     p: Parts,
     due: Schedule,
@@ -87,19 +76,19 @@ pub struct Collector {
     snapshotter: Snapshotter,
     watch: Watch,
     trouble: Trouble,
-    teller: Teller,
-    /// When the last sweep began, monotonic.
+    reporter: Reporter,
+    /// Start of the last sweep, monotonic.
     swept_ns: u64,
     /// CPU time of the last sweep.
     cost_ns: u64,
     /// Complete sweeps for which the interval stays short because a baseline vanished.
     wary: u8,
-    /// A broken event socket would say so at every nap.
+    /// Limits the log of a broken event socket, which fails at every drain.
     unread_ends: Rare,
 }
 
 impl Collector {
-    /// Ready to run. The first flush comes `flush_phase_ns` from now: it spreads many nodes over the interval.
+    /// The first flush is due `flush_phase_ns` from now, which spreads the nodes over the interval.
     pub fn new(parts: Parts, trouble: Trouble, now: Now, flush_phase_ns: u64) -> Collector {
         let config = &parts.config;
         let due = Schedule {
@@ -114,6 +103,7 @@ impl Collector {
             given: config.read_interval_given,
             flush_interval_ns: config.flush_interval_ns,
         };
+        let reporter = Reporter::new(parts.source.facts().component, &parts.health);
         Collector {
             p: parts,
             due,
@@ -121,7 +111,7 @@ impl Collector {
             snapshotter: Snapshotter::default(),
             watch: Watch::open(),
             trouble,
-            teller: Teller::default(),
+            reporter,
             swept_ns: now.mono_ns,
             cost_ns: 0,
             wary: 0,
@@ -129,7 +119,7 @@ impl Collector {
         }
     }
 
-    /// Runs until told to stop, then delivers what there is.
+    /// Runs until the stop is requested, then delivers the open window.
     pub fn run(mut self) {
         if self.p.source.played_at().is_some() {
             return self.play();
@@ -176,7 +166,7 @@ impl Collector {
             self.publish_snapshot(ticket);
         }
         self.p.pipeline.publish(&self.p.stats);
-        self.teller.tell(&self.trouble, self.p.pipeline.baselines().first_sweep_done(), &self.p.health);
+        self.reporter.report(&self.trouble, self.p.pipeline.baselines().first_sweep_done(), &self.p.health);
     }
 
     /// Waits until something is due or happens.
@@ -186,7 +176,7 @@ impl Collector {
         let mut fds = [-1; poll::MAX_FDS];
         fds[0] = self.p.waker.raw_fd();
         fds[1] = self.p.addresses.fd();
-        // Once a drain is due, further ends would only wake us early.
+        // Once a drain is due, further events would only wake the thread early.
         if self.due.drain == u64::MAX {
             fds.iter_mut().skip(2).zip(self.p.source.poll_fds()).for_each(|(to, from)| *to = *from);
         }
@@ -234,13 +224,13 @@ impl Collector {
             }
             Err(error) => {
                 if let Some(suppressed) = self.unread_ends.allow(now) {
-                    warn!("cannot read ends of connections: {error}{suppressed}");
+                    warn!("cannot read connection events: {error}{suppressed}");
                 }
             }
         }
     }
 
-    /// Reads everything; a voided dump is repeated at once, once (rule 11).
+    /// Reads the whole source. A voided dump is repeated at once, once (rule 11).
     fn sweep(&mut self, now: Now) {
         self.swept_ns = now.mono_ns;
         let mut complete = self.read(now);
@@ -263,21 +253,21 @@ impl Collector {
         };
         let interval_ns = self.pace.interval_ns(facts);
         let next_ns = now.mono_ns + interval_ns;
-        // A sweep asked for by the one that has just ended must not follow on its heels for ever.
+        // A sweep may request the next one; without a pause, sweeps could follow each other for ever.
         let soonest_ns = clock::now().mono_ns + self.cost_ns * 4;
         self.due.sweep = if self.due.sweep == 0 { soonest_ns.min(next_ns) } else { next_ns };
         self.p.stats.sweep_interval_ms.set(interval_ns / MS);
         self.p.pulse.cycle_completed(clock::now().mono_ns, interval_ns);
         if self.p.pipeline.baselines().first_sweep_done() && self.p.pulse.sweep_completed() {
-            // Else an agent that is killed before its first flush would start afresh.
+            // Without this, an agent that is killed before its first flush would start afresh.
             if let Some(handover) = &mut self.p.handover {
                 handover.checkpoint(self.p.source.as_ref(), &self.p.freezer, &self.p.pipeline);
             }
         }
     }
 
-    /// Reads whose sockets and cgroups are, for a sweep and its repetition; settles what waited for that. Returns the
-    /// CPU time of it.
+    /// Reads sockets and cgroups for a sweep and its repetition, and settles increments that waited for them. Returns
+    /// the CPU time.
     fn look_at_processes(&mut self, now: Now) -> u64 {
         let pipeline = &mut self.p.pipeline;
         let Some(socket_owners) = pipeline.socket_owners() else { return 0 };
@@ -316,7 +306,7 @@ impl Collector {
             self.trouble.events_lost = sweep.overflows > 0;
             self.trouble.other_ct_zone = self.p.pipeline.ct_zone().only_elsewhere();
             self.trouble.not_followed = end.not_followed;
-            // The counters of this machine's interfaces say nothing of a recording.
+            // This machine's interface counters are unrelated to a recording.
             let sight = match self.p.source.played_at() {
                 Some(_) => Sight::Clear,
                 None if !self.p.source.facts().sees_the_host => Sight::Clear,
@@ -329,12 +319,12 @@ impl Collector {
             }
         }
         if let Some(ct_zone) = end.new_ct_zone {
-            info!("conntrack zone {ct_zone} holds the local ends and is counted from the next sweep on");
+            info!("conntrack zone {ct_zone} holds the local ends; it is counted from the next sweep on");
         }
         result.map(|sweep| sweep.complete)
     }
 
-    /// Books what a sweep or a drain says of itself.
+    /// Books the counters of a sweep or a drain.
     fn note(&mut self, sweep: &Sweep) {
         let stats = &self.p.stats;
         stats.records.add(sweep.seen);
@@ -342,7 +332,7 @@ impl Collector {
             cell.add(n);
         }
         if sweep.overflows > 0 {
-            // At least one event per overflow, where the kernel does not say how many.
+            // At least one event per overflow, if the kernel does not report how many.
             stats.lose_events(Lost::EventQueueFull, sweep.events_lost.max(sweep.overflows));
             self.trouble.events_lost = true;
         }
@@ -355,7 +345,7 @@ impl Collector {
         let interval_ns = self.p.config.flush_interval_ns;
         if now.mono_ns >= self.due.flush {
             self.due.flush += interval_ns * ((now.mono_ns - self.due.flush) / interval_ns + 1);
-            // A stretched interval must not make the window's end stale.
+            // With a stretched interval the last sweep may be old: sweep again, so that the window is complete.
             if now.mono_ns.saturating_sub(self.swept_ns) > self.p.config.read_interval_ns {
                 self.sweep(now);
             }
@@ -365,7 +355,7 @@ impl Collector {
             Some(handover) if handover.is_open(now) => {
                 handover.flush(self.p.source.as_ref(), &mut self.p.freezer, &mut self.p.pipeline, now);
             }
-            // New traffic stays open: memory follows the number of rows, not the length of an outage.
+            // No freeze while a batch is under way: memory follows the number of rows, not the length of an outage.
             Some(handover) => handover.checkpoint(self.p.source.as_ref(), &self.p.freezer, &self.p.pipeline),
             None => {
                 let nothing = self.p.freezer.freeze(&mut self.p.pipeline, 1, now);
@@ -376,10 +366,10 @@ impl Collector {
 
     fn publish_snapshot(&mut self, ticket: u64) {
         let now = self.p.source.played_at().unwrap_or_else(clock::now);
-        self.snapshotter.publish(&self.p.snapshots, ticket, &self.p.pipeline, now);
+        self.snapshotter.publish(&self.p.snapshots, ticket, &self.p.pipeline, &self.p.freezer, now);
     }
 
-    /// A last sweep, then everything is delivered or named.
+    /// Makes a last sweep, then delivers everything or books it as lost.
     fn finish(mut self) {
         let deadline_ns = self.p.stop.deadline_mono_ns();
         self.follow_addresses();

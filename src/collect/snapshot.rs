@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use super::freezer::Freezer;
 use super::pipeline::Pipeline;
 use crate::clock::Now;
 use crate::flow::Split;
+use crate::names::Lookup;
 use crate::rows::Push;
-use crate::snapshot::{RowView, SeriesView, Snapshot, Snapshots};
+use crate::snapshot::{LookupView, RowView, SeriesView, Snapshot, Snapshots};
 use crate::stats::Withheld;
 
 /// Makes snapshots.
@@ -19,15 +21,15 @@ pub struct Snapshotter {
 
 impl Snapshotter {
     /// Publishes a snapshot of the rows as they are, unless readers hold two.
-    pub fn publish(&mut self, snapshots: &Snapshots, ticket: u64, pipeline: &Pipeline, now: Now) {
-        if snapshots.refill(ticket, |buffer| fill(buffer, pipeline, now)) {
+    pub fn publish(&mut self, snapshots: &Snapshots, ticket: u64, pipeline: &Pipeline, freezer: &Freezer, now: Now) {
+        if snapshots.refill(ticket, |buffer| fill(buffer, pipeline, freezer, now)) {
             self.spare = None;
             return;
         }
         let mut buffer = self.spare.take().unwrap_or_default();
         match Arc::get_mut(&mut buffer) {
             Some(blank) => {
-                fill(blank, pipeline, now);
+                fill(blank, pipeline, freezer, now);
                 self.spare = snapshots.publish(buffer, ticket);
             }
             None => self.spare = Some(buffer),
@@ -35,7 +37,7 @@ impl Snapshotter {
     }
 }
 
-fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, now: Now) {
+fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: Now) {
     snapshot.taken = now;
     snapshot.rows.clear();
     snapshot.names.clear();
@@ -71,6 +73,27 @@ fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, now: Now) {
     }));
     snapshot.owners.clear();
     snapshot.owners.extend_from_slice(pipeline.owners().all());
+    fill_lookups(snapshot, pipeline, freezer);
+}
+
+/// Copies the lookups that DAKR has not acknowledged: those of the batch under way, then those of the open window.
+fn fill_lookups(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer) {
+    let Snapshot { lookups, resolved, .. } = snapshot;
+    lookups.clear();
+    resolved.clear();
+    let Some(names) = pipeline.names() else { return };
+    let mut add = |lookup: &Lookup| {
+        resolved.extend_from_slice(&lookup.addresses);
+        lookups.push(LookupView {
+            client: lookup.client,
+            name: Arc::clone(&lookup.name),
+            resolved_end: resolved.len(),
+            answered_wall_ns: lookup.answered_wall_ns,
+            pod: pipeline.pod_at(lookup.client, lookup.answered_wall_ns).cloned(),
+        });
+    };
+    freezer.lookups().for_each(&mut add);
+    names.each_lookup(&mut add);
 }
 
 #[cfg(test)]

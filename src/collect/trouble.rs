@@ -1,68 +1,88 @@
-//! What is wrong with counting, as one message of the component `monitor`.
+//! What is wrong with counting, as health of the component `monitor` and of the source's own component.
 
 use crate::collect::blind::Sight;
 use crate::health::{Component, Health, Status};
 
-/// What is wrong where the cgroups of sockets cannot be told.
-pub const PODS_AS_NODE: &str = "pods on the node's network are counted as the node";
+/// The consequence of sockets whose cgroup is unknown.
+pub const PODS_AS_NODE: &str = "hostNetwork pods are counted as the node";
 
-/// Everything that can be wrong at once. Compared with what was said last, so that nothing is formatted or logged
+/// All faults that can exist at once. It is compared with the last report, so that nothing is formatted or logged
 /// while nothing changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trouble {
-    /// What the source says of itself; empty when all is well.
+    /// The source's own report; empty if it is healthy.
     pub source: String,
-    /// Why the last sweep failed; empty when it did not.
+    /// Why the last sweep failed; empty if it succeeded.
     pub sweep: String,
-    /// The mode that runs is not the one that was wanted, and why; empty where it is.
+    /// Why another mode runs than the wanted one; empty if the wanted mode runs.
     pub fallback: String,
-    /// Why it is not known which sockets are a pod's; empty where it is, and where nobody needs to know.
+    /// Why sockets cannot be attributed to pods; empty if they can, or need not be.
     pub socket_owners: String,
     /// Whether the kernel dropped events since the last complete sweep.
     pub events_lost: bool,
     /// Whether local ends appear only in zones that are not counted (rule 7).
     pub other_ct_zone: bool,
-    /// Connections that found no place in the table.
+    /// Connections that are not followed because the table is full.
     pub not_followed: u64,
-    /// What the interfaces carried against what was seen (rule 16).
+    /// Bytes of the interfaces compared with the bytes of connections (rule 16).
     pub sight: Option<Sight>,
 }
 
-/// Says it when it changes.
+/// Reports faults to health and log when they change.
 #[derive(Debug, Default)]
-pub struct Teller {
-    said: Option<Trouble>,
+pub struct Reporter {
+    /// The source's own component.
+    component: Option<Component>,
+    reported: Option<Trouble>,
 }
 
-impl Teller {
-    /// Tells health, and the log where it is news.
-    pub fn tell(&mut self, trouble: &Trouble, first_sweep_done: bool, health: &Health) {
+impl Reporter {
+    /// For a source that is open: its own component, if it has one, is healthy.
+    pub fn new(component: Option<Component>, health: &Health) -> Reporter {
+        let reporter = Reporter { component, reported: None };
+        reporter.report_source(&Trouble::default(), health);
+        reporter
+    }
+
+    /// Sets the state of the source's own component, which knows no other fault than the source's.
+    fn report_source(&self, trouble: &Trouble, health: &Health) {
+        let Some(component) = self.component else { return };
+        let faults: Vec<&str> = [&*trouble.sweep, &*trouble.source].into_iter().filter(|s| !s.is_empty()).collect();
+        match faults[..] {
+            [] => health.set(component, Status::Healthy, "attached"),
+            _ => health.set(component, Status::Degraded, &faults.join("; ")),
+        }
+    }
+
+    /// Sets health, and logs what changed.
+    pub fn report(&mut self, trouble: &Trouble, first_sweep_done: bool, health: &Health) {
         if !first_sweep_done && trouble.sweep.is_empty() {
             return;
         }
-        if self.said.as_ref() == Some(trouble) {
+        if self.reported.as_ref() == Some(trouble) {
             return;
         }
+        self.report_source(trouble, health);
         let message = trouble.message();
         if message.is_empty() {
-            if self.said.is_some() {
-                log::info!("counting is well again");
+            if self.reported.is_some() {
+                log::info!("counting is healthy again");
             }
             health.set(Component::Monitor, Status::Healthy, "collecting");
         } else {
-            log::warn!("counting is impaired: {message}");
+            log::warn!("counting is degraded: {message}");
             health.set(Component::Monitor, Status::Degraded, &message);
         }
-        self.said = Some(trouble.clone());
+        self.reported = Some(trouble.clone());
     }
 }
 
 impl Trouble {
     fn message(&self) -> String {
-        let said = [&self.fallback, &self.sweep, &self.source, &self.socket_owners];
-        let mut parts: Vec<String> = said.into_iter().filter(|s| !s.is_empty()).cloned().collect();
+        let texts = [&self.fallback, &self.sweep, &self.source, &self.socket_owners];
+        let mut parts: Vec<String> = texts.into_iter().filter(|s| !s.is_empty()).cloned().collect();
         if self.events_lost {
-            parts.push("the kernel dropped conntrack events: ends of connections are missing".into());
+            parts.push("the kernel dropped conntrack events: last bytes of closed connections are missing".into());
         }
         if self.other_ct_zone {
             parts.push("local ends appear only in conntrack zones that are not counted (-conntrack-zone)".into());
@@ -75,9 +95,9 @@ impl Trouble {
         }
         if let Some(Sight::Blind { interface_bytes, seen_bytes }) = self.sight {
             parts.push(format!(
-                "the busiest interface carried {interface_bytes} bytes, connections show {seen_bytes}: NOTRACK rules, \
-                 Cilium host routing, Calico's eBPF data plane, bridge-nf-call-iptables off, or a flowtable without \
-                 `counter`?"
+                "the busiest interface carried {interface_bytes} bytes, connections show only {seen_bytes}. Likely \
+                 causes: NOTRACK rules, Cilium host routing, Calico's eBPF data plane, bridge-nf-call-iptables off, a \
+                 flowtable without `counter`"
             ));
         }
         parts.join("; ")

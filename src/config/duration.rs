@@ -1,8 +1,7 @@
-//! Durations as Go writes and reads them (<https://pkg.go.dev/time#ParseDuration>), without signs: none of ours may
-//! be negative.
+//! Durations in Go's syntax (<https://pkg.go.dev/time#ParseDuration>), without signs: no setting may be negative.
 
-/// `5s`, `1.5h`, `1m30s`, `100ms` to nanoseconds. `None` for what Go refuses, for a sign, and beyond what Go can hold
-/// (2⁶³ - 1 ns, some 292 years). Digits below a nanosecond are cut off.
+/// Parses `5s`, `1.5h`, `1m30s` or `100ms` to nanoseconds. Returns `None` for what Go refuses, for a sign, and above
+/// 2⁶³ - 1 ns (292 years), Go's limit. Digits below a nanosecond are cut off.
 pub fn parse(text: &str) -> Option<u64> {
     if text == "0" {
         return Some(0);
@@ -32,7 +31,7 @@ fn split_digits(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-/// The share of a unit that decimal digits stand for.
+/// Converts decimal digits to their share of a unit, in nanoseconds.
 fn fraction_ns(digits: &str, unit_ns: u64) -> u64 {
     // An hour has less than 10¹³ nanoseconds, so digits beyond the eighteenth change nothing.
     let mut share_ns: u64 = 0;

@@ -1,4 +1,4 @@
-//! The table of settings as texts: `--help`, and the section of README.md between its markers.
+//! Renders the table of settings as `--help` and as the settings section of README.md.
 
 use std::fmt::Write;
 
@@ -6,24 +6,24 @@ use super::settings::{Default, Group, Kind, SETTINGS, Setting, Value};
 use super::tools::{TOOLS, Tool};
 use crate::{COMMIT, VERSION};
 
-/// What `--version` prints, without a line end.
+/// The output of `--version`, without a line end.
 pub fn version() -> String {
     format!("zxporter-netmon {VERSION} ({COMMIT})")
 }
 
-/// Columns of a terminal.
+/// Columns of the help text.
 const WIDTH: usize = 100;
-/// Where descriptions begin.
+/// The column at which descriptions start.
 const INDENT: usize = 34;
 
-/// What `-h` and `--help` print.
+/// The output of `-h` and `--help`.
 pub fn help() -> String {
     let mut text = String::from(
         "Counts the bytes that this node's pods exchange, and pushes them to the control plane exactly once.\n\n\
          Usage: zxporter-netmon [flags]\n       \
          zxporter-netmon COMMAND [options] ...\n\n\
-         Flags are written -flag value or -flag=value, with one dash or two; names in capitals are variables of the\n\
-         environment.\n",
+         Write flags as -flag value or -flag=value, with one dash or two. Names in capitals are environment\n\
+         variables.\n",
     );
     for group in Group::ALL {
         let mut settings = SETTINGS.iter().filter(|setting| setting.group == group).peekable();
@@ -32,22 +32,22 @@ pub fn help() -> String {
             settings.for_each(|setting| describe(&mut text, &left(setting), &right(setting)));
         }
     }
-    text.push_str("\nCommands (zxporter-netmon COMMAND -h says more)\n");
+    text.push_str("\nCommands (zxporter-netmon COMMAND -h prints its help)\n");
     for tool in TOOLS {
         describe(&mut text, &tool.written(), tool.short);
     }
     text.push_str("\nOther\n");
-    describe(&mut text, "-h, --help", "say this");
-    describe(&mut text, "--version", "say the version");
+    describe(&mut text, "-h, --help", "print this help");
+    describe(&mut text, "--version", "print the version");
     text.push_str(
         "\nExamples\n  \
          zxporter-netmon -standalone\n      \
              count this host's own traffic and show it on http://localhost:8081/\n  \
          zxporter-netmon -standalone -local-cidrs 172.17.0.0/16 -metrics-bind-address 127.0.0.1:8081\n      \
-             with the containers of a bridge, shown to this host alone\n  \
+             count a bridge's containers too, and show the page to this host alone\n  \
          NODE_NAME=node-1 DAKR_URL=https://dakr.example.com CLUSTER_TOKEN=... zxporter-netmon\n      \
-             on a node of a cluster, pushing once a minute\n\n\
-         Exit status: 0 after SIGTERM or SIGINT, 1 when it cannot start, 2 when these are used wrongly.\n",
+             run on a node of a cluster and push once a minute\n\n\
+         Exit status: 0 after SIGTERM or SIGINT, 1 if it cannot start, 2 if a flag or variable is invalid.\n",
     );
     text
 }
@@ -91,7 +91,7 @@ fn right(setting: &Setting) -> String {
     }
 }
 
-/// One entry: the name, and its words in the second column, wrapped.
+/// Appends one entry: the name, then its description wrapped in the second column.
 fn describe(text: &mut String, left: &str, right: &str) {
     push(text, format_args!("  {left}"));
     let mut column = 2 + left.chars().count();
@@ -105,7 +105,7 @@ fn describe(text: &mut String, left: &str, right: &str) {
 
 /// Words from a column on, wrapped to an indent, and a line end.
 fn wrap(text: &mut String, words: &str, mut column: usize, indent: usize) {
-    // A list of ranges may break behind its commas, and has no blanks there.
+    // A list of ranges has no blanks, so it may break after its commas.
     for piece in words.trim_end().split_inclusive([' ', ',']) {
         if column + piece.trim_end().chars().count() > WIDTH {
             text.truncate(text.trim_end_matches(' ').len());
@@ -118,7 +118,7 @@ fn wrap(text: &mut String, words: &str, mut column: usize, indent: usize) {
     text.push('\n');
 }
 
-/// The settings as Markdown: a heading and a table for each group.
+/// Returns the settings as Markdown: a heading and a table for each group.
 pub fn readme_table() -> String {
     let mut text = String::new();
     for group in Group::ALL {

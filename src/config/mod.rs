@@ -1,17 +1,17 @@
-//! Everything that can be set, in one validated [`Config`].
+//! The flags and the environment, parsed into one validated [`Config`].
 //!
-//! [`settings`] lists every flag and environment variable once; parsing, `--help`, the README's table, and what is made
-//! for packages later come from it. Nothing here reads the environment or the host: [`parse`] is told.
+//! [`settings`] lists every flag and variable once. Parsing, `--help`, README, man page and completions use that table.
+//! Nothing here reads the environment or the host: they are arguments of [`parse`].
 //!
 //! | part | duty |
 //! | --- | --- |
-//! | [`settings`] | the settings: names, groups, defaults, help, and how a text becomes a field |
-//! | [`parse()`] | arguments and environment to a [`Command`] |
-//! | `value` | the words of single values: addresses, ranges, ports, URL, token |
-//! | [`duration`] | Go's durations |
-//! | `near` | which name was meant |
-//! | [`tools`] | the commands beside the agent itself |
-//! | `help` | the tables as `--help` and as Markdown |
+//! | [`settings`] | the table: names, groups, defaults, help texts and parsers |
+//! | [`parse()`] | parses arguments and environment into a [`Command`] |
+//! | `value` | parses single values: addresses, ranges, ports, URL, token |
+//! | [`duration`] | parses durations in Go's syntax |
+//! | `near` | finds the name closest to a misspelt one |
+//! | [`tools`] | the commands besides the agent itself |
+//! | `help` | renders the tables as `--help` and as Markdown |
 
 pub mod duration;
 mod help;
@@ -37,7 +37,7 @@ pub use parse::{Command, UsageError, parse};
 /// Ports of `-dns-ports` that the programs can compare with (`DNS_PORTS_MAX` in `bpf/dns.h`).
 pub const MAX_DNS_PORTS: usize = 8;
 
-/// Where connections are read from.
+/// The source of connections, `-collector-mode`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Conntrack by netlink.
@@ -96,7 +96,7 @@ impl Mode {
         }
     }
 
-    /// As on the command line.
+    /// The name on the command line.
     pub fn name(&self) -> &'static str {
         self.source().as_str()
     }
@@ -105,24 +105,21 @@ impl Mode {
 /// Which inbound rows are pushed (rule 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushInbound {
-    /// Those whose originator is outside.
+    /// Rows whose originator is outside.
     External,
-    /// All of them.
     All,
-    /// None of them.
     None,
 }
 
 /// Which conntrack zone is counted (rule 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CtZone {
-    /// Decided at the first complete sweep.
+    /// Chosen at the first complete sweep.
     Auto,
-    /// This one.
     Fixed(u16),
 }
 
-/// What to do when the wanted mode cannot run.
+/// What the agent does if the wanted mode cannot run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fallback {
     /// Run the next best mode, degraded.
@@ -131,7 +128,7 @@ pub enum Fallback {
     None,
 }
 
-/// What `/metrics` says to a client that does not ask for a format.
+/// The format of `/metrics` for a client that requests none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricsFormat {
     /// Prometheus text.
@@ -145,37 +142,33 @@ pub enum MetricsFormat {
 pub enum DakrProtocol {
     /// Connect first, then gRPC-Web, then gRPC, until one works.
     Auto,
-    /// Connect unary.
     Connect,
-    /// gRPC-Web.
     GrpcWeb,
     /// gRPC framing over HTTP/1.1.
     Grpc,
 }
 
-/// Whether names are learned from DNS answers.
+/// Whether the agent learns domain names from DNS answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dns {
-    /// Where the kernel and the capabilities allow it.
+    /// If the kernel and the capabilities allow it.
     Auto,
-    /// Never.
     Off,
 }
 
-/// Where rows are pushed to.
+/// Address and credentials of the control plane.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Dakr {
-    /// Base URL, with scheme, perhaps with a path, without a trailing slash. May hold credentials: never logged.
+    /// Base URL with its scheme and without a trailing slash; may contain a path. May contain credentials: never logged.
     pub url: String,
     /// Bearer token: never logged.
     pub token: String,
     /// `CLUSTER_ID`, empty if not given.
     pub cluster_id: String,
-    /// Framing.
     pub protocol: DakrProtocol,
-    /// `-token-file`: holds the token, is re-read when it changes or is refused, and goes before `token`.
+    /// `-token-file`: takes precedence over `token`; read again when it changes and when DAKR refuses the token.
     pub token_file: Option<PathBuf>,
-    /// `-ca-file`: PEM certificates trusted beside those of the system.
+    /// `-ca-file`: PEM certificates to trust besides the system's.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -199,7 +192,7 @@ pub struct Config {
     pub metrics_bind: SocketAddr,
     /// `-read-interval`.
     pub read_interval_ns: u64,
-    /// Whether `-read-interval` was given: then it is obeyed, else it may stretch.
+    /// Whether `-read-interval` was given. If not, the interval may stretch.
     pub read_interval_given: bool,
     /// `-cleanup-interval`.
     pub cleanup_interval_ns: u64,
@@ -213,13 +206,13 @@ pub struct Config {
     pub standalone: bool,
     /// `-metrics-kubeconfig`.
     pub kubeconfig: Option<PathBuf>,
-    /// `NODE_NAME`; the host's name in standalone mode where empty.
+    /// `NODE_NAME`; in standalone mode the host's name if it is empty.
     pub node_name: String,
-    /// `DAKR_URL`, `CLUSTER_TOKEN`, `CLUSTER_ID`; none unless URL and token are given.
+    /// `DAKR_URL`, `CLUSTER_TOKEN`, `CLUSTER_ID`; `None` unless URL and token are given.
     pub dakr: Option<Dakr>,
     /// `-local-cidrs`.
     pub local_cidrs: Vec<Cidr>,
-    /// `-cluster-cidrs`; the default ranges where not given.
+    /// `-cluster-cidrs`; the default ranges if not given.
     pub cluster_cidrs: Vec<Cidr>,
     /// Whether `-cluster-cidrs` was given.
     pub cluster_cidrs_given: bool,
@@ -227,27 +220,27 @@ pub struct Config {
     pub outside_cidrs: Vec<Cidr>,
     /// `-push-inbound`.
     pub push_inbound: PushInbound,
-    /// `-overlay-ports`: UDP ports of tunnels beside the well-known ones.
+    /// `-overlay-ports`: UDP ports of tunnels besides the well-known ones.
     pub overlay_ports: Vec<u16>,
     /// `-conntrack-zone`.
     pub conntrack_zone: CtZone,
     /// `-max-rows`.
     pub max_rows: u32,
-    /// `-max-connections`; worked out at start where not given.
+    /// `-max-connections`; computed at start if not given.
     pub max_connections: Option<u32>,
-    /// `-manage-conntrack`: whether accounting, events and tracking may be switched on.
+    /// `-manage-conntrack`: whether the agent may switch on accounting, events and tracking.
     pub manage_conntrack: bool,
     /// `-metrics-format`.
     pub metrics_format: MetricsFormat,
-    /// `-metrics-allow`: who may read beyond `/healthz` and `/readyz`; empty is everyone.
+    /// `-metrics-allow`: clients that may read more than `/healthz` and `/readyz`; empty allows everyone.
     pub metrics_allow: Vec<Cidr>,
     /// `-record`.
     pub record: Option<PathBuf>,
     /// `-state-dir`.
     pub state_dir: Option<PathBuf>,
-    /// `-cgroup-root`: the cgroup to attach to; the root of the cgroup2 hierarchy where not given.
+    /// `-cgroup-root`: the cgroup to attach to; the root of the cgroup2 hierarchy if not given.
     pub cgroup_root: Option<PathBuf>,
-    /// `-cgroup-fs`: where the host's cgroup tree is mounted, whose ids name pods.
+    /// `-cgroup-fs`: mount point of the host's cgroup tree, whose ids identify pods.
     pub cgroup_fs: Option<PathBuf>,
     /// `-cilium-bpf-root`: where Cilium's maps are pinned.
     pub cilium_bpf_root: Option<PathBuf>,

@@ -1,8 +1,8 @@
-//! Which of the known names was meant by a misspelt one.
+//! Finds the known name that is closest to a misspelt one.
 
-/// The nearest of `names` by edit distance, if it is near enough to be meant. Of equals the first.
+/// Returns the first of `names` with the smallest edit distance, if at most a third of the letters differ.
 pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // A third of its letters may be wrong. Longer texts than any name of ours are not worth the quadratic cost.
+    // The cost is quadratic, and no name of ours has more than 64 letters.
     let letters = wrong.chars().count();
     if letters > 64 {
         return None;
@@ -12,7 +12,7 @@ pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<
     near.filter(|(distance, _)| *distance <= bound).map(|(_, name)| name)
 }
 
-/// Levenshtein's distance: how many letters to insert, delete or replace.
+/// Levenshtein's distance: the number of letters to insert, delete or replace.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -1,6 +1,8 @@
-//! Arguments and environment to a [`Command`], with Go's flag habits: one dash or two, `-flag value` or
-//! `-flag=value`, switches that never take the next argument, the last of equals wins
-//! (<https://pkg.go.dev/flag#hdr-Command_line_flag_syntax>). Unlike there, arguments that are no flags are refused.
+//! Parses arguments and environment into a [`Command`].
+//!
+//! Flags follow Go (<https://pkg.go.dev/flag#hdr-Command_line_flag_syntax>): one dash or two, `-flag value` or
+//! `-flag=value`. A switch never takes the next argument; of a repeated flag the last value wins. Unlike Go, this
+//! parser refuses arguments that are not flags.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -13,22 +15,19 @@ use super::settings::{Apply, Default, Draft, Kind, SETTINGS, Setting};
 use super::tools::{self, Given, Tool};
 use super::{Config, Mode, value};
 
-/// What the arguments ask for.
+/// The action that the arguments request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// To count.
     Run(Box<Config>),
-    /// To say what can be set.
     Help,
-    /// To say which version this is.
     Version,
-    /// To do something else than count.
+    /// Run a command besides the agent.
     Tool(Tool, Given),
-    /// To say what one of those takes.
+    /// Print the help of a command.
     HelpOf(Tool),
 }
 
-/// Why the arguments or the environment cannot be used: one line, without secrets. The exit status is 2.
+/// Why the arguments or the environment are invalid: one line, without secrets. The exit status is 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageError(pub(super) String);
 
@@ -40,8 +39,8 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// Reads `arguments` (without the program's name) and `environment`; `hostname` stands in for `NODE_NAME` outside a
-/// cluster. Of several mistakes the first is told.
+/// Parses `arguments` (without the program's name) and `environment`. `hostname` replaces an empty `NODE_NAME` outside
+/// a cluster. Returns the first of several errors.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<OsString>,
@@ -59,7 +58,7 @@ pub fn parse(
         let name = match argument {
             None => break,
             Some(Arg::Long(name)) => name.to_owned(),
-            // Both of these come from texts that begin with no dash.
+            // Both variants hold arguments that start without a dash.
             Some(Arg::Value(text)) => return Err(unexpected(&text)),
             Some(Arg::Short(letter)) => return Err(unexpected(OsStr::new(&letter.to_string()))),
         };
@@ -76,7 +75,7 @@ pub fn parse(
         apply(setting, &mut draft, &text)?;
     }
     for setting in SETTINGS.iter().filter(|s| !s.is_flag()) {
-        // What is set to nothing is what templates leave behind: not given.
+        // Templates leave empty variables behind; an empty one counts as not given.
         if let Some(text) = environment(setting.name).filter(|text| !text.as_encoded_bytes().trim_ascii().is_empty()) {
             apply(setting, &mut draft, &text)?;
         }
@@ -84,7 +83,7 @@ pub fn parse(
     finish(draft, hostname)
 }
 
-/// Every setting whose default is a text, as that text says.
+/// Returns a draft in which every default that is a text is parsed.
 fn defaults() -> Draft {
     let mut draft = Draft::blank();
     for setting in SETTINGS {
@@ -109,17 +108,15 @@ fn finish(draft: Draft, hostname: Option<OsString>) -> Result<Command, UsageErro
         config.node_name = value::host_name(&hostname.unwrap_or_default().to_string_lossy());
     }
     if matches!(config.mode, Mode::Replay(_)) && config.record.is_some() {
-        return Err(UsageError(
-            "flag -record records what the kernel says: not with -collector-mode replay:FILE".to_owned(),
-        ));
+        return Err(UsageError("flag -record cannot be combined with -collector-mode replay:FILE".to_owned()));
     }
     let has_token = !dakr.token.is_empty() || dakr.token_file.is_some();
     config.dakr = (!dakr.url.is_empty() && has_token).then_some(dakr);
     Ok(Command::Run(Box::new(config)))
 }
 
-/// Go writes long flags with one dash, lexopt with two. Only an argument in the place of a flag is touched, never a
-/// value or what follows `--`.
+/// Adds a second dash to the next argument if it has one: lexopt expects two where Go takes one. Values and what
+/// follows `--` stay as they are.
 pub(super) fn double_the_dash(mut parser: Parser) -> Parser {
     let is_single = |text: &OsStr| matches!(text.as_encoded_bytes(), [b'-', second, ..] if *second != b'-');
     let Some(mut raw) = parser.try_raw_args() else { return parser };
@@ -169,10 +166,11 @@ fn shape(setting: &Setting) -> String {
     format!("{} {}", setting.written(), setting.value.placeholder())
 }
 
-/// The longest text of others that a message repeats, in characters.
+/// The longest part of a user's text that a message repeats, in characters.
 const LONGEST_SHOWN: usize = 80;
 
-/// A text of others in quotes, on one line, cut. What holds an `@` may be a URL with a password and is not shown.
+/// Quotes a user's text on one line, cut to [`LONGEST_SHOWN`]. A text with `@` may be a URL with a password, and is
+/// not shown.
 pub(super) fn quoted(text: &OsStr) -> String {
     let text = text.to_string_lossy();
     if text.contains('@') { "(not shown)".to_owned() } else { format!("\"{}\"", one_line(&text)) }

@@ -1,4 +1,4 @@
-//! The settings: one table of every flag and environment variable.
+//! One table of every flag and environment variable. Help, README, man page and completions are made from it.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::clock::{MS, SECOND};
 
-/// What `-collector-mode` takes.
+/// The values of `-collector-mode`. Other values are refused.
 pub const MODES: &[&str] = &{
     let mut modes = [""; SourceKind::ALL.len()];
     let mut at = 0;
@@ -19,7 +19,7 @@ pub const MODES: &[&str] = &{
     modes
 };
 
-/// How a setting is given.
+/// Where a setting is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `-name value` or `-name=value`.
@@ -35,19 +35,19 @@ pub enum Kind {
 /// The headings of `--help` and the README, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// What is read and how often.
+    /// The source and its intervals.
     Counting,
-    /// Whose addresses are whose.
+    /// Which addresses are local, inside or outside.
     Addresses,
     /// The node, the cluster and its API server.
     Place,
-    /// The push.
+    /// The push to the control plane.
     Dakr,
     /// The HTTP endpoints.
     Endpoints,
-    /// Bounds.
+    /// Sizes of the tables.
     Limits,
-    /// Log and recordings.
+    /// Logging and recordings.
     Diagnosis,
 }
 
@@ -63,7 +63,6 @@ impl Group {
         Group::Diagnosis,
     ];
 
-    /// The heading.
     pub fn title(self) -> &'static str {
         match self {
             Group::Counting => "Counting",
@@ -77,17 +76,17 @@ impl Group {
     }
 }
 
-/// What a value looks like.
+/// The form of a value, as help and README show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
     /// A placeholder, such as `DURATION`; empty for a switch.
     Word(&'static str),
-    /// One of these. Those with an upper-case part hold a value of their own.
+    /// One of these words; upper-case parts are placeholders, as in `replay:FILE`.
     Choice(&'static [&'static str]),
 }
 
 impl Value {
-    /// As it stands behind the name.
+    /// The text that help shows after the name.
     pub fn placeholder(self) -> String {
         match self {
             Value::Word(word) => word.to_owned(),
@@ -96,16 +95,16 @@ impl Value {
     }
 }
 
-/// What holds where a setting is not given.
+/// The value of a setting that is not given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Default {
-    /// This text, read as if it had been given.
+    /// Parsed as if it had been given.
     Text(&'static str),
-    /// What these words say.
+    /// Decided at run time; the text describes how.
     Described(&'static str),
 }
 
-/// What turns a text into the field.
+/// The function that parses the text into its field.
 #[derive(Clone, Copy)]
 pub(super) enum Apply {
     Text(fn(&mut Draft, &str) -> Result<(), Wanted>),
@@ -113,47 +112,44 @@ pub(super) enum Apply {
     Path(fn(&mut Draft, Option<PathBuf>)),
 }
 
-/// One setting.
+/// One flag or variable: its name, its help and how it is parsed.
 #[derive(Clone, Copy)]
 pub struct Setting {
-    /// Without dashes: `read-interval`, `NODE_NAME`.
+    /// The name without dashes: `read-interval`, `NODE_NAME`.
     pub name: &'static str,
-    /// How it is given.
     pub kind: Kind,
-    /// Under which heading it stands.
+    /// The heading that lists it.
     pub group: Group,
-    /// What its value looks like.
     pub value: Value,
-    /// What holds without it.
     pub default: Default,
-    /// One line.
+    /// One line for `--help`, lower case, without a full stop.
     pub short: &'static str,
-    /// What else there is to know, in whole sentences; may be empty.
+    /// Whole sentences that README and man page add; may be empty.
     pub long: &'static str,
     pub(super) apply: Apply,
 }
 
 impl Setting {
-    /// As it is written where it is given: `-read-interval`, `NODE_NAME`.
+    /// The name as the user writes it: `-read-interval`, `NODE_NAME`.
     pub fn written(&self) -> String {
         if self.is_flag() { format!("-{}", self.name) } else { self.name.to_owned() }
     }
 
-    /// Whether it is given as an argument.
+    /// True for arguments, false for variables of the environment.
     pub fn is_flag(&self) -> bool {
         matches!(self.kind, Kind::Flag | Kind::Switch)
     }
 }
 
-/// A configuration that is being filled in.
+/// A configuration while it is parsed.
 pub(super) struct Draft {
     pub config: Config,
-    /// Becomes `config.dakr` if there is enough of it.
+    /// Becomes `config.dakr` once a URL and a token are known.
     pub dakr: Dakr,
 }
 
 impl Draft {
-    /// One that holds what is described in words; texts follow by [`Apply`].
+    /// Returns the defaults that are not texts; [`Apply`] parses the others.
     pub fn blank() -> Draft {
         let config = Config {
             metrics_bind: ([0, 0, 0, 0], 0).into(),
@@ -206,22 +202,24 @@ const CIDRS: Value = Value::Word("CIDR,…");
 const PATH: Value = Value::Word("PATH");
 const NONE: Default = Default::Described("none");
 
-/// Everything that can be set, in the order of the help.
+/// Every setting, in the order of the help.
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "collector-mode", kind: Kind::Flag, group: Group::Counting, value: Value::Choice(MODES),
         default: Default::Text("netfilter"),
-        short: "where connections are read from",
-        long: "`netfilter` reads the kernel's connection tracking by netlink and needs `CAP_NET_ADMIN` alone; \
-               `ebpf` counts by programs of its own and needs `CAP_BPF` too; `cilium` reads Cilium's maps, and counts \
-               as `ebpf` where they hold sums or nothing. `replay:FILE` plays a recording made with `-record`.",
+        short: "source of the counted connections",
+        long: "`netfilter` reads the kernel's connection tracking by netlink and needs only `CAP_NET_ADMIN`. `ebpf` \
+               counts with its own BPF programs and needs `CAP_BPF` too. `cilium` reads Cilium's maps; where these \
+               hold only sums or no counters, BPF programs count instead. `replay:FILE` reads a recording made with \
+               `-record`.",
         apply: Apply::Text(|draft, text| set(&mut draft.config.mode, mode(text), Value::Choice(MODES))),
     },
     Setting {
         name: "fallback", kind: Kind::Flag, group: Group::Counting, value: FALLBACKS, default: Default::Text("auto"),
-        short: "what to do where the mode cannot run",
-        long: "`auto` runs the next best one (cilium, ebpf, netfilter), degraded; `none` exits with status 1.",
+        short: "what to do if the collector mode cannot run",
+        long: "`auto` runs the next mode in the order cilium, ebpf, netfilter, and reports degraded health. `none` \
+               exits with status 1.",
         apply: Apply::Text(|draft, text| {
             let fallback = match text { "auto" => Some(Fallback::Auto), "none" => Some(Fallback::None), _ => None };
             set(&mut draft.config.fallback, fallback, FALLBACKS)
@@ -229,8 +227,8 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "read-interval", kind: Kind::Flag, group: Group::Counting, value: DURATION, default: Default::Text("5s"),
-        short: "time from sweep to sweep, at least 100ms",
-        long: "Left alone, it stretches by itself where sweeps would take more than 2 % of a core; given, it is obeyed.",
+        short: "time between two sweeps (full reads of the source), at least 100ms",
+        long: "The default interval stretches while sweeps take more than 2 % of a core. A given interval is fixed.",
         apply: Apply::Text(|draft, text| {
             draft.config.read_interval_ns = value::interval_ns(text, 100 * MS)?;
             draft.config.read_interval_given = true;
@@ -240,7 +238,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cleanup-interval", kind: Kind::Flag, group: Group::Counting, value: DURATION,
         default: Default::Text("60s"),
-        short: "time between clean-ups of what is gone and settled, at least 1s",
+        short: "time between removals of settled, idle rows, at least 1s",
         long: "",
         apply: Apply::Text(|draft, text| {
             draft.config.cleanup_interval_ns = value::interval_ns(text, SECOND)?;
@@ -271,29 +269,30 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cgroup-root", kind: Kind::Flag, group: Group::Counting, value: PATH,
         default: Default::Described("the root of the cgroup2 hierarchy"),
-        short: "the cgroup that the BPF programs of mode ebpf are attached to",
+        short: "cgroup to which mode ebpf attaches its BPF programs",
         long: "",
         apply: Apply::Path(|draft, path| draft.config.cgroup_root = path),
     },
     Setting {
         name: "cgroup-fs", kind: Kind::Flag, group: Group::Counting, value: PATH,
         default: Default::Described("from mountinfo"),
-        short: "the host's cgroup2 tree, by which sockets are told to be a pod's",
-        long: "Used in a cluster; where it is no cgroup2 tree the one in mountinfo is taken. Without any, pods on the node's network are counted as the node.",
+        short: "the host's cgroup2 tree, which maps sockets to pods",
+        long: "Used in a cluster. If the path is not a cgroup2 tree, the agent takes the one in mountinfo. Without \
+               one, hostNetwork pods are counted as the node.",
         apply: Apply::Path(|draft, path| draft.config.cgroup_fs = path),
     },
     Setting {
         name: "cilium-bpf-root", kind: Kind::Flag, group: Group::Counting, value: PATH,
         default: Default::Described("/sys/fs/bpf, then /run/cilium/bpffs"),
-        short: "the BPF file system in which Cilium pins its maps",
-        long: "They are looked for in `tc/globals` below it, in the folder itself, and in `cilium`.",
+        short: "BPF file system in which Cilium pins its maps",
+        long: "The agent looks in its folder `tc/globals`, in the folder itself, then in `cilium`.",
         apply: Apply::Path(|draft, path| draft.config.cilium_bpf_root = path),
     },
     Setting {
         name: "dns", kind: Kind::Flag, group: Group::Counting, value: DNS, default: Default::Text("auto"),
-        short: "learn the names of addresses from DNS answers",
-        long: "Reads the answers that the node's sockets receive, by a BPF program, whatever the mode. It takes CAP_BPF and \
-               CAP_NET_ADMIN; without them names are missing and nothing else is.",
+        short: "learn the domain names of remote addresses from DNS answers",
+        long: "A BPF program reads the answers that the node's sockets receive, in every mode. It needs CAP_BPF and \
+               CAP_NET_ADMIN. Without them only the names are missing.",
         apply: Apply::Text(|draft, text| {
             let dns = match text { "auto" => Some(Dns::Auto), "off" => Some(Dns::Off), _ => None };
             set(&mut draft.config.dns, dns, DNS)
@@ -302,8 +301,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "dns-ports", kind: Kind::Flag, group: Group::Counting, value: Value::Word("PORT,…"),
         default: Default::Text("53"),
-        short: "ports of DNS servers whose answers are read",
-        long: "At most eight. Where a service has its server on another port (53 to 5353), both.",
+        short: "ports of the DNS servers whose answers are read",
+        long: "At most eight. If a service maps its port to another port of its pods (53 to 5353), give both.",
         apply: Apply::Text(|draft, text| {
             let ports = value::ports(text)?;
             if !(1..=MAX_DNS_PORTS).contains(&ports.len()) {
@@ -316,7 +315,7 @@ pub const SETTINGS: &[Setting] = &[
 
     Setting {
         name: "local-cidrs", kind: Kind::Flag, group: Group::Addresses, value: CIDRS, default: NONE,
-        short: "ranges of local ends beside the host's own addresses",
+        short: "ranges that are local besides the host's own addresses",
         long: "For containers or virtual machines behind this host's bridges.",
         apply: Apply::Text(|draft, text| {
             draft.config.local_cidrs = value::ranges(text)?;
@@ -326,8 +325,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "cluster-cidrs", kind: Kind::Flag, group: Group::Addresses, value: CIDRS,
         default: Default::Text("10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,169.254.0.0/16,fc00::/7,fe80::/10"),
-        short: "ranges that are inside the cluster",
-        long: "Given, it replaces the default. Public addresses of other nodes belong into it.",
+        short: "address ranges inside the cluster",
+        long: "A given list replaces the default. Include the public addresses of other nodes.",
         apply: Apply::Text(|draft, text| {
             let ranges = value::ranges(text)?;
             // An empty value is what a template leaves behind, not a cluster without addresses.
@@ -340,8 +339,8 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "outside-cidrs", kind: Kind::Flag, group: Group::Addresses, value: CIDRS, default: NONE,
-        short: "ranges that are outside although -cluster-cidrs holds them",
-        long: "Peered networks, load balancers with private addresses.",
+        short: "ranges that are outside although -cluster-cidrs contains them",
+        long: "For peered networks and load balancers with private addresses.",
         apply: Apply::Text(|draft, text| {
             draft.config.outside_cidrs = value::ranges(text)?;
             Ok(())
@@ -349,9 +348,9 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "overlay-ports", kind: Kind::Flag, group: Group::Addresses, value: Value::Word("PORT,…"), default: NONE,
-        short: "UDP ports of tunnels between nodes, beside the well-known ones",
-        long: "VXLAN (4789, 8472), Geneve (6081), WireGuard (51820, 51821, 51871) and IPsec (4500) are known. What a \
-               tunnel carries is counted already, so the tunnel itself is shown and never pushed.",
+        short: "UDP ports of tunnels between nodes, besides the well-known ones",
+        long: "VXLAN (4789, 8472), Geneve (6081), WireGuard (51820, 51821, 51871) and IPsec (4500) are known. The \
+               traffic inside a tunnel is counted already, so the tunnel itself is shown and never pushed.",
         apply: Apply::Text(|draft, text| {
             draft.config.overlay_ports = value::ports(text)?;
             Ok(())
@@ -360,21 +359,21 @@ pub const SETTINGS: &[Setting] = &[
 
     Setting {
         name: "standalone", kind: Kind::Switch, group: Group::Place, value: SWITCH, default: Default::Text("false"),
-        short: "run without Kubernetes: the local ends are this host's addresses",
+        short: "run without Kubernetes and count this host's own addresses",
         long: "",
         apply: Apply::Text(|draft, text| switch(&mut draft.config.standalone, text)),
     },
     Setting {
         name: "metrics-kubeconfig", kind: Kind::Flag, group: Group::Place, value: Value::Word("FILE"),
         default: Default::Described("the service account, then ~/.kube/config"),
-        short: "how to reach the API server",
+        short: "kubeconfig file for the API server",
         long: "",
         apply: Apply::Path(|draft, path| draft.config.kubeconfig = path),
     },
     Setting {
         name: "NODE_NAME", kind: Kind::Variable, group: Group::Place, value: Value::Word("NAME"),
         default: Default::Described("with -standalone the host's name"),
-        short: "the node whose pods are counted",
+        short: "name of this node, whose pods are counted",
         long: "Required in a cluster: `fieldRef: spec.nodeName`.",
         apply: Apply::Text(|draft, text| {
             draft.config.node_name = value::name(text)?;
@@ -384,9 +383,9 @@ pub const SETTINGS: &[Setting] = &[
 
     Setting {
         name: "DAKR_URL", kind: Kind::Secret, group: Group::Dakr, value: Value::Word("URL"), default: NONE,
-        short: "where rows are pushed to",
-        long: "Base URL, with or without a path. Nothing is pushed unless there is a token too. `HTTPS_PROXY`, \
-               `HTTP_PROXY` and `NO_PROXY` are obeyed.",
+        short: "base URL of the control plane",
+        long: "May contain a path. The agent pushes only if a token is given too. It follows `HTTPS_PROXY`, \
+               `HTTP_PROXY` and `NO_PROXY`.",
         apply: Apply::Text(|draft, text| {
             draft.dakr.url = value::base_url(text)?;
             Ok(())
@@ -403,8 +402,8 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "token-file", kind: Kind::Flag, group: Group::Dakr, value: Value::Word("FILE"), default: NONE,
-        short: "file that holds the token, before CLUSTER_TOKEN",
-        long: "Read again when it changes and when the token is refused.",
+        short: "file with the token; takes precedence over CLUSTER_TOKEN",
+        long: "The agent reads it again when it changes and when DAKR refuses the token.",
         apply: Apply::Path(|draft, path| draft.dakr.token_file = path),
     },
     Setting {
@@ -419,8 +418,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "FLUSH_INTERVAL", kind: Kind::Variable, group: Group::Dakr, value: DURATION,
         default: Default::Text("60s"),
-        short: "time from push to push, at least 1s",
-        long: "The first one comes at any moment of the first interval, spread by the node's name.",
+        short: "time between two pushes, at least 1s",
+        long: "The node name sets the moment of the first push within the first interval, so that nodes do not push \
+               at once.",
         apply: Apply::Text(|draft, text| {
             draft.config.flush_interval_ns = value::interval_ns(text, SECOND)?;
             Ok(())
@@ -429,8 +429,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "push-inbound", kind: Kind::Flag, group: Group::Dakr, value: INBOUND, default: Default::Text("external"),
         short: "which inbound rows are pushed",
-        long: "`external`: those whose originator is outside, for what begins inside is reported by the node where it \
-               begins. Whatever is pushed, the endpoints show both directions.",
+        long: "`external` pushes inbound rows whose originator is outside; the originator's own node reports the \
+               others. The endpoints always show both directions.",
         apply: Apply::Text(|draft, text| {
             let policy = match text {
                 "external" => Some(PushInbound::External),
@@ -444,7 +444,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "dakr-protocol", kind: Kind::Flag, group: Group::Dakr, value: PROTOCOLS, default: Default::Text("auto"),
         short: "framing of the push",
-        long: "`auto` takes the first that works. All of them over HTTP/1.1.",
+        long: "`auto` takes the first that works. All use HTTP/1.1.",
         apply: Apply::Text(|draft, text| {
             let protocol = match text {
                 "auto" => Some(DakrProtocol::Auto),
@@ -458,22 +458,23 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "ca-file", kind: Kind::Flag, group: Group::Dakr, value: Value::Word("FILE"), default: NONE,
-        short: "PEM certificates to trust for DAKR beside the system's",
+        short: "PEM file of certificates to trust for DAKR, besides the system's",
         long: "",
         apply: Apply::Path(|draft, path| draft.dakr.ca_file = path),
     },
     Setting {
         name: "state-dir", kind: Kind::Flag, group: Group::Dakr, value: Value::Word("FOLDER"), default: NONE,
-        short: "where what is not settled outlives the process",
-        long: "",
+        short: "folder for the state file; a restart then neither loses nor double-counts",
+        long: "Holds what DAKR has not acknowledged yet, and the last counters of every connection. Used only if the \
+               agent pushes.",
         apply: Apply::Path(|draft, path| draft.config.state_dir = path),
     },
 
     Setting {
         name: "metrics-bind-address", kind: Kind::Flag, group: Group::Endpoints, value: Value::Word("[HOST]:PORT"),
         default: Default::Text(":8081"),
-        short: "where /metrics, /flows, /healthz, /readyz and the page are served",
-        long: "Without a host on every address, IPv4 and IPv6.",
+        short: "address of the page, /metrics, /flows, /healthz and /readyz",
+        long: "Without a host the agent listens on every address, IPv4 and IPv6.",
         apply: Apply::Text(|draft, text| {
             draft.config.metrics_bind = value::bind_address(text)?;
             Ok(())
@@ -482,7 +483,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "metrics-allow", kind: Kind::Flag, group: Group::Endpoints, value: CIDRS,
         default: Default::Described("everyone"),
-        short: "who may read more than /healthz and /readyz",
+        short: "clients that may read more than /healthz and /readyz",
         long: "",
         apply: Apply::Text(|draft, text| {
             draft.config.metrics_allow = value::ranges(text)?;
@@ -492,8 +493,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "metrics-format", kind: Kind::Flag, group: Group::Endpoints, value: FORMATS,
         default: Default::Text("prometheus"),
-        short: "what /metrics says to those who do not ask for a format",
-        long: "`json` is what `/flows` says.",
+        short: "format of /metrics for clients that request none",
+        long: "`json` is the format of `/flows`.",
         apply: Apply::Text(|draft, text| {
             let format = match text {
                 "prometheus" => Some(MetricsFormat::Prometheus),
@@ -507,8 +508,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "max-rows", kind: Kind::Flag, group: Group::Limits, value: Value::Word("N"),
         default: Default::Text("65536"),
-        short: "rows at most; beyond, the smallest are folded together",
-        long: "No byte is lost by folding: the remote address becomes its /24 or /64, then its class.",
+        short: "largest number of rows; beyond it the smallest rows are folded",
+        long: "Folding loses no bytes: it replaces the remote address by its /24 or /64, then by its class.",
         apply: Apply::Text(|draft, text| {
             draft.config.max_rows = value::number(text, 32, 1 << 22)?;
             Ok(())
@@ -516,8 +517,8 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "max-connections", kind: Kind::Flag, group: Group::Limits, value: Value::Word("N"),
-        default: Default::Described("what the kernel tracks at most, within a quarter of the memory limit"),
-        short: "connections followed at most; beyond, their bytes are counted as lost",
+        default: Default::Described("nf_conntrack_max, within a quarter of the memory limit"),
+        short: "largest number of followed connections; bytes of others are counted as lost",
         long: "",
         apply: Apply::Text(|draft, text| {
             draft.config.max_connections = Some(value::number(text, 1, 1 << 24)?);
@@ -527,7 +528,7 @@ pub const SETTINGS: &[Setting] = &[
 
     Setting {
         name: "log-level", kind: Kind::Flag, group: Group::Diagnosis, value: LEVELS, default: Default::Text("info"),
-        short: "how much is logged, on stderr",
+        short: "lowest level that is logged, on stderr",
         long: "",
         apply: Apply::Text(|draft, text| {
             let level = text.parse().ok().filter(|_| LEVEL_NAMES.contains(&text));
@@ -536,14 +537,14 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "RUST_LOG", kind: Kind::Variable, group: Group::Diagnosis, value: Value::Word("FILTER"), default: NONE,
-        short: "log filter by module, before -log-level",
-        long: "Such as `debug` or `info,netmon::export=debug`; beyond debug there is nothing to log.",
+        short: "log filter by module; takes precedence over -log-level",
+        long: "For example `debug` or `info,netmon::export=debug`. `debug` is the finest level.",
         apply: Apply::Text(|_, _| Ok(())), // env_logger reads it (`logging`)
     },
     Setting {
         name: "record", kind: Kind::Flag, group: Group::Diagnosis, value: Value::Word("FILE"), default: NONE,
-        short: "write down what the kernel says, to be played with -collector-mode replay:FILE",
-        long: "The file grows without a bound.",
+        short: "record the source's data to FILE, for -collector-mode replay:FILE",
+        long: "The file grows without bound.",
         apply: Apply::Path(|draft, path| draft.config.record = path),
     },
 ];

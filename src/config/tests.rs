@@ -250,7 +250,7 @@ fn a_mistake_names_the_setting_the_value_and_what_is_allowed() {
     let cases = [
         ("-collector-mode bpf", "invalid value \"bpf\" for -collector-mode: want one of "),
         ("-collector-mode replay:", "invalid value \"replay:\" for -collector-mode: want one of "),
-        ("-collector-mode replay:FILE -record x", "flag -record records what the kernel says"),
+        ("-collector-mode replay:FILE -record x", "flag -record cannot be combined with -collector-mode replay:FILE"),
         ("-fallback maybe", "invalid value \"maybe\" for -fallback: want one of auto, none"),
         ("-standalone=yes", "invalid value \"yes\" for -standalone: want true or false"),
         ("-standalone=", "invalid value \"\" for -standalone: want true or false"),

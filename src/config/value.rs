@@ -1,4 +1,4 @@
-//! The words of single values: a text from outside becomes what a field holds, or an answer to "what is allowed?".
+//! Parses single values. Each parser returns the field's value, or what is allowed instead.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -6,7 +6,7 @@ use super::duration;
 use crate::clock::{MS, SECOND};
 use crate::flow::{Addr, Cidr};
 
-/// What is allowed, worded to follow "want".
+/// What is allowed: the text that follows "want" in the message.
 pub type Wanted = String;
 
 /// Go's `strconv.ParseBool`.
@@ -18,7 +18,7 @@ pub fn switch(text: &str) -> Option<bool> {
     }
 }
 
-/// The longest of our intervals: a day. Longer ones are slips, and sums of intervals stay far from overflow.
+/// The longest interval: a day. A longer one is a typing error, and sums of intervals cannot overflow.
 const LONGEST_NS: u64 = 24 * 3_600 * SECOND;
 
 /// A duration from `least_ns` (whole milliseconds) to a day.
@@ -32,7 +32,7 @@ pub fn interval_ns(text: &str, least_ns: u64) -> Result<u64, Wanted> {
     })
 }
 
-/// `10.0.0.0/8,fd00::/8`; a bare address is a range of one. An empty text is an empty list.
+/// Parses `10.0.0.0/8,fd00::/8`; a bare address is a range of one. An empty text is an empty list.
 pub fn ranges(text: &str) -> Result<Vec<Cidr>, Wanted> {
     items(text, range).ok_or_else(|| "address ranges separated by commas, such as 10.0.0.0/8,fd00::/8".to_owned())
 }
@@ -55,7 +55,7 @@ fn range(text: &str) -> Option<Cidr> {
     Cidr::new(addr.into(), prefix.parse().ok()?)
 }
 
-/// `4789,8472`. An empty text is an empty list.
+/// Parses `4789,8472`. An empty text is an empty list.
 pub fn ports(text: &str) -> Result<Vec<u16>, Wanted> {
     let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port != 0 && !text.starts_with('+'));
     items(text, port).ok_or_else(|| "ports from 1 to 65535 separated by commas, such as 4789,8472".to_owned())
@@ -68,7 +68,7 @@ fn items<T>(text: &str, one: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
     text.split(',').map(|item| one(item.trim())).collect()
 }
 
-/// A whole number of a range.
+/// Parses a whole number from `least` to `most`.
 pub fn number(text: &str, least: u32, most: u32) -> Result<u32, Wanted> {
     let number = text.parse::<u32>().ok().filter(|n| !text.starts_with('+') && (least..=most).contains(n));
     number.ok_or_else(|| format!("a whole number from {least} to {most}"))
@@ -98,7 +98,7 @@ pub fn base_url(text: &str) -> Result<String, Wanted> {
     let url = text.trim().trim_end_matches('/');
     let (scheme, rest) = url.split_once("://").unwrap_or_default();
     let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    // The host follows the last "@" of what stands before the path.
+    // The host follows the last "@" before the path.
     let authority = rest.split('/').next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
     let clean = rest.bytes().all(|b| b.is_ascii_graphic() && !b"?#\\\"<>^`{|}".contains(&b));
@@ -109,7 +109,7 @@ pub fn base_url(text: &str) -> Result<String, Wanted> {
     }
 }
 
-/// Whether `host`, `host:port`, `[v6]` or `[v6]:port` names a host, with a port that is a number.
+/// Checks `host`, `host:port`, `[v6]` or `[v6]:port`: the host is not empty, the port is a number.
 fn has_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((v6, port)) if v6.parse::<Ipv6Addr>().is_ok() => (v6, port),
@@ -123,7 +123,7 @@ fn has_host(text: &str) -> bool {
     !host.is_empty() && port_fits && !host.contains('[')
 }
 
-/// The URL as it may be shown: without user name and password.
+/// Removes user name and password from a URL, so that it may be shown.
 pub fn without_credentials(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -131,8 +131,8 @@ pub fn without_credentials(url: &str) -> String {
     format!("{scheme}://{host}{path}")
 }
 
-/// A bearer token: white space around it comes from files and is cut, within it it is a mistake, and what is not
-/// visible ASCII cannot stand in a header.
+/// Parses a bearer token. White space around it is cut, for files end with a line feed. Within it, only visible ASCII
+/// is allowed, because the token becomes a header.
 pub fn token(text: &str) -> Result<String, Wanted> {
     let token = text.trim();
     if token.bytes().all(|b| b.is_ascii_graphic()) {
@@ -142,7 +142,7 @@ pub fn token(text: &str) -> Result<String, Wanted> {
     }
 }
 
-/// A name that goes into headers and rows: visible ASCII, no slash, at most 253 bytes (the longest DNS name).
+/// Parses a name for headers and rows: visible ASCII, no slash, at most 253 bytes (the longest DNS name).
 pub fn name(text: &str) -> Result<String, Wanted> {
     let name = text.trim();
     if name.len() <= 253 && name.bytes().all(|b| b.is_ascii_graphic() && b != b'/') {
@@ -152,7 +152,7 @@ pub fn name(text: &str) -> Result<String, Wanted> {
     }
 }
 
-/// The host's name in the form of [`name`]: what does not fit becomes `-`, and no name `localhost`.
+/// Converts the host's name to the form of [`name`]: other characters become `-`, an empty name `localhost`.
 pub fn host_name(text: &str) -> String {
     let fits = |c: char| c.is_ascii_graphic() && c != '/';
     let name: String = text.trim().chars().take(253).map(|c| if fits(c) { c } else { '-' }).collect();

@@ -5,6 +5,10 @@
 //! rx too, for the source knows only their sum), `owner` (of the local end), `remote_owner` where the other end is a
 //! pod of this node, `dst_domain` (with `dst_domain_from` where another of the node asked for it), `total_*`; beside the
 //! items when the snapshot was taken (`timestamp`) and when the last sweep began (`swept`), how many rows there are and their sums since the start (`totals`).
+//!
+//! `dns_lookups` holds what DAKR has not acknowledged, as the counters of the items do; it is `null` while there is none,
+//! as Go writes a nil slice. `ip2domain` names the remote addresses of the items; where pods asked by different names, it
+//! holds that of the item with the most bytes. It is left out while it is empty.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,7 +20,7 @@ use serde::{Serialize, Serializer};
 use crate::flow::{Addr, TxRx};
 use crate::names::Origin;
 use crate::owner::{Owner, Workload};
-use crate::snapshot::{RowView, Snapshot};
+use crate::snapshot::{LookupView, RowView, Snapshot};
 
 /// Rows that a limit can ask for.
 pub const MAX_LIMIT: usize = 1000;
@@ -29,6 +33,9 @@ pub struct Flows {
     chosen: Option<Vec<u32>>,
     /// When the last sweep began, nanoseconds since the epoch; 0 before the first.
     swept_wall_ns: u64,
+    /// The rows that give an address its entry in `ip2domain`, as indices.
+    domains: Vec<u32>,
+    /// The next item of the current stage.
     next: usize,
     stage: Stage,
 }
@@ -37,6 +44,9 @@ pub struct Flows {
 enum Stage {
     Head,
     Items,
+    Lookups,
+    Domains,
+    Tail,
     Done,
 }
 
@@ -45,7 +55,8 @@ impl Flows {
     /// `swept_wall_ns`: when the last sweep began, 0 before the first.
     pub fn new(snapshot: Arc<Snapshot>, node_name: Arc<str>, limit: Option<usize>, swept_wall_ns: u64) -> Flows {
         let chosen = limit.map(|limit| largest(&snapshot.rows, limit.min(MAX_LIMIT)));
-        Flows { snapshot, node_name, chosen, swept_wall_ns, next: 0, stage: Stage::Head }
+        let domains = named(&snapshot, chosen.as_deref());
+        Flows { snapshot, node_name, chosen, swept_wall_ns, domains, next: 0, stage: Stage::Head }
     }
 
     /// The snapshot it writes.
@@ -72,25 +83,64 @@ impl Flows {
                         self.next += 1;
                     }
                     None => {
-                        // No names yet: Go writes a nil slice as null, and leaves an empty map out.
-                        out.extend_from_slice(b"],\"dns_lookups\":null,\"timestamp\":");
-                        write(out, &Shown(Timestamp(self.snapshot.taken.wall_ns)));
-                        if self.swept_wall_ns != 0 {
-                            out.extend_from_slice(b",\"swept\":");
-                            write(out, &Shown(Timestamp(self.swept_wall_ns)));
-                        }
-                        out.extend_from_slice(b",\"rows\":");
-                        write(out, &self.snapshot.rows.len());
-                        out.extend_from_slice(b",\"totals\":");
-                        write(out, &Totals::from(self.snapshot.series.iter().fold(TxRx::ZERO, |sum, s| sum + s.total)));
-                        out.extend_from_slice(b"}\n");
-                        self.stage = Stage::Done;
+                        let none = self.snapshot.lookups.is_empty();
+                        out.extend_from_slice(if none { b"],\"dns_lookups\":null" } else { b"],\"dns_lookups\":[" });
+                        self.enter(if none { Stage::Domains } else { Stage::Lookups });
                     }
                 },
+                Stage::Lookups => match self.snapshot.lookups.get(self.next) {
+                    Some(lookup) => {
+                        if self.next > 0 {
+                            out.extend_from_slice(b",\n");
+                        }
+                        write(out, &LookupItem::new(&self.snapshot, self.next, lookup));
+                        self.next += 1;
+                    }
+                    None => {
+                        out.push(b']');
+                        self.enter(Stage::Domains);
+                    }
+                },
+                Stage::Domains => {
+                    match self.domains.get(self.next).and_then(|at| self.snapshot.rows.get(*at as usize)) {
+                        Some(row) => {
+                            out.extend_from_slice(if self.next > 0 { b",\n" } else { b",\"ip2domain\":{" });
+                            write(out, &Shown(row.remote));
+                            out.push(b':');
+                            write(out, self.snapshot.names.get(row.name as usize).map_or("", |name| &*name.text));
+                            self.next += 1;
+                        }
+                        None => {
+                            if self.next > 0 {
+                                out.push(b'}');
+                            }
+                            self.enter(Stage::Tail);
+                        }
+                    }
+                }
+                Stage::Tail => {
+                    out.extend_from_slice(b",\"timestamp\":");
+                    write(out, &Shown(Timestamp(self.snapshot.taken.wall_ns)));
+                    if self.swept_wall_ns != 0 {
+                        out.extend_from_slice(b",\"swept\":");
+                        write(out, &Shown(Timestamp(self.swept_wall_ns)));
+                    }
+                    out.extend_from_slice(b",\"rows\":");
+                    write(out, &self.snapshot.rows.len());
+                    out.extend_from_slice(b",\"totals\":");
+                    write(out, &Totals::from(self.snapshot.series.iter().fold(TxRx::ZERO, |sum, s| sum + s.total)));
+                    out.extend_from_slice(b"}\n");
+                    self.enter(Stage::Done);
+                }
                 Stage::Done => {}
             }
         }
         self.stage == Stage::Done
+    }
+
+    fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.next = 0;
     }
 
     fn row(&self) -> Option<&RowView> {
@@ -112,6 +162,47 @@ fn largest(rows: &[RowView], limit: usize) -> Vec<u32> {
         }
     }
     heap.into_sorted_vec().into_iter().map(|Reverse((_, Reverse(at)))| at).collect()
+}
+
+/// Indices of the rows that name their remote address: of equal addresses the row with the most bytes. The name of a
+/// service is not that of the backend, which is the row's remote end.
+fn named(snapshot: &Snapshot, chosen: Option<&[u32]>) -> Vec<u32> {
+    let has_name = |row: &RowView| snapshot.names.get(row.name as usize).is_some_and(|name| !name.is_service);
+    let row = |at: &u32| snapshot.rows.get(*at as usize);
+    let mut named: Vec<u32> = match chosen {
+        Some(chosen) => chosen.iter().copied().filter(|at| row(at).is_some_and(has_name)).collect(),
+        None => (0..).zip(&snapshot.rows).filter(|(_, row)| has_name(row)).map(|(at, _)| at).collect(),
+    };
+    named.sort_unstable_by_key(|at| row(at).map(|row| (row.remote, Reverse(row.total.total_bytes()), *at)));
+    named.dedup_by_key(|at| row(at).map(|row| row.remote));
+    named
+}
+
+#[derive(Serialize)]
+struct LookupItem<'a> {
+    client_ip: Shown<Addr>,
+    domain: &'a str,
+    resolved_ips: Vec<Shown<Addr>>,
+    timestamp: Shown<Timestamp>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    src_pod_name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    src_pod_namespace: &'a str,
+}
+
+impl<'a> LookupItem<'a> {
+    fn new(snapshot: &'a Snapshot, at: usize, lookup: &'a LookupView) -> LookupItem<'a> {
+        let start = at.checked_sub(1).and_then(|before| snapshot.lookups.get(before)).map_or(0, |l| l.resolved_end);
+        let resolved = snapshot.resolved.get(start..lookup.resolved_end).unwrap_or_default();
+        LookupItem {
+            client_ip: Shown(lookup.client),
+            domain: &lookup.name,
+            resolved_ips: resolved.iter().map(|addr| Shown(*addr)).collect(),
+            timestamp: Shown(Timestamp(lookup.answered_wall_ns)),
+            src_pod_name: lookup.pod.as_ref().map_or("", |pod| &pod.name),
+            src_pod_namespace: lookup.pod.as_ref().map_or("", |pod| &pod.namespace),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -261,7 +352,6 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Appends one value.
 fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     // A Vec takes everything, and no type here has a map key or a Serialize that fails.
     let written = serde_json::to_writer(out, value);

@@ -1,8 +1,8 @@
 //! Prometheus text (exposition format 0.0.4), written piece by piece: the agent's own counters, its health, and
 //! traffic per owner, direction, protocol and class.
 //!
-//! Series of owners with the same name are one series: labels name a pod, not its uid, and a name that comes back
-//! (a StatefulSet's) goes on where it was.
+//! Owners with the same name share one series, because labels contain a pod's name and not its uid. A name that returns
+//! (a StatefulSet's) continues its series.
 
 use std::cmp::Ordering;
 use std::io::Write;
@@ -17,10 +17,10 @@ use crate::stats::{FamilyView, Kind, Stats};
 /// `Content-Type` of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What does not change while the agent runs.
+/// Label values that are constant while the agent runs.
 #[derive(Clone, Debug, Default)]
 pub struct Labels {
-    /// The mode that was asked for.
+    /// The mode of `-collector-mode`.
     pub wanted: String,
     /// The mode that runs.
     pub running: String,
@@ -29,9 +29,9 @@ pub struct Labels {
 /// Writes one scrape.
 pub struct Metrics {
     snapshot: Option<Arc<Snapshot>>,
-    /// The agent's own counters and states: a few kilobytes, rendered at the start so that they are of one moment.
+    /// The agent's own counters and states: a few kilobytes, rendered at the start so that all are from one moment.
     own: Vec<u8>,
-    /// Indices of the series, equal labels side by side.
+    /// Indices of the series, sorted so that equal labels are adjacent.
     order: Vec<u32>,
     next: usize,
     stage: Stage,
@@ -65,7 +65,7 @@ impl Metrics {
         self.snapshot.as_ref()
     }
 
-    /// Appends to `out` until about `limit` bytes are in it. Returns whether that was all.
+    /// Appends to `out` until it holds about `limit` bytes. Returns whether the text is complete.
     pub fn fill(&mut self, out: &mut Vec<u8>, limit: usize) -> bool {
         while self.stage != Stage::Done && out.len() < limit {
             match self.stage {
@@ -102,17 +102,17 @@ impl Metrics {
         let (name, help) = match stage {
             Stage::Bytes => (
                 "netmon_traffic_bytes_total",
-                "Layer-3 bytes sent (tx) and received (rx) by local ends. An empty pod is the host or a given address.",
+                "Layer-3 bytes sent (tx) and received (rx) by local ends. An empty pod label is the host or a -local-cidrs address.",
             ),
             _ => ("netmon_traffic_packets_total", "Packets sent (tx) and received (rx) by local ends."),
         };
-        // A family without a sample would be a complaint of its own.
+        // Checkers of the format reject a family without samples.
         if !self.order.is_empty() {
             head(out, name, help, Kind::Counter);
         }
     }
 
-    /// Writes the next series, those with equal labels summed up; `false` after the last.
+    /// Writes the next series, the sum of those with equal labels. Returns false after the last.
     fn group(&mut self, out: &mut Vec<u8>, name: &str, unit: impl Fn(Counts) -> u64) -> bool {
         let Some(snapshot) = &self.snapshot else { return false };
         let Some(first) = self.order.get(self.next).and_then(|at| series(snapshot, *at)) else { return false };
@@ -138,7 +138,7 @@ fn series(snapshot: &Snapshot, at: u32) -> Option<&SeriesView> {
     snapshot.series.get(at as usize)
 }
 
-/// Namespace and pod. No pod has a name in brackets, so owners beyond the bound cannot be mistaken for one.
+/// Returns namespace and pod. Owners beyond the bound get a name in brackets, which no pod can have.
 fn names<'a>(snapshot: &'a Snapshot, series: &SeriesView) -> (&'a str, &'a str) {
     match snapshot.owners.get(series.owner as usize) {
         Some(Owner::Pod(pod)) => (&pod.namespace, &pod.name),
@@ -170,13 +170,18 @@ fn by_labels(snapshot: &Snapshot, a: &SeriesView, b: &SeriesView) -> Ordering {
 }
 
 fn write_own(out: &mut Vec<u8>, stats: &Stats, health: &Health, labels: &Labels) {
-    head(out, "netmon_build_info", "The version that runs.", Kind::Gauge);
+    head(out, "netmon_build_info", "Version and commit of the agent.", Kind::Gauge);
     sample(out, "netmon_build_info", &[("version", crate::VERSION), ("commit", crate::COMMIT)], 1, 1);
-    head(out, "netmon_source", "Where connections are read from: what was asked for and what runs.", Kind::Gauge);
+    head(out, "netmon_source", "Source of connections: the wanted mode and the running one.", Kind::Gauge);
     sample(out, "netmon_source", &[("wanted", &labels.wanted), ("running", &labels.running)], 1, 1);
     let components = health.components();
     if !components.is_empty() {
-        head(out, "netmon_component_health", "1 for the state that a component is in.", Kind::Gauge);
+        head(
+            out,
+            "netmon_component_health",
+            "1 for the current state of each component, 0 for the others.",
+            Kind::Gauge,
+        );
         for component in &components {
             for state in [Status::Healthy, Status::Degraded, Status::Unhealthy] {
                 let labels = [("component", component.name), ("state", state.as_str())];
@@ -214,7 +219,7 @@ fn head(out: &mut Vec<u8>, name: &str, help: &str, kind: Kind) {
     out.push(b'\n');
 }
 
-/// One line: `value / per` in decimal, exactly.
+/// Appends one line with the exact decimal value of `value / per`.
 fn sample(out: &mut Vec<u8>, name: &str, labels: &[(&str, &str)], value: u64, per: u64) {
     out.extend_from_slice(name.as_bytes());
     for (at, (label, text)) in labels.iter().enumerate() {
@@ -228,7 +233,7 @@ fn sample(out: &mut Vec<u8>, name: &str, labels: &[(&str, &str)], value: u64, pe
         out.push(b'}');
     }
     let per = per.max(1);
-    // A Vec takes everything.
+    // Writing to a Vec cannot fail.
     let _ = write!(out, " {}", value / per);
     if per > 1 {
         let width = per.ilog10() as usize;
@@ -237,7 +242,7 @@ fn sample(out: &mut Vec<u8>, name: &str, labels: &[(&str, &str)], value: u64, pe
     out.push(b'\n');
 }
 
-/// Backslashes and line ends; in label values quotes too.
+/// Escapes backslashes and line ends, in label values quotes too.
 fn escape(out: &mut Vec<u8>, text: &str, quoted: bool) {
     for byte in text.bytes() {
         match byte {

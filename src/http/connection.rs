@@ -1,7 +1,7 @@
-//! One peer: its bytes in, its answer out, and the time it may take for each.
+//! One peer: it reads a request, writes the answer, and limits the time for each.
 //!
-//! A state machine that is stepped when its socket or its deadline calls. It knows the clock only as an argument and
-//! the routes only as a function from a request to an answer.
+//! A state machine, stepped when its socket is ready or its deadline has passed. It gets the time as an argument, and
+//! knows routes only as a function from a request to an answer.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -14,25 +14,25 @@ use crate::clock::{Now, SECOND};
 use crate::flow::Addr;
 use crate::snapshot::Snapshot;
 
-/// To send a whole request head.
+/// Time for the peer to send a whole request head.
 const HEAD_NS: u64 = 5 * SECOND;
-/// To take the whole answer.
+/// Time for the peer to read the whole answer.
 const DRAIN_NS: u64 = 10 * SECOND;
-/// To close its side once it has the answer.
+/// Time for the peer to close its side after the answer.
 const LINGER_NS: u64 = SECOND;
-/// Bytes of an answer that are rendered ahead of the peer, about.
+/// Approximate bytes of an answer that are rendered before the peer has read them.
 pub const PIECE_BYTES: usize = 64 * 1024;
-/// Bytes read and thrown away in one go while lingering.
+/// Bytes discarded in one read while the connection lingers.
 const SINK_BYTES: usize = 2048;
 
-/// What is to become of a connection after a step.
+/// The fate of a connection after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It goes on.
+    /// It stays open.
     Keep,
-    /// It is over.
+    /// It ends as intended.
     Close,
-    /// It is over before its time: too slow, malformed, or the peer has gone.
+    /// It ends early: too slow, malformed, or closed by the peer.
     Cut,
 }
 
@@ -43,7 +43,6 @@ pub enum Interest {
     Read,
     /// Room for bytes to the peer.
     Write,
-    /// A snapshot.
     Snapshot,
 }
 
@@ -56,14 +55,13 @@ enum State {
     Lingering,
 }
 
-/// One peer.
 pub struct Connection {
     stream: TcpStream,
     peer: Addr,
     state: State,
-    /// When its patience ends, monotonic.
+    /// Deadline of the current phase, monotonic.
     deadline_ns: u64,
-    /// When it was accepted or last did something, monotonic.
+    /// Time of its last activity, monotonic.
     active_ns: u64,
     head: [u8; HEAD_BYTES],
     head_len: usize,
@@ -74,7 +72,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Of a peer that has just been accepted; `out` is a buffer to use again.
+    /// Starts with an accepted socket; `out` is a buffer to reuse.
     pub fn new(stream: TcpStream, peer: Addr, out: Vec<u8>, now: Now) -> Connection {
         Connection {
             stream,
@@ -95,7 +93,7 @@ impl Connection {
         &self.stream
     }
 
-    /// What it waits for.
+    /// Returns the event that it waits for.
     pub fn interest(&self) -> Interest {
         match self.state {
             State::Reading | State::Lingering => Interest::Read,
@@ -104,7 +102,7 @@ impl Connection {
         }
     }
 
-    /// When it must be stepped at the latest, monotonic.
+    /// The latest time for its next step, monotonic.
     pub fn deadline_ns(&self) -> u64 {
         match self.state {
             State::Waiting(_, ticket) => ticket.until_ns.min(self.deadline_ns),
@@ -112,8 +110,8 @@ impl Connection {
         }
     }
 
-    /// Order in which connections make room for new ones, first to last: those that have their answer, those that
-    /// have asked nothing, those that are being answered; of each kind the one that is idle the longest.
+    /// The order in which connections make room for new ones. Answered ones leave first, then those without a request,
+    /// then those that are being answered; within each kind the one that is idle longest.
     pub fn worth(&self) -> (u8, u64) {
         let kind = match self.state {
             State::Lingering => 0,
@@ -137,13 +135,13 @@ impl Connection {
         }
     }
 
-    /// Gives its buffer back.
+    /// Returns its buffer for reuse.
     pub fn into_buffer(mut self) -> Vec<u8> {
         self.out.clear();
         self.out
     }
 
-    /// Does what can be done now. `called`: whether poll(2) has something to say about the socket.
+    /// Does what can be done now. `called`: whether poll(2) reported an event of the socket.
     pub fn step(
         &mut self,
         called: bool,
@@ -158,7 +156,7 @@ impl Connection {
         match &self.state {
             State::Reading if called => self.read(context, queue, older_held, now),
             State::Waiting(wanted, ticket) => {
-                // While waiting only a hang-up or an error is polled for.
+                // This state polls only for hang-up and error.
                 if called {
                     return Fate::Cut;
                 }
@@ -235,7 +233,7 @@ impl Connection {
         self.write(now)
     }
 
-    /// Sends what is rendered, and renders one more piece when all of it is out: other peers have their turn then.
+    /// Sends rendered bytes. Once they are out it renders one more piece, then lets other peers have their turn.
     fn write(&mut self, now: Now) -> Fate {
         let State::Writing(body) = &mut self.state else { return Fate::Keep };
         if self.sent == self.out.len() {
@@ -279,7 +277,7 @@ impl Connection {
     }
 }
 
-/// What an error of a non-blocking socket means.
+/// Converts an error of a non-blocking socket.
 fn blocked(error: &io::Error) -> Fate {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Fate::Keep,

@@ -1,7 +1,7 @@
-//! The endpoint on `-metrics-bind-address`: `/`, `/flows`, `/metrics`, `/healthz`, `/readyz`.
+//! The HTTP endpoint on `-metrics-bind-address`: `/`, `/flows`, `/metrics`, `/healthz`, `/readyz`.
 //!
-//! It faces the node's network without authentication, so every resource a peer can take has a bound: connections,
-//! bytes of a request, seconds for each step. It reads what other threads publish and asks them for nothing but a
+//! It faces the node's network without authentication. Every resource that a peer can take has a bound: connections,
+//! bytes of a request, seconds for each step. It reads what other threads publish, and requests from them only a
 //! fresh snapshot.
 
 pub mod connection;

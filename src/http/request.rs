@@ -1,57 +1,57 @@
-//! Request heads: bytes to a method, a path and what `Accept` asks for.
+//! Parses request heads into method, path and accepted format.
 //!
-//! RFC 9112 as far as five GET routes need it. Knows no routes and does no I/O. Everything that is not a plain GET or
-//! HEAD is refused with a status, so a peer that speaks another protocol gets an answer it can show.
+//! RFC 9112 as far as five GET routes need it. It knows no routes and does no I/O. Everything but a plain GET or HEAD is
+//! refused with a status, so that a peer with another protocol gets a readable answer.
 
-/// Bytes of a request head at most, the empty line included.
+/// Largest request head in bytes, including the empty line.
 pub const HEAD_BYTES: usize = 2048;
-/// Header lines at most.
+/// Largest number of header lines.
 const MAX_HEADERS: usize = 48;
 
-/// What is asked for.
+/// A parsed request head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// Whether only the head of the answer is wanted.
+    /// Whether the method is HEAD: the answer has no body.
     pub head_only: bool,
     /// Whether the peer speaks HTTP/1.1, and so understands chunks.
     pub chunks: bool,
-    /// The path, as it came: nothing is decoded or made shorter, for routes are compared exactly.
+    /// The path, neither decoded nor normalized, because routes are compared exactly.
     pub path: &'a str,
-    /// What follows the question mark, empty if nothing does.
+    /// The part after the question mark; may be empty.
     pub query: &'a str,
-    /// What `Accept` asks for.
+    /// The format that `Accept` prefers.
     pub accept: Accept,
 }
 
-/// The format that a client asks for on `/metrics`.
+/// The format that a client requests on `/metrics`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Accept {
-    /// No preference that we know.
+    /// None, or one that we do not have.
     #[default]
     Any,
     /// `application/json`.
     Json,
-    /// `text/plain`, as Prometheus does.
+    /// `text/plain`, as Prometheus requests.
     Text,
 }
 
-/// What can be said of the bytes so far.
+/// The state of a request head after some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {
-    /// More is needed.
+    /// More bytes are needed.
     Partial,
-    /// The head is whole. Bytes after it are not looked at.
+    /// The head is complete. Later bytes are ignored.
     Whole(Request<'a>),
-    /// It will not be answered.
+    /// The request is refused.
     Refused(Refusal),
 }
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// No HTTP/1.x request.
+    /// Not an HTTP/1.x request.
     Malformed,
-    /// A body is announced.
+    /// It announces a body.
     Body,
     /// Neither GET nor HEAD.
     Method,
@@ -59,8 +59,8 @@ pub enum Refusal {
     TooLarge,
 }
 
-/// Reads a request head. The verdict on some bytes is also the verdict on any longer input that begins with them,
-/// except that `Partial` may become anything; so it does not matter in what pieces a request arrives.
+/// Parses a request head. A result other than `Partial` also holds for every longer input with the same start, so it
+/// does not matter in what pieces a request arrives.
 pub fn parse(bytes: &[u8]) -> Parsed<'_> {
     let seen = bytes.get(..HEAD_BYTES).unwrap_or(bytes);
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -75,7 +75,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<'_> {
     let (Some(method), Some(target), Some(version)) = (head.method, head.path, head.version) else {
         return Parsed::Refused(Refusal::Malformed);
     };
-    // An absolute form or an asterisk is for proxies and OPTIONS.
+    // The absolute form is for proxies, the asterisk for OPTIONS.
     if !target.starts_with('/') {
         return Parsed::Refused(Refusal::Malformed);
     }
@@ -98,7 +98,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<'_> {
     Parsed::Whole(Request { head_only, chunks: version >= 1, path, query, accept: accept.verdict() })
 }
 
-/// Weights that `Accept` gives to the two formats we have, in thousandths (RFC 9110 12.4.2).
+/// Weights that `Accept` gives to our two formats, in thousandths (RFC 9110 12.4.2).
 #[derive(Default)]
 struct Preference {
     json: u16,
@@ -129,7 +129,7 @@ impl Preference {
     }
 }
 
-/// `0.5` to 500; what is no weight is 1.
+/// Converts `0.5` to 500. A malformed weight counts as 1.
 fn weight(text: &[u8]) -> u16 {
     let number = std::str::from_utf8(text).ok().and_then(|t| t.parse::<f32>().ok());
     number.filter(|n| (0.0..=1.0).contains(n)).map_or(1000, |n| (n * 1000.0) as u16)

@@ -1,4 +1,4 @@
-//! Which path shows what, and how an answer is framed.
+//! Maps paths to answers, and frames the answers.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::stats::Stats;
 use crate::stop::Stop;
 
 const PAGE: &[u8] = include_bytes!("page.html");
-/// Only what the page itself brings may run or style it; a test holds the hashes to the page.
+/// Only the page's own script and style may run. A test compares the hashes with the page.
 const PAGE_POLICY: &str = concat!(
     "Content-Security-Policy: default-src 'none'; script-src 'sha256-h1/KMNjpmkY2RLugfMqDK98C0USWXsgvVqnDNbdteFc='; ",
     "style-src 'sha256-/T3QEHiKezkBIWsuI6HYY3bn9CNfU50kBjtYVAhvu58='; connect-src 'self'; img-src data:; ",
@@ -25,37 +25,34 @@ const PAGE_POLICY: &str = concat!(
 );
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
-const PATHS: &str = "/         a page to look at\n\
-                     /flows    every row, JSON (?limit=N: the N largest)\n\
+const PATHS: &str = "/         status page for browsers\n\
+                     /flows    all rows as JSON (?limit=N: the N largest)\n\
                      /metrics  Prometheus text\n\
-                     /healthz  whether the agent lives\n\
+                     /healthz  200 while the agent counts\n\
                      /readyz   whether it counts\n";
 
-/// What the answers are made from.
+/// The data behind the answers.
 #[derive(Debug)]
 pub struct Context {
-    /// Shown in the JSON.
+    /// The `node_name` of the JSON.
     pub node_name: Arc<str>,
-    /// What `/metrics` says to a client that does not ask for a format.
+    /// The format of `/metrics` for a client that requests none.
     pub metrics_format: MetricsFormat,
-    /// Who may read beyond the probes; empty is everyone.
+    /// Clients that may read more than the probes; empty allows everyone.
     pub metrics_allow: Vec<Cidr>,
     /// The source that was wanted and the one that runs.
     pub labels: Labels,
-    /// The agent's counters.
     pub stats: Arc<Stats>,
-    /// The agent's health.
     pub health: Arc<Health>,
     /// Signs of life of the collector.
     pub pulse: Arc<Pulse>,
-    /// Where snapshots are published.
     pub snapshots: Arc<Snapshots>,
-    /// Ends the endpoint. Not the agent's own `Stop`: probes are answered until everything else has ended.
+    /// Ends the endpoint. It is not the agent's own `Stop`: probes are answered until all other threads have ended.
     pub end: Arc<Stop>,
 }
 
 impl Context {
-    /// From the settings, with what the agent's threads share.
+    /// Takes the settings and the state that the agent's threads share.
     pub fn new(
         config: &Config,
         labels: Labels,
@@ -115,7 +112,7 @@ impl Context {
                 Response::ok(prometheus::CONTENT_TYPE, Content::Metrics(Box::new(metrics)))
             }
             (Show::Flows(limit), Some(snapshot)) => {
-                // Never later than the snapshot: a sweep that began since is not in it.
+                // Not later than the snapshot, which does not contain a sweep that began after it.
                 let swept_ns = self.stats.sweep_wall_ms.get().saturating_mul(MS);
                 let swept_ns = if swept_ns > snapshot.taken.wall_ns { 0 } else { swept_ns };
                 let flows = Flows::new(snapshot, Arc::clone(&self.node_name), limit, swept_ns);
@@ -123,7 +120,7 @@ impl Context {
             }
             (Show::Flows(_), None) => Response {
                 extra: "Retry-After: 2\r\n",
-                ..Response::text("503 Service Unavailable", "nothing was counted yet\n")
+                ..Response::text("503 Service Unavailable", "no snapshot is available yet\n")
             },
         }
     }
@@ -132,9 +129,9 @@ impl Context {
     fn probe(&self, life: Life) -> Response {
         let error = match life {
             Life::Well => None,
-            Life::NotSwept => Some("no sweep was complete yet".to_owned()),
+            Life::NotSwept => Some("the first sweep is not complete yet".to_owned()),
             Life::Stopping => Some("the agent is stopping".to_owned()),
-            Life::Stuck(ns) => Some(format!("the collector has completed no cycle for {} s", ns / SECOND)),
+            Life::Stuck(ns) => Some(format!("the collector is stuck: no completed cycle for {} s", ns / SECOND)),
         };
         let overall = match life {
             Life::Stuck(_) => Status::Unhealthy,
@@ -172,13 +169,13 @@ struct ProbeComponent<'a> {
     metadata: std::collections::BTreeMap<&'a str, &'a str>,
 }
 
-/// `limit=N` of a query, 1 to [`MAX_LIMIT`]; anything else limits nothing.
+/// Parses `limit=N` of a query, 1 to [`MAX_LIMIT`]; returns `None` for anything else.
 fn limit(query: &str) -> Option<usize> {
     let value = query.split('&').find_map(|pair| pair.strip_prefix("limit="))?;
     value.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n))
 }
 
-/// What is to be done for a request.
+/// How a request is answered.
 #[derive(Debug)]
 pub enum Answer {
     /// It is answered at once.
@@ -188,17 +185,17 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// To what is no request.
+    /// The answer to a refused request.
     pub fn refusal(refusal: Refusal) -> Answer {
         Answer::Now(match refusal {
             Refusal::Malformed => Response::text("400 Bad Request", "not an HTTP/1.1 request\n"),
-            Refusal::Body => Response::text("400 Bad Request", "a body is not taken\n"),
+            Refusal::Body => Response::text("400 Bad Request", "requests with a body are refused\n"),
             Refusal::Method => Response {
                 extra: "Allow: GET, HEAD\r\n",
                 ..Response::text("405 Method Not Allowed", "GET and HEAD only\n")
             },
             Refusal::TooLarge => {
-                Response::text("431 Request Header Fields Too Large", "a request of at most 2 KiB is taken\n")
+                Response::text("431 Request Header Fields Too Large", "the request is longer than 2 KiB\n")
             }
         })
     }
@@ -272,10 +269,10 @@ impl Response {
         };
         let mut head = String::with_capacity(512);
         let (status, content_type, extra) = (self.status, self.content_type, self.extra);
-        // A String takes everything.
+        // Writing to a String cannot fail.
         let _ = write!(head, "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\n{extra}");
-        // What is streamed has no length beforehand: chunks tell a whole answer from one that was cut. HTTP/1.0 has
-        // only the end of the connection.
+        // A streamed body has no length beforehand. Chunks let the client detect a truncated answer; HTTP/1.0 has only
+        // the end of the connection.
         match length {
             Some(length) => {
                 let _ = write!(head, "Content-Length: {length}\r\n");
@@ -289,7 +286,7 @@ impl Response {
     }
 }
 
-/// The rest of an answer, rendered as the peer takes it.
+/// The rest of an answer, rendered while the peer reads it.
 #[derive(Debug)]
 pub struct Body {
     content: Content,
@@ -297,11 +294,11 @@ pub struct Body {
     done: bool,
 }
 
-/// Hex digits and line end before a chunk; leading zeros are allowed (RFC 9112 7.1), so the place can be kept free.
+/// Length and line end before a chunk. Leading zeros are allowed (RFC 9112 7.1), so the length is filled in later.
 const CHUNK_HEAD: &[u8] = b"000000\r\n";
 
 impl Body {
-    /// Whether all of it was rendered.
+    /// Whether the whole body is rendered.
     pub fn is_done(&self) -> bool {
         self.done
     }
@@ -333,14 +330,14 @@ impl Body {
             self.done = self.content.fill(out, limit);
         }
         if self.done {
-            // Lets go of the snapshot while the rest of the answer is still on its way.
+            // Releases the snapshot while the rest of the answer is still being sent.
             self.content = Content::Page(PAGE.len());
         }
     }
 }
 
-/// Writes the length of the chunk whose head stands at `at`, and its end; an empty one would end the body, so its
-/// head is taken back.
+/// Writes the length of the chunk whose head is at `at`, and its end. An empty chunk would end the body, so its head is
+/// removed.
 fn finish_chunk(out: &mut Vec<u8>, at: usize) {
     let length = out.len().saturating_sub(at + CHUNK_HEAD.len());
     if length == 0 {
@@ -355,7 +352,7 @@ fn finish_chunk(out: &mut Vec<u8>, at: usize) {
 }
 
 impl Content {
-    /// Returns whether that was all.
+    /// Returns whether the body is complete.
     fn fill(&mut self, out: &mut Vec<u8>, limit: usize) -> bool {
         match self {
             Content::Page(at) => copy(out, PAGE, at, limit),

@@ -1,8 +1,8 @@
 //! The endpoint's thread: one poll(2) loop over the listener and a bounded number of connections.
 //!
-//! There is no thread, queue or buffer per peer that a peer could multiply. When all places are taken, the connection
-//! that has the least to lose leaves (see [`Connection::worth`]), so a new one is always heard. One descriptor is kept
-//! in reserve for when the process has no other left.
+//! No peer can multiply threads, queues or buffers. When all places are taken, the connection that has the least to lose
+//! is closed (see [`Connection::worth`]), so a new one is always accepted. One descriptor is reserved for the time when
+//! the process has no other left.
 
 use std::fs::File;
 use std::io;
@@ -23,17 +23,17 @@ use crate::sys::waker::Waker;
 pub use super::listen::BindError;
 pub use super::routes::Context;
 
-/// Connections at a time.
+/// Largest number of open connections.
 pub const MAX_CONNECTIONS: usize = 32;
-/// Room in a buffer for the item that fills a piece, so that it never doubles.
+/// Extra capacity of a buffer for the item that completes a piece, so that the buffer never doubles.
 const OVERHANG_BYTES: usize = 4096;
-/// Connections accepted before those that are there have their turn.
+/// Connections accepted before the open ones are served.
 const ACCEPT_BURST: usize = 256;
-/// Answers of which a piece is rendered before new connections are heard: a probe waits for no more than that.
+/// Answers that render a piece before new connections are accepted: a probe waits for no more than that.
 const RENDER_BURST: usize = 4;
-/// How long nobody is accepted after an error that will not go away by itself.
+/// Pause in accepting after an error that persists.
 const ACCEPT_PAUSE_NS: u64 = 100 * MS;
-/// The longest wait; nothing depends on it.
+/// The longest wait of poll(2); nothing depends on it.
 const IDLE_NS: u64 = 60 * SECOND;
 
 /// A listening endpoint.
@@ -42,12 +42,12 @@ pub struct Server {
     waker: Waker,
     spare: Option<File>,
     connections: Vec<Connection>,
-    /// Output buffers of connections that have ended, used again.
+    /// Output buffers of closed connections, for reuse.
     buffers: Vec<Vec<u8>>,
     queue: SnapshotQueue,
-    /// Nobody is accepted before, monotonic.
+    /// No connection is accepted before this time, monotonic.
     paused_until_ns: u64,
-    /// Where the next turn begins.
+    /// Index of the connection that is served first in the next turn.
     turn: usize,
 }
 
@@ -55,7 +55,7 @@ impl Server {
     /// Listens on `-metrics-bind-address`.
     ///
     /// # Errors
-    /// When the port is taken after three tries, or the kernel refuses.
+    /// If the port is still taken after three tries, or the kernel refuses the address.
     pub fn bind(config: &Config) -> Result<Server, BindError> {
         Server::listen(config.metrics_bind)
     }
@@ -77,10 +77,10 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address of the socket.
     ///
     /// # Errors
-    /// Never in practice.
+    /// If getsockname(2) fails, which a listening socket rules out.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -90,7 +90,7 @@ impl Server {
         self.run_by(context, clock::now);
     }
 
-    /// As [`Server::run`], by a clock of the caller's.
+    /// As [`Server::run`], with the caller's clock.
     pub fn run_by(mut self, context: Context, mut clock: impl FnMut() -> Now) {
         context.end.wakes(&self.waker);
         let waker = self.waker.clone();
@@ -106,7 +106,7 @@ impl Server {
         }
     }
 
-    /// Waits until a socket or a deadline calls.
+    /// Waits until a socket is ready or a deadline has passed.
     fn wait(&self, mono_ns: u64) -> Ready {
         let listening = mono_ns >= self.paused_until_ns;
         let accept = if listening { PollFlags::POLLIN } else { PollFlags::empty() };
@@ -115,7 +115,7 @@ impl Server {
             1 => PollFd::new(self.listener.as_fd(), accept),
             _ => match at.checked_sub(2).and_then(|at| self.connections.get(at)) {
                 Some(connection) => PollFd::new(connection.stream().as_fd(), flags(connection.interest())),
-                // Not handed to poll(2).
+                // A placeholder that is not passed to poll(2).
                 None => PollFd::new(self.waker.as_fd(), PollFlags::empty()),
             },
         });
@@ -124,7 +124,7 @@ impl Server {
         let next_ns = deadlines.fold(mono_ns.saturating_add(IDLE_NS).min(resume), u64::min);
         let wait_ms = next_ns.saturating_sub(mono_ns).div_ceil(MS);
         let mut ready = Ready::default();
-        // Entries in use only: poll(2) refuses more of them than RLIMIT_NOFILE. EINTR is a wait that ended early.
+        // Only used entries: poll(2) refuses more than RLIMIT_NOFILE. After EINTR the loop just runs once more.
         let used = fds.get_mut(..self.connections.len() + 2).unwrap_or_default();
         if poll(used, PollTimeout::try_from(wait_ms).unwrap_or(PollTimeout::MAX)).is_err() {
             return ready;
@@ -137,14 +137,14 @@ impl Server {
         ready
     }
 
-    /// Steps every connection, but renders for a few only; the others have their turn next time.
+    /// Steps every connection, but renders only for a few; the others have their turn next time.
     fn serve(&mut self, ready: &Ready, context: &Context, now: Now) {
         let mut renders = RENDER_BURST;
         let count = self.connections.len();
         let first = self.turn;
         for n in 0..count {
             let at = (first + n) % count;
-            // An ended connection's place is taken by the last one, which then waits for the next time.
+            // The last connection moves into the place of a closed one, and is stepped next time.
             let Some(connection) = self.connections.get(at) else { continue };
             let mut called = ready.connections.get(at).copied().unwrap_or(false);
             if called && connection.interest() == Interest::Write {
@@ -194,14 +194,14 @@ impl Server {
                     }
                     let buffer = self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES + OVERHANG_BYTES));
                     self.connections.push(Connection::new(stream, peer.ip().into(), buffer, now));
-                    // Its request is mostly there already. Then it has its answer before anybody can crowd it out.
+                    // Its request has mostly arrived already, so it gets its answer before others can displace it.
                     self.step(self.connections.len() - 1, true, context, now);
                 }
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EAGAIN) => return,
-                    // The peer has gone, or a signal came: the next one may be there.
+                    // The peer has closed, or a signal arrived: the next connection may be there.
                     Some(libc::ECONNABORTED | libc::EINTR | libc::EPROTO) => {}
-                    // No descriptor left: first the reserve, then the place of a connection.
+                    // No descriptor is left: use the reserve first, then close a connection.
                     Some(libc::EMFILE | libc::ENFILE) if self.spare.take().is_some() => {}
                     Some(libc::EMFILE | libc::ENFILE) if !self.connections.is_empty() => self.make_room(context),
                     errno => {
@@ -214,7 +214,7 @@ impl Server {
         }
     }
 
-    /// Ends the connection that has the least to lose.
+    /// Closes the connection that has the least to lose.
     fn make_room(&mut self, context: &Context) {
         if let Some((at, connection)) = self.connections.iter().enumerate().min_by_key(|(_, c)| c.worth()) {
             if !connection.is_answered() {
@@ -225,7 +225,7 @@ impl Server {
     }
 }
 
-/// What poll(2) said.
+/// The result of poll(2).
 #[derive(Default)]
 struct Ready {
     listener: bool,

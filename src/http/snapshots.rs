@@ -24,7 +24,6 @@ pub struct Ticket {
 /// What a reader gets.
 #[derive(Clone, Debug)]
 pub enum Availability {
-    /// This one.
     Ready(Arc<Snapshot>),
     /// One that is being made.
     Soon(Ticket),

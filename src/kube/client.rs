@@ -1,7 +1,7 @@
-//! The two requests we make of an API server, list and watch, with every waiting time bounded.
+//! Sends the two requests to the API server, list and watch, with a limit on every waiting time.
 //!
-//! A thin layer over `ureq`: the address, the credentials and their renewal, the settings of each request, and what
-//! an answer that is no success means. Decides nothing: when to ask what is [`super::watch`]'s.
+//! A thin layer over `ureq`: address, credentials and their renewal, settings of each request, and the meaning of
+//! failures. [`super::watch`] decides when to send which request.
 
 use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex};
@@ -26,35 +26,35 @@ use super::watch::{Failure, ListVersion};
 use crate::clock::{Now, SECOND};
 use crate::net::socket::NameResolver;
 
-/// A token file is read anew when what we have is this old: the kubelet rewrites it at 80 % of its hour.
+/// Age at which a token file is read again. The kubelet rewrites it after 80 % of an hour.
 const TOKEN_AGE_NS: u64 = 60 * SECOND;
-/// Roots and client certificates are compared with their files this often.
+/// Time between comparisons of certificates with their files.
 const TLS_AGE_NS: u64 = 300 * SECOND;
-/// A plugin is asked again this long before what it gave expires.
+/// A plugin runs again this long before its credential expires.
 const EXPIRY_MARGIN_NS: u64 = 60 * SECOND;
-/// The part of an answer that is no success which is looked at.
+/// Bytes read of an answer that reports a failure.
 const REFUSAL_MAX_BYTES: u64 = 64 << 10;
-/// Of it, what goes into a message.
+/// Characters of it that a message repeats.
 const MESSAGE_MAX_CHARS: usize = 240;
 
-/// How long each part of a request may take.
+/// Time limits for the parts of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// Finding the address of the server.
+    /// Name resolution.
     pub resolve: Duration,
     /// Connecting, TLS included.
     pub connect: Duration,
     /// Sending the request.
     pub send: Duration,
-    /// Until the head of the answer: a list may queue at the server for 15 s (API priority and fairness).
+    /// Time until the head of the answer. The server may queue a list for 15 s (API priority and fairness).
     pub answer: Duration,
     /// Silence within a list.
     pub list_read: Duration,
     /// A whole list.
     pub list: Duration,
-    /// Silence within a watch: more than two bookmarks take.
+    /// Silence within a watch: longer than the interval of two bookmarks.
     pub watch_read: Duration,
-    /// A whole watch: more than the deadline that the server is asked to keep.
+    /// A whole watch: longer than the deadline that we request from the server.
     pub watch: Duration,
 }
 
@@ -74,7 +74,7 @@ impl Default for Timeouts {
     }
 }
 
-/// Ends what the client does, from another thread.
+/// Stops the client from another thread.
 #[derive(Default)]
 pub struct Stopper {
     slot: Mutex<Slot>,
@@ -88,8 +88,8 @@ struct Slot {
 }
 
 impl Stopper {
-    /// Ends the request at hand, and lets no other begin. A connection that is being set up is not interrupted; it
-    /// is bounded by its time-outs.
+    /// Ends the current request and refuses later ones. It does not interrupt a connection that is being set up; the
+    /// time limits bound that.
     pub fn stop(&self) {
         let agent = {
             let mut slot = self.lock();
@@ -102,12 +102,12 @@ impl Stopper {
         }
     }
 
-    /// Whether it was called.
+    /// Whether [`Stopper::stop`] was called.
     pub fn stopped(&self) -> bool {
         self.lock().stopped
     }
 
-    /// Waits for so long, or until it is called.
+    /// Waits for `ns` nanoseconds, or until [`Stopper::stop`] is called.
     pub fn wait(&self, ns: u64) {
         let slot = self.lock();
         let wait = self.changed.wait_timeout_while(slot, Duration::from_nanos(ns), |slot| !slot.stopped);
@@ -128,27 +128,24 @@ impl Stopper {
     }
 }
 
-/// The client.
 pub struct Client {
     endpoint: Endpoint,
-    /// Path and the part of the query that never changes.
+    /// Path and the constant part of the query.
     pods: String,
     timeouts: Timeouts,
     stopper: Arc<Stopper>,
     agent: Option<(Agent, Pem)>,
-    /// When the certificates were last compared with their files; `None` makes it due.
+    /// Time of the last comparison of certificates with their files; `None` forces one.
     tls_checked_ns: Option<u64>,
     token: Option<(Secret, u64)>,
     credential: Option<Credential>,
-    /// Renewals of roots or certificates that failed, so that the old ones stayed in use.
+    /// Failed renewals of certificates; the old ones stay in use.
     pub renewals_failed: u64,
 }
 
 /// The body of an answer.
 pub enum Answer {
-    /// As sent.
     Plain(BodyReader<'static>),
-    /// Compressed.
     Gzip(Box<MultiGzDecoder<BodyReader<'static>>>),
 }
 
@@ -162,9 +159,9 @@ impl Read for Answer {
 }
 
 impl Client {
-    /// Nothing is read or connected before the first request.
+    /// Reads no file and opens no connection before the first request.
     pub fn new(endpoint: Endpoint, node_name: &str, timeouts: Timeouts, stopper: Arc<Stopper>) -> Client {
-        // The phase is part of it so that lists stay small on nodes with many finished jobs; the server tells a pod
+        // With the phase in the selector, lists stay small on nodes with many finished jobs. The server reports a pod
         // that finishes as deleted.
         let selector = format!("spec.nodeName={node_name},status.phase!=Succeeded,status.phase!=Failed");
         let (version, segment) = (Pod::API_VERSION, Pod::URL_PATH_SEGMENT);
@@ -182,12 +179,12 @@ impl Client {
         }
     }
 
-    /// Where the server is, for messages.
+    /// The server's URL, for messages.
     pub fn url(&self) -> &str {
         &self.endpoint.url
     }
 
-    /// Asks for the pods; the rest of an earlier answer where `more` is its `continue`.
+    /// Requests the list of pods. `more` is the `continue` of an incomplete answer, whose rest is requested.
     pub fn list(&mut self, now: Now, version: &ListVersion, more: Option<&str>) -> Result<Answer, Failure> {
         let mut url = self.pods.clone();
         match (more, version) {
@@ -201,7 +198,7 @@ impl Client {
         self.get(now, &url, true, list_read, list)
     }
 
-    /// Asks to be told what changes from `version` on.
+    /// Requests the changes since `version`.
     pub fn watch(&mut self, now: Now, version: &str, timeout_seconds: u32) -> Result<Answer, Failure> {
         let url = format!(
             "{}&watch=true&allowWatchBookmarks=true&timeoutSeconds={timeout_seconds}&resourceVersion={}",
@@ -212,7 +209,7 @@ impl Client {
         self.get(now, &url, false, watch_read, watch)
     }
 
-    /// The server refused our credentials: the next request reads them anew.
+    /// The server refused our credentials: the next request reads them again.
     pub fn forget_credentials(&mut self) {
         self.token = None;
         self.credential = None;
@@ -242,7 +239,10 @@ impl Client {
         let head = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let kind = head(header::CONTENT_TYPE);
         if !kind.starts_with("application/json") {
-            return Err(Failure::Unreadable(format!("{} in place of JSON (a proxy between?)", printable(kind))));
+            return Err(Failure::Unreadable(format!(
+                "{} instead of JSON (is there a proxy in between?)",
+                printable(kind)
+            )));
         }
         let gzipped = match head(header::CONTENT_ENCODING) {
             "" | "identity" => false,
@@ -267,10 +267,10 @@ impl Client {
                 let origin = path.display().to_string();
                 match read_file(path).and_then(|text| checked_token(&text, &origin)) {
                     Ok(token) => self.token = Some((token, now.mono_ns)),
-                    // A token that is being replaced is better than none.
+                    // The file may be in the middle of a replacement; the old token is better than none.
                     Err(why) => match &mut self.token {
                         Some(kept) => {
-                            log::warn!("the old API token stays in use: {why}");
+                            log::warn!("cannot renew the API token, the old one stays in use: {why}");
                             kept.1 = now.mono_ns;
                         }
                         None => return Err(Failure::Credentials(why)),
@@ -295,7 +295,7 @@ impl Client {
         }
     }
 
-    /// The HTTP client, made anew where roots or certificates changed: it keeps those it was made with.
+    /// Returns the HTTP client. It is rebuilt when certificates change, because a client keeps those it started with.
     fn agent(&mut self, now: Now) -> Result<Agent, Failure> {
         let due = self.tls_checked_ns.is_none_or(|checked| now.mono_ns.saturating_sub(checked) >= TLS_AGE_NS);
         if let Some((agent, _)) = self.agent.as_ref().filter(|_| !due) {
@@ -317,10 +317,10 @@ impl Client {
                 self.agent = Some((agent, pem));
             }
             Ok(None) => {}
-            // A file that is being replaced, or was replaced by rubbish.
+            // A file in the middle of a replacement, or replaced by garbage.
             Err(Failure::Tls(why) | Failure::Credentials(why)) if self.agent.is_some() => {
                 self.renewals_failed += 1;
-                log::warn!("the old certificates for the API server stay in use: {why}");
+                log::warn!("cannot renew the certificates for the API server, the old ones stay in use: {why}");
             }
             Err(failure) => return Err(failure),
         }
@@ -357,10 +357,10 @@ impl Client {
     }
 }
 
-/// What a body that could not be read to its end means.
+/// Converts an error while reading a body.
 pub fn broken(error: ReadError) -> Failure {
     match error {
-        ReadError::CutShort => Failure::Network("the answer ended within an object".to_owned()),
+        ReadError::CutShort => Failure::Network("the answer is truncated within an object".to_owned()),
         ReadError::Unreadable(why) => Failure::Unreadable(printable(&why)),
         ReadError::Read(error) if error.kind() == io::ErrorKind::FileTooLarge => Failure::Unreadable(error.to_string()),
         ReadError::Read(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
@@ -370,7 +370,7 @@ pub fn broken(error: ReadError) -> Failure {
     }
 }
 
-/// What a `Status` in the stream means.
+/// Converts a `Status` in the stream.
 pub fn told(status: &Status) -> Failure {
     let retry_after_seconds = status.details.as_ref().and_then(|details| details.retry_after_seconds);
     let retry_after_ns = retry_after_seconds.and_then(|s| u64::try_from(s).ok()).map(|s| s.saturating_mul(SECOND));
@@ -392,7 +392,7 @@ fn judged(code: u16, status: &Status, retry_after_ns: Option<u64>) -> Failure {
     match (code, status.reason.as_deref().unwrap_or_default()) {
         _ if is_too_large(status) => Failure::TooLarge,
         (410, _) | (_, "Expired" | "Gone") => Failure::Gone,
-        // Older servers say it in the text only.
+        // Older servers report it only in the text.
         _ if message.contains("too old resource version") => Failure::Gone,
         (401, _) => Failure::Unauthorized,
         (403, _) => Failure::Forbidden(message),
@@ -402,7 +402,7 @@ fn judged(code: u16, status: &Status, retry_after_ns: Option<u64>) -> Failure {
     }
 }
 
-/// What an answer that is no success means.
+/// Converts an answer that reports a failure.
 fn refusal(response: Response<Body>, now: Now) -> Failure {
     let code = response.status().as_u16();
     let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -416,7 +416,7 @@ fn refusal(response: Response<Body>, now: Now) -> Failure {
     judged(code, &status, retry_after_ns)
 }
 
-/// Seconds, as Kubernetes sends them, or a date (RFC 9110 10.2.3). What is neither leaves the usual back-off.
+/// Parses seconds, as Kubernetes sends them, or a date (RFC 9110 10.2.3). Anything else keeps the usual back-off.
 fn retry_after_ns(text: &str, wall_ns: u64) -> Option<u64> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<u64>() {
@@ -451,7 +451,7 @@ fn tls_failure(error: &rustls::Error) -> Failure {
             Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
                 Failure::Clock(printable(&why.to_string()))
             }
-            // A new authority under the old name looks like a bad signature of the old one.
+            // A new authority with the old name looks like a bad signature of the old authority.
             UnknownIssuer | BadSignature => {
                 Failure::Tls("the server's certificate is not from our certificate authority".to_owned())
             }
@@ -466,12 +466,12 @@ fn tls_failure(error: &rustls::Error) -> Failure {
             | AlertDescription::UnknownCA
             | AlertDescription::DecryptError
             | AlertDescription::AccessDenied,
-        ) => Failure::Credentials(format!("the server does not take our client certificate: {error}")),
+        ) => Failure::Credentials(format!("the server refuses our client certificate: {error}")),
         other => Failure::Tls(printable(&other.to_string())),
     }
 }
 
-/// What a server said, on one line and of bounded length: it goes into logs and health.
+/// Converts a server's text to one line of bounded length, for log and health.
 fn printable(text: &str) -> String {
     let mut line: String = text.chars().take(MESSAGE_MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
     line.truncate(line.trim_end().len());

@@ -1,9 +1,9 @@
-//! From the bytes of an API server to a narrow view of pods, while they stream by.
+//! Decodes the API server's JSON stream into a narrow view of pods.
 //!
-//! Of a pod of some 17 KB a dozen fields are kept; annotations, managed fields, environments and the rest are
-//! skipped without being held in memory. The full types of `k8s-openapi` need 20 MB of heap for 110 pods, and its
-//! `WatchEvent` builds a tree of the whole object first. Knows nothing of connections, and decides nothing: what an
-//! event means for the watch is [`super::watch`]'s, what it means for addresses [`super::index`]'s.
+//! Of a pod of some 17 KB it stores a dozen fields. It skips annotations, managed fields, environments and the rest
+//! without buffering them. The full types of `k8s-openapi` need 20 MB of heap for 110 pods, and its `WatchEvent` builds
+//! a tree of the whole object first. It knows no connections; [`super::watch`] decides what an event means for the
+//! watch, [`super::index`] what it means for addresses.
 //!
 //! Formats: the Kubernetes API conventions (`PodList`, watch events, `Status`) and the API reference of `Pod` v1.
 
@@ -20,16 +20,16 @@ use super::lenient::{self, Flag, Into, Lenient, Number, Text, skip, value};
 use super::time::rfc3339_ns;
 use crate::flow::Addr;
 
-/// The most that one list may have, after decompression. A node's list is 4 MB at 250 pods; 10,000 pods are 170 MB.
+/// Size limit of a list after decompression. A node's list is 4 MB with 250 pods; 10,000 pods are 170 MB.
 pub const LIST_MAX_BYTES: u64 = 256 << 20;
-/// The most that one event may have. An object in etcd has at most 1.5 MiB by default; skipping costs no memory.
+/// Size limit of an event. An object in etcd has at most 1.5 MiB by default; skipping costs no memory.
 pub const EVENT_MAX_BYTES: u64 = 16 << 20;
-/// Read at once from the connection.
+/// Bytes per read from the connection.
 const READ_BYTES: usize = 16 << 10;
-/// Dual stack is two; whatever else a server claims is left out.
+/// Addresses of a pod that are stored. Dual stack needs two; further ones are ignored.
 const ADDRESSES_MAX: usize = 8;
 
-/// A pod, as far as owning addresses and bytes goes.
+/// The fields of a pod that decide who owns addresses and bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PodView {
     /// `metadata.uid`.
@@ -49,9 +49,9 @@ pub struct PodView {
     pub node_name: Option<String>,
     /// `spec.hostNetwork`.
     pub host_network: bool,
-    /// `status.phase` is `Succeeded` or `Failed`: its addresses are no longer its own.
+    /// `status.phase` is `Succeeded` or `Failed`: the pod no longer owns its addresses.
     pub terminal: bool,
-    /// `status.podIP` and `status.podIPs`, without repetitions; those that are addresses.
+    /// The valid addresses of `status.podIP` and `status.podIPs`, without duplicates.
     pub addresses: Vec<Addr>,
     /// `status.startTime`, nanoseconds since the epoch.
     pub started_ns: Option<u64>,
@@ -60,40 +60,38 @@ pub struct PodView {
 /// One line of a watch.
 #[derive(Debug, PartialEq)]
 pub enum Event {
-    /// `ADDED` or `MODIFIED`: the pod as it is now, none where the object is none that we can use.
+    /// `ADDED` or `MODIFIED`: the pod as it is now; `None` if the object is not a usable pod.
     Changed {
         /// `metadata.resourceVersion`.
         version: Option<String>,
-        /// The pod.
         pod: Option<PodView>,
     },
-    /// `DELETED`: the pod as it was, perhaps with its addresses already cleared.
+    /// `DELETED`: the pod's last state; its addresses may already be cleared.
     Deleted {
         /// `metadata.resourceVersion`: that of the deletion.
         version: Option<String>,
-        /// The pod.
         pod: Option<PodView>,
     },
-    /// `BOOKMARK`: nothing happened up to this version.
+    /// `BOOKMARK`: there is no event up to this version.
     Bookmark {
         /// `metadata.resourceVersion`.
         version: Option<String>,
     },
-    /// `ERROR`: the watch is over.
+    /// `ERROR`: the watch ends.
     Error(Status),
-    /// A type that is none of these.
+    /// Any other type.
     Unknown {
         /// `metadata.resourceVersion`.
         version: Option<String>,
     },
 }
 
-/// What came with the items of a list.
+/// The metadata of a list.
 #[derive(Debug, PartialEq)]
 pub struct List {
-    /// `metadata.resourceVersion`: where the watch begins.
+    /// `metadata.resourceVersion`: the watch starts there.
     pub version: String,
-    /// `metadata.continue`, where the server gave a part only.
+    /// `metadata.continue`, if the list is incomplete.
     pub more: Option<String>,
 }
 
@@ -104,7 +102,7 @@ pub enum ReadError {
     Read(io::Error),
     /// The stream ended within an object.
     CutShort,
-    /// Not JSON, or not what was asked for.
+    /// Not JSON, or another object than requested.
     Unreadable(String),
 }
 
@@ -118,12 +116,12 @@ impl From<serde_json::Error> for ReadError {
     }
 }
 
-/// Reads a list; `each` gets the pods one by one, `None` for an item that is none that we can use.
+/// Reads a list. `each` gets the pods one by one, and `None` for an unusable item.
 pub fn read_list(mut reader: impl Read, mut each: impl FnMut(Option<PodView>)) -> Result<List, ReadError> {
     read_list_dyn(&mut reader, &mut each)
 }
 
-/// What a stream is read through: of one type whatever it comes from, so that the decoder is in the binary once.
+/// The reader of a stream. One type for all origins, so that the binary contains the decoder once.
 type Source<'a> = BufReader<Capped<Box<dyn Read + 'a>>>;
 
 fn source<'a>(reader: impl Read + 'a, budget: Rc<Cell<u64>>) -> Source<'a> {
@@ -135,12 +133,12 @@ fn read_list_dyn(reader: &mut dyn Read, each: &mut dyn FnMut(Option<PodView>)) -
     let mut json = serde_json::Deserializer::from_reader(reader);
     let mut list = ListBody { each, kind: Text::default(), metadata: Metadata::default() };
     Into(&mut list).deserialize(&mut json)?;
-    // Reads to the end of the body, so that the connection can be used again.
+    // Reads to the end of the body, so that the connection can be reused.
     json.end()?;
     match list.kind.given() {
         Some(kind) if kind == k8s_openapi::api::core::v1::Pod::LIST_KIND => {}
-        Some(kind) => return Err(ReadError::Unreadable(format!("kind {kind} in place of a list of pods"))),
-        None => return Err(ReadError::Unreadable("no kind, so no list of pods".to_owned())),
+        Some(kind) => return Err(ReadError::Unreadable(format!("kind {kind} instead of a list of pods"))),
+        None => return Err(ReadError::Unreadable("an object without kind instead of a list of pods".to_owned())),
     }
     match list.metadata.version.given() {
         Some(version) => Ok(List { version, more: list.metadata.more.given() }),
@@ -148,7 +146,7 @@ fn read_list_dyn(reader: &mut dyn Read, each: &mut dyn FnMut(Option<PodView>)) -
     }
 }
 
-/// The events of a watch, as they come.
+/// Iterates over the events of a watch.
 pub struct Events<'a> {
     json: serde_json::StreamDeserializer<'static, serde_json::de::IoRead<Source<'a>>, EventBody>,
     budget: Rc<Cell<u64>>,
@@ -173,7 +171,7 @@ impl Iterator for Events<'_> {
     }
 }
 
-/// Reads a `Status`, which is what the API server's own refusals are; anything else gives one without content.
+/// Reads a `Status`, the form of the API server's own refusals. Anything else returns an empty one.
 pub fn read_status(body: &[u8]) -> Status {
     let mut object = Object::default();
     let reader = source(body, Rc::new(Cell::new(EVENT_MAX_BYTES)));
@@ -183,14 +181,14 @@ pub fn read_status(body: &[u8]) -> Status {
     }
 }
 
-/// Whether a `Status` says that a resource version lies in the server's future ("Too large resource version").
+/// Whether a `Status` reports a resource version from the server's future ("Too large resource version").
 pub fn is_too_large(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|details| details.causes.iter().flatten());
     causes.into_iter().any(|cause| cause.reason.as_deref() == Some("ResourceVersionTooLarge"))
         || status.message.as_deref().is_some_and(|message| message.contains("Too large resource version"))
 }
 
-/// Lets no more than a budget through. Counted by reads, so exact to the size of one.
+/// Passes on a limited number of bytes, exact to the size of one read.
 struct Capped<R> {
     reader: R,
     budget: Rc<Cell<u64>>,
@@ -266,13 +264,13 @@ impl EventBody {
     }
 }
 
-/// What stands in a list or an event: a pod, or a `Status`.
+/// An object of a list or an event: a pod or a `Status`.
 #[derive(Default)]
 struct Object {
     kind: Text,
     metadata: Metadata,
     spec: Spec,
-    /// Of a pod an object, of a `Status` a word.
+    /// An object in a pod, a word in a `Status`.
     status: PodStatus,
     code: Number,
     reason: Text,
@@ -298,7 +296,7 @@ impl Lenient for Object {
 }
 
 impl Object {
-    /// The pod; `None` where what names it is missing, or where it says that it is something else.
+    /// Returns the pod; `None` if name or uid is missing, or if `kind` is another one.
     fn into_pod(self) -> Option<PodView> {
         let Object { kind, metadata, spec, status, .. } = self;
         // Items of a list have no kind.

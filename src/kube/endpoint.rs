@@ -28,11 +28,8 @@ pub struct Endpoint {
 /// How we authenticate, beside a client certificate.
 #[derive(Clone, Debug)]
 pub enum Auth {
-    /// Not at all.
     Anonymous,
-    /// By this token.
     Token(Secret),
-    /// By the token in this file.
     TokenFile(PathBuf),
     /// By what this program prints.
     Plugin(Plugin),

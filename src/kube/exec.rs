@@ -1,8 +1,8 @@
-//! Credential plugins of a kubeconfig (`client.authentication.k8s.io/v1`): a program that prints a token or a
-//! certificate. Managed clusters' kubeconfigs hold nothing else.
+//! Runs the credential plugin of a kubeconfig (`client.authentication.k8s.io/v1`): a program that prints a token or a
+//! certificate. Kubeconfigs of managed clusters contain nothing else.
 //!
-//! The program gets no terminal, a time limit and a limit on what it prints, and its result is kept until shortly
-//! before it expires. Knows nothing of HTTP.
+//! The program gets no terminal, and limits on its time and its output. Its result is used until shortly before it
+//! expires. Nothing here knows HTTP.
 
 use std::fmt;
 use std::io::Read;
@@ -15,43 +15,41 @@ use super::secret::{Secret, checked_token};
 use super::time::rfc3339_ns;
 use crate::clock::{self, MS, SECOND};
 
-/// The most that a plugin may print.
+/// Limit on a plugin's output.
 const OUTPUT_MAX_BYTES: u64 = 1 << 20;
-/// How long a plugin may take. It may ask a cloud's API, but not the user.
+/// Time limit of a plugin. It may call a cloud's API, but not ask the user.
 pub const LIMIT_NS: u64 = 30 * SECOND;
 
 /// How to run a plugin.
 #[derive(Clone)]
 pub struct Plugin {
-    /// The program; with a slash in it a path, else found by `PATH`.
+    /// The program: a path if it contains a slash, else searched in `PATH`.
     pub command: PathBuf,
-    /// Its arguments.
     pub args: Vec<String>,
-    /// Added to its environment.
+    /// Variables that are added to its environment.
     pub env: Vec<(String, String)>,
     /// `client.authentication.k8s.io/v1` or `/v1beta1`.
     pub api_version: String,
-    /// The server, for `provideClusterInfo`, as JSON; given to the plugin with the rest of `KUBERNETES_EXEC_INFO`.
+    /// The server as JSON for `provideClusterInfo`; part of `KUBERNETES_EXEC_INFO`.
     pub cluster: Option<serde_json::Value>,
-    /// What to say where the program is not there.
+    /// The kubeconfig's hint for a missing program.
     pub install_hint: String,
 }
 
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Arguments and environment may hold secrets.
+        // Arguments and environment may contain secrets.
         write!(f, "Plugin({})", self.command.display())
     }
 }
 
-/// What a plugin printed.
+/// A plugin's output.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Credential {
-    /// A bearer token.
     pub token: Option<Secret>,
     /// A client certificate and its key, PEM.
     pub client: Option<(Vec<u8>, Secret)>,
-    /// When it ends, nanoseconds since the epoch.
+    /// Expiry, nanoseconds since the epoch.
     pub expires_ns: Option<u64>,
 }
 
@@ -73,7 +71,7 @@ struct ExecStatus {
 }
 
 impl Plugin {
-    /// Runs the program. `stopped` is asked now and then; once it says yes, the program is killed.
+    /// Runs the program. It is killed once `stopped` returns true.
     pub fn run(&self, limit_ns: u64, stopped: &dyn Fn() -> bool) -> Result<Credential, String> {
         let name = self.command.display();
         let mut info = serde_json::json!({
@@ -99,14 +97,14 @@ impl Plugin {
             })?;
         let until_ns = clock::now().mono_ns.saturating_add(limit_ns);
         let mut output = collect(&mut child, until_ns, stopped);
-        // It may have closed its output and stay.
+        // The program may close its output and keep running.
         while output.is_ok() && matches!(child.try_wait(), Ok(None)) {
             if clock::now().mono_ns >= until_ns || stopped() {
-                output = Err("does not end".to_owned());
+                output = Err("does not exit".to_owned());
             }
             clock::sleep_ns(5 * MS);
         }
-        // Whatever happened, the program must not outlive this call, nor stay behind as a zombie.
+        // In any case the program must not outlive this call, nor stay behind as a zombie.
         if output.is_err() {
             let _ = child.kill();
         }
@@ -119,9 +117,9 @@ impl Plugin {
     }
 
     fn parse(&self, output: &[u8]) -> Result<Credential, String> {
-        // The parser's own message could quote what it read.
+        // The parser's own message could quote a secret.
         let printed: ExecCredential =
-            serde_json::from_slice(output).map_err(|_| "what it printed is no ExecCredential".to_owned())?;
+            serde_json::from_slice(output).map_err(|_| "its output is not an ExecCredential".to_owned())?;
         if printed.kind != "ExecCredential" || printed.api_version != self.api_version {
             let (kind, version) = (printed.kind, printed.api_version);
             return Err(format!("it printed {kind} {version}, expected ExecCredential {}", self.api_version));
@@ -138,15 +136,15 @@ impl Plugin {
             return Err("it printed neither token nor certificate".to_owned());
         }
         let expires_ns = match status.expiration_timestamp {
-            Some(text) => Some(rfc3339_ns(&text).ok_or("it printed an expirationTimestamp that is no time")?),
+            Some(text) => Some(rfc3339_ns(&text).ok_or("it printed an invalid expirationTimestamp")?),
             None => None,
         };
         Ok(Credential { token, client, expires_ns })
     }
 }
 
-/// Reads what the program prints until it closes its output. A thread reads, so that a program that prints nothing
-/// and does not end can be left after the limit.
+/// Reads the program's output until it is closed. A thread reads, so that a silent program can be abandoned after the
+/// time limit.
 fn collect(child: &mut Child, until_ns: u64, stopped: &dyn Fn() -> bool) -> Result<Vec<u8>, String> {
     let Some(stdout) = child.stdout.take() else { return Err("has no output".to_owned()) };
     let (done, output) = crossbeam_channel::bounded(1);
@@ -165,7 +163,7 @@ fn collect(child: &mut Child, until_ns: u64, stopped: &dyn Fn() -> bool) -> Resu
             Ok(Err(error)) => return Err(format!("cannot be read: {error}")),
             Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return Err("cannot be read".to_owned()),
             Err(crossbeam_channel::RecvTimeoutError::Timeout) if stopped() => {
-                return Err("was stopped with the agent".to_owned());
+                return Err("was stopped because the agent stops".to_owned());
             }
             Err(crossbeam_channel::RecvTimeoutError::Timeout) if clock::now().mono_ns >= until_ns => {
                 return Err("took too long".to_owned());

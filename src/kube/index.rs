@@ -1,12 +1,13 @@
-//! The pods of this node as the API server told them, by uid, and the [`PodIndex`] made of it.
+//! The pods of this node by uid, as the API server reported them, and the [`PodIndex`] built from them.
 //!
-//! Rules: a pod is removed by its uid, never by the address in the event that tells its end (the CNI may have
-//! cleared it, and somebody else may have the address by now). Of two pods that claim an address the one that
-//! started later has it from its start on. A pod that went keeps its addresses for two minutes, so that what the
-//! kernel still tells of its last connections is named, unless a living pod claims them. Host-network pods and
-//! finished pods have no address.
+//! - A pod is removed by its uid, never by the address in its last event: the CNI may have cleared the address, or
+//!   another pod may have it by now.
+//! - Of two pods that claim an address, the one that started later owns it from its start on.
+//! - A deleted pod keeps its addresses for two minutes unless a living pod claims them, because the kernel reports its
+//!   last connections late.
+//! - Host-network pods and finished pods have no address.
 //!
-//! Knows nothing of watches; time is handed in.
+//! It knows nothing of watches, and gets the time as an argument.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -19,24 +20,23 @@ use crate::flow::Addr;
 use crate::owner::pods::Tenure;
 use crate::owner::{Pod, PodIndex};
 
-/// How long a pod that went still names what comes from its addresses.
+/// Time for which a deleted pod still owns bytes of its addresses.
 pub const GRACE_NS: u64 = 120 * SECOND;
-/// How long it is remembered at all: bytes that wait for their owner wait for 60 s (rule 8).
+/// Time until a deleted pod is forgotten. Bytes wait up to 60 s for their owner (rule 8).
 const REMEMBER_NS: u64 = GRACE_NS + 120 * SECOND;
-/// A kubelet runs 110 pods by default and 250 to 500 where it is told to; beyond this somebody else's pods come in.
+/// Capacity. A kubelet runs 110 pods by default, 250 to 500 on request; more means that foreign pods arrive.
 pub const PODS_MAX: usize = 16_384;
-/// Pods that went, the oldest of which are forgotten early beyond this number.
+/// Deleted pods that are remembered; beyond this number the oldest are forgotten early.
 const GONE_MAX: usize = 16_384;
 
-/// All that is known of this node's pods.
 #[derive(Debug, Default)]
 pub struct Index {
     known: BTreeMap<Box<str>, Known>,
     synced: bool,
     generation: u64,
-    /// How many of `known` are gone.
+    /// Number of deleted pods in `known`.
     gone: usize,
-    /// Whether something changed since the last snapshot.
+    /// Whether a pod changed since the last snapshot.
     changed: bool,
 }
 
@@ -45,11 +45,11 @@ struct Known {
     pod: Arc<Pod>,
     static_uid: Option<Box<str>>,
     spans: Vec<Span>,
-    /// Monotonic time at which the pod went.
+    /// Monotonic time of the deletion.
     gone_ns: Option<u64>,
 }
 
-/// A span of time with an address. Wall clock: it is compared with the times of bytes.
+/// The span of time in which a pod owns an address. Wall clock, because it is compared with the times of bytes.
 #[derive(Debug)]
 struct Span {
     addr: Addr,
@@ -64,8 +64,8 @@ struct End {
 }
 
 impl Index {
-    /// Puts a complete list in place of what is known: pods that are not in it are gone. Returns how many pods were
-    /// left out because there are too many.
+    /// Replaces all pods by a complete list: pods that are not in it are deleted. Returns the number of pods beyond the
+    /// capacity.
     pub fn replace(&mut self, now: Now, list: Vec<PodView>) -> u64 {
         let mut listed: Vec<Box<str>> = list.iter().map(|view| view.uid.as_str().into()).collect();
         listed.sort_unstable();
@@ -84,10 +84,10 @@ impl Index {
         left_out
     }
 
-    /// Takes a pod as it is now. `false` where it is left out because there are too many.
+    /// Adds or updates a pod. Returns false if it is beyond the capacity.
     pub fn upsert(&mut self, now: Now, view: PodView) -> bool {
         if view.terminal {
-            // It may be new to us, and finished all the same: then there is nothing to remember.
+            // An unknown pod may already be finished: then there is nothing to remember.
             self.remove(now, &view.uid);
             return true;
         }
@@ -114,7 +114,7 @@ impl Index {
             }
         };
         if known.gone_ns.take().is_some() {
-            // Back from a list of an older cache: it never went.
+            // A list from an older cache had deleted it; it still lives.
             self.gone -= 1;
             self.changed = true;
         }
@@ -150,7 +150,7 @@ impl Index {
         true
     }
 
-    /// Takes the end of a pod.
+    /// Marks a pod as deleted.
     pub fn remove(&mut self, now: Now, uid: &str) {
         let Some(known) = self.known.get_mut(uid) else { return };
         if known.gone_ns.is_some() {
@@ -171,11 +171,11 @@ impl Index {
         self.forget(now);
     }
 
-    /// Drops what nobody asks for any more. Cheap, called at every event and now and then.
+    /// Drops pods that were deleted long ago. Cheap; called at every event and at intervals.
     pub fn forget(&mut self, now: Now) {
         let before = self.known.len();
         if self.gone > GONE_MAX {
-            // A flood of short lives: let go of the older half at once, not of one at each event.
+            // In a flood of short-lived pods, drop the older half at once instead of one at each event.
             let mut times: Vec<u64> = self.known.values().filter_map(|known| known.gone_ns).collect();
             let middle = times.len() / 2;
             let (_, median, _) = times.select_nth_unstable(middle);
@@ -191,12 +191,12 @@ impl Index {
         self.changed |= forgotten > 0;
     }
 
-    /// Living pods.
+    /// Number of living pods.
     pub fn living(&self) -> usize {
         self.known.len() - self.gone
     }
 
-    /// The snapshot, if anything changed since the last one.
+    /// Returns the index if a pod changed since the last call.
     pub fn snapshot(&mut self) -> Option<PodIndex> {
         if !std::mem::take(&mut self.changed) {
             return None;
@@ -219,9 +219,9 @@ impl Index {
         Some(PodIndex::new(tenures, pods, self.synced, self.generation).with_static_pods(static_pods))
     }
 
-    /// Orders the claims on one address after `newest` (a uid) claimed or lost it: the claim that came last begins
-    /// later than an equal one, and those that went hold it no longer than until a living pod's claim begins, but for
-    /// as long as they lived.
+    /// Orders the claims on an address after the pod with uid `newest` claimed or lost it. Of equal starts the later
+    /// claim begins later. A deleted pod owns the address for its lifetime, and after it only until a living pod's
+    /// claim begins.
     fn settle(&mut self, newest: &str, addr: Addr) {
         let claims = |span: &Span| span.addr == addr && span.end.is_none();
         let spans = self.known.values().flat_map(|known| &known.spans);
@@ -230,7 +230,7 @@ impl Index {
         for (uid, known) in &mut self.known {
             for span in known.spans.iter_mut().filter(|span| span.addr == addr) {
                 if let (Some(claimed_ns), Some(end)) = (claimed_ns, &mut span.end) {
-                    // From that very moment on.
+                    // The living pod owns the address from its first moment on.
                     end.until_ns = end.until_ns.min(end.at_ns.max(claimed_ns).saturating_sub(1));
                 }
                 if uid.as_ref() != newest {

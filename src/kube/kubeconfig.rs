@@ -1,7 +1,7 @@
 //! Reads a kubeconfig (`kubectl config view` shows one) into an [`Endpoint`].
 //!
-//! What we do not support is refused by its name, never ignored: a setting that is silently left out is a connection
-//! made in another way than its owner asked for.
+//! An unsupported setting is refused by its name, never ignored: the connection would differ from what its owner asked
+//! for.
 
 use std::path::{Path, PathBuf};
 
@@ -100,17 +100,18 @@ struct ExecEnv {
     value: String,
 }
 
-/// Reads the file; paths in it are relative to its directory.
+/// Reads the file. Its relative paths start at its directory.
 pub fn load(path: &Path) -> Result<Endpoint, String> {
     let text = decode(read_file(path)?)?;
     parse(&text, path.parent().unwrap_or(Path::new(".")), &path.display().to_string())
 }
 
-/// UTF-8 or UTF-16, with or without a byte order mark: editors on Windows write all of these.
+/// Decodes UTF-8 or UTF-16, with or without a byte order mark: editors on Windows write all of these.
 fn decode(bytes: Vec<u8>) -> Result<String, String> {
     let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
-        String::from_utf16(&units).map_err(|_| "it is not UTF-16, though it begins so".to_owned())
+        String::from_utf16(&units)
+            .map_err(|_| "it is not UTF-16, although it starts with its byte order mark".to_owned())
     };
     match bytes.as_slice() {
         [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
@@ -120,13 +121,13 @@ fn decode(bytes: Vec<u8>) -> Result<String, String> {
     }
 }
 
-/// From YAML (or JSON, which is YAML).
+/// Parses YAML (or JSON, which is YAML).
 pub fn parse(text: &str, directory: &Path, origin: &str) -> Result<Endpoint, String> {
     // The parser's messages name line and column and may name a key; they quote values only where a type is wrong.
     let file: File = yaml_serde::from_str(text).map_err(|error| {
         let place =
             error.location().map_or(String::new(), |at| format!(" at line {}, column {}", at.line(), at.column()));
-        format!("it is no kubeconfig{place}")
+        format!("it is not a kubeconfig{place}")
     })?;
     let wanted = file.current_context.filter(|name| !name.is_empty()).ok_or("current-context is not set")?;
     let context = file.contexts.into_iter().flatten().find(|context| context.name == wanted);
@@ -161,7 +162,7 @@ fn endpoint(cluster: Cluster, user: User, directory: &Path, origin: &str) -> Res
     let url = url.trim_end_matches('/').to_owned();
     let secure = url.starts_with("https://");
     if !secure && !url.starts_with("http://") {
-        return Err("cluster.server does not begin with https:// or http://".to_owned());
+        return Err("cluster.server does not start with https:// or http://".to_owned());
     }
     if url.contains('@') {
         return Err("cluster.server with a user in it is not supported".to_owned());
@@ -195,7 +196,7 @@ fn endpoint(cluster: Cluster, user: User, directory: &Path, origin: &str) -> Res
         }
         info
     });
-    // As kubectl: a token file, re-read, goes before a token; a plugin is asked where there is neither.
+    // As in kubectl, a token file takes precedence over a token; a plugin runs only if there is neither.
     let auth = match (user.token_file.filter(|path| !path.as_os_str().is_empty()), user.token, user.exec) {
         (Some(path), _, None) => Auth::TokenFile(directory.join(path)),
         (None, Some(token), None) if !token.is_empty() => Auth::Token(checked_token(token.as_bytes(), "the user")?),
@@ -206,7 +207,7 @@ fn endpoint(cluster: Cluster, user: User, directory: &Path, origin: &str) -> Res
     Ok(Endpoint { url, origin: origin.to_owned(), ca, insecure, client, auth, proxy })
 }
 
-/// Base64 in the file goes before a path, as with kubectl.
+/// Base64 in the file takes precedence over a path, as in kubectl.
 fn material(
     data: Option<String>,
     path: Option<PathBuf>,

@@ -1,5 +1,5 @@
-//! Reading JSON by what is wanted of it: known fields are taken, everything else is skipped while it streams by,
-//! and a value of another type than expected is no value instead of an error.
+//! Reads the wanted fields of a JSON stream. It skips everything else without buffering, and treats a value of an
+//! unexpected type as missing, not as an error.
 //!
 //! `#[derive(Deserialize)]` is not used for what an API server sends: it refuses the whole stream for one field of a
 //! wrong type, a `null` list or a repeated key. Knows nothing of pods.
@@ -9,13 +9,12 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// The longest string that is kept. Names, uids and versions are at most 253 characters (RFC 1123 subdomains).
+/// The longest string that is stored. Names, uids and versions have at most 253 characters (RFC 1123 subdomains).
 pub const TEXT_MAX_BYTES: usize = 512;
 
-/// Something that is read from JSON. What it does not take is skipped. A `null`, or a value of a type that has no
-/// method here, leaves it as it was.
+/// A value that is read from JSON. Unknown fields are skipped. A `null`, or a value of a type without a method here,
+/// changes nothing.
 pub trait Lenient {
-    /// A string.
     fn text(&mut self, _text: &str) {}
 
     /// `true` or `false`.
@@ -40,15 +39,15 @@ pub fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
     map.next_value::<IgnoredAny>().map(|_| ())
 }
 
-/// Reads the value of the key just read, from nothing: a repeated key replaces what came before, as the API server's
-/// own decoder does.
+/// Reads the value of the key just read into a new `T`: a repeated key replaces the earlier value, as in the API
+/// server's own decoder.
 pub fn value<'de, T: Lenient + Default, A: MapAccess<'de>>(map: &mut A) -> Result<T, A::Error> {
     let mut fresh = T::default();
     map.next_value_seed(Into(&mut fresh))?;
     Ok(fresh)
 }
 
-/// Reads into something that is there already.
+/// Reads into an existing value.
 pub struct Into<'a, T>(pub &'a mut T);
 
 impl<'de, T: Lenient> DeserializeSeed<'de> for Into<'_, T> {
@@ -109,12 +108,12 @@ impl<'de, T: Lenient> Visitor<'de> for Into<'_, T> {
     }
 }
 
-/// A string, unless it is missing, no string, or longer than any name can be.
+/// A string; empty if it is missing, of another type, or longer than [`TEXT_MAX_BYTES`].
 #[derive(Debug, Default)]
 pub struct Text(pub Option<String>);
 
 impl Text {
-    /// The string, if there is one that is not empty.
+    /// Returns the string unless it is empty.
     pub fn given(self) -> Option<String> {
         self.0.filter(|text| !text.is_empty())
     }
@@ -128,7 +127,7 @@ impl Lenient for Text {
     }
 }
 
-/// A boolean, `false` where it is missing or something else.
+/// A boolean; `false` if it is missing or of another type.
 #[derive(Debug, Default)]
 pub struct Flag(pub bool);
 
@@ -148,7 +147,7 @@ impl Lenient for Number {
     }
 }
 
-/// A list, each element of which is read into a fresh `T` and handed over.
+/// A list. Each element is read into a new `T` and passed to `F`.
 pub struct Each<'a, T, F>(pub &'a mut F, pub PhantomData<T>);
 
 impl<T: Lenient + Default, F: FnMut(T)> Lenient for Each<'_, T, F> {
@@ -170,7 +169,7 @@ pub fn each<'de, T: Lenient + Default, A: MapAccess<'de>>(
     map.next_value_seed(Into(&mut Each(&mut take, PhantomData)))
 }
 
-/// A key of an object, kept in place: keys longer than all that we know are only known not to be those.
+/// A key of an object, in a fixed buffer. A key longer than all known keys is only known to be unknown.
 struct Key {
     length: u8,
     bytes: [u8; Key::MAX_BYTES],

@@ -1,11 +1,11 @@
-//! The pods of this node, from the Kubernetes API: one list, then watches, on a thread of its own.
+//! Follows the pods of this node through the Kubernetes API: one list, then watches, on a thread of its own.
 //!
-//! What comes out is a [`PodIndex`](crate::owner::PodIndex), published whole whenever it changed. Whatever the API
-//! server does, the rest of the agent goes on: trouble is a state of the component `pod_cache` and counters.
+//! It publishes a whole [`PodIndex`](crate::owner::PodIndex) after each change. The rest of the agent never waits for the
+//! API server: its failures appear as health of the component `pod_cache` and as counters.
 //!
 //! ```text
 //!  credentials, kubeconfig, exec ──▶ client ──▶ decode ──▶ index ──▶ PodIndex
-//!                                       ▲ what to ask, and when: watch
+//!                                       ▲ which request, and when: watch
 //! ```
 
 pub mod client;
@@ -43,31 +43,28 @@ use crate::privileges::{Talks, settle_talker};
 use crate::stats::Stats;
 use crate::sys::privileges::drop_all_in_this_thread;
 
-/// What the thread is told.
+/// The settings of the thread.
 pub struct Settings {
-    /// The API server.
     pub endpoint: Endpoint,
-    /// The node whose pods are wanted: empty would be the whole cluster's, so [`spawn`] refuses it.
+    /// The node whose pods are followed. [`spawn`] refuses an empty name, which would select the whole cluster.
     pub node_name: String,
-    /// How long everything waits.
+    /// Waiting times of list and watch.
     pub pace: WatchPace,
-    /// How long each part of a request may take.
+    /// Time limits for the parts of a request.
     pub timeouts: Timeouts,
 }
 
-/// Where the thread leaves what it learns.
+/// Where the thread writes its results.
 pub struct Outlets {
-    /// The index.
     pub published: Arc<Published>,
     /// Component `pod_cache`.
     pub health: Arc<Health>,
-    /// Counters.
     pub stats: Arc<Stats>,
-    /// Called after an index was published.
+    /// Called after each publication.
     pub wake: Box<dyn Fn() + Send>,
 }
 
-/// The running thread.
+/// A handle of the running thread.
 pub struct Kube {
     stopper: Arc<Stopper>,
     done: Receiver<()>,
@@ -83,7 +80,7 @@ pub fn spawn(settings: Settings, outlets: Outlets) -> io::Result<Kube> {
     if node_name.is_empty() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "NODE_NAME is empty: the pods of the whole cluster would be watched",
+            "NODE_NAME is empty: the agent would watch the pods of the whole cluster",
         ));
     }
     if endpoint.insecure {
@@ -101,7 +98,7 @@ pub fn spawn(settings: Settings, outlets: Outlets) -> io::Result<Kube> {
     let (published, stats, wake) = (outlets.published, outlets.stats, outlets.wake);
     let reflector = Reflector::new(client, machine, stopper.clone(), report, stats, published, wake);
     let thread = std::thread::Builder::new().name("kube".to_owned()).spawn(move || {
-        // Dropped at the end of the thread, which is what `stop` waits for.
+        // `stop` waits until the end of the thread drops this.
         let _ended = ended;
         match executes {
             true => drop_all_in_this_thread(),
@@ -113,13 +110,13 @@ pub fn spawn(settings: Settings, outlets: Outlets) -> io::Result<Kube> {
 }
 
 impl Kube {
-    /// Ends the request at hand and the thread, without waiting for it.
+    /// Ends the current request and the thread, without waiting for it.
     pub fn request_stop(&self) {
         self.stopper.stop();
     }
 
-    /// Ends the request at hand and the thread, and waits for it. `false` where it did not end in time (a connection
-    /// was being set up): then it is left alone, and ends by its time-outs.
+    /// Ends the current request and the thread, and waits for it. Returns false if a connection was being set up and the
+    /// thread did not end in time; it then ends by its own time limits.
     pub fn stop(self, within: Duration) -> bool {
         self.stopper.stop();
         match self.done.recv_timeout(within) {

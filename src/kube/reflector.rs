@@ -1,4 +1,4 @@
-//! The thread `kube`: does what [`Machine`] says with [`Client`], and keeps the [`Index`].
+//! The thread `kube`: executes the steps of [`Machine`] with [`Client`], and updates the [`Index`].
 
 use std::sync::Arc;
 
@@ -11,10 +11,9 @@ use crate::clock::{self, Now};
 use crate::owner::pods::Published;
 use crate::stats::{KubeSkip, Stats};
 
-/// Pages of one list. We never ask for pages; a server that gives more than this goes round in a circle.
+/// Limit on the pages of a list. We request no pages; a server that sends more than this loops.
 const PAGES_MAX: u32 = 1000;
 
-/// Everything the thread has.
 pub struct Reflector {
     client: Client,
     machine: Machine,
@@ -27,7 +26,6 @@ pub struct Reflector {
 }
 
 impl Reflector {
-    /// Ready to run.
     pub fn new(
         client: Client,
         machine: Machine,
@@ -40,7 +38,7 @@ impl Reflector {
         Reflector { client, machine, index: Index::default(), stopper, report, stats, published, wake }
     }
 
-    /// Runs until the stopper says so.
+    /// Runs until the stopper is called.
     pub fn run(mut self) {
         while !self.stopper.stopped() {
             let now = clock::now();
@@ -139,7 +137,7 @@ impl Reflector {
                 skip(KubeSkip::UnknownType);
                 version
             }
-            // Ended the watch before it came here.
+            // An error event ended the watch already.
             Event::Error(_) => None,
         };
         self.machine.event(now.mono_ns, version);

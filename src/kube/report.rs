@@ -1,4 +1,4 @@
-//! What is said of the API server, in health and in the log: which kind of trouble, what it means, the way out.
+//! Reports the state of the API server to health and log: the kind of failure, its meaning and the cure.
 
 use std::sync::Arc;
 
@@ -7,32 +7,30 @@ use crate::clock::{Now, SECOND};
 use crate::health::{Component, Health, Status};
 use crate::stats::Stats;
 
-/// The same kind of trouble is logged once in this time.
+/// Shortest time between two log lines about the same kind of failure.
 const LOG_INTERVAL_NS: u64 = 60 * SECOND;
 
-/// What failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// A list.
     Listing,
-    /// A watch that did not begin.
+    /// A watch that did not start.
     Opening,
-    /// A watch that had begun.
+    /// A watch that had started.
     Reading,
 }
 
-/// Speaks for the component `pod_cache`.
+/// Reports for the component `pod_cache`.
 pub struct Report {
     health: Arc<Health>,
     stats: Arc<Stats>,
     url: String,
     node_name: String,
     in_cluster: bool,
-    /// When the API server was last heard of, monotonic; `None` before the first list.
+    /// Time of the last list, event or bookmark, monotonic; `None` before the first list.
     heard_ns: Option<u64>,
-    /// Whether what was said last is that all is well, and of how many pods.
+    /// The number of pods last reported as healthy; `None` after a failure.
     well: Option<usize>,
-    /// The kind of trouble last logged, when, and how often it came since.
+    /// The kind of failure last logged, when, and how often it happened since.
     logged: Option<(&'static str, u64, u64)>,
 }
 
@@ -52,24 +50,22 @@ impl Report {
         }
     }
 
-    /// A list arrived.
     pub fn listed(&mut self, now: Now, pods: usize) {
         if self.heard_ns.is_none() {
-            log::info!("{pods} pods run on node {}, as {} says", self.node_name, self.url);
+            log::info!("{pods} pods run on node {} (API server {})", self.node_name, self.url);
         }
         self.watching(now, pods);
     }
 
-    /// A watch began.
     pub fn watching(&mut self, now: Now, pods: usize) {
         if let Some((kind, _, suppressed)) = self.logged.take() {
-            log::info!("the API server answers again (last trouble: {kind}, {suppressed} more of it not logged)");
+            log::info!("the API server answers again (last failure: {kind}, {suppressed} more like it not logged)");
         }
         self.well = None;
         self.alive(now, pods);
     }
 
-    /// An event or a bookmark came.
+    /// An event or a bookmark arrived.
     pub fn alive(&mut self, now: Now, pods: usize) {
         self.heard_ns = Some(now.mono_ns);
         self.stats.pods.set(pods as u64);
@@ -77,9 +73,9 @@ impl Report {
             return;
         }
         self.well = Some(pods);
-        // The agent is a pod of its node itself.
+        // The agent itself is a pod of the node.
         if pods == 0 && self.in_cluster {
-            let message = format!("no pod runs on node {:?}, not even this one: is NODE_NAME right?", self.node_name);
+            let message = format!("no pod runs on node {:?}, not even this agent: is NODE_NAME right?", self.node_name);
             self.health.set(Component::PodCache, Status::Degraded, &message);
             log::warn!("{message}");
         } else {
@@ -88,7 +84,7 @@ impl Report {
         self.health.note(Component::PodCache, "pods", &pods.to_string());
     }
 
-    /// Something failed; `relist` where pods are to be listed anew because of it.
+    /// A request failed. `relist`: whether the pods are listed again because of it.
     pub fn failed(&mut self, now: Now, stage: Stage, failure: &Failure, relist: bool) {
         let (kind, message) = self.words(failure);
         if relist {
@@ -115,31 +111,27 @@ impl Report {
                 *suppressed += 1;
             }
             _ => {
-                log::warn!("trouble with the API server {}: {kind}: {message}; {known}", self.url);
+                log::warn!("the API server {} fails: {kind}: {message}; {known}", self.url);
                 self.logged = Some((kind, now.mono_ns, 0));
             }
         }
     }
 
-    /// So many renewals of certificates failed up to now.
+    /// Sets the number of failed certificate renewals since the start.
     pub fn renewals_failed(&self, count: u64) {
         let counted = self.stats.kube_renewals_failed.get();
         self.stats.kube_renewals_failed.add(count.saturating_sub(counted));
     }
 
-    /// The kind of trouble in one word, and what it is.
+    /// Returns the kind of failure in one word, and its description.
     fn words(&self, failure: &Failure) -> (&'static str, String) {
         let text = |text: &str| text.to_owned();
         match failure {
             Failure::Ended => ("ended", text("the server ended the watch")),
-            Failure::Idle => ("silence", text("neither event nor bookmark came in time")),
-            Failure::Gone => {
-                ("too old", text("the server no longer knows the resource version; pods are listed again"))
-            }
-            Failure::TooLarge => {
-                ("too old", text("the server is behind what was seen before (restored from a backup?)"))
-            }
-            Failure::Overloaded { .. } => ("overload", text("the server asks to wait (429)")),
+            Failure::Idle => ("silence", text("no event or bookmark arrived in time")),
+            Failure::Gone => ("too old", text("the server dropped the resource version; pods are listed again")),
+            Failure::TooLarge => ("too old", text("the server's data are older than before (restored from a backup?)")),
+            Failure::Overloaded { .. } => ("overload", text("the server is overloaded (429)")),
             Failure::Server { code, message, .. } => ("server", format!("status {code}: {message}")),
             Failure::Unauthorized => ("credentials", text("the server refuses our token or certificate (401)")),
             Failure::Forbidden(message) => {

@@ -13,14 +13,12 @@ const FILE_MAX_BYTES: u64 = 1 << 20;
 /// PEM text, in place or in a file.
 #[derive(Clone)]
 pub enum Material {
-    /// The text itself.
     Text(Vec<u8>),
     /// A file, read anew each time.
     File(PathBuf),
 }
 
 impl Material {
-    /// The text.
     pub fn read(&self) -> Result<Vec<u8>, String> {
         match self {
             Material::Text(text) => Ok(text.clone()),
@@ -38,7 +36,6 @@ impl fmt::Debug for Material {
     }
 }
 
-/// A secret text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
@@ -69,7 +66,7 @@ pub fn checked_token(text: &[u8], from: &str) -> Result<Secret, String> {
         return Err(format!("the token of {from} is empty"));
     }
     if !text.iter().all(u8::is_ascii_graphic) {
-        return Err(format!("the token of {from} holds white space or characters that are not ASCII"));
+        return Err(format!("the token of {from} contains white space or non-ASCII characters"));
     }
     Ok(Secret(String::from_utf8_lossy(text).into_owned()))
 }

@@ -1,11 +1,11 @@
-//! The one form of time that an API server writes (RFC 3339), in nanoseconds since the epoch.
+//! Parses RFC 3339, the API server's form of time, to nanoseconds since the epoch.
 //!
 //! Read by hand, printed by `jiff`: env_logger links jiff's printer already, while its parser would add 156 KB.
 
 use crate::clock::SECOND;
 
-/// Reads `2026-11-24T10:00:00Z`, also with a fraction or an offset. `None` where it is no such time, or one before
-/// 1970 or after 2554.
+/// Parses `2026-11-24T10:00:00Z`, also with a fraction or an offset. Returns `None` for anything else, and for times
+/// before 1970 or after 2554.
 pub fn rfc3339_ns(text: &str) -> Option<u64> {
     let bytes = text.as_bytes();
     let digits = |from: usize, to: usize| -> Option<i64> {
@@ -57,8 +57,8 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days from 1970-01-01 in the proleptic Gregorian calendar, with years that begin in March so that the leap day is
-/// the last.
+/// Days from 1970-01-01 in the proleptic Gregorian calendar. Its years start in March, so that the leap day is the last
+/// day of a year.
 fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day

@@ -1,7 +1,7 @@
-//! From PEM to the TLS settings of the HTTP client, refusing what would make it panic later.
+//! Converts PEM files to TLS settings of the HTTP client, and refuses those that would make it panic later.
 //!
-//! The client is given only what has been tried before: a key that does not fit its certificate, or a bundle without
-//! a usable certificate, ends here as a message.
+//! The client gets only settings that were tried before. A key that does not fit its certificate, or a bundle without a
+//! usable certificate, becomes an error here.
 
 use std::sync::Arc;
 
@@ -13,39 +13,42 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsPr
 use super::endpoint::Endpoint;
 use super::watch::Failure;
 
-/// What a connection is made with, compared to see whether it changed.
+/// The certificates of a connection. They are compared to detect a change.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pem {
-    /// Roots, none where the server's certificate is not checked.
+    /// Roots; empty if the server's certificate is not checked.
     pub roots: Vec<CertificateDer<'static>>,
     /// Client certificate and key.
     pub client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Reads what the endpoint names. `client` is a plugin's certificate, which goes before the endpoint's own.
+/// Reads the endpoint's files. `client` is a plugin's certificate, which takes precedence over the endpoint's own.
 pub fn read(endpoint: &Endpoint, client: Option<(Vec<u8>, Vec<u8>)>) -> Result<Pem, Failure> {
     let roots = match &endpoint.ca {
         _ if endpoint.insecure || endpoint.url.starts_with("http://") => Vec::new(),
         Some(ca) => {
-            let text = ca.read().map_err(|why| Failure::Tls(format!("no certificate authority: {why}")))?;
+            let text =
+                ca.read().map_err(|why| Failure::Tls(format!("cannot read the certificate authority: {why}")))?;
             CertificateDer::pem_slice_iter(&text).flatten().collect()
         }
-        // Never in a cluster, whose authority nobody else vouches for; a kubeconfig may name a server that the
-        // public ones do.
+        // Not in a cluster, whose authority is private. A kubeconfig may name a server with a public certificate.
         None => rustls_native_certs::load_native_certs().certs,
     };
-    let client = match (client, &endpoint.client) {
-        (Some(client), _) => Some(client),
-        (None, Some((certificate, key))) => {
-            let read = || Ok((certificate.read()?, key.read()?));
-            Some(read().map_err(|why: String| Failure::Credentials(format!("no client certificate: {why}")))?)
-        }
-        (None, None) => None,
-    };
+    let client =
+        match (client, &endpoint.client) {
+            (Some(client), _) => Some(client),
+            (None, Some((certificate, key))) => {
+                let read = || Ok((certificate.read()?, key.read()?));
+                Some(read().map_err(|why: String| {
+                    Failure::Credentials(format!("cannot read the client certificate: {why}"))
+                })?)
+            }
+            (None, None) => None,
+        };
     Ok(Pem { roots, client })
 }
 
-/// The settings, tried with the TLS library itself first.
+/// Returns the settings after a trial with the TLS library itself.
 pub fn settings(pem: &Pem, insecure: bool, secure: bool) -> Result<TlsConfig, Failure> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = TlsConfig::builder()
@@ -55,7 +58,7 @@ pub fn settings(pem: &Pem, insecure: bool, secure: bool) -> Result<TlsConfig, Fa
     let mut store = RootCertStore::empty();
     let (usable, _) = store.add_parsable_certificates(pem.roots.iter().cloned());
     if usable == 0 && secure && !insecure {
-        return Err(Failure::Tls("the certificate authority holds no certificate that can be used".to_owned()));
+        return Err(Failure::Tls("the certificate authority contains no usable certificate".to_owned()));
     }
     let roots: Vec<Certificate<'static>> = pem.roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
     let builder = builder.root_certs(RootCerts::new_with_certs(&roots));
@@ -64,11 +67,11 @@ pub fn settings(pem: &Pem, insecure: bool, secure: bool) -> Result<TlsConfig, Fa
     let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(certificate).flatten().collect();
     let refuse = |why: &str| Failure::Credentials(format!("the client certificate cannot be used: {why}"));
     if chain.is_empty() {
-        return Err(refuse("it holds no certificate"));
+        return Err(refuse("it contains no certificate"));
     }
-    // Both take the first key of the text.
-    let der = PrivateKeyDer::from_pem_slice(key).map_err(|_| refuse("its key is no PEM key"))?;
-    let key = PrivateKey::from_pem(key).map_err(|_| refuse("its key is no PEM key"))?;
+    // Both parsers take the first key of the text.
+    let der = PrivateKeyDer::from_pem_slice(key).map_err(|_| refuse("its key is not a PEM key"))?;
+    let key = PrivateKey::from_pem(key).map_err(|_| refuse("its key is not a PEM key"))?;
     ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(rustls::ALL_VERSIONS)
         .map_err(|error| refuse(&error.to_string()))?

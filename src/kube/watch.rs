@@ -1,42 +1,42 @@
-//! When to list, when to watch, from which version, and how long to wait: the state machine of the client, on
-//! virtual time.
+//! Decides when to list, when to watch, from which version, and how long to wait: a state machine on virtual time.
 //!
 //! ```text
 //! EMPTY ── list, any version the server's cache has ──▶ LISTED(version)
 //! LISTED ── watch from version, bookmarks, random deadline ──▶ every event and bookmark moves the version on
 //!           ended by the server, by silence after a life sign, by a reset ──▶ watch again from the last version
 //!           410, in the answer or in the stream; a watch without one life sign; ten silent minutes ──▶ RELIST
-//!           429 ──▶ wait as told, same version     5xx ──▶ same version for a minute, then RELIST
+//!           429 ──▶ wait as requested, same version     5xx ──▶ same version for a minute, then RELIST
 //! RELIST ── list, at least as new as the last version ──▶ LISTED; 410 or "too large" ──▶ one list of the newest
 //! ```
 //!
-//! The behaviour is that of client-go's reflector and kube-rs' watcher, with what their issue lists taught: 410 comes
-//! in two shapes; a bookmark is promised at no time; half-open connections say nothing. Versions are opaque: compared
-//! for equality only. Knows nothing of HTTP or pods.
+//! It behaves as client-go's reflector and kube-rs' watcher, and handles three facts of their issue lists: 410 has two
+//! forms; no bookmark is guaranteed; half-open connections are silent. Versions are opaque and compared for equality
+//! only. It knows nothing of HTTP or pods.
 
 use crate::clock::{MS, SECOND};
 
-/// All waiting times, so that a test of the whole can be quick. The default is the specification.
+/// All waiting times, so that tests can shorten them. The default is the specification.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchPace {
-    /// The first list waits a random part of this: agents of a whole cluster start at once.
+    /// The first list waits a random part of this, because all agents of a cluster may start at once.
     pub start_delay_ns: u64,
-    /// First back-off; doubles, with jitter.
+    /// First back-off; it doubles, with jitter.
     pub backoff_ns: u64,
     /// Longest back-off.
     pub backoff_max_ns: u64,
-    /// A failure after this long without one begins at the first back-off again.
+    /// After this time without a failure the back-off starts again from the first.
     pub healthy_ns: u64,
-    /// The longest that a `Retry-After` is obeyed.
+    /// Longest accepted `Retry-After`.
     pub retry_after_max_ns: u64,
-    /// Server errors are retried from the same version for this long.
+    /// Time for which server errors are retried from the same version.
     pub same_version_ns: u64,
-    /// Silence across watches after which we list again.
+    /// Silence over several watches after which the pods are listed again.
     pub silence_ns: u64,
-    /// A watch shorter than this without a life sign is a failure; two watches begin at least this far apart.
+    /// A watch that ends sooner, without event or bookmark, counts as a failure; two watches start at least this far
+    /// apart.
     pub short_watch_ns: u64,
-    /// Deadline of a watch as asked of the server, in seconds: at random from the first to below the second. Below
-    /// the 240 s after which cloud load balancers drop quiet connections.
+    /// Range of the requested deadline of a watch, in seconds; the second bound is excluded. Below the 240 s after which
+    /// cloud load balancers drop silent connections.
     pub watch_seconds: (u32, u32),
 }
 
@@ -56,35 +56,30 @@ impl Default for WatchPace {
     }
 }
 
-/// Which version a list is to have.
+/// The requested version of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListVersion {
-    /// Whatever the server's cache holds (`resourceVersion=0`).
+    /// Any version in the server's cache (`resourceVersion=0`).
     Any,
-    /// At least as new as this one: no going back in time where there are several servers.
+    /// At least as new as this one, so that another server does not send older data.
     AtLeast(String),
-    /// The newest, read from etcd by quorum (no `resourceVersion`): expensive, so never the first choice.
+    /// The newest, read from etcd by quorum (no `resourceVersion`). Expensive, so never the first choice.
     Newest,
 }
 
-/// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing until then (monotonic).
     Wait {
-        /// The moment.
+        /// Until this time, monotonic.
         until_ns: u64,
     },
-    /// List the pods.
     List {
-        /// Which version.
         version: ListVersion,
     },
-    /// Watch them.
     Watch {
-        /// From which version.
+        /// The version to start from.
         version: String,
-        /// The deadline to ask for.
+        /// The deadline to request.
         timeout_seconds: u32,
     },
 }
@@ -94,35 +89,35 @@ pub enum Step {
 pub enum Failure {
     /// The server ended the watch between two events.
     Ended,
-    /// Nothing came for longer than two bookmarks take.
+    /// Nothing arrived for longer than the interval of two bookmarks.
     Idle,
     /// The version is no longer known (410).
     Gone,
     /// The version is not yet known (504 with cause ResourceVersionTooLarge).
     TooLarge,
-    /// 429, with the `Retry-After` if it had one that can be read.
+    /// 429.
     Overloaded {
-        /// As asked.
+        /// From `Retry-After`, if it is present and valid.
         retry_after_ns: Option<u64>,
     },
     /// 5xx.
     Server {
         /// HTTP status or code.
         code: u16,
-        /// As asked.
+        /// From `Retry-After`, if it is present and valid.
         retry_after_ns: Option<u64>,
-        /// What it said.
+        /// The server's message, on one line.
         message: String,
     },
     /// 401.
     Unauthorized,
-    /// 403, with what the server said.
+    /// 403, with the server's message.
     Forbidden(String),
-    /// Any other answer that is no success.
+    /// Any other failure status.
     Refused {
         /// HTTP status or code.
         code: u16,
-        /// What it said.
+        /// The server's message, on one line.
         message: String,
     },
     /// The server's certificate, or ours, is not accepted.
@@ -131,13 +126,12 @@ pub enum Failure {
     Clock(String),
     /// No connection, or one that broke.
     Network(String),
-    /// An answer that is not what was asked for.
+    /// An answer of another kind than requested.
     Unreadable(String),
     /// Token, certificate or plugin cannot be used.
     Credentials(String),
 }
 
-/// The machine.
 #[derive(Debug)]
 pub struct Machine {
     pace: WatchPace,

@@ -1,4 +1,4 @@
-//! Loads the DNS programs, attaches them, and takes apart what they hand over.
+//! Loads and attaches the DNS programs, and decodes their records.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -11,8 +11,8 @@ use crate::flow::Addr;
 use crate::sys::bpf::PerCpuReader;
 use crate::sys::programs::{Failure, LoadError, are_attached, explained, ring_of};
 
-/// The generated skeleton, which is full of `unsafe`.
-#[allow(unsafe_code, clippy::undocumented_unsafe_blocks, missing_docs)]
+/// The generated skeleton, which contains `unsafe`.
+#[allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
 mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/dns.skel.rs"));
 }
@@ -20,10 +20,11 @@ mod skeleton {
 use skeleton::DnsSkelBuilder;
 use skeleton::types::dns_stats;
 
-// The C side asserts the same number, and that of the record's head, whose type is in no map and so not here.
+// The C side asserts the same number. It also asserts the size of the record's head, whose type is not generated here
+// because no map contains it.
 const _: () = assert!(size_of::<dns_stats>() == STATS_BYTES);
 
-/// Bytes of payload that the programs copy at most (`LARGE`).
+/// Largest payload that the programs copy (`LARGE`).
 pub const MAX_PAYLOAD_BYTES: usize = 4096;
 const HEAD_BYTES: usize = 48;
 const STATS_BYTES: usize = 24;
@@ -33,26 +34,23 @@ const MOST_RECORDS: usize = 4096;
 /// A question or an answer, as its client's socket sent or received it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Captured<'a> {
-    /// Who asks.
+    /// The address that asks.
     pub client: Addr,
-    /// Who is asked.
+    /// The DNS server.
     pub server: Addr,
-    /// The client's port.
     pub client_port: u16,
-    /// The server's port.
     pub server_port: u16,
-    /// TCP or UDP.
     pub protocol: u8,
-    /// Received by the client, or sent.
+    /// True for an answer that the client received, false for a question that it sent.
     pub is_answer: bool,
-    /// A message over UDP, a segment over TCP; perhaps not all of it.
+    /// A message over UDP or a segment over TCP; may be truncated.
     pub payload: &'a [u8],
-    /// Bytes of payload that there were.
+    /// Payload bytes in the packet.
     pub length: u32,
 }
 
 impl<'a> Captured<'a> {
-    /// Reads `struct dns_record` and what follows it; `None` where the bytes are none.
+    /// Decodes `struct dns_record` and the payload after it. `None` if the bytes are too short.
     pub fn read(bytes: &'a [u8]) -> Option<Captured<'a>> {
         let (head, payload) = bytes.split_first_chunk::<HEAD_BYTES>()?;
         let addr = |at: usize| head.get(at..)?.first_chunk().map(|octets| Addr::from_v6(*octets));
@@ -74,35 +72,34 @@ impl<'a> Captured<'a> {
         })
     }
 
-    /// Whether more came than was copied.
+    /// Whether the payload is truncated.
     pub fn is_cut(&self) -> bool {
         (self.payload.len() as u64) < u64::from(self.length)
     }
 }
 
-/// What the programs have counted since they were loaded.
+/// Counters of the programs since they were loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Answers.
     pub answers: u64,
-    /// Answers that found no room in the ring buffer.
+    /// Answers dropped because the ring buffer was full.
     pub answers_lost: u64,
-    /// Questions that found none; their answers will be called unasked.
+    /// Questions dropped for the same reason; their answers count as unasked.
     pub questions_lost: u64,
 }
 
-/// What runs in the kernel, and its ring buffer.
+/// The attached programs and their ring buffer.
 pub struct Capture {
     ring: RingBuffer<'static>,
     stats: MapHandle,
     reader: PerCpuReader,
-    /// Detach when dropped.
+    /// Detach the programs when dropped.
     links: [Link; 2],
 }
 
 impl Capture {
-    /// Loads and attaches; `each` gets what [`Capture::consume`] reads. Call it before threads start: libbpf's log is
-    /// captured process-wide meanwhile.
+    /// Loads and attaches the programs. Call it before threads start, because it captures libbpf's log for the whole
+    /// process.
     pub fn open(
         cgroup_root: Option<&Path>,
         ports: &[u16],
@@ -134,18 +131,18 @@ impl Capture {
         Ok(Capture { ring, stats, reader, links: [ingress, egress] })
     }
 
-    /// Readable as long as there is something to consume.
+    /// A descriptor that is readable while the ring buffer holds records.
     pub fn fd(&self) -> RawFd {
         self.ring.epoll_fd()
     }
 
-    /// Reads what is in the ring buffer, perhaps not all of it: poll again.
+    /// Passes on records of the ring buffer. Some may remain: poll again.
     pub fn consume(&mut self) -> std::io::Result<()> {
         let result = self.ring.consume_raw_n(MOST_RECORDS);
         if result < 0 { Err(std::io::Error::from_raw_os_error(-result)) } else { Ok(()) }
     }
 
-    /// What the programs have counted.
+    /// Reads the programs' counters.
     pub fn seen(&mut self) -> std::io::Result<Seen> {
         let mut sum = [0u64; 3];
         for of_cpu in self.reader.read(self.stats.as_fd(), 0)? {
@@ -156,7 +153,7 @@ impl Capture {
         Ok(Seen { answers: sum[0], answers_lost: sum[1], questions_lost: sum[2] })
     }
 
-    /// Whether the programs still hang where they were attached.
+    /// Whether the programs are still attached.
     pub fn is_attached(&self) -> bool {
         are_attached(&self.links)
     }

@@ -1,6 +1,6 @@
-//! Whether names can be had, and that it is said: in the log once, and as the health of the component `dns`.
+//! Reports whether DNS names are available, as health of the component `dns` and once in the log.
 //!
-//! Knows neither programs nor clocks: it is told what was seen, and when.
+//! It knows neither programs nor clocks: its callers report what they saw, and when.
 
 use std::sync::Arc;
 
@@ -9,25 +9,24 @@ use log::{info, warn};
 use crate::clock::SECOND;
 use crate::health::{Component, Health, Status};
 
-/// How long a node may see no answer before it is said aloud.
+/// Time without an answer after which the node is reported as degraded.
 const SILENCE_NS: u64 = 600 * SECOND;
-/// What is said of a node that sees no answers.
-const SILENT: &str = "no DNS answer was seen for ten minutes: encrypted DNS alone, or other ports than -dns-ports?";
-/// What is said of programs that somebody took away.
-const DETACHED: &str = "the DNS programs were detached from their cgroup: restart the agent";
+/// The message for a node that sees no answers.
+const SILENT: &str = "no DNS answer was seen for ten minutes: only encrypted DNS, or ports missing in -dns-ports?";
+/// The message for programs that are no longer attached.
+const DETACHED: &str = "something detached the DNS programs from their cgroup: restart the agent";
 const WELL: &str = "reading DNS answers";
 
-/// See the module.
 pub struct NamesHealth {
     health: Arc<Health>,
-    /// When the last answer was seen, or the programs were attached; monotonic.
+    /// Time of the last answer, at first that of the attachment; monotonic.
     answer_ns: u64,
-    /// What was last said to be wrong.
+    /// The fault reported last.
     trouble: Option<String>,
 }
 
 impl NamesHealth {
-    /// Programs were attached at `now_ns`.
+    /// The programs were attached at `now_ns`.
     pub fn new(health: Arc<Health>, now_ns: u64) -> NamesHealth {
         health.set(Component::Dns, Status::Healthy, WELL);
         NamesHealth { health, answer_ns: now_ns, trouble: None }
@@ -39,7 +38,7 @@ impl NamesHealth {
         self.say(None);
     }
 
-    /// The programs were looked at.
+    /// The programs were checked.
     pub fn looked(&mut self, are_attached: bool, now_ns: u64) {
         if !are_attached {
             self.failed(DETACHED.to_owned());
@@ -48,7 +47,7 @@ impl NamesHealth {
         }
     }
 
-    /// Something went wrong.
+    /// A fault occurred.
     pub fn failed(&mut self, trouble: String) {
         self.say(Some(trouble));
     }

@@ -1,6 +1,6 @@
-//! Decides what an answer is worth: believed are those whose question was seen to be asked.
+//! Decides which DNS answers are accepted: only those whose question was seen, so that nobody can plant names.
 //!
-//! Each message that arrives is counted once: as a lookup, as folded into one, or as skipped for a reason.
+//! Each answer is counted once: as a lookup, as folded into a lookup, or as skipped with a reason.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -13,10 +13,9 @@ use crate::flow::{Addr, protocol};
 use crate::stats::{DnsSkip, Stats};
 use crate::wire::dns::{MAX_TEXT_BYTES, Message, next_of_segment};
 
-/// Addresses that a captured message can hold: each takes 16 bytes at least.
+/// Largest number of addresses in a captured message: each needs at least 16 bytes.
 const MAX_ADDRESSES: usize = super::capture::MAX_PAYLOAD_BYTES / 16;
 
-/// See the module.
 pub struct Judge {
     questions: Questions,
     names: Arc<Names>,
@@ -26,13 +25,13 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// What it believes goes to `names`.
+    /// Accepted names go to `names`.
     pub fn new(names: Arc<Names>, stats: Arc<Stats>) -> Judge {
         let addresses = Vec::with_capacity(MAX_ADDRESSES);
         Judge { questions: Questions::new(), names, stats, seed: RandomState::new(), addresses }
     }
 
-    /// Takes what the programs saw.
+    /// Judges one record of the programs.
     pub fn take(&mut self, seen: &Captured<'_>, now: Now) {
         if seen.protocol != protocol::TCP {
             return self.message(seen, seen.payload, now);
@@ -44,7 +43,7 @@ impl Judge {
             (rest, messages) = (next, messages + 1);
         }
         if seen.is_answer {
-            // The programs count a segment as one answer.
+            // The programs count each segment as one answer.
             let cut = !rest.is_empty() || seen.is_cut();
             self.stats.dns_answers.add((messages + u64::from(cut)).saturating_sub(1));
             if cut {
@@ -56,7 +55,7 @@ impl Judge {
     fn message(&mut self, seen: &Captured<'_>, bytes: &[u8], now: Now) {
         let message = Message::read(bytes);
         if !seen.is_answer {
-            // What is not understood here is missed when it is answered, and counted then.
+            // An unreadable question is not stored. Its answer is then counted as unasked.
             if let Ok(question) = message
                 && !question.is_answer
             {
@@ -84,7 +83,7 @@ impl Judge {
                 addresses.push((address, ttl_s));
             }
         });
-        // The question stays open: the genuine answer may still come.
+        // The question stays open, because the genuine answer may still arrive.
         let Ok(found) = found else { return self.skip(DnsSkip::Malformed) };
         self.questions.answered(slot);
         if found.addresses == 0 {

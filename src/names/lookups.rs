@@ -1,4 +1,4 @@
-//! What was looked up in the open window: one item for each client and name, to be sent with the next batch.
+//! The DNS lookups of the open window: one item for each client and name, sent with the next batch.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,23 +7,22 @@ use crate::aged::Aged;
 use crate::flow::Addr;
 use crate::table::Entry;
 
-/// Lookups that are kept.
+/// Largest number of lookups.
 pub const CAPACITY: u32 = 16_384;
-/// Bytes that their names and addresses take at most.
+/// Limit on the bytes of their names and addresses.
 const BYTES: usize = 512 << 10;
-/// Addresses of one lookup; what comes beyond them begins another.
+/// Largest number of addresses of a lookup; further ones start another lookup.
 const MAX_ADDRESSES: usize = 256;
 
 /// One item of `dns_lookups`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lookup {
-    /// Who asked.
+    /// The address that asked.
     pub client: Addr,
-    /// The asked name.
     pub name: Arc<str>,
-    /// What the answers said, in order of arrival.
+    /// The addresses of all its answers, in order of arrival.
     pub addresses: Vec<Addr>,
-    /// When the last answer came, wall clock.
+    /// Time of the last answer, nanoseconds since the epoch.
     pub answered_wall_ns: u64,
 }
 
@@ -33,10 +32,10 @@ impl Lookup {
     }
 }
 
-/// A lookup of the open window; the rest of it stands beside.
+/// The key of a lookup in the open window; the lookup itself is in `Lookups::rest`.
 #[derive(Clone, Copy)]
 struct Open {
-    /// The client and a seeded hash of the name.
+    /// Client and seeded hash of the name.
     key: (Addr, u64),
     mark: u32,
 }
@@ -54,27 +53,25 @@ impl Entry for Open {
     }
 }
 
-/// What became of an answer.
+/// The effect of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Added {
-    /// It is a lookup of its own; else it was folded into one.
+    /// Whether it started a lookup; if not, it joined one.
     pub is_new: bool,
-    /// Older lookups that left to make room.
+    /// Older lookups that were dropped to make room.
     pub lost: u64,
 }
 
-/// See the module.
 pub struct Lookups {
     open: Aged<Open>,
-    /// By slot of `open`.
+    /// The lookups, by slot of `open`.
     rest: Vec<Option<Lookup>>,
-    /// Closed, or back from a send that failed: they go first, and are joined with nothing.
+    /// Full lookups, and those of failed sends. They are sent first, and no answer joins them.
     closed: VecDeque<Lookup>,
     bytes: usize,
 }
 
 impl Default for Lookups {
-    /// None yet.
     fn default() -> Lookups {
         let rest = Vec::with_capacity(CAPACITY as usize);
         Lookups { open: Aged::with_capacity(CAPACITY), rest, closed: VecDeque::new(), bytes: 0 }
@@ -82,18 +79,18 @@ impl Default for Lookups {
 }
 
 impl Lookups {
-    /// Lookups that wait to be sent.
+    /// Number of lookups to send.
     pub fn pending(&self) -> usize {
         self.open.len() as usize + self.closed.len()
     }
 
-    /// The name of a lookup in the open window, to be shared.
+    /// The name of a lookup in the open window; its allocation can be shared.
     pub fn text(&self, client: Addr, hash: u64) -> Option<Arc<str>> {
         let slot = self.open.find(&(client, hash))?;
         self.rest.get(slot as usize)?.as_ref().map(|lookup| Arc::clone(&lookup.name))
     }
 
-    /// An answer came; `hash` is that of the name.
+    /// Adds an answer. `hash` is the seeded hash of the name.
     pub fn add(&mut self, client: Addr, hash: u64, name: &Arc<str>, addresses: &[(Addr, u32)], wall_ns: u64) -> Added {
         let known = self.open.find(&(client, hash));
         let lookup = known.and_then(|slot| self.rest.get_mut(slot as usize)).and_then(Option::as_mut);
@@ -136,7 +133,7 @@ impl Lookups {
         added
     }
 
-    /// The oldest leave until there is room for one more of `bytes`, if there is to be one; returns how many left.
+    /// Drops the oldest until one more of `bytes` fits (0: until the bounds hold). Returns the number dropped.
     fn make_room(&mut self, bytes: usize) -> u64 {
         let mut lost = 0;
         while self.bytes + bytes > BYTES || self.pending() + usize::from(bytes > 0) > CAPACITY as usize {
@@ -147,7 +144,7 @@ impl Lookups {
         lost
     }
 
-    /// The oldest; its bytes are still in the sum.
+    /// Removes the oldest. The caller subtracts its bytes.
     fn pop(&mut self) -> Option<Lookup> {
         self.closed.pop_front().or_else(|| self.open.oldest().and_then(|slot| self.take(slot)))
     }
@@ -157,7 +154,12 @@ impl Lookups {
         self.rest.get_mut(slot as usize)?.take()
     }
 
-    /// Ends the window: hands over everything, oldest first.
+    /// Shows every lookup that waits to be sent.
+    pub fn each(&self, each: &mut dyn FnMut(&Lookup)) {
+        self.closed.iter().chain(self.rest.iter().flatten()).for_each(each);
+    }
+
+    /// Ends the window: passes on every lookup, oldest first.
     pub fn take_all(&mut self, each: &mut dyn FnMut(Lookup)) {
         while let Some(lookup) = self.pop() {
             each(lookup);
@@ -165,7 +167,7 @@ impl Lookups {
         self.bytes = 0;
     }
 
-    /// Takes back a lookup that was not delivered, as it is. Returns how many left to make room.
+    /// Takes back an undelivered lookup. Returns the number dropped to make room.
     pub fn put_back(&mut self, lookup: Lookup) -> u64 {
         self.bytes += lookup.bytes();
         self.closed.push_back(lookup);

@@ -1,4 +1,5 @@
-//! Which name an address was asked by: DNS answers seen on the node, each believed only if its question was.
+//! Learns the domain names of remote addresses from DNS answers on the node. An answer counts only if its question was
+//! seen.
 //!
 //! ```text
 //!  bpf/dns.bpf.c ──▶ capture ──▶ judge ──▶ names by client and address ──▶ rows, when they are made
@@ -6,9 +7,8 @@
 //!                              questions
 //! ```
 //!
-//! [`Names`] is what the threads share. Its lock is held for one answer or one question to the table, never across I/O:
-//! a snapshot would be a copy of a megabyte for every burst of answers, and come too late for connections that end at
-//! once.
+//! The threads share [`Names`]. Its lock is held for one answer or one query, never across I/O. An immutable copy for
+//! readers would cost a megabyte for every burst of answers, and arrive too late for connections that end at once.
 
 pub mod capture;
 mod health;
@@ -31,48 +31,48 @@ pub use thread::start;
 use lookups::Lookups;
 use table::NameTable;
 
-/// Whoever asks from a loopback address is the host.
+/// The client that stands for the host, for questions from any loopback address.
 pub const LOOPBACK: Addr = Addr::from_v4([127, 0, 0, 1]);
 
-/// A row's name.
+/// The domain name of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowName {
     /// Lower case, without the final dot.
     pub text: Arc<str>,
-    /// Whose question gave it.
     pub origin: Origin,
-    /// It is that of the service address that was asked for, not of the row's remote end.
+    /// The name belongs to the service address that was asked for, not to the row's remote end.
     pub is_service: bool,
 }
 
 struct Inner {
     table: NameTable,
     lookups: Lookups,
-    /// Lookups in the batch that is under way.
+    /// Unsettled lookups in the batch under way.
     frozen: u64,
 }
 
 /// The names and lookups of this node.
 pub struct Names {
-    // See the module for how long it is held.
+    // The head of the module limits how long it is held.
     inner: Mutex<Inner>,
     stats: Arc<Stats>,
-    /// Without a DAKR nobody fetches lookups.
-    keeps_lookups: bool,
+    /// Without a DAKR the lookups of a window are shown, then dropped.
+    pushes: bool,
 }
 
 impl Names {
-    /// None yet.
-    pub fn new(stats: Arc<Stats>, keeps_lookups: bool) -> Names {
+    /// `pushes`: whether a DAKR is configured.
+    pub fn new(stats: Arc<Stats>, pushes: bool) -> Names {
         let inner = Inner { table: NameTable::new(), lookups: Lookups::default(), frozen: 0 };
-        Names { inner: Mutex::new(inner), stats, keeps_lookups }
+        Names { inner: Mutex::new(inner), stats, pushes }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// `client` asked for the name `text`, whose seeded hash is `hash`, and was told `addresses`, each with its TTL.
+    /// Adds an answer: `client` asked for the name `text` and received `addresses`, each with its TTL in seconds. `hash`
+    /// is the seeded hash of the name.
     pub fn learn(&self, client: Addr, text: &str, hash: u64, addresses: &[(Addr, u32)], now: Now) {
         let client = if client.is_loopback() { LOOPBACK } else { client };
         let mut inner = self.inner();
@@ -84,11 +84,7 @@ impl Names {
             addresses.iter().map(|(address, ttl_s)| table.learn(client, *address, &text, *ttl_s, now)).sum();
         self.lose(DnsLost::NamesFull, lost);
         self.stats.dns_names.set(u64::from(table.len()));
-        if !self.keeps_lookups {
-            self.stats.dns_lookups.inc();
-            self.lose(DnsLost::NoDakr, 1);
-            return;
-        }
+
         let added = lookups.add(client, hash, &text, addresses, now.wall_ns);
         let what = if added.is_new { &self.stats.dns_lookups } else { &self.stats.dns_folded };
         what.inc();
@@ -96,15 +92,14 @@ impl Names {
         self.show_pending(&inner);
     }
 
-    /// Forgets names whose time is over.
     fn purge(&self, now: Now) {
         let mut inner = self.inner();
         inner.table.purge(now);
         self.stats.dns_names.set(u64::from(inner.table.len()));
     }
 
-    /// The name by which one of `clients` asked for `address` last; else the one by which anybody of this node did.
-    /// `belongs` says whether a client was the row's owner when it asked (wall clock).
+    /// Returns the last name that one of `clients` resolved to `address`, else the last name of any client on this node.
+    /// `belongs` returns whether a client belonged to the row's owner at a time (wall clock).
     pub fn find(
         &self,
         address: Addr,
@@ -116,25 +111,35 @@ impl Names {
         if inner.table.len() == 0 { None } else { inner.table.find(address, now, clients, belongs) }
     }
 
-    /// Ends the window: hands over its lookups, oldest first. Each is to be settled.
+    /// Shows every lookup that is not in a batch.
+    pub fn each_lookup(&self, each: &mut dyn FnMut(&Lookup)) {
+        self.inner().lookups.each(each);
+    }
+
+    /// Ends the window: passes on its lookups, oldest first, to be settled. Without a DAKR it drops and counts them.
     pub fn take_lookups(&self, each: &mut dyn FnMut(Lookup)) {
         let mut inner = self.inner();
+        if !self.pushes {
+            self.lose(DnsLost::NoDakr, inner.lookups.pending() as u64);
+            inner.lookups.take_all(&mut |_| {});
+            return self.show_pending(&inner);
+        }
         inner.frozen = inner.lookups.pending() as u64;
         inner.lookups.take_all(each);
     }
 
-    /// DAKR took one.
+    /// DAKR acknowledged a lookup.
     pub fn acknowledge(&self) {
         self.stats.dns_acknowledged.inc();
         self.settled(None);
     }
 
-    /// DAKR surely did not take one: it goes with the next batch.
+    /// DAKR did not count a lookup: the next batch contains it.
     pub fn put_back(&self, lookup: Lookup) {
         self.settled(Some(lookup));
     }
 
-    /// One can never be delivered.
+    /// A lookup cannot be delivered.
     pub fn drop_lookup(&self) {
         self.lose(DnsLost::Undelivered, 1);
         self.settled(None);

@@ -1,31 +1,28 @@
-//! The questions that were asked and not answered yet: an answer without one is not believed.
+//! The DNS questions that wait for their answers. An answer without a question is not accepted.
 
 use crate::aged::Aged;
 use crate::clock::SECOND;
 use crate::flow::Addr;
 use crate::table::Entry;
 
-/// Questions that are remembered.
+/// Largest number of open questions.
 const CAPACITY: u32 = 4_096;
-/// How long an answer may take.
+/// Time in which an answer must arrive.
 const PATIENCE_NS: u64 = 10 * SECOND;
 
-/// What an answer must agree with.
+/// The fields that question and answer must share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// Who asked.
+    /// The address that asked.
     pub client: Addr,
-    /// Who was asked.
+    /// The DNS server.
     pub server: Addr,
-    /// The client's port.
     pub client_port: u16,
-    /// The server's port.
     pub server_port: u16,
-    /// The number that the client chose.
+    /// The ID of the DNS message.
     pub id: u16,
-    /// TCP or UDP.
     pub protocol: u8,
-    /// Seeded hash of the asked name and its kind.
+    /// Seeded hash of the asked name and record type.
     pub name: u64,
 }
 
@@ -50,29 +47,28 @@ impl Entry for Question {
     }
 }
 
-/// What is known about the question of an answer.
+/// The state of an answer's question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Nobody asked, or too long ago.
+    /// No question, or it is too old.
     No,
-    /// It waits for its answer: [`Questions::answered`] ends that.
+    /// It waits for an answer, in this slot; see [`Questions::answered`].
     Open(u32),
-    /// It had its answer: this one is a repeat.
+    /// It is answered: this is a repetition.
     Answered,
 }
 
-/// See the module.
 pub struct Questions {
     asked: Aged<Question>,
 }
 
 impl Questions {
-    /// None yet.
+    /// Creates an empty table.
     pub fn new() -> Questions {
         Questions { asked: Aged::with_capacity(CAPACITY) }
     }
 
-    /// Somebody asks; perhaps again.
+    /// Adds or repeats a question.
     pub fn ask(&mut self, key: &Key, now_ns: u64) {
         if let Some(slot) = self.asked.find(key) {
             self.asked.remove(slot);
@@ -82,11 +78,11 @@ impl Questions {
         {
             self.asked.remove(oldest);
         }
-        // There is room now.
+        // There is room now, so this cannot fail.
         let _ = self.asked.insert(Question { key: *key, mark: 0, is_answered: false, asked_mono_ns: now_ns });
     }
 
-    /// Whether this was asked.
+    /// Returns the state of a question.
     pub fn find(&self, key: &Key, now_ns: u64) -> Asked {
         let slot = self.asked.find(key);
         match slot.and_then(|slot| Some((slot, self.asked.get(slot)?))) {
@@ -97,7 +93,7 @@ impl Questions {
         }
     }
 
-    /// The question in a slot has its answer.
+    /// Marks the question in a slot as answered.
     pub fn answered(&mut self, slot: u32) {
         if let Some(question) = self.asked.get_mut(slot) {
             question.is_answered = true;

@@ -1,4 +1,4 @@
-//! By which name a client asked for an address: bounded, each name for its time to live.
+//! Maps a client and an address to the name that the client resolved. Bounded; each name lives for its TTL.
 
 use std::sync::Arc;
 
@@ -7,25 +7,26 @@ use crate::clock::{Now, SECOND};
 use crate::flow::Addr;
 use crate::table::Entry;
 
-/// Names that are kept.
+/// Largest number of names.
 const CAPACITY: u32 = 16_384;
-/// Bytes that their texts take at most.
+/// Limit on the bytes of their texts.
 const TEXT_BYTES: usize = 512 << 10;
-/// Longer than any interval between sweeps: a short connection is seen when its name may have run out.
+/// Shortest lifetime of a name, longer than any interval between sweeps: a sweep may see a short connection only after
+/// its name's own TTL.
 const LEAST_TTL_S: u32 = 60;
 const MOST_TTL_S: u32 = 3_600;
 
-/// An address as one client knows it.
+/// The name of an address for one client.
 #[derive(Clone, Copy)]
 struct Known {
-    /// The address, then the client.
+    /// Address, then client.
     key: (Addr, Addr),
     mark: u32,
     asked_wall_ns: u64,
     expires_mono_ns: u64,
 }
 
-/// Who asked for an address last.
+/// The client that asked for an address last.
 #[derive(Clone, Copy)]
 struct LastAsked {
     address: Addr,
@@ -59,16 +60,15 @@ impl Entry for LastAsked {
     }
 }
 
-/// Whose question gave a name.
+/// The client whose question gave a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// One of the row's owner.
+    /// The row's owner.
     Own,
-    /// Another one of this node.
+    /// Another client on this node.
     Node,
 }
 
-/// See the module.
 pub struct NameTable {
     known: Aged<Known>,
     /// The names, by slot of `known`.
@@ -78,7 +78,7 @@ pub struct NameTable {
 }
 
 impl NameTable {
-    /// No name yet.
+    /// Creates an empty table.
     pub fn new() -> NameTable {
         NameTable {
             known: Aged::with_capacity(CAPACITY),
@@ -88,18 +88,17 @@ impl NameTable {
         }
     }
 
-    /// Names that are kept.
     pub fn len(&self) -> u32 {
         self.known.len()
     }
 
-    /// The text by which `client` knows `address`, to be shared, if it is `text`.
+    /// The stored copy of `text`, to share its allocation, if `client` knows `address` by it.
     pub fn same_text(&self, client: Addr, address: Addr, text: &str) -> Option<Arc<str>> {
         let slot = self.known.find(&(address, client))?;
         self.texts.get(slot as usize)?.clone().filter(|known| **known == *text)
     }
 
-    /// `client` asked for `text` and was told `address`. Returns how many names left before their time.
+    /// Stores that `client` resolved `text` to `address`. Returns the number of unexpired names dropped to make room.
     pub fn learn(&mut self, client: Addr, address: Addr, text: &Arc<str>, ttl_s: u32, now: Now) -> u64 {
         let lives_ns = u64::from(ttl_s.clamp(LEAST_TTL_S, MOST_TTL_S)) * SECOND;
         if let Some(slot) = self.known.find(&(address, client)) {
@@ -139,7 +138,7 @@ impl NameTable {
         {
             self.last.remove(oldest);
         }
-        // There is room now.
+        // There is room now, so this cannot fail.
         let _ = self.last.insert(LastAsked { address, client, mark: 0 });
     }
 
@@ -150,7 +149,6 @@ impl NameTable {
         }
     }
 
-    /// Forgets names whose time is over.
     pub fn purge(&mut self, now: Now) {
         for slot in self.known.slots() {
             if self.known.get(slot).is_some_and(|known| known.expires_mono_ns <= now.mono_ns) {
@@ -165,8 +163,7 @@ impl NameTable {
         }
     }
 
-    /// The name by which one of `clients` asked for `address` last; else the one by which anybody of this node did.
-    /// `belongs` says whether a client was the row's owner when it asked (wall clock).
+    /// See [`super::Names::find`].
     pub fn find(
         &self,
         address: Addr,

@@ -1,4 +1,4 @@
-//! The `dns` thread: empties the ring buffer, counts what the programs lost.
+//! The thread `dns`: reads the ring buffer and the loss counters of the programs.
 
 use std::sync::Arc;
 
@@ -17,15 +17,15 @@ use crate::stop::Stop;
 use crate::sys::poll;
 use crate::sys::waker::Waker;
 
-/// Between a burst of answers and the reading of what the programs counted.
+/// Delay from a burst of answers to the reading of the programs' counters.
 const COUNT_NS: u64 = 200 * MS;
-/// Between a reading that failed and the next.
+/// Delay from a failed reading to the next.
 const REST_NS: u64 = SECOND;
-/// Between looks at the programs and at names whose time is over.
+/// Time between checks of the attachment and of expired names.
 const UPKEEP_NS: u64 = 60 * SECOND;
 
-/// Attaches the programs, and returns the names with what the thread `dns` is to run; `None` where they are not wanted or
-/// cannot be had, which is said. Call it before threads start.
+/// Attaches the programs. Returns the names, and the function that the thread `dns` runs. `None` if names are switched
+/// off or cannot be learned; the latter is logged. Call it before threads start.
 pub fn start(
     config: &Config,
     stats: &Arc<Stats>,
@@ -44,7 +44,7 @@ pub fn start(
     let (capture, waker) = match opened {
         Ok(opened) => opened,
         Err(cause) => {
-            warn!("no DNS names: {cause} (-dns off ends the attempt)");
+            warn!("no DNS names: {cause} (-dns off disables them)");
             health.set(Component::Dns, Status::Degraded, &cause);
             return None;
         }
@@ -80,7 +80,7 @@ impl Thread {
         let mut rest_ns = 0;
         while !self.stop.requested() {
             let now_ns = clock::now().mono_ns;
-            // After a failure the descriptor may stay readable.
+            // After a failure the descriptor may stay readable, and the loop would spin.
             let rests = now_ns < rest_ns;
             let next_ns = upkeep_ns.min(count_ns).min(if rests { rest_ns } else { u64::MAX });
             let fds = [self.waker.raw_fd(), self.capture.fd()];
@@ -109,7 +109,7 @@ impl Thread {
         self.count();
     }
 
-    /// Takes over what the programs counted; returns whether answers came.
+    /// Copies the programs' counters; returns whether answers arrived.
     fn count(&mut self) -> bool {
         let seen = match self.capture.seen() {
             Ok(seen) => seen,

@@ -164,12 +164,10 @@ impl CgroupTree {
         self.whole > 0
     }
 
-    /// Cgroups known.
     pub fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// Whether none is known.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }

@@ -13,7 +13,6 @@ use crate::flow::Addr;
 pub struct Workload {
     /// `Deployment`, `StatefulSet`, `DaemonSet`, `Job`, `CronJob`, or what the cluster calls it.
     pub kind: Box<str>,
-    /// Its name.
     pub name: Box<str>,
 }
 
@@ -35,7 +34,6 @@ pub struct Pod {
 /// A span of time in which an address was a pod's own.
 #[derive(Clone, Debug)]
 pub struct Tenure {
-    /// The address.
     pub addr: Addr,
     /// First moment, nanoseconds since the epoch (`status.startTime`, or when the address was first seen).
     pub from_ns: u64,
@@ -43,7 +41,6 @@ pub struct Tenure {
     pub ended_ns: u64,
     /// Until when what is told late may still be its: `u64::MAX` while it has it, the end plus a grace afterwards.
     pub until_ns: u64,
-    /// Whose it was.
     pub pod: Arc<Pod>,
 }
 
@@ -112,7 +109,6 @@ impl PodIndex {
         self.near.is_empty() || self.near.contains(&block_of(addr))
     }
 
-    /// The pod with this uid.
     pub fn by_uid(&self, uid: &str) -> Option<&Arc<Pod>> {
         self.pods.binary_search_by(|p| p.uid.as_ref().cmp(uid)).ok().map(|at| &self.pods[at])
     }
@@ -138,7 +134,6 @@ impl PodIndex {
         self.pods.len()
     }
 
-    /// Whether no pod is known.
     pub fn is_empty(&self) -> bool {
         self.pods.is_empty()
     }

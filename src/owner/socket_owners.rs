@@ -16,12 +16,9 @@ use crate::flow::{Connection, Ends};
 /// Directories that one walk looks into at a time; a node with 500 pods has some 3,000.
 const DIRECTORIES: usize = 16_384;
 
-/// Whose a cgroup is.
 #[derive(Clone, Copy, Debug)]
 pub enum Whose<'a> {
-    /// A pod's.
     Pod(&'a Arc<Pod>),
-    /// No pod's.
     NoPod,
     /// A pod's that the index does not name yet, or a cgroup that is not found yet.
     NotYet,
@@ -77,7 +74,10 @@ impl SocketOwners {
     /// socket at least.
     pub fn look(&mut self) -> io::Result<()> {
         match self.sockets.as_mut().map(HostSockets::look) {
-            Some(Ok(0)) => Err(io::Error::new(io::ErrorKind::Unsupported, "no socket tells its cgroup (Linux 5.8)")),
+            Some(Ok(0)) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "the kernel reports no cgroup of sockets (needs Linux 5.8)",
+            )),
             Some(Err(error)) => Err(error),
             _ => Ok(()),
         }
@@ -98,7 +98,6 @@ impl SocketOwners {
         self.sockets.is_some()
     }
 
-    /// Whose a cgroup is.
     pub fn whose<'a>(&mut self, cgroup: u64, pods: &'a PodIndex) -> Whose<'a> {
         match self.tree.member(cgroup) {
             Member::Pod(uid) => pods.by_cgroup_uid(uid).map_or(Whose::NotYet, Whose::Pod),

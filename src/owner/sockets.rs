@@ -27,11 +27,9 @@ pub struct SocketKey {
     pub protocol: u8,
     /// This host's end.
     pub local: Addr,
-    /// Its port.
     pub local_port: u16,
     /// The other end: the address that the socket asked for, before any translation.
     pub remote: Addr,
-    /// Its port.
     pub remote_port: u16,
 }
 

@@ -19,7 +19,6 @@ pub enum Owner {
     Address,
     /// Owners beyond the bounds of a table, taken together.
     Other,
-    /// A pod.
     Pod(Arc<Pod>),
 }
 

@@ -44,13 +44,11 @@ pub struct WaitingKey {
     pub split: Split,
 }
 
-/// One waiting row.
 #[derive(Clone, Copy, Debug)]
 pub struct WaitingRow {
     /// What its increments have in common.
     pub key: WaitingKey,
     mark: u32,
-    /// What was counted.
     pub traffic: Traffic,
     /// When it was last added to, wall clock: the moment whose owner is asked for.
     pub counted_wall_ns: u64,
@@ -76,7 +74,6 @@ impl Entry for WaitingRow {
     }
 }
 
-/// What waits.
 pub struct WaitingTable {
     table: Table<WaitingRow>,
     /// Who makes room, the next one last; made anew when it is used up or rows have left otherwise.
@@ -108,7 +105,6 @@ pub struct Newcomer {
     pub split: Split,
     /// Cgroup of the local socket, 0 if unknown.
     pub cgroup: u64,
-    /// What was counted.
     pub traffic: Traffic,
 }
 
@@ -118,12 +114,10 @@ impl WaitingTable {
         WaitingTable { table: Table::with_capacity(capacity), next_out: Vec::with_capacity(capacity as usize) }
     }
 
-    /// Rows that wait.
     pub fn len(&self) -> u32 {
         self.table.len()
     }
 
-    /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
@@ -202,7 +196,6 @@ impl WaitingTable {
         Ok(())
     }
 
-    /// Everything that waits.
     pub fn iter(&self) -> impl Iterator<Item = &WaitingRow> {
         self.table.iter().map(|(_, row)| row)
     }

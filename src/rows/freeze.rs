@@ -37,7 +37,6 @@ pub struct Item {
     pub number: u32,
     /// What DAKR knows it by.
     pub wire: WireKey,
-    /// Whose it is.
     pub owner: OwnerId,
     /// How many items before it in the batch share its wire key (an address reused by another owner): they must
     /// differ in time.

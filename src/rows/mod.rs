@@ -67,7 +67,6 @@ impl Hash for RowKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 enum Level {
-    /// All of it.
     Named,
     /// Its /24 or /64.
     Prefix,
@@ -78,7 +77,6 @@ enum Level {
 /// Not pushed, or pushed: decided when the row is made and kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Push {
-    /// Goes to DAKR.
     Yes,
     /// Stays here, for a reason.
     No(Withheld),
@@ -88,7 +86,6 @@ pub enum Push {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Row {
-    /// Its name.
     pub key: RowKey,
     mark: u32,
     /// Since the last freeze.
@@ -102,7 +99,6 @@ pub struct Row {
     /// Its item in the batch under way.
     item: u32,
     level: Level,
-    /// Whether it is pushed.
     pub push: Push,
     /// Whether tx and rx are known apart.
     pub split: Split,
@@ -159,12 +155,10 @@ impl RowTable {
         }
     }
 
-    /// Rows in the table.
     pub fn len(&self) -> u32 {
         self.table.len()
     }
 
-    /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
@@ -174,7 +168,6 @@ impl RowTable {
         self.table.capacity()
     }
 
-    /// The rows.
     pub fn iter(&self) -> impl Iterator<Item = &Row> {
         self.table.iter().map(|(_, row)| row)
     }

@@ -31,7 +31,6 @@ impl Persist for Push {
 }
 
 impl RowTable {
-    /// Appends every row.
     pub fn persist(&self, out: &mut Vec<u8>) {
         self.table.len().put(out);
         for row in self.iter() {

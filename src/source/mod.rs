@@ -1,7 +1,7 @@
-//! Where connections are read from, and the contract that every source keeps.
+//! The sources of connections, and the contract that every source keeps.
 //!
-//! A source hands over records as [`Connection`]s and says how complete its reading was. It knows nothing of pods,
-//! rows or DAKR; what the records mean (baseline, increment, end) is decided by [`crate::baseline`].
+//! A source delivers records as [`Connection`]s and reports whether the reading was complete. It knows nothing of pods,
+//! rows or DAKR. [`crate::baseline`] decides what a record means: baseline, increment or end.
 
 use std::fmt;
 use std::os::fd::RawFd;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::clock::Now;
 use crate::config::{Config, Fallback, Mode, SourceKind};
 use crate::flow::{AddressChange, Connection};
+use crate::health::Component;
 use crate::privileges::Needs;
 use crate::state::bytes::In;
 use crate::stats::{Skipped, Stats};
@@ -30,7 +31,6 @@ pub type Each<'a> = &'a mut dyn FnMut(&Connection);
 pub struct Sweep {
     /// Records handed over.
     pub seen: u64,
-    /// Records left out.
     pub skipped: Skipped,
     /// Whether every connection that existed was handed over. A voided dump (rule 11) is not complete; it is to be
     /// repeated at once, once.
@@ -47,21 +47,23 @@ pub struct Sweep {
     pub sweep_soon: bool,
 }
 
-/// What is always true of a source. Each states its own, as `FACTS` in its module.
+/// Constant properties of a source. Each states its own, as `FACTS` in its module.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Which one it is.
     pub kind: SourceKind,
-    /// Capabilities that it goes on needing once it is open.
+    /// Capabilities that it needs after it is open.
     pub needs: Needs,
     /// Its place under `-fallback auto`: from the wanted source on, the next higher number is tried. `None`: neither it
     /// nor another in its place.
     pub rank: Option<u8>,
-    /// Whether its records tell the cgroup of the local socket; else the host's sockets are looked at.
+    /// Whether its records hold the cgroup of the local socket. If not, the host's sockets are read.
     pub tells_cgroups: bool,
-    /// Whether the node's own traffic is seen beside that of its pods; else interfaces say nothing of what is missed
-    /// (rule 16).
+    /// Whether the source sees the node's own traffic besides that of its pods. If not, a comparison with the interfaces
+    /// proves nothing (rule 16).
     pub sees_the_host: bool,
+    /// The health component that shows this source's own state besides `monitor`, if it has one.
+    pub component: Option<Component>,
 }
 
 /// The facts of a source that is not open.
@@ -184,7 +186,7 @@ impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SourceError::Open(why) | SourceError::Read(why) => f.write_str(why),
-            SourceError::Finished => f.write_str("the recording has been played to its end"),
+            SourceError::Finished => f.write_str("the recording is at its end"),
         }
     }
 }

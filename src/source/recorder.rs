@@ -88,7 +88,7 @@ impl Recording {
                 // What was written of the last frames is of no use; if this fails too, the reader says so.
                 let _ = self.file.set_len(self.whole_bytes);
                 log::error!(
-                    "cannot write to the recording {}: {error}; it ends after {} bytes, counting goes on",
+                    "cannot write to the recording {}: {error}; it ends after {} bytes, the agent counts on",
                     self.path.display(),
                     self.whole_bytes
                 );

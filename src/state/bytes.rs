@@ -1,13 +1,13 @@
-//! Words as bytes and back, for what outlives the process: integers as varints, addresses by their family, the rest field
-//! by field. Both ways stand in one place, so they cannot come apart.
+//! Encodes and decodes the values of the state file: integers as varints, addresses by family, structs field by field.
+//! One place defines both directions, so that they always agree.
 //!
-//! Knows no table. Reading panics at nothing, whatever the bytes.
+//! It knows no table. Decoding never panics, whatever the bytes.
 
 use crate::flow::{Addr, ConnectionKey, Counts, Traffic, TxRx};
 use crate::wire::Malformed;
 use crate::wire::protobuf::varint;
 
-/// What is still to be read.
+/// The bytes that remain to be decoded.
 #[derive(Clone, Copy, Debug)]
 pub struct In<'a>(pub &'a [u8]);
 
@@ -19,14 +19,14 @@ impl<'a> In<'a> {
         Ok(head)
     }
 
-    /// Bytes with their length before them.
+    /// Reads a length, then that many bytes.
     pub fn block(&mut self) -> Result<&'a [u8], Malformed> {
         let len = usize::try_from(u64::take(self)?).map_err(|_| Malformed)?;
         self.bytes(len)
     }
 }
 
-/// Appends bytes with their length before them.
+/// Appends a length and the bytes.
 pub fn put_block(out: &mut Vec<u8>, bytes: &[u8]) {
     varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);

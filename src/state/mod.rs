@@ -1,11 +1,10 @@
-//! The state file: what a restarted agent needs to go on where the one before stood, so that nothing is counted twice
-//! and little is missed.
+//! The state file, with which a restarted agent continues: it counts nothing twice and misses little.
 //!
-//! Written by the push ([`store`]), never by the collector: the collector's tables as they stand just after a window was
-//! frozen ([`crate::collect::persist`]), the messages of that window that are not settled
-//! ([`crate::export::dakr::retry`]), and after them, appended, what became of each. This file knows the frame around
-//! them and when it may be trusted: written in this format, in this boot of the kernel (connections and their ids do not
-//! outlive it), in this network namespace, and unharmed.
+//! The push writes it ([`store`]), never the collector. It holds the collector's tables just after a freeze
+//! ([`crate::collect::persist`]) and the unsettled messages of that window ([`crate::export::dakr::retry`]); the fate of
+//! each message is appended later. This module knows the frame around them and decides when a file is valid: it has this
+//! format, is intact, and was written in this boot (connections and their ids do not outlive it) and in this network
+//! namespace.
 //!
 //! ```text
 //! magic and version │ length of the body │ body │ CRC-32 of the body │ note │ CRC-32 of the note │ ...
@@ -22,12 +21,12 @@ use crate::batch::Note;
 use crate::wire::Malformed;
 use bytes::{In, Persist, persist, put_block};
 
-/// First bytes of the file; the last is the version of all that follows.
+/// First bytes of the file; the last one is the version of the format.
 const MAGIC: &[u8; 8] = b"netmon\0\x01";
-/// Magic, and the length of the body in eight bytes, lowest first.
+/// Magic and length of the body (eight bytes, little-endian).
 const HEAD_BYTES: usize = 16;
 
-/// Which kernel and network namespace the state is about.
+/// The kernel boot and network namespace that a state belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// `/proc/sys/kernel/random/boot_id`.
@@ -38,7 +37,7 @@ pub struct Place {
 
 persist!(Place { boot_id, netns });
 
-/// What the file held.
+/// The decoded state file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     /// `<node>/<boot>` under which the batch was sent.
@@ -47,30 +46,30 @@ pub struct State {
     pub tables: Vec<u8>,
     /// The batch: [`crate::export::dakr::retry::Delivery::persist`].
     pub batch: Vec<u8>,
-    /// What became of its messages since.
+    /// The fate of its messages since.
     pub notes: Vec<Note>,
 }
 
 /// Why a state file is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// It begins as no state file does.
+    /// It does not start with the magic.
     Foreign,
-    /// Of another version of the format.
+    /// It has another version of the format.
     Version(u8),
     /// Too short, or its checksum is wrong.
     Harmed,
-    /// Of another boot: the connections that it knows are gone.
+    /// It belongs to another boot: its connections are gone.
     OtherBoot,
-    /// Of another network namespace: the connections that it knows are others'.
+    /// It belongs to another network namespace, with other connections.
     OtherNamespace,
 }
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unfit::Foreign => f.write_str("it is no state file"),
-            Unfit::Version(version) => write!(f, "it has format {version}, this agent writes {}", MAGIC[7]),
+            Unfit::Foreign => f.write_str("it is not a state file"),
+            Unfit::Version(version) => write!(f, "it has format {version}, this agent needs format {}", MAGIC[7]),
             Unfit::Harmed => f.write_str("it is cut short or its checksum is wrong"),
             Unfit::OtherBoot => f.write_str("it was written before the last boot"),
             Unfit::OtherNamespace => f.write_str("it was written in another network namespace"),
@@ -78,7 +77,7 @@ impl fmt::Display for Unfit {
     }
 }
 
-/// The file's bytes, without notes, in three pieces: the tables is large, and is not copied.
+/// Encodes the file without notes, in three pieces, so that the large tables is not copied.
 pub fn encode(place: &Place, sender: &str, tables: Vec<u8>, persist_batch: impl FnOnce(&mut Vec<u8>)) -> [Vec<u8>; 3] {
     let mut head = Vec::new();
     head.extend_from_slice(MAGIC);
@@ -95,7 +94,7 @@ pub fn encode(place: &Place, sender: &str, tables: Vec<u8>, persist_batch: impl 
     [head, tables, tail]
 }
 
-/// A note's bytes, to be appended.
+/// Encodes a note, to be appended.
 pub fn encode_note(note: &Note) -> Vec<u8> {
     let mut body = Vec::new();
     note.put(&mut body);
@@ -105,8 +104,8 @@ pub fn encode_note(note: &Note) -> Vec<u8> {
     out
 }
 
-/// Reads the file's bytes. A last note that is cut short was being written when the process ended, and is left out: what
-/// it settled is sent again, byte for byte.
+/// Decodes the file. A truncated last note was being written when the process ended. It is ignored: its message is sent
+/// again, byte for byte.
 ///
 /// # Errors
 /// [`Unfit`].

@@ -1,7 +1,7 @@
-//! Writes the state file, on a thread of its own: a disk that hangs delays nobody for longer than [`LATE_NS`].
+//! Writes the state file on a thread of its own, so that a hanging disk delays the push by at most [`LATE_NS`].
 //!
-//! A whole file is written beside the old one, synced and renamed; notes are appended and synced. Whatever fails, the
-//! file is removed: one that is behind would make a restarted agent count again what was sent since. Knows no content.
+//! A whole file is written next to the old one, synced and renamed; notes are appended and synced. After any failure the
+//! file is removed, because a restarted agent with an outdated file would send data twice. This module knows no content.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,27 +15,27 @@ use nix::fcntl::{Flock, FlockArg};
 use super::Place;
 use crate::clock::SECOND;
 
-/// How long a write is waited for.
+/// Longest wait for a write.
 pub const LATE_NS: u64 = 5 * SECOND;
 /// The file, within `-state-dir`.
 const FILE: &str = "state";
-/// It is written here first.
+/// Name of a new file until it is complete.
 const NEXT: &str = "state.next";
-/// Held by the process that uses the folder.
+/// Lock file of the process that uses the folder.
 const LOCK: &str = "lock";
-/// Larger than any state: 1 million connections and all that else may be kept. What is larger is not read.
+/// Size limit, larger than the state of a million connections. A larger file is not read.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 
-/// How a write ended.
+/// The result of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// It is on the disk.
+    /// The data are on the disk.
     Synced,
     /// There is no file to append to.
     NoFile,
-    /// There is no state file now; says why.
+    /// It failed for this reason, and there is no state file now.
     Failed(String),
-    /// The disk has not answered in time. Once it does, the file is removed or replaced.
+    /// The disk did not answer in time. Once it does, the file is removed or replaced.
     Late,
 }
 
@@ -45,29 +45,29 @@ enum Job {
     Remove,
 }
 
-/// The way to the thread that writes.
+/// A handle of the writing thread.
 pub struct Store {
     jobs: Sender<Job>,
     done: Receiver<io::Result<bool>>,
-    /// A job has not come back in time.
+    /// A job is late.
     late: bool,
-    /// Something was to be written meanwhile.
+    /// A write was skipped because of a late job.
     missed: bool,
     file: PathBuf,
 }
 
 impl Store {
-    /// Takes the folder, making it if need be, and reads what the process before left there, if anything.
+    /// Locks the folder, which it creates if necessary, and reads the previous process's state file, if there is one.
     ///
     /// # Errors
-    /// Where the folder cannot be used: it cannot be made or written, or another process uses it. The text says which.
+    /// If the folder cannot be created or written, or another process uses it. The text names the cause.
     pub fn open(dir: &Path) -> Result<(Store, Option<Vec<u8>>), String> {
         let told = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         fs::create_dir_all(dir).map_err(told("cannot make it"))?;
         let lock = open_for_writing(&dir.join(LOCK), false).map_err(told("cannot write there"))?;
         let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
             .map_err(|(_, errno)| format!("another process uses it ({errno})"))?;
-        // A state file that cannot be replaced would be used again and again, so it is not used at all.
+        // A state file that cannot be replaced would be restored at every start, so it is not used at all.
         let probe = dir.join(NEXT);
         open_for_writing(&probe, true).map_err(told("cannot write there"))?;
         fs::remove_file(&probe).map_err(told("cannot remove files there"))?;
@@ -87,22 +87,21 @@ impl Store {
         Ok((Store { jobs, done, late: false, missed: false, file: dir.join(FILE) }, left))
     }
 
-    /// Where the file is, for messages.
+    /// The path of the file, for messages.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Puts a whole file, in pieces, in the place of the one before.
+    /// Replaces the file by a new one, given in pieces.
     pub fn replace(&mut self, pieces: [Vec<u8>; 3], limit_ns: u64) -> Written {
         self.submit(Job::Replace(pieces), limit_ns)
     }
 
-    /// Appends to the file; nothing where there is none.
+    /// Appends to the file if there is one.
     pub fn append(&mut self, bytes: Vec<u8>, limit_ns: u64) -> Written {
         self.submit(Job::Append(bytes), limit_ns)
     }
 
-    /// Removes the file.
     pub fn remove(&mut self, limit_ns: u64) -> Written {
         self.submit(Job::Remove, limit_ns)
     }
@@ -142,16 +141,16 @@ impl Store {
     }
 }
 
-/// The thread's side.
+/// The state of the thread.
 struct Writer {
     dir: PathBuf,
-    /// The state file, to append to; none where there is none, or only that of the process before.
+    /// The state file, open for appending; `None` if there is none, or only that of the previous process.
     file: Option<File>,
     _lock: Flock<File>,
 }
 
 impl Writer {
-    /// Whether there is a state file now that holds what it was to.
+    /// Executes a job. Returns whether there is a state file with the requested content.
     fn carry_out(&mut self, job: Job) -> io::Result<bool> {
         let result = match job {
             Job::Replace(pieces) => self.replace(&pieces).map(|()| true),
@@ -162,7 +161,7 @@ impl Writer {
             Job::Remove => return self.remove().map(|()| false),
         };
         if result.is_err() {
-            // The first error is what is told.
+            // The caller reports the first error, not this one.
             let _ = self.remove();
         }
         result
@@ -177,7 +176,7 @@ impl Writer {
         new.sync_all()?;
         fs::rename(&next, &file)?;
         self.file = Some(new);
-        // The new name is not on the disk before its folder is.
+        // The new name is on the disk only after its folder is.
         File::open(&self.dir)?.sync_all()
     }
 
@@ -191,7 +190,7 @@ impl Writer {
     }
 }
 
-/// Names of pods are nobody else's business.
+/// Opens a file that other users cannot read, because it contains names of pods.
 fn open_for_writing(path: &Path, empty: bool) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(empty).mode(0o600).open(path)
 }
@@ -209,7 +208,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 /// This kernel, and the network namespace of the calling thread.
 ///
 /// # Errors
-/// Where `/proc` does not say.
+/// If `/proc` cannot be read.
 pub fn here() -> io::Result<Place> {
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let netns = fs::metadata("/proc/thread-self/ns/net")?.ino();

@@ -33,7 +33,7 @@ impl fmt::Display for CgroupError {
             ),
             CgroupError::NotRoot(path) => write!(
                 f,
-                "the cgroup2 at {} is not the root of the hierarchy but a container's own: mount the host's \
+                "the cgroup2 at {} is a container's own, not the root of the hierarchy: mount the host's \
                  /sys/fs/cgroup read-only, or name a cgroup with -cgroup-root",
                 path.display()
             ),

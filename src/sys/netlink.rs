@@ -18,7 +18,6 @@ const BATCH: usize = 64;
 /// cache lines: at a power of two all datagrams of a batch would share the same few places in the first cache.
 const EVENT_BYTES: usize = 2_048 + 64;
 
-/// Which netlink family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// `NETLINK_NETFILTER`.

@@ -14,7 +14,6 @@ use nix::libc;
 pub struct Capabilities(u64);
 
 impl Capabilities {
-    /// No capability.
     pub const NONE: Capabilities = Capabilities(0);
     /// Conntrack by netlink, and attaching programs to a cgroup.
     pub const NET_ADMIN: Capabilities = Capabilities(1 << 12);
@@ -45,7 +44,6 @@ impl Capabilities {
         other.0 & !self.0 == 0
     }
 
-    /// How many.
     pub const fn len(self) -> u32 {
         self.0.count_ones()
     }

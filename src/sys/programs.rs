@@ -43,7 +43,7 @@ impl fmt::Display for LoadError {
             ),
             LoadError::Capabilities(step, missing) if missing.is_empty() => write!(
                 f,
-                "cannot {step} BPF programs: EPERM although CAP_BPF and CAP_NET_ADMIN are there (a seccomp profile or \
+                "cannot {step} BPF programs: EPERM although CAP_BPF and CAP_NET_ADMIN are held (a seccomp profile or \
                  security module that denies bpf(2), or kernel lockdown?)"
             ),
             LoadError::Capabilities(step, missing) => {

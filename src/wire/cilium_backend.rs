@@ -13,9 +13,7 @@ pub const LARGEST_VALUE_BYTES: usize = 64;
 /// Where a backend listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// Its address.
     pub addr: Addr,
-    /// Its port.
     pub port: u16,
 }
 

@@ -68,10 +68,8 @@ pub enum Kind {
     Related,
 }
 
-/// One entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What kind it is.
     pub kind: Kind,
     src: Addr,
     dst: Addr,

@@ -143,11 +143,9 @@ pub struct Message<'a> {
     bytes: &'a [u8],
     /// What the client chose to know the answer by.
     pub id: u16,
-    /// The asked name.
     pub name: Name,
     /// QTYPE.
     pub kind: u16,
-    /// Whether it answers.
     pub is_answer: bool,
     /// TC: there is more than what fits.
     pub is_truncated: bool,

@@ -22,7 +22,6 @@ const ATTRIBUTE_HEADER: usize = 4;
 /// Without `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
 pub(super) const TYPE_MASK: u16 = 0x3fff;
 
-/// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     /// `nlmsg_type`.
@@ -83,12 +82,10 @@ fn take_message(bytes: &[u8]) -> Result<(Message<'_>, &[u8]), Malformed> {
     Ok((message, bytes.get(aligned(len)..).unwrap_or_default()))
 }
 
-/// One attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attribute<'a> {
     /// Its type, without the flag bits.
     pub kind: u16,
-    /// Its value.
     pub value: &'a [u8],
 }
 
@@ -186,7 +183,6 @@ impl Writer {
         self.pad();
     }
 
-    /// Appends an attribute.
     pub fn attribute(&mut self, kind: u16, value: &[u8]) {
         let len = (ATTRIBUTE_HEADER + value.len()) as u16;
         self.bytes.extend_from_slice(&len.to_ne_bytes());

@@ -12,7 +12,6 @@ const LENGTH_DELIMITED: u64 = 2;
 /// Wire type of fixed32 and float.
 const FIXED32: u64 = 5;
 
-/// Appends a varint.
 pub fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value > 0x7f {
         out.push(value as u8 | 0x80);
@@ -82,9 +81,7 @@ pub enum Value<'a> {
 /// One field of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// Its number.
     pub number: u64,
-    /// What it holds.
     pub value: Value<'a>,
     /// All of its bytes, tag included.
     pub raw: &'a [u8],

@@ -18,7 +18,6 @@ const TCP_STATES: u32 = !((1 << 6) | (1 << 7) | (1 << 12));
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
-/// One socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Socket {
     /// Its own address, unspecified where it takes any.

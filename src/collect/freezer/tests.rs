@@ -2,10 +2,12 @@ use prost::Message as _;
 
 use super::*;
 use crate::clock::SECOND;
+use crate::collect::snapshot::Snapshotter;
 use crate::config::{self, Command};
 use crate::export::dakr::schema::SendNetworkTrafficMetricsRequest;
 use crate::flow::{Connection, ConnectionKey, Counts, Ends, Reading, Traffic, protocol};
 use crate::names::Names;
+use crate::snapshot::Snapshots;
 use crate::source::Sweep;
 use crate::stats::{DnsLost, Lost, Stats};
 
@@ -97,6 +99,25 @@ impl Bench {
         let undelivered = self.stats.dns_lost[DnsLost::Undelivered as usize].get();
         [self.stats.dns_pending.get(), self.stats.dns_acknowledged.get(), undelivered]
     }
+}
+
+#[test]
+fn lookups_are_shown_until_they_are_acknowledged() {
+    let mut b = bench();
+    let (snapshots, mut snapshotter) = (Snapshots::default(), Snapshotter::default());
+    let mut shown = |b: &Bench| {
+        snapshotter.publish(&snapshots, snapshots.ask(), &b.pipeline, &b.freezer, at(4));
+        let snapshot = snapshots.latest().expect("it is there");
+        let names: Vec<String> = snapshot.lookups.iter().map(|lookup| lookup.name.to_string()).collect();
+        (names, snapshot.resolved.len())
+    };
+    b.ask(1, "first.test", 1);
+    assert_eq!(shown(&b), (vec!["first.test".to_owned()], 1));
+    b.freeze(10);
+    b.ask(2, "second.test", 2);
+    assert_eq!(shown(&b), (vec!["first.test".to_owned(), "second.test".to_owned()], 2));
+    b.settle(0, 1, Verdict::Acknowledged);
+    assert_eq!(shown(&b), (vec!["second.test".to_owned()], 1));
 }
 
 #[test]

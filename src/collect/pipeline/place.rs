@@ -1,4 +1,4 @@
-//! From an increment to rows: whose its ends are, what waits for a pod that is not known yet, and what a row is called.
+//! Attributes increments to rows: finds the owner of each end, lets an increment wait for an unknown pod, and names rows.
 
 use super::{Pipeline, WAIT_NS};
 use crate::class::Classes;
@@ -14,17 +14,17 @@ use crate::rows::{Push, RowKey};
 use crate::stats::{Unattributed, Withheld};
 use crate::table::AT_ONCE;
 
-/// What stays the same while the agent runs.
+/// Settings that are constant while the agent runs.
 pub(super) struct Policy {
     pub(super) classes: Classes,
     pub(super) push_inbound: PushInbound,
     pub(super) pushes: bool,
-    /// In a cluster an unknown local end may be a pod that is not known yet.
+    /// In a cluster an unknown local end may be a pod that the API server has not reported yet.
     pub(super) waits: bool,
 }
 
 impl Pipeline {
-    /// After a look at the host's sockets: counts what waited for it.
+    /// Counts the increments that waited for the read of the host's sockets.
     pub fn place_deferred(&mut self) {
         let mut deferred = std::mem::take(&mut self.deferred);
         for (mut at, end) in deferred.drain(..) {
@@ -36,7 +36,7 @@ impl Pipeline {
         self.add_up();
     }
 
-    /// Gives an increment to its ends, or lets it wait.
+    /// Attributes an increment to its ends, or lets it wait.
     pub(super) fn place(&mut self, at: &Attribution) {
         let (found, not_yet) = self.attribute(at, !self.policy.waits);
         let other = if found == Found::Client { at.backend } else { at.client };
@@ -44,8 +44,8 @@ impl Pipeline {
             Found::Both => return,
             Found::None if !self.policy.waits => return self.count_without_owner(at),
             Found::None => at.ends,
-            // The other end may be a pod's too. Before the first list any may; later this would make everything wait
-            // that the node exchanges with others.
+            // One end has its owner, the other may be a pod's too. Before the first list of pods every address may be;
+            // afterwards only addresses near known pods, or all traffic between the node and others would wait.
             _ if !self.policy.waits || !(not_yet || may_be_a_pods(&self.local, &self.policy.classes, other)) => return,
             Found::Client => Ends::Responder,
             Found::Backend => Ends::Originator,
@@ -73,8 +73,8 @@ impl Pipeline {
         }
     }
 
-    /// Gives the increment to its local ends, of those that it speaks for; says which it found, and whether one is
-    /// local and will be known. With `finally` such an end is given by its address.
+    /// Attributes the increment to those of its ends that are local and that it covers. Returns which it found, and
+    /// whether one is local with an owner that is not known yet. With `finally` the address decides about such an end.
     fn attribute(&mut self, at: &Attribution, finally: bool) -> (Found, bool) {
         let mut whose = |end| match at.whose(end, &self.local, &mut self.socket_owners, &mut self.owners) {
             Owned::NotYet if finally => at.by_address(end, &self.local, &mut self.owners, true),
@@ -98,8 +98,8 @@ impl Pipeline {
         (found, client == Owned::NotYet || backend == Owned::NotYet)
     }
 
-    /// Rule 5: a connection that this node translated crosses its wire twice and is the host's; any other without a
-    /// local end is nobody's.
+    /// Rule 5: a connection that this node translated crosses its wire twice and belongs to the host. Any other without
+    /// a local end is unattributed.
     fn count_without_owner(&mut self, at: &Attribution) {
         if at.translated && at.ends == Ends::Both {
             self.add(at, OwnerId::HOST, at.asked, at.client, Direction::Inbound, false);
@@ -139,8 +139,8 @@ impl Pipeline {
         }
     }
 
-    /// Adds to rows what waits for it. At the end of a sweep, a drain or a settlement it is called, and rows and books are
-    /// right then. Many are added together, for rows lie anywhere in a table larger than the caches.
+    /// Adds the collected increments to their rows. Called at the end of a sweep, a drain or a settlement; rows and books
+    /// agree afterwards. Rows lie anywhere in a table larger than the caches, so many are read ahead together.
     pub(super) fn add_up(&mut self) {
         if self.additions.is_empty() {
             return;
@@ -157,7 +157,7 @@ impl Pipeline {
         self.additions = additions;
     }
 
-    /// Gives a row the name that its owner asked for: that of the service address where one was asked.
+    /// Names a row by the name that its owner resolved; behind a service by the name of the service address.
     fn name(&mut self, slot: u32, Addition { key, service, now, .. }: &Addition) {
         let Some(names) = &self.names else { return };
         let (is_service, address, now) = (service.is_some(), service.unwrap_or(key.remote), *now);
@@ -182,13 +182,13 @@ impl Pipeline {
         self.rows.set_name(slot, found.map(|(text, origin)| RowName { text, origin, is_service }));
     }
 
-    /// Settles what waits: by its pod where that is known now, by rule 5 where its time is up.
+    /// Settles waiting rows: by their pod if it is known now, by rule 5 if their time is over.
     pub fn settle_waiting(&mut self, now: Now) {
         if self.waiting.is_empty() {
             return;
         }
         let (synced, mono_ns) = (self.local.pods().synced, now.mono_ns);
-        // Taken out first, so that the tables may be used while settling; only as many as are decided.
+        // Removed first, because settling needs the tables.
         let mut decided: Vec<WaitingRow> = Vec::new();
         let (local, socket_owners, owners) = (&self.local, &mut self.socket_owners, &mut self.owners);
         let classes = &self.policy.classes;
@@ -216,7 +216,7 @@ impl Pipeline {
         self.add_up();
     }
 
-    /// At the end, where nothing outlives it: whatever waits is settled by what is known now.
+    /// Settles all waiting rows by what is known now. Used at the end of an agent without a state file.
     pub fn settle_all(&mut self, now: Now) {
         let mut rows: Vec<WaitingRow> = Vec::new();
         self.waiting.take_if(|row| {
@@ -229,7 +229,7 @@ impl Pipeline {
         self.add_up();
     }
 
-    /// Settles a row that waited. One that had no time to wait is unattributed for that reason.
+    /// Settles a waiting row. `hurried`: why it could not wait longer, the reason under which an unknown owner is booked.
     fn settle(&mut self, row: &WaitingRow, mono_ns: u64, hurried: Option<Unattributed>) {
         let at = Attribution::of(row, mono_ns);
         if !row.key.beside {
@@ -245,28 +245,28 @@ impl Pipeline {
     }
 }
 
-/// Which ends of an increment, of those that it speaks for, have an owner.
+/// The ends of an increment that have an owner.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
     None,
     Client,
     Backend,
-    /// All that it speaks for.
+    /// All ends that the record covers.
     Both,
 }
 
-/// What one end adds to its row.
+/// An increment of one end, for its row.
 pub(super) struct Addition {
     key: RowKey,
     push: Push,
     counts: TxRx,
     split: Split,
-    /// The service address that was asked for.
+    /// The service address that the client asked for.
     service: Option<Addr>,
     now: Now,
 }
 
-/// One increment on its way to rows.
+/// An increment and all facts that decide its rows.
 pub(super) struct Attribution {
     pub(super) client: Addr,
     pub(super) asked: Addr,
@@ -282,12 +282,13 @@ pub(super) struct Attribution {
     pub(super) mono_ns: u64,
 }
 
-/// Whose an end is.
+/// The owner of an end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owned {
     Nobodys,
     Known(OwnerId),
-    /// It has a socket here, and its cgroup will tell; or a pod has lost the address, and who has it now is to be told.
+    /// Not known yet: the cgroup of its socket will decide, or a deleted pod had the address and the API server has not
+    /// reported the next one.
     NotYet,
 }
 
@@ -318,7 +319,8 @@ impl Attribution {
         }
     }
 
-    /// By the cgroup of its socket, where that is a pod's; else by its address.
+    /// Finds the owner by the cgroup of the socket if that is a pod's, else by the address. The cgroup comes first
+    /// because hostNetwork pods share the node's address.
     fn whose(
         &self,
         end: Ends,
@@ -339,7 +341,8 @@ impl Attribution {
         self.by_address(end, local, owners, false)
     }
 
-    /// What comes from the address of a pod that went waits, for it may be a new pod's; `finally` it is the old one's.
+    /// Finds the owner by the address. Bytes at a deleted pod's address wait, because a new pod may have the address;
+    /// `finally` they belong to the deleted one.
     fn by_address(&self, end: Ends, local: &LocalEnds, owners: &mut OwnerTable, finally: bool) -> Owned {
         let addr = if end == Ends::Originator { self.client } else { self.backend };
         match local.holder_of(addr, self.wall_ns, owners) {
@@ -351,7 +354,7 @@ impl Attribution {
 }
 
 impl Policy {
-    /// Rule 9: each connection is reported by one node, once.
+    /// Rule 9: one node reports each connection, once, because the platform bills tx + rx of every row.
     fn push(&self, direction: Direction, class: Class) -> Push {
         let withheld = match (direction, class, self.push_inbound) {
             // Every class by its name: a new one is to be decided here.
@@ -370,13 +373,13 @@ impl Policy {
     }
 }
 
-/// Whether an end that nobody is known to own may be a pod's of this node that is not named yet.
+/// Whether an end without an owner may belong to a pod of this node that is not known yet.
 fn may_be_a_pods(local: &LocalEnds, classes: &Classes, addr: Addr) -> bool {
     let pods = local.pods();
     !pods.synced || (pods.is_near(addr) && classes.is_inside(addr))
 }
 
-/// The end whose socket a cgroup is of; where both are spoken for, the host's own.
+/// The end that the cgroup id belongs to; the host's end if the record covers both.
 pub(super) fn end_with_socket(ends: Ends, client: Addr, local: &LocalEnds) -> Ends {
     match ends {
         Ends::Both if local.is_host(client) => Ends::Originator,

@@ -1,6 +1,6 @@
-//! Plays a recording at once, on its own clock, then shows what became of it until the agent is told to end.
+//! Plays a recording at once, on its own clock, then serves its result until the agent is stopped.
 //!
-//! Goes through the same tables as live records do. Nothing of it is ever pushed: it was counted when it was recorded.
+//! It fills the same tables as live records. Nothing is pushed, because the traffic was counted when it was recorded.
 
 use log::{info, warn};
 
@@ -80,6 +80,6 @@ impl Collector {
             self.publish_snapshot(ticket);
         }
         self.p.pipeline.publish(&self.p.stats);
-        self.teller.tell(&self.trouble, first_sweep_done, &self.p.health);
+        self.reporter.report(&self.trouble, first_sweep_done, &self.p.health);
     }
 }

@@ -2,12 +2,31 @@ use super::*;
 
 #[test]
 fn trouble_degrades_and_its_end_heals() {
-    let (health, mut teller) = (Health::default(), Teller::default());
-    teller.tell(&Trouble::default(), false, &health);
-    assert!(health.components().is_empty(), "nothing is said before the first sweep");
-    teller.tell(&Trouble { other_ct_zone: true, ..Trouble::default() }, true, &health);
+    let (health, mut reporter) = (Health::default(), Reporter::default());
+    reporter.report(&Trouble::default(), false, &health);
+    assert!(health.components().is_empty(), "nothing is reported before the first sweep");
+    reporter.report(&Trouble { other_ct_zone: true, ..Trouble::default() }, true, &health);
     assert_eq!(health.overall(), Status::Degraded);
-    teller.tell(&Trouble::default(), true, &health);
+    reporter.report(&Trouble::default(), true, &health);
     assert_eq!(health.components()[0].message, "collecting");
     assert_eq!(health.overall(), Status::Healthy);
+}
+
+#[test]
+fn a_source_with_a_component_of_its_own_shows_its_faults_there() {
+    let health = Health::default();
+    let mut reporter = Reporter::new(Some(Component::EbpfTracer), &health);
+    let tracer = |health: &Health| {
+        let state = health.components().into_iter().find(|c| c.name == "ebpf_tracer").expect("it is in use");
+        (state.status, state.message)
+    };
+    assert_eq!(tracer(&health), (Status::Healthy, "attached".to_owned()));
+    let detached = Trouble { source: "detached".to_owned(), other_ct_zone: true, ..Trouble::default() };
+    reporter.report(&detached, true, &health);
+    assert_eq!(tracer(&health), (Status::Degraded, "detached".to_owned()), "what is not the source's is left out");
+    reporter.report(&Trouble { other_ct_zone: true, ..Trouble::default() }, true, &health);
+    assert_eq!(tracer(&health), (Status::Healthy, "attached".to_owned()));
+    let none = Health::default();
+    Reporter::new(None, &none).report(&detached, true, &none);
+    assert!(none.components().iter().all(|c| c.name != "ebpf_tracer"), "netfilter has none");
 }

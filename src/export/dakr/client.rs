@@ -24,7 +24,6 @@ impl<T: Transport> Client<T> {
         Client { transport, token, clock: Box::new(clock), wire: Vec::new() }
     }
 
-    /// The time.
     pub fn now(&self) -> Now {
         (self.clock)()
     }
@@ -79,10 +78,10 @@ fn in_words(reply: &Reply, answer: &Answer) -> String {
     match answer {
         Answer::Ok(_) => format!("HTTP {}", reply.status),
         Answer::Error { code, message } => format!("{}: {} (HTTP {})", code.as_str(), clean(message), reply.status),
-        Answer::Unreadable => format!("HTTP {} with an answer that cannot be read", reply.status),
+        Answer::Unreadable => format!("HTTP {} with an unreadable body", reply.status),
         Answer::Foreign => {
             let kind = clean(reply.header("content-type").unwrap_or("no content type"));
-            format!("HTTP {} with {kind}, which is no answer of DAKR", reply.status)
+            format!("HTTP {} with {kind}, not an answer of DAKR", reply.status)
         }
     }
 }

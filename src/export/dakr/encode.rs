@@ -14,7 +14,6 @@ use crate::wire::protobuf::{Fields, Value, integer, integer_len, message, presen
 pub struct Header<'a> {
     /// The cluster; left out where empty.
     pub cluster_id: &'a str,
-    /// The node.
     pub node_name: &'a str,
     /// Our version; written even where empty if given, for the schema calls it `optional`.
     pub operator_version: Option<&'a str>,
@@ -31,7 +30,6 @@ pub struct Item<'a> {
     pub remote: Addr,
     /// The pod, empty for the host.
     pub pod_name: &'a str,
-    /// Its namespace.
     pub pod_namespace: &'a str,
     /// IP protocol number.
     pub protocol: u8,
@@ -46,7 +44,6 @@ pub struct Item<'a> {
 /// One `DnsLookupItem`.
 #[derive(Clone, Copy, Debug)]
 pub struct DnsLookup<'a> {
-    /// Who asked.
     pub client: Addr,
     /// The name asked for, without the final dot.
     pub domain: &'a str,
@@ -56,7 +53,6 @@ pub struct DnsLookup<'a> {
     pub timestamp_ns: u64,
     /// The pod that asked, empty if unknown.
     pub pod_name: &'a str,
-    /// Its namespace.
     pub pod_namespace: &'a str,
 }
 
@@ -65,15 +61,12 @@ pub struct DnsLookup<'a> {
 pub struct Heartbeat<'a> {
     /// The cluster; left out where empty.
     pub cluster_id: &'a str,
-    /// Our version.
     pub version: &'a str,
     /// The worst state of the components.
     pub overall: Status,
-    /// The components.
     pub components: &'a [ComponentState],
     /// When this process started, nanoseconds since the epoch.
     pub uptime_since_ns: u64,
-    /// Our commit.
     pub commit: &'a str,
 }
 
@@ -97,7 +90,6 @@ pub fn begin(out: &mut Vec<u8>, header: &Header<'_>) {
     string(out, 3, header.node_name.as_bytes());
 }
 
-/// Appends an item.
 pub fn item(out: &mut Vec<u8>, item: &Item<'_>) {
     let (local, remote) = (AddrText::new(item.local), AddrText::new(item.remote));
     item_fields(

@@ -71,10 +71,8 @@ impl Framing {
     }
 }
 
-/// An HTTP answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
-    /// Its status.
     pub status: u16,
     /// Its headers, names in lower case.
     pub headers: Vec<(String, String)>,
@@ -104,7 +102,6 @@ pub enum Answer {
     Ok(Vec<u8>),
     /// The server's own error.
     Error {
-        /// Which.
         code: Code,
         /// What it says about it.
         message: String,
@@ -118,7 +115,6 @@ pub enum Answer {
 macro_rules! codes {
     ($( $number:literal $name:literal $variant:ident, )*) => {
         /// The error codes that Connect and gRPC share.
-        #[allow(missing_docs)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Code { $( $variant = $number, )* }
 

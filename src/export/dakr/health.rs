@@ -39,11 +39,10 @@ impl PushHealth {
         self.health.set(Component::DakrTransport, Status::Healthy, "connected");
         self.health.note(Component::DakrTransport, "framing", framing);
         if self.said.take().is_some() {
-            log::info!("DAKR takes pushes again");
+            log::info!("DAKR accepts pushes again");
         }
     }
 
-    /// A push failed.
     pub fn push_failed(&mut self, outcome: Outcome, cause: &str, now_ns: u64) {
         self.has_pushed = true;
         self.complain("push", outcome, cause, now_ns);
@@ -53,7 +52,7 @@ impl PushHealth {
     pub fn beat_taken(&mut self) {
         if !self.has_pushed && self.said.take().is_some() {
             self.health.set(Component::DakrTransport, Status::Healthy, "connected");
-            log::info!("DAKR takes heartbeats now");
+            log::info!("DAKR accepts heartbeats now");
         }
     }
 

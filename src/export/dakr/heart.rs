@@ -50,7 +50,6 @@ impl Heart {
         self.next_ns.unwrap_or(0)
     }
 
-    /// Whether one is due.
     pub fn is_due(&self, now_ns: u64) -> bool {
         self.next_ns() <= now_ns
     }

@@ -15,7 +15,6 @@ pub enum SendEnd {
     Unsent,
     /// The request was written, and no answer came: a timeout, a reset, or bytes that are not HTTP.
     NoAnswer,
-    /// An answer came.
     Answered {
         /// Its HTTP status.
         status: u16,
@@ -29,7 +28,6 @@ pub enum SendEnd {
 /// The rows of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Delivered.
     Acknowledged,
     /// Surely not counted: the network, or a redirect.
     NotCounted,

@@ -51,7 +51,6 @@ impl Persister {
         self.tell(written);
     }
 
-    /// Removes the file.
     pub fn discard(&mut self) {
         let written = self.store.remove(self.limit_ns());
         self.tell(written);
@@ -70,18 +69,18 @@ impl Persister {
             Written::Synced => {
                 self.stats.state_writes.inc();
                 if self.failing.take().is_some() {
-                    info!("the state file {} is written again", self.store.file().display());
+                    info!("the state file {} can be written again", self.store.file().display());
                     self.health.note(Component::DakrTransport, "state_file", "kept");
                 }
                 return true;
             }
             Written::NoFile => return false,
             Written::Failed(why) => why,
-            Written::Late => format!("the disk has not answered for {} s", LATE_NS / clock::SECOND),
+            Written::Late => format!("the disk did not answer for {} s", LATE_NS / clock::SECOND),
         };
         self.stats.state_failures.inc();
         if self.failing.as_ref() != Some(&why) {
-            warn!("cannot write the state file {}: {why}; pushing goes on without", self.store.file().display());
+            warn!("cannot write the state file {}: {why}; the agent pushes on without it", self.store.file().display());
             self.health.note(Component::DakrTransport, "state_file", &format!("cannot be written: {why}"));
             self.failing = Some(why);
         }

@@ -20,13 +20,10 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A request.
 pub struct Call<'a> {
     /// What follows the base URL, with its leading slash.
     pub path: &'a str,
-    /// Its headers.
     pub headers: &'a [(&'static str, String)],
-    /// Its body.
     pub body: &'a [u8],
 }
 
@@ -161,7 +158,7 @@ impl Http {
         match response.body_mut().with_config().limit(limit).read_to_vec() {
             Ok(body) => reply.body = body,
             Err(error) => {
-                log::debug!("the answer was cut: {error}");
+                log::debug!("the answer is truncated: {error}");
                 reply.cut = true;
             }
         }

@@ -64,6 +64,26 @@ fn an_item_has_the_incumbents_shape_and_ours_behind_it() {
         }],
         owners: vec![pod("web-0")],
         names: vec![RowName { text: "example.com".into(), origin: Origin::Node, is_service: false }],
+        lookups: vec![
+            LookupView {
+                client: Addr::from_v4([10, 244, 1, 7]),
+                name: "example.com".into(),
+                resolved_end: 1,
+                answered_wall_ns: 1_789_999_999_999_999_999,
+                pod: match pod("web-0") {
+                    Owner::Pod(pod) => Some(pod),
+                    _ => None,
+                },
+            },
+            LookupView {
+                client: Addr::from_v4([127, 0, 0, 1]),
+                name: "b.test".into(),
+                resolved_end: 3,
+                answered_wall_ns: 1_790_000_000_000_000_000,
+                pod: None,
+            },
+        ],
+        resolved: [[93, 184, 215, 14], [192, 0, 2, 1], [192, 0, 2, 2]].map(Addr::from_v4).to_vec(),
     };
     let text = text(snapshot, None, 1 << 16);
     assert_eq!(
@@ -75,12 +95,37 @@ fn an_item_has_the_incumbents_shape_and_ours_behind_it() {
             r#""direction":"outbound","class":"outside","owner":{"kind":"pod","namespace":"shop","name":"web-0","#,
             r#""uid":"u-1","workload":{"kind":"StatefulSet","name":"web"}},"#,
             r#""dst_domain":"example.com","dst_domain_from":"node","total_tx_bytes":10624,"#,
-            r#""total_rx_bytes":296402,"total_tx_packets":82,"total_rx_packets":240}],"dns_lookups":null,"#,
+            r#""total_rx_bytes":296402,"total_tx_packets":82,"total_rx_packets":240}],"dns_lookups":["#,
+            r#"{"client_ip":"10.244.1.7","domain":"example.com","resolved_ips":["93.184.215.14"],"#,
+            r#""timestamp":"2026-09-21T14:13:19.999999999Z","src_pod_name":"web-0","src_pod_namespace":"shop"},"#,
+            "\n",
+            r#"{"client_ip":"127.0.0.1","domain":"b.test","resolved_ips":["192.0.2.1","192.0.2.2"],"#,
+            r#""timestamp":"2026-09-21T14:13:20Z"}],"ip2domain":{"93.184.215.14":"example.com"},"#,
             r#""timestamp":"2026-09-21T14:13:21Z","rows":1,"#,
             r#""totals":{"tx_bytes":7,"rx_bytes":9,"tx_packets":1,"rx_packets":2}}"#,
             "\n"
         )
     );
+}
+
+#[test]
+fn an_address_has_one_domain_that_of_the_row_with_the_most_bytes() {
+    let names = ["small.test", "large.test", "service.test", "v6.test"];
+    let names: Vec<RowName> = names
+        .map(|text| RowName { text: text.into(), origin: Origin::Own, is_service: text == "service.test" })
+        .to_vec();
+    let remotes = [("198.51.100.7", 1, 0), ("198.51.100.7", 9, 1), ("198.51.100.7", 99, 2), ("2001:db8::1", 1, 3)];
+    let rows = remotes.map(|(remote, bytes, name)| RowView { name, ..row("10.0.0.1", remote, bytes) }).to_vec();
+    let nameless = RowView { name: u32::MAX, ..row("10.0.0.1", "198.51.100.8", 1_000) };
+    let snapshot = || Snapshot { rows: [&rows[..], &[nameless]].concat(), names: names.clone(), ..Snapshot::default() };
+    let domains = |limit| {
+        let value: Value = serde_json::from_str(&text(snapshot(), limit, 1)).expect("JSON");
+        value.get("ip2domain").map(Value::to_string)
+    };
+    let all = r#"{"198.51.100.7":"large.test","2001:db8::1":"v6.test"}"#;
+    assert_eq!(domains(None).as_deref(), Some(all));
+    assert_eq!(domains(Some(2)), None, "the two largest rows have no name of their remote end");
+    assert_eq!(domains(Some(3)).as_deref(), Some(r#"{"198.51.100.7":"large.test"}"#));
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn health_has_the_incumbents_body() {
     let (head, body) = get(&context, "/healthz", "10.0.0.1", 20 * SECOND);
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     let body: Value = serde_json::from_str(&body).expect("JSON");
-    assert_eq!(body["error"], "the collector has completed no cycle for 20 s");
+    assert_eq!(body["error"], "the collector is stuck: no completed cycle for 20 s");
     assert_eq!(body["status"], "unhealthy");
 }
 

@@ -48,9 +48,9 @@ fn what_is_no_list_is_refused_by_its_kind() {
     for (body, word) in [
         (r#"{"kind":"Status","metadata":{},"status":"Failure"}"#, "Status"),
         (r#"{"kind":"Table","metadata":{"resourceVersion":"5"},"rows":[]}"#, "Table"),
-        (r#"{"metadata":{"resourceVersion":"5"},"items":[]}"#, "no kind"),
+        (r#"{"metadata":{"resourceVersion":"5"},"items":[]}"#, "without kind"),
         (r#"{"kind":"PodList","metadata":{},"items":[]}"#, "without resourceVersion"),
-        ("[]", "no kind"),
+        ("[]", "without kind"),
         ("\u{feff}{}", ""),
         ("<html>", ""),
         (r#"{"kind":"PodList","metadata":{"resourceVersion":"5"}} trailing"#, "trailing"),

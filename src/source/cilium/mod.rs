@@ -30,6 +30,7 @@ pub const FACTS: Facts = Facts {
     rank: Some(0),
     tells_cgroups: false,
     sees_the_host: false,
+    component: None,
 };
 
 /// Entries asked for in one call.
@@ -80,7 +81,7 @@ impl Cilium {
             let refused = cilium.refusals().next();
             let nothing = || {
                 "no conntrack map of Cilium's is pinned here: does Cilium run on this node, and is the \
-                              host's BPF file system mounted (-cilium-bpf-root)?"
+                 host's BPF file system mounted (-cilium-bpf-root)?"
             };
             return Err(SourceError::Open(refused.unwrap_or_else(|| nothing().to_owned())));
         }
@@ -102,9 +103,7 @@ impl Cilium {
         let opened = self.places.open().map_err(|error| {
             // A pin's owner and mode are EACCES; EPERM is the system call itself.
             let cure = match error.raw_os_error() {
-                Some(nix::libc::EPERM) => {
-                    "before Linux 5.19 bpf(2) needs CAP_BPF: grant it; later this is a seccomp profile that denies bpf(2)"
-                }
+                Some(nix::libc::EPERM) => "before Linux 5.19 grant CAP_BPF; later a seccomp profile denies bpf(2)",
                 _ => "they belong to uid 0",
             };
             SourceError::Read(format!("cannot open Cilium's pinned maps: {error} ({cure})"))
@@ -148,8 +147,8 @@ impl Cilium {
         self.refused.iter().zip(MAPS).filter_map(|(refused, (name, _))| {
             let MapInfo { kind, key_bytes, value_bytes, .. } = (*refused)?;
             Some(format!(
-                "{name} is a map of type {kind} with keys of {key_bytes} and values of {value_bytes} bytes, which no \
-                 known release of Cilium makes: it is not read"
+                "{name} is not read: no known Cilium release has a map of type {kind} with {key_bytes}-byte keys and \
+                 {value_bytes}-byte values"
             ))
         })
     }
@@ -168,27 +167,27 @@ impl Cilium {
                 ));
             }
         }
-        let on = "switch it on by the Helm value bpf.ctAccounting=true (Cilium 1.16: `cilium config \
+        let on = "switch it on with the Helm value bpf.ctAccounting=true (Cilium 1.16: `cilium config \
                   ConntrackAccounting=true`)";
         match (self.accounting, self.layout) {
-            (Accounting::Off, _) => complaints.push(format!("Cilium's accounting is off, its entries count 0: {on}")),
+            (Accounting::Off, _) => complaints.push(format!("Cilium's accounting is off, its counters are 0: {on}")),
             (Accounting::Partly, _) => complaints.push(format!("Cilium's accounting is off for some pods: {on}")),
             (Accounting::Unknown, Layout::Unknown) => return complaints,
             _ => {}
         }
         match self.layout {
             Layout::Sum | Layout::SumAfterSplit => complaints.push(
-                "Cilium counts what is sent and what is received as one sum (1.16 and later): it stands as tx, and \
-                 rows say \"split\":\"unknown\""
+                "Cilium 1.16 and later count sent and received bytes as one sum: rows show it as tx, with \
+                 \"split\":\"unknown\""
                     .to_owned(),
             ),
             Layout::Unknown => {
-                complaints.push("no entry of Cilium's tells yet whether it counts both ways apart".into())
+                complaints.push("no Cilium entry shows yet whether tx and rx are counted separately".into())
             }
             Layout::Split => {}
         }
         if !self.no_programs.is_empty() {
-            complaints.push(format!("our own programs, which would tell, cannot run: {}", self.no_programs));
+            complaints.push(format!("our own BPF programs, which count both, cannot run: {}", self.no_programs));
         }
         complaints
     }

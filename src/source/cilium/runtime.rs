@@ -8,7 +8,6 @@ use crate::wire::cilium_ct::Accounting;
 /// `option.DaemonConfig` as JSON; below the state folder that the DaemonSet mounts from the host.
 const FILE: &str = "/var/run/cilium/state/agent-runtime-config.json";
 
-/// What was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Said {
     /// Whether Cilium counts.

@@ -34,9 +34,9 @@ impl CiliumServices {
         opened.get_or_insert_with(|| {
             let maps = places.open();
             *trouble = match &maps {
-                Err(error) => format!("cannot open Cilium's maps to learn of services' backends: {error}"),
+                Err(error) => format!("cannot open Cilium's maps of service backends: {error}"),
                 Ok(maps) if maps.maps.iter().all(Option::is_none) => {
-                    "none of Cilium's maps is pinned any more: services' backends are not known".to_owned()
+                    "Cilium's maps are no longer pinned: service backends are unknown".to_owned()
                 }
                 Ok(_) => String::new(),
             };

@@ -12,7 +12,7 @@ use super::Settings;
 use crate::sys::programs::{Failure, LoadError, explained, ring_of};
 
 /// The generated skeleton, which is full of `unsafe`.
-#[allow(unsafe_code, clippy::undocumented_unsafe_blocks, missing_docs)]
+#[allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
 mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/flow.skel.rs"));
 }

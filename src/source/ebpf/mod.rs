@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::clock::Now;
 use crate::config::SourceKind;
 use crate::flow::{Connection, ConnectionKey, Ends, Reading, Traffic};
+use crate::health::Component;
 use crate::privileges::Needs;
 use crate::source::translation::Services;
 use crate::source::{Each, Facts, Source, SourceError, SourceHealth, Sweep};
@@ -38,6 +39,7 @@ pub const FACTS: Facts = Facts {
     rank: Some(1),
     tells_cgroups: true,
     sees_the_host: true,
+    component: Some(Component::EbpfTracer),
 };
 
 /// What can be chosen.
@@ -107,7 +109,7 @@ impl Ebpf {
     /// Counts in the place of another source, whose `complaints` are this one's from now on, and asks its `services` before
     /// conntrack what became of a service address.
     pub fn instead_of(&mut self, complaints: &[String], services: Box<dyn Services>) {
-        self.instead = format!("{}; so {} counts in its place", complaints.join("; "), self.name());
+        self.instead = format!("{}; {} counts instead", complaints.join("; "), self.name());
         if let Some(resolver) = &mut self.resolver {
             resolver.consult(services);
         }
@@ -215,7 +217,7 @@ impl Book<'_> {
             }
             // The kernel has no conntrack, or refuses: another try would meet the same.
             Err(error) => {
-                *self.unresolved = format!("cannot look tuples up in conntrack: {error} (CAP_NET_ADMIN missing?)");
+                *self.unresolved = format!("cannot look up connections in conntrack: {error} (CAP_NET_ADMIN missing?)");
                 resolver.give_up_conntrack();
             }
         }
@@ -284,7 +286,7 @@ impl Source for Ebpf {
             let said = [self.unresolved.as_str(), services, &self.instead];
             said.into_iter().filter(|why| !why.is_empty()).collect::<Vec<_>>().join("; ")
         } else {
-            "the BPF programs were detached from their cgroup: nothing is counted; restart the agent".to_owned()
+            "something detached the BPF programs from their cgroup, so nothing is counted: restart the agent".to_owned()
         };
         SourceHealth { degraded }
     }

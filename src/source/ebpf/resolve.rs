@@ -34,7 +34,6 @@ const PAUSE_NS: u64 = 60 * SECOND;
 /// (5 us a lookup); services are known after their first flow and cost nothing of it.
 const NEW_PER_SWEEP: u32 = 8_192;
 
-/// Looks tuples up.
 pub struct Resolver {
     /// If it could not be opened, the first question says why.
     socket: Option<RequestSocket>,

@@ -24,7 +24,6 @@ const MAYBE_OLDER_NS: u64 = UDP_IDLE_NS;
 /// What is known of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Role {
-    /// Its name.
     pub tuple: Tuple,
     /// Id of the local socket's cgroup; 0 if unknown.
     pub cgroup: u64,
@@ -75,7 +74,6 @@ const ASK_MAX: u8 = 3;
 /// A role, and where it stands in the table.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownRole {
-    /// The role.
     pub role: Role,
     /// `None` in a table without room for one flow.
     slot: Option<u32>,

@@ -20,25 +20,25 @@ const THROW_AWAY: &str = "zxporter-netmon-acct";
 pub struct Accounting {
     manage: bool,
     /// Why ends are not told; empty: they are.
-    untold: String,
+    unreported: String,
     said_older: bool,
 }
 
 impl Accounting {
     /// `manage`: whether settings may be changed.
     pub fn new(manage: bool) -> Accounting {
-        Accounting { manage, untold: String::new(), said_older: false }
+        Accounting { manage, unreported: String::new(), said_older: false }
     }
 
     /// Whether the kernel tells ends at all.
     pub fn events_are_on(&self) -> bool {
-        self.untold.is_empty()
+        self.unreported.is_empty()
     }
 
     /// Looks, switches on what is off, and returns what is still wrong (empty: nothing).
     pub fn ensure(&mut self) -> String {
         self.ensure_events();
-        let troubles = [self.ensure_accounting(), self.untold.clone()];
+        let troubles = [self.ensure_accounting(), self.unreported.clone()];
         troubles.into_iter().filter(|trouble| !trouble.is_empty()).collect::<Vec<_>>().join("; ")
     }
 
@@ -52,49 +52,49 @@ impl Accounting {
         }
         const OFF: &str = "accounting is off (net.netfilter.nf_conntrack_acct is 0)";
         if !self.manage {
-            return format!("{OFF} and -manage-conntrack=false forbids to switch it on: set it to 1");
+            return format!("{OFF} and -manage-conntrack=false forbids the agent to switch it on: set it to 1");
         }
         let by_sysctl = fs::write(ACCOUNTING, "1");
         if by_sysctl.is_ok() {
-            log::info!("accounting was off and is switched on; connections older than this show no counters");
+            log::info!("switched on conntrack accounting; connections opened before have no counters");
             return String::new();
         }
         match switch_on_by_nft() {
             Ok(()) if read(ACCOUNTING).is_ok_and(|state| state == "1") => {
                 log::info!(
-                    "accounting was off and is switched on through nf_tables; connections older than this show no \
-                     counters"
+                    "switched on conntrack accounting through nf_tables; connections opened before have no counters"
                 );
                 String::new()
             }
-            Ok(()) => format!("{OFF} and an nf_tables rule did not switch it on: set it to 1"),
-            Err(error) => format!("{OFF} and cannot be switched on: {error} (set it to 1 on the host)"),
+            Ok(()) => format!("{OFF} and an nf_tables rule did not switch it on: set it to 1 on the host"),
+            Err(error) => format!("{OFF} and cannot be switched on: {error}; set it to 1 on the host"),
         }
     }
 
     /// With 2, the kernel's default, connections made before anybody listened never tell their end: set 1 where
     /// allowed.
     fn ensure_events(&mut self) {
-        const NOT_TOLD: &str = "ends of connections are not told";
+        const NOT_REPORTED: &str = "the kernel does not report closed connections";
         let state = match read(EVENTS) {
             Ok(state) => state,
             Err(error) => {
-                self.untold = format!("{NOT_TOLD}, as far as can be seen: cannot read {EVENTS}: {error}");
+                self.unreported =
+                    format!("the kernel may not report closed connections: cannot read {EVENTS}: {error}");
                 return;
             }
         };
-        self.untold.clear();
+        self.unreported.clear();
         if state == "1" || (self.manage && fs::write(EVENTS, "1").is_ok()) {
             return;
         }
         if state == "0" {
-            self.untold = format!("{NOT_TOLD} (net.netfilter.nf_conntrack_events is 0; set it to 1)");
+            self.unreported = format!("{NOT_REPORTED} (net.netfilter.nf_conntrack_events is 0; set it to 1)");
         } else if !self.said_older {
             self.said_older = true;
             log::info!(
-                "connections older than the agent may end untold (net.netfilter.nf_conntrack_events is {state} and \
-                 {}): sweeps stay frequent until they are gone",
-                if self.manage { "cannot be set to 1" } else { "-manage-conntrack=false forbids to set it to 1" }
+                "the kernel may not report the end of connections that are older than the agent \
+                 (net.netfilter.nf_conntrack_events is {state} and {}): sweeps stay frequent until they are gone",
+                if self.manage { "cannot be set to 1" } else { "-manage-conntrack=false forbids setting it" }
             );
         }
     }

@@ -32,6 +32,7 @@ pub const FACTS: Facts = Facts {
     rank: Some(2),
     tells_cgroups: false,
     sees_the_host: true,
+    component: None,
 };
 
 /// How the source is opened.
@@ -43,7 +44,6 @@ pub struct Options {
     pub standalone: bool,
 }
 
-/// The source.
 pub struct Netfilter {
     fds: [RawFd; 1],
     events: Events,
@@ -148,7 +148,8 @@ impl Source for Netfilter {
             troubles.push(tracking.ensure());
         }
         if self.dump.buckets() == 0 {
-            troubles.push("cannot read net.netfilter.nf_conntrack_buckets: a resize would not be noticed".to_owned());
+            troubles
+                .push("cannot read net.netfilter.nf_conntrack_buckets: resizes of the table go unnoticed".to_owned());
         }
         troubles.retain(|trouble| !trouble.is_empty());
         SourceHealth { degraded: troubles.join("; ") }

@@ -25,7 +25,6 @@ struct Table {
 }
 
 impl Tracking {
-    /// No table yet.
     pub fn new() -> Tracking {
         Tracking::default()
     }
@@ -38,14 +37,14 @@ impl Tracking {
         match make_owned().and_then(|table| table.map_or_else(make_fixed, Ok)) {
             Ok(table) => {
                 log::info!(
-                    "connection tracking is held on by an nf_tables table of our own{} (-manage-conntrack=false \
+                    "an nf_tables table of this agent keeps connection tracking on{} (-manage-conntrack=false \
                      forbids it)",
-                    if table.owned { ", which goes with this process" } else { "" }
+                    if table.owned { " until the process ends" } else { "" }
                 );
                 self.table = Some(table);
                 String::new()
             }
-            Err(error) => format!("cannot hold connection tracking on through nf_tables: {error}"),
+            Err(error) => format!("cannot keep connection tracking on through nf_tables: {error}"),
         }
     }
 }

@@ -23,6 +23,7 @@ pub const FACTS: Facts = Facts {
     rank: None,
     tells_cgroups: false,
     sees_the_host: true,
+    component: None,
 };
 
 /// The source.

@@ -42,6 +42,10 @@ fn runs(agent: &Agent<'_>, running: &str) -> Result<(), String> {
     if agent.metric(&format!("netmon_source{{wanted=\"cilium\",running=\"{running}\"}}"))? != 1.0 {
         return Err(format!("{running} does not run"));
     }
+    let state = if running == "ebpf" { "healthy" } else { "degraded" };
+    if agent.metric(&format!("netmon_component_health{{component=\"ebpf_tracer\",state=\"{state}\"}}"))? != 1.0 {
+        return Err(format!("{running} runs, and ebpf_tracer is not {state}"));
+    }
     eventually("the agent says what is missing", Duration::from_secs(10), || {
         let (status, message) = agent.monitor()?;
         let named = [&format!("running {running} instead"), "no conntrack map of Cilium's is pinned"];

@@ -45,7 +45,7 @@ fn run(lab: &Lab) -> Result<(), String> {
         return Err("other programs run than those that should".to_owned());
     }
     let (status, message) = by_cilium.monitor()?;
-    if status != DEGRADED || !message.contains("so ebpf counts in its place") {
+    if status != DEGRADED || !message.contains("ebpf counts instead") {
         return Err(format!("{status}: {message}"));
     }
     // All of it lies between two sweeps.
