@@ -187,7 +187,7 @@ listed! {
     }
 }
 
-/// The name by which the kernel knows a connection: the original tuple, with what tells equal tuples apart.
+/// The key of a connection: the original tuple, with fields that distinguish equal tuples.
 ///
 /// Laid out without padding; tables compare and hash it often.
 #[derive(Clone, Copy, Debug, Eq, PartialOrd, Ord)]
@@ -206,7 +206,7 @@ pub struct ConnectionKey {
     pub protocol: u8,
     /// 4 or 6, as in the packet.
     pub family: u8,
-    /// What else tells keys apart: 0; of a Cilium entry twice the id of the map that holds it, plus 1 for IN.
+    /// 0; for a Cilium entry twice the id of its map, plus 1 for IN, because several maps hold the same tuple.
     pub realm: u32,
 }
 
@@ -238,7 +238,7 @@ impl Hash for ConnectionKey {
     }
 }
 
-/// Which ends of a connection a record speaks for (rule 2).
+/// The ends of a connection that a record covers (rule 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Ends {
@@ -248,12 +248,12 @@ pub enum Ends {
     Originator,
     /// A socket that was connected to; Cilium IN.
     Responder,
-    /// Cilium's entry of what a node port or load balancer passes on: its originator is elsewhere, and the responder,
-    /// if it is here, has an entry of its own.
+    /// Cilium's entry for a node port or load balancer: the originator is elsewhere, and a responder on this node has
+    /// its own entry.
     Neither,
 }
 
-/// What a record says about its connection's counters.
+/// The meaning of a record's counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Reading {
@@ -272,14 +272,14 @@ pub enum Reading {
 pub enum Split {
     #[default]
     Known,
-    /// The source cannot tell yet what its counters are.
+    /// The source does not know yet.
     Undecided,
-    /// There is one sum of both, which stands as sent.
+    /// Only the sum of both is known; it is stored as tx.
     Unknown,
 }
 
 impl Split {
-    /// What is known where such a thing is added to this. What was undecided is so known as what comes after it.
+    /// Combines two values: Undecided takes the other; Unknown wins over Known.
     pub fn and(self, other: Split) -> Split {
         match (self, other) {
             (Split::Undecided, other) | (other, Split::Undecided) => other,
@@ -297,7 +297,7 @@ pub struct Connection {
     pub backend: Addr,
     /// The responder's port after NAT; 0 where the protocol has none (rule 4).
     pub backend_port: u16,
-    /// The ends it speaks for.
+    /// The ends that it covers.
     pub ends: Ends,
     /// How to read `traffic`.
     pub reading: Reading,

@@ -1,4 +1,4 @@
-//! The baselines in the state file, and from it.
+//! Persists and restores the baselines.
 
 use super::{Baseline, BaselineTable, MAY_END_UNTOLD, RESTORED};
 use crate::state::bytes::{In, Persist, persist};
@@ -19,11 +19,11 @@ impl BaselineTable {
         }
     }
 
-    /// Follows what was followed by the process before, in a table that is still empty. Then a key that was not
-    /// saved is new (rule 10), unless the process before had not placed every connection either.
+    /// Restores an empty table. Afterwards an unknown key is a new connection (rule 10), unless the previous process did
+    /// not follow every connection.
     ///
     /// # Errors
-    /// When the bytes cannot be what [`BaselineTable::persist`] wrote; the table is of no use then.
+    /// If the bytes are malformed; the table must then be discarded.
     pub fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {
         self.placed_all = Persist::take(from)?;
         self.overflowed = Persist::take(from)?;

@@ -1,6 +1,6 @@
-//! The collector's part of the state file: everything that it needs to go on counting where it stood.
+//! The collector's part of the state file: everything that it needs to continue counting.
 //!
-//! Knows neither files nor what became of batches; that is [`crate::state`]'s and the push's.
+//! It knows neither files ([`crate::state`]) nor the fate of batches (the push).
 
 use super::freezer::Freezer;
 use super::pipeline::Pipeline;
@@ -8,7 +8,7 @@ use crate::source::Source;
 use crate::state::bytes::{In, Persist, put_block};
 use crate::wire::Malformed;
 
-/// The tables as they stand. Between sweeps only.
+/// Encodes the tables. Only between sweeps.
 pub fn tables(source: &dyn Source, pipeline: &Pipeline, freezer: &Freezer) -> Vec<u8> {
     let mut out = Vec::with_capacity(pipeline.persisted_bytes());
     Box::<str>::from(source.name()).put(&mut out);
@@ -20,11 +20,10 @@ pub fn tables(source: &dyn Source, pipeline: &Pipeline, freezer: &Freezer) -> Ve
     out
 }
 
-/// Goes on from the tables, with tables that are still empty. Baselines of another source are of no use: then what is
-/// seen first is a baseline again.
+/// Restores empty tables. Baselines of another source are not valid: the first sweep sets new ones.
 ///
 /// # Errors
-/// When the bytes are not such the tables, or do not fit the tables, which are of no use then.
+/// If the bytes are malformed or do not fit the tables, which must then be discarded.
 pub fn restore(
     tables: &[u8],
     source: &mut dyn Source,

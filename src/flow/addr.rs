@@ -7,16 +7,16 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An IP address of either family in 16 bytes; IPv4 stands as `::ffff:a.b.c.d` (RFC 4291 2.5.5.2).
+/// An IP address of either family in 16 bytes; IPv4 is stored as `::ffff:a.b.c.d` (RFC 4291 2.5.5.2).
 ///
 /// [`IpAddr`] would need 17 and pad to more in every table; this compares and hashes as plain bytes.
 #[derive(Clone, Copy, Eq, Default)]
 pub struct Addr([u8; 16]);
 
 impl Addr {
-    /// `::`, which stands for "no address" of IPv6.
+    /// `::`: no IPv6 address.
     pub const UNSPECIFIED_V6: Addr = Addr([0; 16]);
-    /// `0.0.0.0`, which stands for "no address" of IPv4.
+    /// `0.0.0.0`: no IPv4 address.
     pub const UNSPECIFIED_V4: Addr = Addr::from_v4([0; 4]);
 
     const LOOPBACK_V6: Addr = Addr([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
@@ -43,7 +43,7 @@ impl Addr {
         u128::from_be_bytes(self.0)
     }
 
-    /// Whether it stands for an IPv4 address.
+    /// Whether it is an IPv4 address.
     #[inline(always)]
     pub fn is_v4(&self) -> bool {
         self.number() >> 32 == 0xffff

@@ -1,4 +1,4 @@
-//! Which pod a cgroup belongs to: by its path as kubelets make them, and by its id for a tree that can be read.
+//! Maps cgroups to pods: by the path that the kubelet creates, and by the id if the tree can be read.
 //!
 //! Kubelets name a pod's cgroup after its uid, in two drivers:
 //!
@@ -7,12 +7,12 @@
 //! cgroupfs   kubepods/burstable/pod<uid>/<id>
 //! ```
 //!
-//! Guaranteed pods lack the middle part; a `--cgroup-root` (kind: `kubelet.slice/kubelet-kubepods.slice/…`) stands
-//! before it; runtimes differ in what they put below, which does not matter here. Source: Kubernetes
+//! Guaranteed pods lack the middle part. A `--cgroup-root` (kind: `kubelet.slice/kubelet-kubepods.slice/…`) precedes it.
+//! Runtimes differ in the directories below, which does not matter here. Source: Kubernetes
 //! `pkg/kubelet/cm/{cgroup_manager_linux,pod_container_manager_linux}.go`.
 //!
-//! The id of a cgroup2 directory is its inode number (Linux `kernfs_ino`, 64 bits); sockets and BPF programs tell the
-//! same. Knows nothing of pods beyond their uids.
+//! The id of a cgroup2 directory is its inode number (Linux `kernfs_ino`, 64 bits); sockets and BPF programs report the
+//! same id. This module knows only the uids of pods.
 
 use std::collections::HashMap;
 use std::fs;
@@ -20,20 +20,20 @@ use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Directories outside of `kubepods` are looked into so deep, to find it.
+/// Depth to which directories outside of `kubepods` are searched for it.
 const DEPTH_OUTSIDE: u8 = 4;
-/// A pod's own directories are followed so deep: an init system in a container makes some.
+/// Depth to which a pod's own directories are read: an init system in a container makes some.
 const DEPTH_MAX: u8 = 24;
-/// Cgroups that are remembered; beyond, new ones are left out until others go.
+/// Largest number of known cgroups; further ones are ignored until others go.
 const CGROUPS_MAX: usize = 65_536;
-/// Directories that wait to be looked into; beyond, some are left to the next walk.
+/// Largest number of directories that wait for the walk; further ones wait for the next walk.
 const WAITING_MAX: usize = 65_536;
-/// A cgroup that went is remembered for so many walks: its sockets may outlive it.
+/// Walks for which a removed cgroup is remembered, because its sockets may outlive it.
 const WALKS_REMEMBERED: u32 = 32;
-/// Ids that were asked for and are no pod's; beyond, all are asked for anew.
+/// Largest number of ids that are known not to belong to a pod; beyond it the set is cleared.
 const STRANGERS_MAX: usize = 32_768;
 
-/// The uid of the pod whose cgroup this is or lies in; of nested ones the outer, which runs on this node.
+/// Returns the uid of the pod that a cgroup path belongs to; of nested pods the outer one, which runs on this node.
 pub fn pod_uid(path: &str) -> Option<String> {
     let mut inside = false;
     for name in path.split('/') {
@@ -45,14 +45,14 @@ pub fn pod_uid(path: &str) -> Option<String> {
     None
 }
 
-/// Whether pods' cgroups lie below a directory of this name.
+/// Whether a directory of this name contains the cgroups of pods.
 fn is_kubepods(name: &str) -> bool {
     name.contains("kubepods")
 }
 
-/// The uid in a name of one directory, `inside` the one that holds all pods or not.
+/// Returns the uid in the name of a directory. `inside`: whether it is below `kubepods`.
 fn uid_of_name(name: &str, inside: bool) -> Option<String> {
-    // A systemd slice given to a runtime with the other driver: `<slice>:cri-containerd:<id>`.
+    // A runtime with the other driver got a systemd slice: `<slice>:cri-containerd:<id>`.
     let name = name.split(':').next().unwrap_or(name);
     let name = name.strip_suffix(".slice").unwrap_or(name);
     let uid = match name.rsplit_once("-pod") {
@@ -64,7 +64,7 @@ fn uid_of_name(name: &str, inside: bool) -> Option<String> {
     is_uid(uid.as_bytes()).then_some(uid)
 }
 
-/// A UUID, or the 32 digits that a static pod has for a uid.
+/// Whether it is a UUID or a static pod's uid of 32 digits.
 fn is_uid(uid: &[u8]) -> bool {
     let digit = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
     match uid.len() {
@@ -74,30 +74,30 @@ fn is_uid(uid: &[u8]) -> bool {
     }
 }
 
-/// The cgroups of pods by id, kept up by walking a tree a few directories at a time.
+/// The cgroups of pods by id, updated by walking the tree a few directories at a time.
 #[derive(Debug)]
 pub struct CgroupTree {
     root: PathBuf,
     by_id: HashMap<u64, Seen, foldhash::fast::RandomState>,
     waiting: Vec<Place>,
-    /// Ids that were asked for in vain, with the walk that decides whether they are a pod's.
+    /// Unknown ids that were requested, each with the number of the walk that decides about it.
     strangers: HashMap<u64, u32, foldhash::fast::RandomState>,
-    /// Number of the walk under way, or of the last.
+    /// Number of the current or last walk.
     walk: u32,
-    /// Number of the last walk that saw the whole tree.
+    /// Number of the last complete walk.
     whole: u32,
-    /// The walk that decides about all that was asked for.
+    /// Number of the walk that decides about all requested ids.
     wanted: u32,
 }
 
-/// What is known of a cgroup.
+/// The state of a cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Member<'a> {
-    /// It is the pod's with this uid.
+    /// It belongs to the pod with this uid.
     Pod(&'a str),
-    /// It is no pod's.
+    /// It belongs to no pod.
     NoPod,
-    /// It was not there at the last walk; the next one decides.
+    /// The last walk did not find it; the next one decides.
     NotYet,
 }
 
@@ -116,8 +116,7 @@ struct Place {
 }
 
 impl CgroupTree {
-    /// `root` is the root of a cgroup2 tree as seen from here, for example the host's, mounted read-only. Nothing is
-    /// read yet.
+    /// `root`: path of a cgroup2 tree, for example the host's, mounted read-only. Reads nothing yet.
     pub fn new(root: &Path) -> CgroupTree {
         CgroupTree {
             root: root.to_owned(),
@@ -130,7 +129,7 @@ impl CgroupTree {
         }
     }
 
-    /// Whose a cgroup is, that a socket was seen in. One that is not known asks for a walk that begins from now on.
+    /// Returns the state of a socket's cgroup. An unknown one requests a walk that starts after this call.
     pub fn member(&mut self, id: u64) -> Member<'_> {
         if let Some(seen) = self.by_id.get(&id) {
             return Member::Pod(&seen.uid);
@@ -148,18 +147,17 @@ impl CgroupTree {
         if self.whole >= deciding { Member::NoPod } else { Member::NotYet }
     }
 
-    /// Whether a walk would decide about something that was asked for.
+    /// Whether a walk would decide about a requested id.
     pub fn wants_walk(&self) -> bool {
         self.whole < self.wanted
     }
 
-    /// The uid of the pod that the cgroup with this id belongs to. Static pods have a uid of their own
-    /// ([`super::PodIndex::by_cgroup_uid`]).
+    /// Returns the uid of the pod that the cgroup belongs to. For static pods see [`super::PodIndex::by_cgroup_uid`].
     pub fn pod_uid(&self, id: u64) -> Option<&str> {
         self.by_id.get(&id).map(|seen| &*seen.uid)
     }
 
-    /// Whether the tree was walked whole at least once: an id that is unknown then is perhaps no pod's.
+    /// Whether one walk was complete. Only then can an unknown id mean that no pod has it.
     pub fn is_whole(&self) -> bool {
         self.whole > 0
     }
@@ -172,8 +170,7 @@ impl CgroupTree {
         self.by_id.is_empty()
     }
 
-    /// Looks into at most so many directories, where the last call left off. `true` when that ended a walk of the
-    /// whole tree; the next call begins another.
+    /// Reads at most `directories` more directories. Returns true if that completed a walk; the next call starts another.
     pub fn step(&mut self, directories: usize) -> bool {
         if self.waiting.is_empty() {
             self.walk += 1;
@@ -193,7 +190,7 @@ impl CgroupTree {
     }
 
     fn look_into(&mut self, place: Place) {
-        // It may be gone by now.
+        // The directory may be removed by now.
         let Ok(entries) = fs::read_dir(&place.path) else { return };
         for entry in entries.flatten() {
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {

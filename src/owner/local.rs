@@ -1,7 +1,7 @@
-//! Which addresses are local ends, and whose: pods by address and time, the host's own addresses, `-local-cidrs`.
+//! The local ends and their owners: pods by address and time, the host's own addresses, `-local-cidrs`.
 //!
-//! Knows addresses and the published pod index; nothing of connections. An address that leaves the host stays local
-//! until its connections are gone: they are still told under it.
+//! It knows addresses and the published pod index, and nothing of connections. An address that the host loses stays
+//! local until its connections are gone, because records still contain it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use std::sync::Arc;
 use super::{OwnerId, OwnerTable, PodIndex};
 use crate::flow::{Addr, Cidr};
 
-/// Complete sweeps without a connection after which an address that left the host is local no more.
+/// Complete sweeps without a connection after which a lost address is no longer local.
 const SWEEPS_AFTER_LEAVING: u8 = 3;
 
 /// The local ends of this node.
 pub struct LocalEnds {
     host: HashSet<Addr, foldhash::fast::RandomState>,
-    /// Addresses that left the host, with the complete sweeps since one of their connections was seen.
+    /// Lost addresses, each with the number of complete sweeps since its last connection.
     left: Vec<(Addr, u8)>,
     cidrs: Vec<Cidr>,
     pods: Arc<PodIndex>,
 }
 
 impl LocalEnds {
-    /// No host address yet; `cidrs` are those of `-local-cidrs`.
+    /// Starts without host addresses; `cidrs` is `-local-cidrs`.
     pub fn new(cidrs: &[Cidr]) -> LocalEnds {
         LocalEnds { host: HashSet::default(), left: Vec::new(), cidrs: cidrs.to_vec(), pods: Arc::default() }
     }
@@ -51,7 +51,7 @@ impl LocalEnds {
         }
     }
 
-    /// Takes the latest pod index.
+    /// Sets the latest pod index.
     pub fn set_pods(&mut self, pods: Arc<PodIndex>) {
         self.pods = pods;
     }
@@ -61,17 +61,17 @@ impl LocalEnds {
         &self.pods
     }
 
-    /// Whether an address is, or was until lately, the host's own.
+    /// Whether an address is the host's own, or was until recently.
     pub fn is_host(&self, addr: Addr) -> bool {
         self.host.contains(&addr) || self.left.iter().any(|(gone, _)| *gone == addr)
     }
 
-    /// Whose `addr` was at `at_wall_ns`, `None` where it is no local end.
+    /// Returns the owner of `addr` at `at_wall_ns`; `None` if it is not a local end.
     pub fn owner_of(&self, addr: Addr, at_wall_ns: u64, owners: &mut OwnerTable) -> Option<OwnerId> {
         self.holder_of(addr, at_wall_ns, owners).map(|(owner, _)| owner)
     }
 
-    /// The same, and whether [`LocalEnds::is_vacant`]: one search for both.
+    /// Returns the same together with [`LocalEnds::is_vacant`], in one search.
     pub fn holder_of(&self, addr: Addr, at_wall_ns: u64, owners: &mut OwnerTable) -> Option<(OwnerId, bool)> {
         if let Some(tenure) = self.pods.tenure_of(addr, at_wall_ns) {
             return Some((owners.id_of(&tenure.pod), tenure.is_over(at_wall_ns)));
@@ -82,8 +82,8 @@ impl LocalEnds {
         self.cidrs.iter().any(|range| range.contains(addr)).then_some((OwnerId::ADDRESS, false))
     }
 
-    /// Whether the pod that [`LocalEnds::owner_of`] names had lost the address by then: what comes may be a new pod's
-    /// that the API server has not told yet.
+    /// Whether the pod that [`LocalEnds::owner_of`] returns had lost the address by then. The bytes may belong to a new
+    /// pod that the API server has not reported yet.
     pub fn is_vacant(&self, addr: Addr, at_wall_ns: u64) -> bool {
         self.pods.tenure_of(addr, at_wall_ns).is_some_and(|tenure| tenure.is_over(at_wall_ns))
     }

@@ -37,33 +37,34 @@ pub struct Tenure {
     pub addr: Addr,
     /// First moment, nanoseconds since the epoch (`status.startTime`, or when the address was first seen).
     pub from_ns: u64,
-    /// When the pod lost it, as far as was told; `u64::MAX` while it has it.
+    /// When the pod lost the address, as far as known; `u64::MAX` while it has it.
     pub ended_ns: u64,
-    /// Until when what is told late may still be its: `u64::MAX` while it has it, the end plus a grace afterwards.
+    /// Bytes reported until then still belong to this pod: `u64::MAX` while it has the address, then the end plus a grace
+    /// time.
     pub until_ns: u64,
     pub pod: Arc<Pod>,
 }
 
 impl Tenure {
-    /// Whether the pod had lost the address at that time, so that it may be somebody's who is not known yet.
+    /// Whether the pod had lost the address at that time, so that an unknown pod may have it.
     pub fn is_over(&self, at_ns: u64) -> bool {
         at_ns > self.ended_ns
     }
 }
 
-/// The pods of this node at one moment, with those that went lately.
+/// The pods of this node at one moment, with recently deleted ones.
 #[derive(Clone, Debug, Default)]
 pub struct PodIndex {
     /// Sorted by (address, from).
     tenures: Vec<Tenure>,
-    /// Where the tenures of an address begin: every increment asks for two addresses, and a search among all is ten times
-    /// as long.
+    /// Index of the first tenure of each address. Every increment looks up two addresses, and a binary search takes ten
+    /// times as long.
     first: HashMap<Addr, usize, foldhash::fast::RandomState>,
     /// The first address of each /24 or /64 with tenures.
     near: HashSet<Addr, foldhash::fast::RandomState>,
     /// Every pod by uid, host-network pods included; sorted by uid.
     pods: Vec<Arc<Pod>>,
-    /// Static pods by the uid that names their cgroups; sorted by it.
+    /// Static pods with the uid of their cgroups, sorted by it.
     static_pods: Vec<(Box<str>, Arc<Pod>)>,
     /// Whether the first list has arrived.
     pub synced: bool,
@@ -72,17 +73,17 @@ pub struct PodIndex {
 }
 
 impl PodIndex {
-    /// Builds the index; order of the arguments does not matter.
+    /// Builds the index from tenures and pods in any order.
     pub fn new(mut tenures: Vec<Tenure>, mut pods: Vec<Arc<Pod>>, synced: bool, generation: u64) -> PodIndex {
         tenures.sort_by_key(|t| (t.addr, t.from_ns));
         pods.sort_by(|a, b| a.uid.cmp(&b.uid));
-        // From the back, so that the first of an address is what stays.
+        // In reverse, so that the first tenure of each address is the one that remains.
         let first = tenures.iter().enumerate().rev().map(|(at, tenure)| (tenure.addr, at)).collect();
         let near = tenures.iter().map(|tenure| block_of(tenure.addr)).collect();
         PodIndex { tenures, first, near, pods, static_pods: Vec::new(), synced, generation }
     }
 
-    /// Adds the static pods by the uid that the kubelet names their cgroups by: the hash of their file, while
+    /// Adds static pods by the uid of their cgroups. The kubelet names these cgroups by the hash of the pod's file;
     /// `metadata.uid` is that of the mirror pod in the API.
     pub fn with_static_pods(mut self, mut static_pods: Vec<(Box<str>, Arc<Pod>)>) -> PodIndex {
         static_pods.sort_by(|a, b| a.0.cmp(&b.0));
@@ -90,21 +91,21 @@ impl PodIndex {
         self
     }
 
-    /// Whose `addr` was at `at_ns` (nanoseconds since the epoch). Of overlapping tenures the one that began last
-    /// wins: the newer pod owns a reused address from its start on.
+    /// Returns the owner of `addr` at `at_ns` (nanoseconds since the epoch). Of overlapping tenures the last one to start
+    /// wins: a new pod owns a reused address from its start on.
     pub fn owner_of(&self, addr: Addr, at_ns: u64) -> Option<&Arc<Pod>> {
         self.tenure_of(addr, at_ns).map(|tenure| &tenure.pod)
     }
 
-    /// The tenure by which [`PodIndex::owner_of`] answers. One that is over names what comes late, if nobody else
-    /// claims the address.
+    /// Returns the tenure behind [`PodIndex::owner_of`]. A past tenure still owns late records if no other pod claims the
+    /// address.
     pub fn tenure_of(&self, addr: Addr, at_ns: u64) -> Option<&Tenure> {
         let of_address = self.tenures.get(*self.first.get(&addr)?..)?;
         let begun = of_address.iter().take_while(|t| t.addr == addr && t.from_ns <= at_ns);
         begun.filter(|t| at_ns <= t.until_ns).last()
     }
 
-    /// Whether `addr` looks like a pod's of this node: it shares its /24 or /64 with one that is known, or none is.
+    /// Whether `addr` may belong to a pod of this node: it shares its /24 or /64 with a known pod, or no pod is known.
     pub fn is_near(&self, addr: Addr) -> bool {
         self.near.is_empty() || self.near.contains(&block_of(addr))
     }
@@ -113,7 +114,7 @@ impl PodIndex {
         self.pods.binary_search_by(|p| p.uid.as_ref().cmp(uid)).ok().map(|at| &self.pods[at])
     }
 
-    /// The pod whose cgroups bear this uid: [`PodIndex::by_uid`], and static pods by their own.
+    /// The pod whose cgroups have this uid: as [`PodIndex::by_uid`], and static pods by the uid of their cgroups.
     pub fn by_cgroup_uid(&self, uid: &str) -> Option<&Arc<Pod>> {
         let at_static = || self.static_pods.binary_search_by(|(own, _)| own.as_ref().cmp(uid)).ok();
         self.by_uid(uid).or_else(|| at_static().and_then(|at| self.static_pods.get(at)).map(|(_, pod)| pod))
@@ -124,12 +125,12 @@ impl PodIndex {
         &self.pods
     }
 
-    /// The spans of time in which addresses were pods' own, sorted by address and beginning.
+    /// The tenures, sorted by address and start.
     pub fn tenures(&self) -> &[Tenure] {
         &self.tenures
     }
 
-    /// How many pods are known, those that went lately included.
+    /// Number of pods, recently deleted ones included.
     pub fn len(&self) -> usize {
         self.pods.len()
     }
@@ -139,16 +140,16 @@ impl PodIndex {
     }
 }
 
-/// The first address of the /24 or /64 that an address lies in.
+/// The first address of an address's /24 or /64.
 fn block_of(addr: Addr) -> Addr {
     let own_bits = if addr.is_v4() { u128::MAX >> 120 } else { u128::MAX >> 64 };
     Addr::from_number(addr.number() & !own_bits)
 }
 
-/// Where the newest [`PodIndex`] is found: one writer, readers that take a reference and never wait for I/O.
+/// Holds the newest [`PodIndex`]: one writer; readers take a reference and never wait for I/O.
 #[derive(Debug, Default)]
 pub struct Published {
-    // Held for the copy of a reference.
+    // Locked only to copy a reference.
     current: Mutex<Arc<PodIndex>>,
     generation: AtomicU64,
 }
@@ -163,16 +164,16 @@ impl Published {
             self.generation.store(generation, Ordering::Release);
             old
         };
-        // Freed, where nobody reads it, after the lock is.
+        // Freed outside of the lock, unless a reader still has it.
         drop(old);
     }
 
-    /// Generation of the index in place, without a lock: zero until the first is published.
+    /// Generation of the current index, without a lock; zero before the first.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The index in place.
+    /// The current index.
     pub fn get(&self) -> Arc<PodIndex> {
         self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }

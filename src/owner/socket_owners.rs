@@ -1,8 +1,8 @@
-//! Whose a socket of this node is, by its cgroup: what an address cannot say of pods in the host's network, and says
-//! too late of an address that changed hands.
+//! Finds the pod of a host socket by its cgroup. An address cannot distinguish hostNetwork pods, and is known too late
+//! when it changes its owner.
 //!
-//! The id of a cgroup comes with the record (ebpf) or from a look at the host's own sockets (other modes). Never a
-//! guess: what is not known is left to the address, and a node's address is the host's.
+//! The cgroup id is part of the record (ebpf), or is read from the host's sockets (other modes). It is never guessed: if
+//! it is unknown the address decides, and a node's address belongs to the host.
 
 use std::io;
 use std::path::Path;
@@ -13,18 +13,18 @@ use super::sockets::{HostSockets, SocketKey};
 use super::{Pod, PodIndex};
 use crate::flow::{Connection, Ends};
 
-/// Directories that one walk looks into at a time; a node with 500 pods has some 3,000.
+/// Directories that one call of the walk reads; a node with 500 pods has some 3,000.
 const DIRECTORIES: usize = 16_384;
 
 #[derive(Clone, Copy, Debug)]
 pub enum Whose<'a> {
     Pod(&'a Arc<Pod>),
     NoPod,
-    /// A pod's that the index does not name yet, or a cgroup that is not found yet.
+    /// A pod that is not in the index yet, or a cgroup that is not found yet.
     NotYet,
 }
 
-/// An end of a connection that is the host's own.
+/// An end of a connection with a host socket.
 #[derive(Clone, Copy, Debug)]
 pub struct HostEnd {
     socket: SocketKey,
@@ -55,7 +55,8 @@ pub struct SocketOwners {
 }
 
 impl SocketOwners {
-    /// Reads the cgroup2 tree at `cgroup_fs`. `with_sockets` where the source does not tell cgroups.
+    /// Reads the cgroup2 tree at `cgroup_fs`. `with_sockets`: whether to read sockets too, because the source reports no
+    /// cgroups.
     ///
     /// # Errors
     /// If the kernel has no socket diagnostics.
@@ -66,12 +67,11 @@ impl SocketOwners {
         Ok(SocketOwners { tree, sockets })
     }
 
-    /// After a sweep: looks at the host's sockets. What the sweep saw is there, or was at the look before, but for what
-    /// opened and closed in between.
+    /// Reads the host's sockets after a sweep. This read or the previous one contains every socket of the sweep, except
+    /// those that opened and closed in between.
     ///
     /// # Errors
-    /// What the kernel says; `Unsupported` if it does not tell cgroups (before Linux 5.8), for this process has a
-    /// socket at least.
+    /// The kernel's error; `Unsupported` if no socket has a cgroup (before Linux 5.8), because this process has a socket.
     pub fn look(&mut self) -> io::Result<()> {
         match self.sockets.as_mut().map(HostSockets::look) {
             Some(Ok(0)) => Err(io::Error::new(
@@ -83,17 +83,17 @@ impl SocketOwners {
         }
     }
 
-    /// After a sweep: looks for cgroups that were asked for. Whether that decided about some.
+    /// Searches requested cgroups after a sweep. Returns whether it decided about some.
     pub fn walk(&mut self) -> bool {
         self.tree.wants_walk() && self.tree.step(DIRECTORIES)
     }
 
-    /// The cgroup of the socket at an end of the host's, as the last two looks know it.
+    /// The cgroup of the socket at a host end, from the last two reads.
     pub fn cgroup_of(&self, end: &HostEnd) -> Option<u64> {
         self.sockets.as_ref().and_then(|sockets| sockets.cgroup_of(end.socket, end.answers))
     }
 
-    /// Whether cgroups of the host's sockets are known by looking.
+    /// Whether the host's sockets are read.
     pub fn looks(&self) -> bool {
         self.sockets.is_some()
     }

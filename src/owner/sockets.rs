@@ -1,9 +1,8 @@
-//! Which cgroup the sockets of the host's network belong to: so that host-network pods, which share the node's
-//! addresses, can be told apart from the node and from each other.
+//! Finds the cgroups of the host's sockets, which distinguish hostNetwork pods from the node and from each other.
 //!
-//! A look reads all TCP and UDP sockets of this network namespace. What was closed before a look, or cannot be told
-//! apart (two pods that share a port), is unknown: then the owner is the host, never a guess. Knows cgroup ids only;
-//! whose they are is [`super::cgroup`]'s.
+//! A read covers all TCP and UDP sockets of this network namespace. A socket that closed before, or is ambiguous (two
+//! pods share a port), is unknown: the owner is then the host, never a guess. It knows only cgroup ids;
+//! [`super::cgroup`] maps them to pods.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,11 +12,11 @@ use crate::sys::netlink::{Family, RequestSocket};
 use crate::wire::netlink::{DONE, ERROR, Messages};
 use crate::wire::sock_diag::{self, Socket};
 
-/// Sockets that are remembered; a host with more has those of the rest as its own.
+/// Largest number of sockets. Further ones count as the host's own.
 const SOCKETS_MAX: usize = 131_072;
-/// One datagram of a dump.
+/// Bytes of one datagram of a dump.
 const BUFFER_BYTES: usize = 64 << 10;
-/// More than one cgroup has such a socket.
+/// Several cgroups have a matching socket.
 const SEVERAL: u64 = u64::MAX;
 
 /// One end of a connection as its socket knows it.
@@ -28,26 +27,26 @@ pub struct SocketKey {
     /// This host's end.
     pub local: Addr,
     pub local_port: u16,
-    /// The other end: the address that the socket asked for, before any translation.
+    /// The other end: the address that the socket connects to, before any translation.
     pub remote: Addr,
     pub remote_port: u16,
 }
 
 type Table = HashMap<SocketKey, u64, foldhash::fast::RandomState>;
 
-/// The sockets of the last two looks.
+/// The sockets of the last two reads.
 pub struct HostSockets {
     socket: RequestSocket,
     seq: u32,
     request: Vec<u8>,
     buffer: Vec<u8>,
     latest: Table,
-    /// Of the look before: a connection is often told after its socket closed.
+    /// The previous read, because a connection is often reported after its socket closed.
     before: Table,
 }
 
 impl HostSockets {
-    /// Nothing is read yet.
+    /// Opens the netlink socket; reads nothing yet.
     ///
     /// # Errors
     /// If the kernel has no socket diagnostics.
@@ -62,10 +61,10 @@ impl HostSockets {
         })
     }
 
-    /// Reads all sockets. Returns how many have a cgroup that is known: none on kernels before 5.8.
+    /// Reads all sockets. Returns the number with a known cgroup: none on kernels before 5.8.
     ///
     /// # Errors
-    /// What the kernel says; the table then holds what was read before the error.
+    /// The kernel's error; the table then holds the sockets read before it.
     pub fn look(&mut self) -> io::Result<usize> {
         std::mem::swap(&mut self.latest, &mut self.before);
         self.latest.clear();
@@ -77,12 +76,12 @@ impl HostSockets {
         Ok(self.latest.len())
     }
 
-    /// The cgroup of the socket behind one end of a connection, `None` where it is not known. Who `answers` may be
-    /// known by the socket that listens; a TCP connection that was opened from here has a socket of its own.
+    /// Returns the cgroup of the socket at one end of a connection, if known. `answers`: the end is the responder, whose
+    /// listening socket may match; an originator's TCP connection has a socket of its own.
     pub fn cgroup_of(&self, key: SocketKey, answers: bool) -> Option<u64> {
         let listening = SocketKey { remote: unspecified(key.local), remote_port: 0, ..key };
         let any = SocketKey { local: unspecified(key.local), ..listening };
-        // Most IPv6 sockets that take any address take IPv4 as well.
+        // Most IPv6 sockets bound to any address accept IPv4 too.
         let any_v6 = SocketKey { local: Addr::UNSPECIFIED_V6, remote: Addr::UNSPECIFIED_V6, ..any };
         let own = if answers || key.protocol != protocol::TCP { 4 } else { 1 };
         [key, listening, any, any_v6]

@@ -1,7 +1,7 @@
-//! Owners by number: rows hold an [`OwnerId`], the names stand here once.
+//! Owners by number: rows hold an [`OwnerId`], this table the names.
 //!
-//! Numbers are given when a pod's bytes are first counted and taken back when nothing points to them any more
-//! ([`OwnerTable::keep_only`]). Only a new pod costs an allocation.
+//! A pod gets a number when its first bytes are counted, and loses it when nothing refers to it ([`OwnerTable::keep_only`]).
+//! Only a new pod costs an allocation.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use super::pods::{Pod, Workload};
 use crate::state::bytes::{In, Persist, persist};
 use crate::wire::Malformed;
 
-/// Whom a local end belonged to when its bytes were counted.
+/// The owner of a local end when its bytes were counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// The node itself: a process on the host, a host-network pod that is not known, the host's own traffic.
+    /// The node itself: a process on the host, an unknown hostNetwork pod, or the kernel's own traffic.
     Host,
     /// An address of `-local-cidrs`.
     Address,
-    /// Owners beyond the bounds of a table, taken together.
+    /// All owners beyond the bounds of a table.
     Other,
     Pod(Arc<Pod>),
 }
@@ -49,7 +49,7 @@ impl Persist for OwnerId {
 
 /// The first number of a pod.
 const FIRST_POD: usize = 3;
-/// No node has had so many pods between two clean-ups.
+/// Sanity limit: more pods than any node has between two clean-ups.
 const MOST_OWNERS: usize = 1 << 20;
 
 /// The owners that rows point to.
@@ -71,7 +71,7 @@ impl Default for OwnerTable {
 }
 
 impl OwnerTable {
-    /// The number of a pod, a new one if it has none yet.
+    /// Returns the number of a pod, a new one if it has none.
     pub fn id_of(&mut self, pod: &Arc<Pod>) -> OwnerId {
         if let Some(id) = self.by_uid.get(&pod.uid) {
             return *id;
@@ -91,12 +91,12 @@ impl OwnerTable {
         id
     }
 
-    /// The number of a pod that has one.
+    /// Returns the number of a pod if it has one.
     pub fn find(&self, pod: &Pod) -> Option<OwnerId> {
         self.by_uid.get(&pod.uid).copied()
     }
 
-    /// A pod of the same namespace and name, other than this, that `lives`.
+    /// Returns another living pod with the same namespace and name.
     pub fn namesake(&self, pod: &Pod, lives: impl Fn(OwnerId) -> bool) -> Option<OwnerId> {
         let same = |(at, owner): (usize, &Owner)| match owner {
             Owner::Pod(other) if other.name == pod.name && other.namespace == pod.namespace && other.uid != pod.uid => {
@@ -107,7 +107,7 @@ impl OwnerTable {
         self.owners.iter().enumerate().filter_map(same).find(|id| lives(*id))
     }
 
-    /// The owner with this number; an unknown number is nobody's, so `Other`.
+    /// Returns the owner with this number; `Other` for an unknown number.
     pub fn get(&self, id: OwnerId) -> &Owner {
         self.owners.get(id.0 as usize).unwrap_or(&Owner::Other)
     }
@@ -128,15 +128,15 @@ impl OwnerTable {
         }
     }
 
-    /// Takes over the numbers of the process before, into a table that is still empty.
+    /// Restores the numbers of the previous process into an empty table.
     ///
     /// # Errors
-    /// When the bytes cannot be what [`OwnerTable::persist`] wrote.
+    /// If the bytes are malformed.
     pub fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {
         for _ in 0..u64::take(from)? {
             let (id, pod) = (OwnerId::take(from)?, Pod::take(from)?);
             let at = id.0 as usize;
-            // Numbers are dense, so that one that is far off is none.
+            // Numbers are dense, so a huge one is malformed and must not cost memory.
             if !(FIRST_POD..=MOST_OWNERS).contains(&at) {
                 return Err(Malformed);
             }
@@ -151,7 +151,7 @@ impl OwnerTable {
         Ok(())
     }
 
-    /// Takes the numbers back of pods that `in_use` denies.
+    /// Frees the numbers of pods that are not `in_use`.
     pub fn keep_only(&mut self, in_use: impl Fn(OwnerId) -> bool) {
         for at in FIRST_POD..self.owners.len() {
             let id = OwnerId(at as u32);

@@ -1,6 +1,6 @@
-//! Increments whose local end is not known yet (rule 8): they wait here until their pod is, or their time is up.
+//! Increments whose local end has no known owner yet (rule 8). They wait until their pod is known or their time is over.
 //!
-//! Keeps what is needed to decide later exactly as one would have decided then; decides nothing itself.
+//! A row stores all facts needed to decide later exactly as at its own time. Nothing is decided here.
 
 use crate::flow::{Addr, Ends, Split, Traffic};
 use crate::persist_as_number;
@@ -8,16 +8,16 @@ use crate::state::bytes::{In, Persist, persist};
 use crate::table::{Entry, Full, Table};
 use crate::wire::Malformed;
 
-/// Waiting rows at most.
+/// Largest number of waiting rows.
 pub const CAPACITY: u32 = 16_384;
-/// Increments of one connection pattern within this span of time share a row.
+/// Increments with the same key within this span of time share a row.
 const SLOT_NS: u64 = 10_000_000_000;
-/// The same where the owner may change any moment; a sweep's own.
+/// The same for an end whose owner may change at any moment: one sweep.
 const FINE_SLOT_NS: u64 = 1_000_000_000;
-/// Tells the two kinds of slots apart.
+/// Distinguishes the two kinds of slots.
 const FINE: u64 = 1 << 63;
 
-/// Increments that share a fate.
+/// The key of increments that are settled together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WaitingKey {
     /// The originator.
@@ -38,21 +38,21 @@ pub struct WaitingKey {
     pub translated: bool,
     /// The ends that wait.
     pub ends: Ends,
-    /// Whether the other end has its row already: then nothing is unattributed where this one never gets an owner.
+    /// Whether the other end has its row already: the increment is then never unattributed, even if this end stays without
+    /// an owner.
     pub beside: bool,
-    /// Whether what was sent and received is known apart.
+    /// Whether tx and rx are known apart.
     pub split: Split,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct WaitingRow {
-    /// What its increments have in common.
     pub key: WaitingKey,
     mark: u32,
     pub traffic: Traffic,
-    /// When it was last added to, wall clock: the moment whose owner is asked for.
+    /// Time of the last increment, wall clock: the owner at this time decides.
     pub counted_wall_ns: u64,
-    /// When it began to wait, monotonic.
+    /// Start of the wait, monotonic.
     pub since_mono_ns: u64,
 }
 
@@ -76,11 +76,11 @@ impl Entry for WaitingRow {
 
 pub struct WaitingTable {
     table: Table<WaitingRow>,
-    /// Who makes room, the next one last; made anew when it is used up or rows have left otherwise.
+    /// The order of eviction, the next row last. Rebuilt when it is used up or out of date.
     next_out: Vec<(bool, u64, u32)>,
 }
 
-/// An increment that begins to wait.
+/// An increment that starts to wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Newcomer {
     /// The originator.
@@ -99,9 +99,9 @@ pub struct Newcomer {
     pub ends: Ends,
     /// Whether the other end has its row already.
     pub beside: bool,
-    /// Whether an end may change its owner within seconds.
+    /// Whether the owner of an end may change within seconds.
     pub fine: bool,
-    /// Whether what was sent and received is known apart.
+    /// Whether tx and rx are known apart.
     pub split: Split,
     /// Cgroup of the local socket, 0 if unknown.
     pub cgroup: u64,
@@ -109,7 +109,7 @@ pub struct Newcomer {
 }
 
 impl WaitingTable {
-    /// An empty table of at most `capacity` rows.
+    /// Creates a table for at most `capacity` rows.
     pub fn with_capacity(capacity: u32) -> WaitingTable {
         WaitingTable { table: Table::with_capacity(capacity), next_out: Vec::with_capacity(capacity as usize) }
     }
@@ -122,8 +122,8 @@ impl WaitingTable {
         self.table.is_empty()
     }
 
-    /// Adds an increment. When the table is full, the row that has waited longest makes room and is handed back; what
-    /// waits beside a row makes room first, and makes none for itself.
+    /// Adds an increment. If the table is full, it evicts and returns the row that has waited longest. Rows whose other
+    /// end is settled (`beside`) are evicted first, and never evict others.
     pub fn add(&mut self, n: &Newcomer, wall_ns: u64, mono_ns: u64) -> Option<WaitingRow> {
         let key = WaitingKey {
             client: n.client,
@@ -161,7 +161,7 @@ impl WaitingTable {
         evicted
     }
 
-    /// Takes out every row that `settled` says is decided.
+    /// Removes every row for which `settled` returns true.
     pub fn take_if(&mut self, mut settled: impl FnMut(&WaitingRow) -> bool) {
         for slot in self.table.slots() {
             if let Some(row) = self.table.get(slot)
@@ -181,10 +181,10 @@ impl WaitingTable {
         }
     }
 
-    /// Takes over what waited in the process before, into a table that is still empty.
+    /// Restores the rows of the previous process into an empty table.
     ///
     /// # Errors
-    /// When the bytes cannot be what [`WaitingTable::persist`] wrote, or are more than the table holds.
+    /// If the bytes are malformed or hold more rows than the table.
     pub fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {
         for _ in 0..u32::take(from)? {
             let row = WaitingRow::take(from)?;

@@ -1,4 +1,4 @@
-//! How room is made: the smallest rows lose their remote address, never their bytes (rule 13).
+//! Folds the smallest rows to make room: they lose their remote address, never their bytes (rule 13).
 
 use super::{Level, Row, RowKey, RowTable};
 use crate::class::Classes;
@@ -6,8 +6,8 @@ use crate::flow::Addr;
 use crate::ledger::Ledger;
 
 impl RowTable {
-    /// Folds the smallest eighth (by the bytes of the open window): each remote address to its /24 or /64 first, and
-    /// where that frees less than half of them, into the owner's catch-all rows. Rows of the batch under way stay.
+    /// Folds the smallest eighth by bytes of the open window. First each remote address becomes its /24 or /64. If that
+    /// frees less than half of the rows, they go into the owner's catch-all rows. Rows of the batch under way stay.
     pub(super) fn fold(&mut self, classes: &Classes, ledger: &mut Ledger) {
         self.smallest.clear();
         let candidates = self.table.iter().filter(|(_, row)| row.level != Level::All && row.frozen.is_zero());
@@ -36,7 +36,7 @@ impl RowTable {
         self.smallest = smallest;
     }
 
-    /// Folds one row one step, or two where there is no first; returns the slot of the row that took it in.
+    /// Folds one row by one step, or by two if it has no prefix. Returns the slot of the row that took its bytes.
     fn fold_one(&mut self, slot: u32, classes: &Classes, ledger: &mut Ledger) -> u32 {
         let Some(row) = self.table.get(slot).copied() else { return slot };
         if row.level == Level::Named
@@ -47,7 +47,7 @@ impl RowTable {
             note(&row, ledger);
             return self.merge(&key, &row, Level::Prefix).unwrap_or(slot);
         }
-        // The catch-all first: only when it has taken the bytes may the row go.
+        // The catch-all row takes the bytes before this row is removed, so that no bytes are lost if it is full.
         if self.merge_into_catch_all(&row, classes) {
             self.take(slot);
             note(&row, ledger);
@@ -55,8 +55,8 @@ impl RowTable {
         slot
     }
 
-    /// Adds a row's sums to the catch-all row of its owner, direction, protocol and class. `false` where that row
-    /// does not exist and their share of the table is used up.
+    /// Adds a row's sums to the catch-all row of its owner, direction, protocol and class. Returns false if that row does
+    /// not exist and the share of the catch-all rows is used up.
     pub(super) fn merge_into_catch_all(&mut self, row: &Row, classes: &Classes) -> bool {
         let v4 = row.key.remote.is_v4();
         let key = RowKey {

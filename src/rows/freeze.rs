@@ -1,4 +1,4 @@
-//! The end of a window: open counts become frozen items, and frozen items are settled.
+//! Ends a window: freezes open counts as items, and settles frozen items.
 
 use super::{Push, Row, RowTable, name_of};
 use crate::batch::Verdict;
@@ -7,7 +7,8 @@ use crate::ledger::Ledger;
 use crate::names::RowName;
 use crate::owner::OwnerId;
 
-/// What DAKR knows a row by. An inbound row's port would name a port of the remote end there, so it is 0 (rule 4).
+/// The key of an item on the wire. An inbound row's port is 0, because the wire's `dst_port` belongs to the remote end
+/// (rule 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WireKey {
     /// The local end.
@@ -33,21 +34,20 @@ impl Row {
 /// One item of a batch: rows of one owner that share a wire key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Number within the batch.
+    /// Number of the item in the batch.
     pub number: u32,
-    /// What DAKR knows it by.
     pub wire: WireKey,
     pub owner: OwnerId,
-    /// How many items before it in the batch share its wire key (an address reused by another owner): they must
-    /// differ in time.
+    /// Number of earlier items in the batch with the same wire key (an address that changed its owner). Their timestamps
+    /// must differ.
     pub repeat: u32,
-    /// What it carried in the window.
+    /// Traffic of the window.
     pub counts: TxRx,
 }
 
 impl RowTable {
-    /// Freezes the open window: rows that are not pushed are settled, the others become items, handed to `each` in
-    /// the order of their numbers with the name of their remote end. Nothing may be frozen any more.
+    /// Freezes the open window. Rows that are not pushed are settled; the others become items, passed to `each` in the
+    /// order of their numbers with the name of their remote end. The previous batch must be settled.
     pub fn freeze(&mut self, ledger: &mut Ledger, mut each: impl FnMut(&Item, Option<&RowName>)) {
         self.order.clear();
         for slot in self.table.slots() {
@@ -98,7 +98,7 @@ impl RowTable {
         }
     }
 
-    /// Settles items `first .. first + count` of the batch under way. An item settled before is not touched again.
+    /// Settles items `first .. first + count` of the batch under way. Settled items do not change.
     pub fn settle(&mut self, first: u32, count: u32, verdict: Verdict, ledger: &mut Ledger) -> TxRx {
         let mut settled = TxRx::ZERO;
         let range = first..first.saturating_add(count);
@@ -118,7 +118,7 @@ impl RowTable {
         settled
     }
 
-    /// Loses what is still open: the agent ends and there is no state file to keep it.
+    /// Books open counts as lost: the agent ends without a state file.
     pub fn abandon_open(&mut self, reason: crate::stats::Lost, ledger: &mut Ledger) -> TxRx {
         let mut abandoned = TxRx::ZERO;
         for row in self.table.iter_mut() {

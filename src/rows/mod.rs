@@ -1,7 +1,7 @@
-//! Increments folded into rows: (owner, local address, remote address, responder port, protocol, direction).
+//! Sums of increments by row: (owner, local address, remote address, responder port, protocol, direction).
 //!
-//! A row keeps three sums: what is open (since the last freeze), what is frozen (in the batch that is under way) and
-//! all since it appeared. Knows neither connections nor DAKR. Room is made by folding ([`fold`]), never by dropping.
+//! A row has three sums: open (since the last freeze), frozen (in the batch under way) and total (since it appeared). A
+//! full table folds rows ([`fold`]) and never drops bytes. It knows neither connections nor DAKR.
 
 mod fold;
 mod freeze;
@@ -24,7 +24,7 @@ pub struct RowKey {
     pub local: Addr,
     /// The far end.
     pub remote: Addr,
-    /// Whose the local end was.
+    /// Owner of the local end.
     pub owner: OwnerId,
     /// The responder's port; 0 where the protocol has none.
     pub port: u16,
@@ -37,7 +37,7 @@ pub struct RowKey {
 }
 
 impl RowKey {
-    /// All but the addresses, as one word.
+    /// All fields except the addresses, as one word.
     #[inline(always)]
     fn rest(&self) -> u64 {
         let kind = u64::from(self.protocol) | (self.direction as u64) << 8 | (self.class as u64) << 12;
@@ -63,26 +63,26 @@ impl Hash for RowKey {
     }
 }
 
-/// How much of its remote address a row still has.
+/// The part of the remote address that a row still has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 enum Level {
     Named,
     /// Its /24 or /64.
     Prefix,
-    /// Nothing: one row for all of an owner's direction, protocol and class.
+    /// None: one row for each owner, direction, protocol and class.
     All,
 }
 
-/// Not pushed, or pushed: decided when the row is made and kept.
+/// Whether a row is pushed. Decided when the row is made; it never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Push {
     Yes,
-    /// Stays here, for a reason.
+    /// Shown only, for this reason.
     No(Withheld),
 }
 
-/// One row. Laid out as it stands here: 160 bytes in three or four lines of 64.
+/// One row. In this order, 160 bytes in three or four lines of 64; see `far_end`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Row {
@@ -115,14 +115,14 @@ impl Entry for Row {
     fn set_mark(&mut self, mark: u32) {
         self.mark = mark;
     }
-    // Within the key, which is first, and at 48, 112 and 152; the mark is at 44.
+    // Offsets 0 (within the key), 48, 112 and 152; the mark is at 44.
     fn far_end(&self) -> u32 {
         self.key.local.number() as u32 ^ (self.open.tx.bytes ^ self.total.tx.bytes) as u32 ^ self.item
     }
 }
 
 impl Row {
-    /// Whether it has its own remote address, not one that several were folded under.
+    /// Whether it has its own remote address, not a folded one.
     pub fn is_named(&self) -> bool {
         self.level == Level::Named
     }
@@ -131,7 +131,7 @@ impl Row {
 /// The rows of this node.
 pub struct RowTable {
     table: Table<Row>,
-    /// Rows of level `All`; they have a sixteenth of the slots to themselves.
+    /// Number of rows of level `All`, for which a sixteenth of the slots is reserved.
     catch_alls: u32,
     /// Of what is added.
     split: Split,
@@ -142,7 +142,7 @@ pub struct RowTable {
 }
 
 impl RowTable {
-    /// A table of at most `capacity` rows (at least 32).
+    /// Creates a table for at most `capacity` rows (at least 32).
     pub fn with_capacity(capacity: u32) -> RowTable {
         let capacity = capacity.max(32);
         RowTable {
@@ -163,7 +163,7 @@ impl RowTable {
         self.table.is_empty()
     }
 
-    /// Rows that it holds at most.
+    /// Largest number of rows.
     pub fn capacity(&self) -> u32 {
         self.table.capacity()
     }
@@ -172,12 +172,12 @@ impl RowTable {
         self.table.iter().map(|(_, row)| row)
     }
 
-    /// The rows, each with its name where one is known.
+    /// The rows, each with its domain name if one is known.
     pub fn iter_named(&self) -> impl Iterator<Item = (&Row, Option<&RowName>)> {
         self.table.iter().map(|(slot, row)| (row, name_of(&self.names, slot)))
     }
 
-    /// Names the row in a slot, or takes its name away.
+    /// Sets or removes the domain name of the row in a slot.
     pub fn set_name(&mut self, slot: u32, name: Option<RowName>) {
         let at = slot as usize;
         if self.names.len() <= at && name.is_some() {
@@ -189,19 +189,19 @@ impl RowTable {
         }
     }
 
-    /// What is added from here on has tx and rx so known.
+    /// Sets whether tx and rx of the next increments are known apart, for [`RowTable::add`].
     pub fn known(&mut self, split: Split) -> &mut RowTable {
         self.split = split;
         self
     }
 
-    /// Of rows that are about to be added to, in any order: see [`Table::warm`].
+    /// Reads ahead the rows that will be added to, in any order; see [`Table::warm`].
     pub fn warm<'a>(&self, keys: impl Iterator<Item = &'a RowKey>) {
         self.table.warm(keys);
     }
 
-    /// Counts an increment of one local end, folding rows if there is no room. Returns the slot of a row that is new, or
-    /// used again after it was settled: it is to be named.
+    /// Counts an increment of one local end, and folds rows if there is no room. Returns the slot of a row that needs a
+    /// name: a new one, or one that is used again after it was settled.
     pub fn add(
         &mut self,
         key: &RowKey,
@@ -217,7 +217,7 @@ impl RowTable {
         }
         if self.named() >= self.named_capacity() {
             self.fold(classes, ledger);
-            // What rows were folded into may bear this very name: the first address of a prefix is an address, too.
+            // A folded row may have this key, because the first address of a prefix is an address too.
             if let Some(slot) = self.table.find(key) {
                 return self.grow(slot, increment, wall_ns, ledger);
             }
@@ -250,7 +250,7 @@ impl RowTable {
         None
     }
 
-    /// Adds to a row that is there.
+    /// Adds to an existing row.
     fn grow(&mut self, slot: u32, increment: TxRx, wall_ns: u64, ledger: &mut Ledger) -> Option<u32> {
         let row = self.table.get_mut(slot)?;
         let was_settled = row.open.is_zero() && row.frozen.is_zero();
@@ -260,7 +260,7 @@ impl RowTable {
         was_settled.then_some(slot)
     }
 
-    /// Removes rows that are settled and were idle for `idle_ns`.
+    /// Removes settled rows that were idle for `idle_ns`.
     pub fn cleanup(&mut self, wall_ns: u64, idle_ns: u64) {
         for slot in self.table.slots() {
             if let Some(row) = self.table.get(slot)

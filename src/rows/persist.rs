@@ -1,4 +1,4 @@
-//! The rows in the state file, and from it.
+//! Persists and restores the rows.
 
 use super::{Level, Push, Row, RowKey, RowTable};
 use crate::flow::{Class, Direction};
@@ -38,12 +38,10 @@ impl RowTable {
         }
     }
 
-    /// Takes over the rows of the process before, into a table that is still empty; what is open and frozen in them
-    /// enters the books as counted.
+    /// Restores an empty table. Open and frozen counts enter the books as counted.
     ///
     /// # Errors
-    /// When the bytes cannot be what [`RowTable::persist`] wrote, or are more rows than the table holds; the table is of no
-    /// use then.
+    /// If the bytes are malformed or hold more rows than the table; the table must then be discarded.
     pub fn restore(&mut self, from: &mut In<'_>, ledger: &mut Ledger) -> Result<(), Malformed> {
         for _ in 0..u32::take(from)? {
             let row = Row::take(from)?;
@@ -56,7 +54,7 @@ impl RowTable {
             ledger.open += row.open;
             ledger.frozen += row.frozen;
         }
-        // More rows by name than may be, and folding would find no room for the others.
+        // With more named rows than allowed, folding would find no room for the catch-all rows.
         if self.named() > self.named_capacity() { Err(Malformed) } else { Ok(()) }
     }
 }

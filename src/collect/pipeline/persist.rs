@@ -1,4 +1,4 @@
-//! The pipeline's tables in the state file, and from it.
+//! Persists and restores the pipeline's tables.
 
 use super::Pipeline;
 use crate::baseline::BaselineTable;
@@ -6,11 +6,11 @@ use crate::flow::Direction;
 use crate::state::bytes::In;
 use crate::wire::Malformed;
 
-/// What a followed connection or a row comes to at most, nearly always.
+/// Upper bound of the encoded size of a connection or row in nearly all cases.
 const ENTRY_BYTES: usize = 72;
 
 impl Pipeline {
-    /// About as many bytes as [`Pipeline::persist`] appends: so that the buffer is made once.
+    /// Approximate size of the result of [`Pipeline::persist`], so that its buffer is allocated once.
     pub fn persisted_bytes(&self) -> usize {
         (self.baselines.len() + self.rows.len() * 2 + self.waiting.len() * 2) as usize * ENTRY_BYTES + 4_096
     }
@@ -24,10 +24,10 @@ impl Pipeline {
         self.waiting.persist(out);
     }
 
-    /// Takes over the tables of the process before; its baselines only if they are of `same_source` and zone.
+    /// Restores the tables of the previous process; baselines only with `same_source` and the same conntrack zone.
     ///
     /// # Errors
-    /// When the bytes cannot be what [`Pipeline::persist`] wrote, or do not fit; the pipeline is of no use then.
+    /// If the bytes are malformed or do not fit the tables, which must then be discarded.
     pub fn restore(&mut self, from: &mut In<'_>, same_source: bool) -> Result<(), Malformed> {
         let same_ct_zone = self.ct_zone.restore(from)?;
         self.owners.restore(from)?;
