@@ -50,10 +50,10 @@ pub enum Verdict {
     Drop(Lost),
 }
 
-/// What the state file has to be told before anything else is sent, or soon.
+/// A fact for the state file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// The message of this name stands in two halves now, which are sent in its place.
+    /// Two halves replace the message of this name.
     Halved(String),
     /// The message of this name is settled.
     Ended(String, Verdict),

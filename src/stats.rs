@@ -268,7 +268,7 @@ stats! {
     sweep_interval_ms: Gauge "netmon_sweep_interval_seconds" / 1_000;
     /// Records that the source delivered.
     records: Counter "netmon_records_total";
-    /// Records that tell the end of a connection.
+    /// Records of the end of a connection.
     ends: Counter "netmon_ends_total";
     /// Records left out, by reason.
     skipped: Counter "netmon_skipped_total" ["reason"; Skip];

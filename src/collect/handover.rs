@@ -1,4 +1,4 @@
-//! The collector's end of the way to the push: at most one batch is out, and what comes back is settled in the rows.
+//! The collector's side of the channel to the push: it sends one batch at a time, and settles the verdicts in the rows.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub struct Handover {
     unheard: u32,
     /// Whether the last of the others is in the state file.
     persisted: bool,
-    /// Something came back to be sent again, before the next flush if the push allows it.
+    /// Items were returned to be sent again, before the next flush if the push allows it.
     merged: bool,
     /// DAKR asked for a full pass now.
     collect_now: bool,
@@ -108,7 +108,7 @@ impl Handover {
         }
     }
 
-    /// Settles what has come back.
+    /// Settles the verdicts that have arrived.
     pub fn settle(&mut self, freezer: &mut Freezer, pipeline: &mut Pipeline) {
         loop {
             match self.settled.try_recv() {

@@ -1,7 +1,7 @@
 //! When a fresh snapshot is asked for, and how long a reader waits for it.
 //!
-//! At most about one fresh snapshot a second is made, however many ask; and at most two are alive, so while a slow
-//! reader holds an old one everybody else gets the latest there is.
+//! At most one new snapshot a second is made, however many readers ask. At most two are alive: while a slow reader holds
+//! an old one, all others get the latest.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub struct SnapshotQueue {
 }
 
 impl SnapshotQueue {
-    /// A snapshot for a reader that comes now. `older_held`: whether another reader still holds one that the latest
+    /// A snapshot for a reader that arrives now. `older_held`: whether another reader still holds one that the latest
     /// has replaced; the collector has no buffer then.
     pub fn take(&mut self, snapshots: &Snapshots, older_held: bool, mono_ns: u64) -> Availability {
         let latest = snapshots.latest();

@@ -1,4 +1,4 @@
-//! An API server and how we authenticate to it.
+//! An API server and our credentials for it.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::secret::{Material, Secret};
 pub struct Endpoint {
     /// `https://host:port`, perhaps with a path, without a trailing slash.
     pub url: String,
-    /// Where this was found, for messages: `in-cluster` or the kubeconfig's path.
+    /// Origin of these settings, for messages: `in-cluster` or the kubeconfig's path.
     pub origin: String,
     /// Roots that the server's certificate is checked against; `None` is the system's.
     pub ca: Option<Material>,
@@ -18,20 +18,20 @@ pub struct Endpoint {
     pub insecure: bool,
     /// Client certificate and key.
     pub client: Option<(Material, Material)>,
-    /// What goes into the `Authorization` header.
+    /// The source of the `Authorization` header.
     pub auth: Auth,
     /// HTTP proxy. The environment's proxies are never used for the API server: their exceptions know no ranges, so
     /// the cluster's service range cannot be excepted.
     pub proxy: Option<String>,
 }
 
-/// How we authenticate, beside a client certificate.
+/// The form of authentication, besides a client certificate.
 #[derive(Clone, Debug)]
 pub enum Auth {
     Anonymous,
     Token(Secret),
     TokenFile(PathBuf),
-    /// By what this program prints.
+    /// By the output of this program.
     Plugin(Plugin),
 }
 

@@ -59,7 +59,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
-/// A token as it may stand in a header: white space around it trimmed, none within, ASCII only.
+/// Checks a token for use in a header: white space around it is trimmed, within it is refused; ASCII only.
 pub fn checked_token(text: &[u8], from: &str) -> Result<Secret, String> {
     let text = text.trim_ascii();
     if text.is_empty() {

@@ -214,12 +214,12 @@ impl Machine {
         self.success();
     }
 
-    /// The server accepted the watch. Says nothing of the version yet: a wrong one is accepted, too.
+    /// The server accepted the watch. This proves nothing about the version: a wrong one is accepted too.
     pub fn watching(&mut self) {
         self.unauthorized = false;
     }
 
-    /// An event or a bookmark came. One that could not be used counts as well: the connection lives.
+    /// An event or a bookmark arrived. One that could not be used counts as well: the connection lives.
     pub fn event(&mut self, now_ns: u64, version: Option<String>) {
         if version.is_some() {
             self.version = version;

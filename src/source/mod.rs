@@ -23,7 +23,7 @@ pub mod recorder;
 pub mod replay;
 pub mod translation;
 
-/// Hands over one record. Sources call it in the order in which the kernel spoke.
+/// Receives one record. Sources call it in the order in which the kernel reported.
 pub type Each<'a> = &'a mut dyn FnMut(&Connection);
 
 /// What one sweep, or one drain between sweeps, saw.
@@ -32,18 +32,18 @@ pub struct Sweep {
     /// Records handed over.
     pub seen: u64,
     pub skipped: Skipped,
-    /// Whether every connection that existed was handed over. A voided dump (rule 11) is not complete; it is to be
-    /// repeated at once, once.
+    /// Whether every existing connection was delivered. A voided dump (rule 11) is not complete; the caller repeats it at
+    /// once, once.
     pub complete: bool,
-    /// Times the kernel said that it dropped events (ENOBUFS): how many events is in `events_lost`.
+    /// Number of overflows that the kernel reported (ENOBUFS); `events_lost` counts the events.
     pub overflows: u64,
-    /// Events the kernel dropped, where it says how many.
+    /// Events that the kernel dropped, if it reports their number.
     pub events_lost: u64,
     /// Bytes lost per direction inside the source (a full BPF map), as tx and rx of the local end.
     pub lost_tx_bytes: u64,
     /// See `lost_tx_bytes`.
     pub lost_rx_bytes: u64,
-    /// Something happened that makes an immediate sweep worth its cost (events were lost, a map is full).
+    /// An immediate sweep is worth its cost: events were lost, or a map is full.
     pub sweep_soon: bool,
 }
 
@@ -98,32 +98,31 @@ pub trait Source: Send {
         self.facts().kind.as_str()
     }
 
-    /// One full read. `each` gets what ended while reading too, in the order the kernel said it. Allocates nothing
-    /// once warm.
+    /// Reads everything once. `each` also gets connections that end meanwhile, in the order of the kernel. Allocates
+    /// nothing once warm.
     fn sweep(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError>;
 
-    /// Between sweeps: hands over what has ended (conntrack DESTROY events). Reads all that is queued, then returns;
+    /// Reads closed connections between sweeps (conntrack DESTROY events). Reads all that is queued, then returns;
     /// `complete` has no meaning.
     fn drain(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError>;
 
-    /// Descriptors that become readable when [`Source::drain`] has something to do.
+    /// Descriptors that become readable when [`Source::drain`] has work.
     fn poll_fds(&self) -> &[RawFd];
 
-    /// Called about once a minute: looks after what the source needs of the kernel (accounting switched off by
-    /// somebody, say) and reports what is wrong now.
+    /// Called about once a minute: restores the kernel settings that the source needs, and reports current faults.
     fn upkeep(&mut self, now: Now) -> SourceHealth;
 
-    /// Whether the ends of connections are known to be told (DESTROY events arrive, or counters stay until read).
-    /// While they are not, sweeps must stay frequent.
+    /// Whether the end of every connection is reported (DESTROY events arrive, or counters stay until read). If not,
+    /// sweeps must stay frequent.
     fn ends_are_told(&self) -> bool;
 
-    /// Appends what the source would otherwise forget with the process, for the state file.
+    /// Appends the source's own state, for the state file.
     fn persist(&self, _out: &mut Vec<u8>) {}
 
-    /// Takes over what [`Source::persist`] wrote in the process before.
+    /// Restores what [`Source::persist`] wrote in the previous process.
     ///
     /// # Errors
-    /// When the bytes cannot be that.
+    /// If the bytes are malformed.
     fn restore(&mut self, _from: &mut In<'_>) -> Result<(), Malformed> {
         Ok(())
     }
@@ -164,10 +163,10 @@ pub enum Step {
     Drain,
 }
 
-/// What a source says of itself, for health.
+/// A source's report for health.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceHealth {
-    /// Empty when all is well; else what is wrong and the way out.
+    /// Cause and cure; empty if the source is healthy.
     pub degraded: String,
 }
 

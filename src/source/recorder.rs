@@ -1,4 +1,4 @@
-//! Writes what the kernel says into a file (`-record`), in the order in which it is judged.
+//! Writes the kernel's messages to a file (`-record`), in the order in which they are judged.
 //!
 //! Off, it costs a branch. On, it must never hinder counting: a write that fails ends the recording with one log line,
 //! at the end of a whole frame.

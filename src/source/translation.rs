@@ -1,4 +1,4 @@
-//! What became of a service address, and who can tell beside the kernel.
+//! Translations of service addresses, and sources of them other than conntrack.
 //!
 //! Words alone: who asks is [`super::ebpf`]'s resolver, who answers [`super::cilium`]'s services.
 
@@ -49,8 +49,7 @@ pub trait Services: Send {
     /// guessed.
     fn look_up(&mut self, sent: &OneWay, opened_by_local: Option<bool>) -> Answer;
 
-    /// Whether a flow that this client seems to have opened may be one that they know: of others' flows only such are
-    /// looked up.
+    /// Whether these services may know a flow of this client. Other flows are not looked up.
     fn may_have_sent(&self, client: Addr) -> bool;
 
     /// What keeps them from answering; empty where nothing does.

@@ -20,11 +20,11 @@ const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const QUEUE_BYTES: usize = 1 << 20;
 
-/// The addresses, and the socket that tells changes.
+/// The addresses, and the socket that reports changes.
 pub struct HostAddresses {
     events: EventSocket,
     requests: RequestSocket,
-    /// Devices that have an address: the same may stand on several.
+    /// Number of devices with each address: several may have the same.
     devices: HashMap<Addr, Vec<u32>>,
     buffer: Vec<u8>,
     /// The list is to be read anew: at the start, and after the kernel dropped events.
@@ -32,7 +32,7 @@ pub struct HostAddresses {
 }
 
 impl HostAddresses {
-    /// Opens the sockets; the first [`HostAddresses::drain`] tells all addresses.
+    /// Opens the sockets. The first [`HostAddresses::drain`] reports all addresses.
     ///
     /// # Errors
     /// When the process has no descriptors left.

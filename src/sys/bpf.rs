@@ -1,5 +1,5 @@
-//! Reads of BPF maps that libbpf-rs has no sound call for: batches that read or empty a hash, and per-CPU values into a
-//! buffer of ours.
+//! Reads BPF maps where libbpf-rs has no sound call: batches that read or empty a hash, and per-CPU values into our own
+//! buffer.
 //!
 //! libbpf-rs's own batch calls take a short batch for the last one, although the kernel returns short batches whenever
 //! the next bucket does not fit; entries are lost without an error. Knows nothing of what keys and values mean.
@@ -20,7 +20,7 @@ const ENOTSUPP: i32 = 524;
 /// that it tells.
 pub const HASHES: [u32; 2] = [1, 9];
 
-/// What the kernel says of a map.
+/// The kernel's description of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapInfo {
     /// Its id: never that of another map while this one lives.
@@ -64,7 +64,7 @@ impl PinnedMap {
         Ok(PinnedMap { fd, info })
     }
 
-    /// What the kernel says of it.
+    /// Reads the kernel's description.
     pub fn info(&self) -> &MapInfo {
         &self.info
     }

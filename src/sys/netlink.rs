@@ -220,7 +220,7 @@ impl EventSocket {
         self.buffer.get(start..start + len).unwrap_or_default()
     }
 
-    /// Events dropped since it was last told, as the kernel counts them (`SK_MEMINFO_DROPS`); 0 where it does not say.
+    /// Events dropped since the last call, from the kernel's counter (`SK_MEMINFO_DROPS`); 0 if it is not available.
     pub fn new_drops(&mut self) -> u32 {
         const SO_MEMINFO: libc::c_int = 55;
         const SK_MEMINFO_DROPS: usize = 8;

@@ -81,7 +81,7 @@ impl fmt::Display for Capabilities {
     }
 }
 
-/// What this thread may do, and what it may come to do.
+/// The effective and the permitted capabilities of this thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
     /// What the kernel checks.

@@ -24,7 +24,7 @@ pub enum LoadError {
     Cgroup(CgroupError),
     /// The kernel is older than the floor.
     Kernel(String),
-    /// The kernel says EPERM, and these capabilities are missing.
+    /// EPERM, and these capabilities are missing.
     Capabilities(&'static str, Vec<&'static str>),
     /// The verifier refused a program; its last line.
     Verifier(String),
@@ -151,7 +151,7 @@ fn errno_of(error: &libbpf_rs::Error) -> Option<i32> {
     (error.kind() == libbpf_rs::ErrorKind::PermissionDenied).then_some(nix::libc::EPERM)
 }
 
-/// What the verifier said last, if it spoke: libbpf prints its log between these two marks.
+/// Returns the last line of the verifier's log, which libbpf prints between these two marks.
 fn verifier_line(lines: &[String]) -> Option<String> {
     let mut inside = false;
     let mut last = None;

@@ -37,7 +37,7 @@ const RECENT: u32 = 64;
 /// How values count. The bytes are the same in both: the second pair always counts, only its meaning differs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
-    /// No entry has told yet.
+    /// No entry has shown it yet.
     #[default]
     Unknown,
     /// Received and sent apart.
@@ -62,7 +62,7 @@ pub enum Kind {
     Out,
     /// The responder's.
     In,
-    /// A service's choice of a backend: its traffic stands in the backend's entry.
+    /// A service's choice of a backend; the backend's entry counts its traffic.
     Service,
     /// Lets ICMP errors through.
     Related,
@@ -258,7 +258,7 @@ impl Entry {
     }
 }
 
-/// What the entries of one sweep, of all maps, tell of who writes them.
+/// What the entries of one sweep, over all maps, show about their writer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Survey {
     /// The newest report of an entry that only the split layout explains.

@@ -49,7 +49,7 @@ pub struct DnsLookup<'a> {
     pub domain: &'a str,
     /// The addresses in the answer.
     pub resolved: &'a [Addr],
-    /// When the answer came, nanoseconds since the epoch.
+    /// When the answer arrived, nanoseconds since the epoch.
     pub timestamp_ns: u64,
     /// The pod that asked, empty if unknown.
     pub pod_name: &'a str,
@@ -84,7 +84,7 @@ pub(super) const TX_BYTES: u64 = 7;
 /// See [`TX_BYTES`].
 pub(super) const RX_BYTES: u64 = 8;
 
-/// Starts a request: what stands before its items.
+/// Starts a request: the fields before its items.
 pub fn begin(out: &mut Vec<u8>, header: &Header<'_>) {
     string(out, 1, header.cluster_id.as_bytes());
     string(out, 3, header.node_name.as_bytes());
@@ -151,7 +151,7 @@ pub fn domain(out: &mut Vec<u8>, address: Addr, name: &str) {
     map_entry(out, IP2DOMAIN, AddrText::new(address).bytes(), name.as_bytes());
 }
 
-/// Ends a request: what stands after its items, lookups and names.
+/// Ends a request: the fields after its items, lookups and names.
 pub fn end(out: &mut Vec<u8>, header: &Header<'_>) {
     for (field, text) in [(7, header.operator_version), (8, header.operator_commit)] {
         if let Some(text) = text {
@@ -195,7 +195,7 @@ pub fn collect_now(response: &[u8]) -> Option<bool> {
     Some(first_field(response)? != 0)
 }
 
-/// The integer in field 1; the last one stands, as protobuf says, and none is 0.
+/// The integer in field 1; the last one counts, as protobuf requires, and a missing one is 0.
 fn first_field(response: &[u8]) -> Option<u64> {
     let mut found = 0;
     for field in Fields::of(response) {

@@ -1,4 +1,4 @@
-//! How a message travels as an HTTP/1.1 request, and what an HTTP answer says: Connect unary, gRPC-Web, gRPC.
+//! Encodes a message as an HTTP/1.1 request and decodes the answer, in Connect unary, gRPC-Web or gRPC framing.
 //!
 //! Pure functions over bytes and headers. Knows nothing of sockets, of what the message holds, or of what to do with
 //! an answer. All three go to the same path and differ by content type; sources: <https://connectrpc.com/docs/protocol>,
@@ -15,7 +15,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
-/// The most that an answer may hold, as it comes and unpacked: the answers that we know have two bytes.
+/// Size limit of an answer, compressed and decompressed. Known answers have two bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 /// Messages from this size on are compressed.
@@ -56,7 +56,7 @@ impl Framing {
         }
     }
 
-    /// What `reply` says in this framing.
+    /// Decodes `reply` in this framing.
     pub fn answer(self, reply: &Reply) -> Answer {
         let answer = match self {
             Framing::Connect => connect::answer(reply),
@@ -76,7 +76,7 @@ pub struct Reply {
     pub status: u16,
     /// Its headers, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Its body, as it came.
+    /// The body as received.
     pub body: Vec<u8>,
     /// Whether the body ended early, or was more than [`MAX_ANSWER_BYTES`].
     pub cut: bool,
@@ -95,7 +95,7 @@ impl Reply {
     }
 }
 
-/// What an answer says.
+/// A decoded answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Success, with the response message.

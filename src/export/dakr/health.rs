@@ -1,7 +1,7 @@
-//! How DAKR is doing, as health and log say it, from how sends end.
+//! Reports the state of DAKR to health and log, from the outcomes of sends.
 //!
-//! Knows outcomes and causes, not what is sent. Pushes decide; until the first of them has ended, heartbeats do, so that a
-//! wrong address or token shows at once and not when the first rows are due.
+//! It knows outcomes and causes, not the messages. Pushes decide. Until the first push has ended heartbeats decide, so
+//! that a wrong address or token shows at once.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use super::outcome::Outcome;
 use crate::clock::SECOND;
 use crate::health::{Component, Health, Status};
 
-/// How often the log repeats that sends fail in the same way.
+/// Time after which the log repeats the same failure.
 const SAY_AGAIN_NS: u64 = 600 * SECOND;
 
-/// What was said last.
+/// The last report.
 pub struct PushHealth {
     health: Arc<Health>,
     has_pushed: bool,
-    /// What failure the log said last, and when.
+    /// The failure logged last, and when.
     said: Option<(Outcome, u64)>,
 }
 
@@ -33,7 +33,7 @@ impl PushHealth {
         &self.health
     }
 
-    /// A push was taken, in this framing.
+    /// DAKR acknowledged a push, in this framing.
     pub fn push_taken(&mut self, framing: &str) {
         self.has_pushed = true;
         self.health.set(Component::DakrTransport, Status::Healthy, "connected");
@@ -48,7 +48,7 @@ impl PushHealth {
         self.complain("push", outcome, cause, now_ns);
     }
 
-    /// A heartbeat was taken.
+    /// DAKR acknowledged a heartbeat.
     pub fn beat_taken(&mut self) {
         if !self.has_pushed && self.said.take().is_some() {
             self.health.set(Component::DakrTransport, Status::Healthy, "connected");
@@ -56,7 +56,7 @@ impl PushHealth {
         }
     }
 
-    /// A heartbeat failed. A DAKR without a health service is well all the same.
+    /// A heartbeat failed. A DAKR without a health service still counts as healthy.
     pub fn beat_failed(&mut self, outcome: Outcome, cause: &str, now_ns: u64) {
         match outcome {
             Outcome::NotCounted | Outcome::Denied | Outcome::Unknown if !self.has_pushed => {
@@ -66,7 +66,8 @@ impl PushHealth {
         }
     }
 
-    /// Says it once when it begins or changes its kind, and now and then: an outage is no storm in the log.
+    /// Logs a failure when it starts, when its kind changes, and at long intervals, so that an outage does not flood the
+    /// log.
     fn complain(&mut self, what: &str, outcome: Outcome, cause: &str, now_ns: u64) {
         self.health.set(Component::DakrTransport, Status::Degraded, cause);
         let lately = |at_ns: u64| now_ns.saturating_sub(at_ns) < SAY_AGAIN_NS;

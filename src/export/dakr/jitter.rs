@@ -1,4 +1,4 @@
-//! Random waits: a fleet that fails together does not come back together.
+//! Random waits, so that nodes that fail together do not retry together.
 //!
 //! Knows nothing of what is waited for.
 

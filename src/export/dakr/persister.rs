@@ -1,4 +1,4 @@
-//! The push's hand on the state file: what is written when, and what is said when it cannot be.
+//! Writes the state file for the push, and reports when it cannot be written.
 //!
 //! Sending goes on whatever the disk does.
 
@@ -22,7 +22,7 @@ pub struct Persister {
     stop: Arc<Stop>,
     health: Arc<Health>,
     stats: Arc<Stats>,
-    /// What health and log were told last.
+    /// The failure reported last.
     failing: Option<String>,
 }
 
@@ -63,7 +63,7 @@ impl Persister {
         }
     }
 
-    /// Counts every failure, and says it when it begins and when it is over.
+    /// Counts every failure; logs its start and its end.
     fn tell(&mut self, written: Written) -> bool {
         let why = match written {
             Written::Synced => {

@@ -5,7 +5,7 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// A token and where it comes from.
+/// A token and its source.
 pub struct Token {
     value: String,
     file: Option<PathBuf>,

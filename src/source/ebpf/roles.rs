@@ -34,11 +34,11 @@ pub struct Role {
     pub opened_by_local: bool,
     /// Both directions were seen.
     replied: bool,
-    /// Nothing but the ports said who opened it.
+    /// Guessed from the ports.
     pub guessed: bool,
     /// Times that conntrack was asked and did not know it.
     unknown: u8,
-    /// What conntrack said of it.
+    /// The result of the conntrack lookup.
     pub translation: Option<Translation>,
 }
 
@@ -56,7 +56,7 @@ impl Entry for Role {
 }
 
 impl Role {
-    /// Whether conntrack would have forgotten the flow, so that what comes now is a new one under an old name. TCP and
+    /// Whether conntrack's timeout is over, so that a packet now starts a new flow with the old tuple. TCP and
     /// SCTP say themselves when they begin anew.
     fn has_expired(&self, now_ns: u64) -> bool {
         let idle = now_ns.saturating_sub(self.last_ns);
@@ -71,7 +71,7 @@ impl Role {
 /// Times that conntrack is asked about a flow that it does not know yet.
 const ASK_MAX: u8 = 3;
 
-/// A role, and where it stands in the table.
+/// A role and its slot in the table.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownRole {
     pub role: Role,
@@ -171,7 +171,7 @@ impl RoleTable {
         self.guessed += (settled.is_new && settled.role.guessed) as u64;
     }
 
-    /// Keeps what conntrack said of a flow; nothing said is remembered, too.
+    /// Stores the result of a conntrack lookup, also an empty one, so that it is not repeated.
     pub fn translate(&mut self, settled: &mut KnownRole, translation: Option<Translation>) {
         let role = &mut settled.role;
         match translation {
@@ -191,7 +191,7 @@ impl RoleTable {
     }
 }
 
-/// Who opened a flow, from what its entry tells.
+/// Decides who opened a flow from the evidence of its entry.
 fn decide(tuple: &Tuple, counted: &Counted, attached_ns: u64, now_ns: u64) -> Opener {
     let known = |local| Opener { local, guessed: false };
     if counted.opened_by_local != counted.opened_by_remote {

@@ -102,7 +102,7 @@ pub struct KernelStats {
     pub loopback: u64,
     /// Packets that are neither IPv4 nor IPv6.
     pub not_ip: u64,
-    /// ICMP that speaks about other traffic.
+    /// ICMP about other traffic.
     pub icmp_error: u64,
     /// A raw socket's copies of what another socket received.
     pub raw_copy: u64,

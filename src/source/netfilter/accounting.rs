@@ -1,8 +1,7 @@
-//! Sees to it that the kernel counts bytes per connection and tells the ends of connections.
+//! Makes the kernel count bytes per connection and report the ends of connections.
 //!
-//! Both are settings of the network namespace that somebody may change at any time, so they are looked at every minute.
-//! Where `/proc/sys` is read-only, as in a container, accounting is switched on by a throw-away nf_tables rule, which
-//! needs CAP_NET_ADMIN alone.
+//! Both are settings of the network namespace that anybody may change, so they are checked every minute. If `/proc/sys`
+//! is read-only, as in a container, a temporary nf_tables rule switches accounting on, which needs only CAP_NET_ADMIN.
 
 use std::fs;
 use std::io;
@@ -19,7 +18,7 @@ const THROW_AWAY: &str = "zxporter-netmon-acct";
 /// What was found and done.
 pub struct Accounting {
     manage: bool,
-    /// Why ends are not told; empty: they are.
+    /// Why the kernel does not report ends; empty if it does.
     unreported: String,
     said_older: bool,
 }
@@ -30,12 +29,12 @@ impl Accounting {
         Accounting { manage, unreported: String::new(), said_older: false }
     }
 
-    /// Whether the kernel tells ends at all.
+    /// Whether the kernel reports ends at all.
     pub fn events_are_on(&self) -> bool {
         self.unreported.is_empty()
     }
 
-    /// Looks, switches on what is off, and returns what is still wrong (empty: nothing).
+    /// Checks the settings, switches on what is off, and returns remaining faults (empty: none).
     pub fn ensure(&mut self) -> String {
         self.ensure_events();
         let troubles = [self.ensure_accounting(), self.unreported.clone()];
@@ -71,8 +70,8 @@ impl Accounting {
         }
     }
 
-    /// With 2, the kernel's default, connections made before anybody listened never tell their end: set 1 where
-    /// allowed.
+    /// With 2, the kernel's default, the kernel never reports the end of connections that are older than the first
+    /// listener. Sets 1 if allowed.
     fn ensure_events(&mut self) {
         const NOT_REPORTED: &str = "the kernel does not report closed connections";
         let state = match read(EVENTS) {

@@ -1,4 +1,4 @@
-//! The ends of connections, as conntrack tells them.
+//! Reads the ends of connections, conntrack's DESTROY events.
 
 use std::io;
 use std::os::fd::RawFd;

@@ -1,5 +1,5 @@
-//! What the kernel said, in order, to records: the one place where an entry is believed or left out, and where it is
-//! decided whether a dump was complete.
+//! Converts the kernel's messages to records, in order. Only this module decides whether an entry counts or is skipped,
+//! and whether a dump was complete.
 //!
 //! Pure: knows no sockets and no clock. The live source and the replay feed it the same [`Frame`]s.
 
@@ -29,7 +29,7 @@ struct Dump {
     seq: u32,
     /// The size of the kernel's table before the dump.
     buckets: Option<u64>,
-    /// The kernel said that this was all.
+    /// The kernel has sent NLMSG_DONE.
     done: bool,
     /// Some of it cannot be believed to be whole (rule 11).
     void: bool,
@@ -40,7 +40,7 @@ struct Dump {
 }
 
 impl Reader {
-    /// Takes the next thing that the kernel said.
+    /// Reads the next message of the kernel.
     pub fn take(&mut self, frame: &Frame<'_>, each: Each<'_>) {
         match *frame {
             Frame::SweepBegins(_, seq) => self.dump = Dump { runs: true, seq, ..Dump::default() },
@@ -62,7 +62,7 @@ impl Reader {
         }
     }
 
-    /// Whether nothing more of the dump is to come.
+    /// Whether the dump has ended.
     pub fn dump_is_over(&self) -> bool {
         self.dump.done || self.dump.failed.is_some()
     }

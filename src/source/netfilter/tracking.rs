@@ -1,9 +1,9 @@
-//! Switches connection tracking on where nothing else does: a host without firewall rules tracks nothing.
+//! Switches connection tracking on if nothing else does: a host without firewall rules tracks nothing.
 //!
-//! An nf_tables table of our own holds one `ct state` rule in a chain without a hook, which no packet traverses; while
-//! it stands, the network namespace tracks. It belongs to our socket and goes when the process goes, however it goes.
-//! Kernels before 5.12 know no owned tables: there it has a fixed name, is replaced at start and deleted at exit. In a
-//! cluster this is never done: kube-proxy or the CNI decides what is tracked.
+//! An nf_tables table of our own holds one `ct state` rule in a chain without a hook, which no packet traverses. While it
+//! exists, the network namespace tracks connections. It belongs to our socket, so the kernel removes it with the process,
+//! even after a crash. Kernels before 5.12 have no owned tables: there the table has a fixed name, is replaced at start
+//! and deleted at exit. In a cluster this is never done, because kube-proxy or the CNI decides what is tracked.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use crate::wire::nftables::{self, CtKey, Request};
 
 const FIXED_NAME: &str = "zxporter-netmon";
 
-/// The table, once it stands.
+/// The table, once it exists.
 #[derive(Default)]
 pub struct Tracking {
     table: Option<Table>,
@@ -29,7 +29,7 @@ impl Tracking {
         Tracking::default()
     }
 
-    /// Makes the table if it does not stand; returns what is wrong (empty: nothing).
+    /// Creates the table if it does not exist. Returns the fault, empty if there is none.
     pub fn ensure(&mut self) -> String {
         if self.table.as_ref().is_some_and(Table::stands) {
             return String::new();
@@ -59,7 +59,7 @@ impl Table {
 impl Drop for Tracking {
     fn drop(&mut self) {
         if let Some(Table { socket, owned: false }) = &self.table {
-            // Nobody is left to tell if this fails; the next start replaces the table.
+            // A failure cannot be reported any more; the next start replaces the table.
             let _ = transact(socket, &nftables::delete(FIXED_NAME));
         }
     }

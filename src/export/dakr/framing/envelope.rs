@@ -1,4 +1,4 @@
-//! What gRPC and gRPC-Web share: length-prefixed envelopes and the way a status is told.
+//! The common part of gRPC and gRPC-Web: length-prefixed envelopes and the status.
 
 use super::{Answer, Code, Reply, put_compressed};
 

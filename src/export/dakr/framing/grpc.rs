@@ -1,4 +1,4 @@
-//! gRPC over HTTP/1.1: what the incumbent speaks, because its Go client never turns HTTP/2 on.
+//! gRPC over HTTP/1.1, the incumbent's framing: its Go client never switches HTTP/2 on.
 //!
 //! Its status travels in HTTP trailers, which ureq drops. One complete envelope is success; an error is an empty body
 //! whose reason we cannot see, unless the server puts it among the headers.
