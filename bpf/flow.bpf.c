@@ -80,7 +80,7 @@ enum opening {
 	OPENING_ANSWER, /* TCP SYN+ACK, SCTP INIT ACK */
 };
 
-/* What the transport header says. */
+/* The fields of the transport header that a key or a role needs. */
 struct transport {
 	__be16 source;
 	__be16 dest;
@@ -95,6 +95,7 @@ static __always_inline struct flow_stats *stats_of_cpu(void)
 	return bpf_map_lookup_elem(&stats, &zero);
 }
 
+/* Counts a packet that is left out. Every program returns 1: the packet passes, counted or not. */
 static __always_inline int skip(enum flow_skip reason)
 {
 	struct flow_stats *s = stats_of_cpu();
@@ -122,7 +123,7 @@ static __always_inline __u32 sctp_opening(__u8 chunk)
 	return chunk == 1 ? OPENING_ASK : chunk == 2 ? OPENING_ANSWER : OPENING_NO;
 }
 
-/* ICMP that conntrack begins an entry for is traffic of its own; the rest speaks about other traffic. */
+/* ICMP for which conntrack creates an entry is traffic of its own; other ICMP is about other traffic. */
 static __always_inline __u32 icmp_error(__u8 protocol, __u8 type)
 {
 	if (protocol == IPPROTO_ICMPV6)
@@ -130,7 +131,7 @@ static __always_inline __u32 icmp_error(__u8 protocol, __u8 type)
 	return !(type == 0 || type == 8 || (type >= 13 && type <= 18));
 }
 
-/* Reads the transport header in the linear part of the packet. False where it does not lie there whole. */
+/* Reads the transport header in the linear part of the packet. False if it is not complete there. */
 static __always_inline bool transport_direct(const __u8 *at, const void *end, __u8 protocol, struct transport *t)
 {
 	switch (protocol) {
@@ -162,8 +163,8 @@ static __always_inline bool transport_direct(const __u8 *at, const void *end, __
 	return true;
 }
 
-/* The same by helper, for any offset and for packets in pages. What is not there is left as it was: a packet whose
- * transport header is cut short counts under port 0. */
+/* The same by helper, for any offset and for packets in pages. Missing bytes change nothing: a packet with a truncated
+ * transport header counts under port 0, so that its bytes are not lost. */
 static __always_inline void transport_load(struct __sk_buff *skb, __u32 offset, __u8 protocol, struct transport *t)
 {
 	__be16 ports[2];
@@ -194,7 +195,8 @@ static __always_inline void transport_load(struct __sk_buff *skb, __u32 offset, 
 	}
 }
 
-/* Whether a socket listens on the local end. With remote port 0 no established socket can match. */
+/* Whether a socket listens on the local end. The remote port is left 0, because an established socket would match
+ * otherwise and hide the listener. */
 static __always_inline bool listens(struct __sk_buff *skb, struct bpf_sock_tuple *tuple, __u32 size)
 {
 	struct bpf_sock *sk = bpf_skc_lookup_tcp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
@@ -227,9 +229,9 @@ static __always_inline bool listens6(struct __sk_buff *skb, const struct flow6_k
 	return listens(skb, &tuple, sizeof(tuple.ipv6));
 }
 
-/* A raw socket that listens to TCP, UDP or SCTP receives a copy of what its real receiver is counted for. Its "port" is
- * the protocol's number, so the costly look at the type is taken only where the ports differ (a transparent proxy's
- * do, too). */
+/* A raw socket that listens to TCP, UDP or SCTP receives a copy of a packet that is counted at its real receiver. Its
+ * "port" is the protocol's number, so the costly check of the type is made only if the ports differ (as they do for a
+ * transparent proxy). */
 static __always_inline bool is_raw_copy(struct __sk_buff *skb, __be16 dest)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -263,6 +265,7 @@ static __always_inline void wake_once(__u32 family, bool full)
 	bpf_ringbuf_output(&wake, &note, sizeof(note), 0);
 }
 
+/* Atomic, because several CPUs may handle packets of one flow at the same time. */
 static __always_inline void add(struct flow_value *v, __u64 bytes, bool egress)
 {
 	if (egress) {
@@ -274,6 +277,8 @@ static __always_inline void add(struct flow_value *v, __u64 bytes, bool egress)
 	}
 }
 
+/* A SYN that leaves, or a SYN+ACK that arrives, proves that the local end is the originator; the reverse proves the
+ * remote end. A store of the same 1 by two CPUs needs no atomic. */
 static __always_inline void note_opening(struct flow_value *v, __u32 opening, bool egress)
 {
 	if (opening == OPENING_NO)
@@ -284,6 +289,7 @@ static __always_inline void note_opening(struct flow_value *v, __u32 opening, bo
 		v->opened_by_remote = 1;
 }
 
+/* Counts bytes that find no slot (rule 12: every loss has a counter). */
 static __always_inline void lose(__u64 bytes, bool egress)
 {
 	struct flow_stats *s = stats_of_cpu();
@@ -310,6 +316,7 @@ static __always_inline void lose(__u64 bytes, bool egress)
                                                                                                              \
 		fresh.cgroup = bpf_skb_cgroup_id(skb);                                                       \
 		fresh.first = egress ? FLOW_FIRST_TX : FLOW_FIRST_RX;                                        \
+		/* Without a SYN the role is unknown: a listener on the local port makes it the responder. */ \
 		if (key->protocol == IPPROTO_TCP && opening == OPENING_NO && !key->flags)                    \
 			fresh.listens = listens##FAMILY(skb, key);                                           \
 		note_opening(&fresh, opening, egress);                                                       \
@@ -320,6 +327,7 @@ static __always_inline void lose(__u64 bytes, bool egress)
 			fresh.rx_bytes = skb->len;                                                           \
 			fresh.rx_packets = 1;                                                                \
 		}                                                                                            \
+		/* NOEXIST: a plain update would overwrite the counts of a CPU that inserted first. */        \
 		if (!bpf_map_update_elem(flows, key, &fresh, BPF_NOEXIST)) {                                 \
 			wake_once(INDEX, false);                                                             \
 			return 1;                                                                            \
@@ -369,7 +377,7 @@ static __always_inline void note_fragment(void)
 		s->fragments++;
 }
 
-/* Whether a packet is left out for what its transport header says. */
+/* Whether a packet is left out because of its transport header. */
 static __always_inline bool is_left_out(struct __sk_buff *skb, const struct transport *t, __u8 protocol, bool egress)
 {
 	if (t->icmp_error) {
@@ -408,8 +416,8 @@ static __always_inline int count4(struct __sk_buff *skb, const struct iphdr *ip,
 	return account4(skb, &key, &t, egress);
 }
 
-/* Follows the extension headers as conntrack does (ipv6_skip_exthdr) to the transport header; false where the packet
- * is a later fragment and has none. */
+/* Follows the extension headers as conntrack does (ipv6_skip_exthdr) to the transport header. False for a later
+ * fragment, which has none. */
 static __always_inline bool skip_extensions(struct __sk_buff *skb, __u8 *protocol, __u32 *offset)
 {
 	int i;
