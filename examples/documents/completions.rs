@@ -110,7 +110,7 @@ pub fn zsh() -> String {
     commands.push_str(&format!("[[ $CURRENT == 2 ]] && compadd -- {}\n", families().join(" ")));
     format!(
         "#compdef zxporter-netmon\n# Made from the table of settings by examples/documents.rs.\n{commands}\
-         _arguments \\\n{lines}    '-help[say what can be set]' \\\n    '-version[say the version]'\n"
+         _arguments \\\n{lines}    '-help[print the help]' \\\n    '-version[print the version]'\n"
     )
 }
 
@@ -143,7 +143,7 @@ pub fn fish() -> String {
             lines.push_str(&format!("complete -c zxporter-netmon -n {here} -o {name} -r -d '{short}'\n"));
         }
     }
-    lines.push_str("complete -c zxporter-netmon -o help -d 'say what can be set'\n");
-    lines.push_str("complete -c zxporter-netmon -o version -d 'say the version'\n");
+    lines.push_str("complete -c zxporter-netmon -o help -d 'print the help'\n");
+    lines.push_str("complete -c zxporter-netmon -o version -d 'print the version'\n");
     lines
 }

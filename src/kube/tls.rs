@@ -27,24 +27,20 @@ pub fn read(endpoint: &Endpoint, client: Option<(Vec<u8>, Vec<u8>)>) -> Result<P
     let roots = match &endpoint.ca {
         _ if endpoint.insecure || endpoint.url.starts_with("http://") => Vec::new(),
         Some(ca) => {
-            let text =
-                ca.read().map_err(|why| Failure::Tls(format!("cannot read the certificate authority: {why}")))?;
+            let text = ca.read().map_err(|why| Failure::Tls(format!("certificate authority: {why}")))?;
             CertificateDer::pem_slice_iter(&text).flatten().collect()
         }
         // Not in a cluster, whose authority is private. A kubeconfig may name a server with a public certificate.
         None => rustls_native_certs::load_native_certs().certs,
     };
-    let client =
-        match (client, &endpoint.client) {
-            (Some(client), _) => Some(client),
-            (None, Some((certificate, key))) => {
-                let read = || Ok((certificate.read()?, key.read()?));
-                Some(read().map_err(|why: String| {
-                    Failure::Credentials(format!("cannot read the client certificate: {why}"))
-                })?)
-            }
-            (None, None) => None,
-        };
+    let client = match (client, &endpoint.client) {
+        (Some(client), _) => Some(client),
+        (None, Some((certificate, key))) => {
+            let read = || Ok((certificate.read()?, key.read()?));
+            Some(read().map_err(|why: String| Failure::Credentials(format!("client certificate: {why}")))?)
+        }
+        (None, None) => None,
+    };
     Ok(Pem { roots, client })
 }
 

@@ -70,7 +70,7 @@ fn a_token_that_is_missing_empty_or_broken_is_said_and_waited_for() {
     std::fs::write(&path, "\n").expect("writable");
     kube.wait_for_state(Status::Degraded, "is empty");
     std::fs::write(&path, "two words").expect("writable");
-    kube.wait_for_state(Status::Degraded, "holds white space");
+    kube.wait_for_state(Status::Degraded, "contains white space");
     assert!(!kube.state().message.contains("two words"));
     assert_eq!(server.requests(), [], "nothing is asked without a token that was meant to be used");
     std::fs::write(&path, "later\n").expect("writable");
@@ -143,7 +143,7 @@ fn a_plugin_gives_the_token_and_is_asked_again_when_it_ends() {
 fn a_plugin_that_fails_hangs_or_lies_is_said() {
     let rows = [
         ("exit 7", "failed: exit status: 7"),
-        ("echo hello", "no ExecCredential"),
+        ("echo hello", "not an ExecCredential"),
         (
             "echo '{\"apiVersion\":\"client.authentication.k8s.io/v1beta1\",\"kind\":\"ExecCredential\"}'",
             "expected ExecCredential",
@@ -155,7 +155,7 @@ fn a_plugin_that_fails_hangs_or_lies_is_said() {
         ),
         (
             "echo '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{\"token\":\"a b\"}}'",
-            "holds white space",
+            "contains white space",
         ),
         ("yes | head -c 2000000", "more than 1 MiB"),
     ];
@@ -242,7 +242,7 @@ fn what_is_not_supported_is_refused_by_name() {
         (server, "as-uid: '1'", "as-uid"),
         (server, "client-certificate: a", "without client-key"),
         (server, "client-key: a", "without client-certificate"),
-        (server, "token: 'a b'", "holds white space"),
+        (server, "token: 'a b'", "contains white space"),
         (server, "exec: {command: x}", "apiVersion"),
         (server, "exec: {command: x, apiVersion: client.authentication.k8s.io/v1alpha1}", "v1alpha1"),
         (

@@ -161,9 +161,9 @@ fn client_certificates_are_shown_and_what_is_wrong_with_them_is_said() {
 
     let other = KeyPair::generate().expect("a key").serialize_pem();
     run(with(&me.pem, &other)).wait_for_state(Status::Degraded, "credentials: the client certificate cannot be used");
-    run(with("rubbish", &other)).wait_for_state(Status::Degraded, "it holds no certificate");
-    run(with(&me.pem, "rubbish")).wait_for_state(Status::Degraded, "its key is no PEM key");
-    run(trusting(&server, &ours.pem)).wait_for_state(Status::Degraded, "credentials: the server does not take our");
+    run(with("rubbish", &other)).wait_for_state(Status::Degraded, "it contains no certificate");
+    run(with(&me.pem, "rubbish")).wait_for_state(Status::Degraded, "its key is not a PEM key");
+    run(trusting(&server, &ours.pem)).wait_for_state(Status::Degraded, "credentials: the server refuses our");
     let stranger = ours.signs("netmon", LONG);
     run(with(&stranger.pem, &stranger.key.serialize_pem())).wait_for_state(Status::Degraded, "credentials: ");
     let late = theirs.signs("netmon", (2000, 2010));
@@ -184,9 +184,9 @@ fn an_authority_that_is_missing_or_rubbish_at_the_start_is_said_and_waited_for()
     let endpoint = in_cluster(&env, directory.path()).expect("usable").expect("in a cluster");
     std::fs::write(directory.path().join("token"), "t").expect("writable");
     let kube = run(endpoint);
-    kube.wait_for_state(Status::Degraded, "TLS: no certificate authority: cannot read");
+    kube.wait_for_state(Status::Degraded, "TLS: certificate authority: cannot read");
     std::fs::write(directory.path().join("ca.crt"), "rubbish").expect("writable");
-    kube.wait_for_state(Status::Degraded, "holds no certificate that can be used");
+    kube.wait_for_state(Status::Degraded, "contains no usable certificate");
     std::fs::write(directory.path().join("ca.crt"), &ours.pem).expect("writable");
     kube.wait_for_state(Status::Healthy, "informer synced");
     assert!(server.requests().iter().all(|request| request.authorization == "Bearer t"));

@@ -48,7 +48,7 @@ fn every_refusal_of_a_list_is_named_and_survived() {
         }),
         ("refused: status 404", || answer("404 Not Found", "", b"404 page not found")),
         ("refused: status 302", || answer("302 Found", "Location: http://127.0.0.1:1/elsewhere\r\n", b"")),
-        ("answer: text/html in place of JSON", || {
+        ("answer: text/html instead of JSON", || {
             answer("200 OK", "Content-Type: text/html\r\n", b"<html>login</html>")
         }),
         ("answer: kind Table in place of a list", || {

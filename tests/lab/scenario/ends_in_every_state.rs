@@ -106,10 +106,10 @@ fn ends_in_time(lab: &Lab, state: Option<&str>) -> Result<(), String> {
     }
     let log = agent.log_tail();
     for part in [
-        format!("{pushed} bytes were counted and not delivered (netmon_lost_bytes_total)"),
-        format!("{frozen} of them DAKR may have counted (shutdown_ambiguous)"),
+        format!("{pushed} bytes are lost at shutdown (netmon_lost_bytes_total)"),
+        format!("{frozen} were sent without an answer (shutdown_ambiguous)"),
         format!("{} were not sent (shutdown)", pushed - frozen),
-        format!("{nobodys} bytes waited for a pod that nobody named (netmon_unattributed_bytes_total)"),
+        format!("{nobodys} bytes belong to no known pod (netmon_unattributed_bytes_total)"),
     ] {
         if !log.contains(&part) {
             return Err(format!("the log does not say: {part}"));

@@ -47,7 +47,7 @@ fn run(lab: &Lab) -> Result<(), String> {
     let before = lab.truth()?;
     let third = start().ready()?;
     if third.metric("netmon_state_failures_total")? != 1.0
-        || !third.log_tail().contains("is not used, and this is a fresh")
+        || !third.log_tail().contains("is not used, the agent starts afresh")
     {
         return Err(format!("a harmed state file is neither counted nor named:\n{}", third.log_tail()));
     }
