@@ -61,8 +61,17 @@ fn main() {
                 total: row.total,
             });
             let (series, rows) = (series.collect(), rows.clone());
-            snapshots
-                .publish(Arc::new(Snapshot { taken: now, rows, series, owners: owners(), names: names() }), ticket);
+            snapshots.publish(
+                Arc::new(Snapshot {
+                    taken: now,
+                    rows,
+                    series,
+                    owners: owners(),
+                    names: names(),
+                    ..Snapshot::default()
+                }),
+                ticket,
+            );
         }
         clock::sleep_ns(20 * MS);
     }
