@@ -27,7 +27,7 @@ complete -c zxporter-netmon -o metrics-format -x -a 'prometheus json' -d 'format
 complete -c zxporter-netmon -o max-rows -x -d 'largest number of rows; beyond it the smallest rows are folded'
 complete -c zxporter-netmon -o max-connections -x -d 'largest number of followed connections; bytes of others are counted as lost'
 complete -c zxporter-netmon -o log-level -x -a 'off error warn info debug' -d 'lowest level that is logged, on stderr'
-complete -c zxporter-netmon -o record -r -F -d 'record the source\\'s data to FILE, for -collector-mode replay:FILE'
+complete -c zxporter-netmon -o record -r -F -d 'record the source\'s data to FILE, for -collector-mode replay:FILE'
 complete -c zxporter-netmon -n __fish_use_subcommand -f -a topology
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from topology' -a 'compile'
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from compile' -o regions -r -d 'only these regions'
