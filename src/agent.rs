@@ -16,6 +16,7 @@ use crate::clock::{self, MS, Now, SECOND};
 use crate::collect::handover::Handover;
 use crate::collect::run::{Collector, Parts};
 use crate::collect::trouble::{PODS_AS_NODE, Trouble};
+use crate::config::proxy::Route;
 use crate::config::{Config, Dakr, Fallback, Mode};
 use crate::export::dakr::jitter;
 use crate::export::dakr::push::Push;
@@ -27,6 +28,7 @@ use crate::kube::credentials::{self, CredentialsError};
 use crate::kube::{self, Kube};
 use crate::limits;
 use crate::names;
+use crate::net::trouble::Peer;
 use crate::owner::pods::Published;
 use crate::owner::socket_owners::SocketOwners;
 use crate::privileges::{self, Talks, settle_talker};
@@ -355,7 +357,15 @@ fn say_what_is_pushed(config: &Config) {
         config.mode.name(),
         if config.standalone { "standalone" } else { "in a cluster" }
     );
-    if config.dakr.is_none() {
+    if let Some(dakr) = &config.dakr {
+        let peer = Peer::of(&dakr.url, dakr.route.proxy());
+        match &dakr.route {
+            Route::Excepted(proxy) => {
+                info!("pushing to {peer}, excepted from proxy {proxy} ({}) by NO_PROXY", proxy.named_by);
+            }
+            Route::Direct | Route::Through(_) => info!("pushing to {peer}"),
+        }
+    } else {
         info!("nothing is pushed: DAKR_URL and CLUSTER_TOKEN are not both set; only the endpoints show rows");
         if config.state_dir.is_some() {
             info!("-state-dir is not used, because nothing is pushed");

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use netmon::clock::{self, MS, SECOND};
+use netmon::config::proxy::{Proxy, route};
 use netmon::export::dakr::framing::Reply;
 use netmon::export::dakr::transport::{Call, Failure, Http, Transport, without_credentials};
 use netmon::net::flight::Flight;
@@ -483,22 +484,25 @@ fn a_proxy_is_used_unless_no_proxy_names_the_host() {
     let url = format!("https://127.0.0.1:{port}");
     let tunnels = Arc::new(AtomicUsize::new(0));
     let through = |port: u16, no_proxy: &str| {
-        let mut builder = ureq::Proxy::builder(ureq::ProxyProtocol::Http).host("127.0.0.1").port(port);
-        if !no_proxy.is_empty() {
-            builder = builder.no_proxy(no_proxy);
-        }
-        Http::new(&url, Some(&tls().ca_pem), Some(builder.build().expect("a proxy")))
+        let environment = |name: &str| match name {
+            "HTTPS_PROXY" => Some(format!("http://127.0.0.1:{port}")),
+            "NO_PROXY" => Some(no_proxy.to_owned()),
+            _ => None,
+        };
+        // By its name, for an address of loopback is never reached by a proxy.
+        let route = route("https://dakr.example.com", &environment).expect("a route");
+        Http::new(&url, Some(&tls().ca_pem), route.proxy().cloned())
     };
     let open = proxy(tunnels.clone(), false);
     assert_eq!(send(&mut through(open, ""), b"x", 5 * SECOND).expect("through the proxy").body, [8, 2]);
     assert_eq!(tunnels.load(Ordering::SeqCst), 1);
-    assert_eq!(send(&mut through(open, "127.0.0.1"), b"x", 5 * SECOND).expect("past the proxy").body, [8, 2]);
+    assert_eq!(send(&mut through(open, "example.com"), b"x", 5 * SECOND).expect("past the proxy").body, [8, 2]);
     assert_eq!(tunnels.load(Ordering::SeqCst), 1);
     let result = send(&mut through(proxy(tunnels, true), ""), b"x", 5 * SECOND);
-    assert!(matches!(result, Err(Failure::Unsent(_))), "{result:?}");
+    let Err(Failure::Unsent(cause)) = result else { panic!("{result:?}") };
+    assert_eq!(cause, "the proxy answers \"HTTP/1.1 403 Forbidden\": it must allow CONNECT to this host and port");
     // A proxy that wants TLS on the way to a DAKR that does not.
-    let strange =
-        ureq::Proxy::builder(ureq::ProxyProtocol::Https).host("127.0.0.1").port(port).build().expect("a proxy");
+    let strange = Proxy::parse(&format!("https://127.0.0.1:{port}"), "HTTP_PROXY").expect("a proxy");
     let result = send(&mut Http::new("http://127.0.0.1:9", None, Some(strange)), b"x", 5 * SECOND);
     assert!(matches!(result, Err(Failure::Unsent(_))), "{result:?}");
 }

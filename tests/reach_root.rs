@@ -2,7 +2,11 @@
 //! unbound, tinyproxy, squid and openssl, each test in network and mount namespaces of its own. Go's answers are the control
 //! where Go is installed.
 
+#[path = "reach_root/certificates.rs"]
+mod certificates;
 #[path = "reach_root/names.rs"]
 mod names;
+#[path = "reach_root/proxies.rs"]
+mod proxies;
 #[path = "reach_root/stage.rs"]
 mod stage;

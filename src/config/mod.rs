@@ -9,6 +9,7 @@
 //! | [`parse()`] | parses arguments and environment into a [`Command`] |
 //! | `value` | parses single values: addresses, ranges, ports, URL, token |
 //! | [`duration`] | parses durations in Go's syntax |
+//! | [`proxy`] | picks the proxy that a URL is reached through |
 //! | `near` | finds the name closest to a misspelt one |
 //! | [`tools`] | the commands besides the agent itself |
 //! | `help` | renders the tables as `--help` and as Markdown |
@@ -17,6 +18,7 @@ pub mod duration;
 mod help;
 mod near;
 mod parse;
+pub mod proxy;
 pub mod settings;
 pub mod tools;
 mod value;
@@ -170,6 +172,8 @@ pub struct Dakr {
     pub token_file: Option<PathBuf>,
     /// `-ca-file`: PEM certificates to trust besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// `HTTPS_PROXY` or `HTTP_PROXY`, and `NO_PROXY`: the way to the URL.
+    pub route: proxy::Route,
 }
 
 impl fmt::Debug for Dakr {
@@ -181,6 +185,7 @@ impl fmt::Debug for Dakr {
             .field("protocol", &self.protocol)
             .field("token_file", &self.token_file)
             .field("ca_file", &self.ca_file)
+            .field("route", &self.route)
             .finish_non_exhaustive()
     }
 }

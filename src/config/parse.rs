@@ -13,7 +13,7 @@ use lexopt::{Arg, Parser};
 use super::near::nearest;
 use super::settings::{Apply, Default, Draft, Kind, SETTINGS, Setting};
 use super::tools::{self, Given, Tool};
-use super::{Config, Mode, value};
+use super::{Config, Mode, proxy, value};
 
 /// The action that the arguments request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +79,10 @@ pub fn parse(
         if let Some(text) = environment(setting.name).filter(|text| !text.as_encoded_bytes().trim_ascii().is_empty()) {
             apply(setting, &mut draft, &text)?;
         }
+    }
+    if !draft.dakr.url.is_empty() {
+        let variable = |name: &str| environment(name).map(|text| text.to_string_lossy().into_owned());
+        draft.dakr.route = proxy::route(&draft.dakr.url, &variable).map_err(|error| UsageError(error.to_string()))?;
     }
     finish(draft, hostname)
 }

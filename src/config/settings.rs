@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::proxy::Route;
 use super::value::{self, Wanted};
 use super::{
     Config, CtZone, Dakr, DakrProtocol, Dns, Fallback, MAX_DNS_PORTS, MetricsFormat, Mode, PushInbound, SourceKind,
@@ -191,6 +192,7 @@ impl Draft {
             protocol: DakrProtocol::Auto,
             token_file: None,
             ca_file: None,
+            route: Route::Direct,
         };
         Draft { config, dakr }
     }
@@ -365,7 +367,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "metrics-kubeconfig", kind: Kind::Flag, group: Group::Place, value: Value::Word("FILE"),
-        default: Default::Described("the service account, then ~/.kube/config"),
+        default: Default::Described("KUBECONFIG, the service account, then ~/.kube/config"),
         short: "kubeconfig file for the API server",
         long: "",
         apply: Apply::Path(|draft, path| draft.config.kubeconfig = path),

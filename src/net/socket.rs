@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::time::Duration as StdDuration;
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
@@ -16,74 +17,64 @@ use ureq::Error;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::time::Duration;
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
-};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport};
 
 use super::flight::Flight;
 use super::resolve::{Places, addresses_of};
+use super::trouble::NetError;
 use crate::clock::{self, SECOND};
+use crate::config::proxy::Proxy;
 
 /// How long a look-up takes where the request sets no limit.
 const RESOLVE_NS: u64 = 10 * SECOND;
 
-/// Opens sockets.
-#[derive(Debug)]
-pub struct SocketConnector(pub Arc<Flight>);
-
-impl<In: Transport> Connector<In> for SocketConnector {
-    type Out = Either<In, Socket>;
-
-    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
-        if chained.is_some() {
-            // A proxy's tunnel stands already.
-            return Ok(chained.map(Either::A));
+/// Connects to one of the addresses that were found, tried in order: each but the last gets half of the time that is left.
+/// `is_proxy`: they are the proxy's.
+pub fn open(flight: &Arc<Flight>, details: &ConnectionDetails<'_>, is_proxy: bool) -> Result<Socket, Error> {
+    let mut failed = Error::HostNotFound;
+    let mut limit = details.timeout;
+    for (at, address) in details.addrs.iter().enumerate() {
+        let mut share = limit;
+        if let (Duration::Exact(left), true) = (limit.after, at + 1 < details.addrs.len()) {
+            share.after = Duration::Exact(left / 2);
+            limit.after = share.after;
         }
-        let stream = self.open(&details.addrs, details.timeout)?;
-        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(Either::B(Socket { stream, buffers, flight: self.0.clone(), dead: false })))
+        match open_one(flight, *address, &share) {
+            Ok(stream) => {
+                let (input, output) = (details.config.input_buffer_size(), details.config.output_buffer_size());
+                let buffers = LazyBuffers::new(input, output);
+                return Ok(Socket { stream, buffers, flight: Arc::clone(flight), dead: false });
+            }
+            Err(Error::Io(error)) => failed = NetError::Connect(*address, is_proxy, error).into(),
+            Err(Error::Timeout(_)) => {
+                let after = if let Duration::Exact(after) = share.after { after } else { StdDuration::ZERO };
+                failed = NetError::Silent(*address, is_proxy, after).into();
+            }
+            Err(error) => failed = error,
+        }
     }
+    Err(failed)
 }
 
-impl SocketConnector {
-    /// Tries the addresses in order. Each but the last gets half of the time that is left.
-    fn open(&self, addresses: &[SocketAddr], timeout: NextTimeout) -> Result<TcpStream, Error> {
-        let mut failed = Error::HostNotFound;
-        let mut limit = timeout;
-        for (at, address) in addresses.iter().enumerate() {
-            let mut share = limit;
-            if let (Duration::Exact(left), true) = (limit.after, at + 1 < addresses.len()) {
-                share.after = Duration::Exact(left / 2);
-                limit.after = share.after;
-            }
-            match self.open_one(*address, &share) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failed = error,
+fn open_one(flight: &Flight, address: SocketAddr, limit: &NextTimeout) -> Result<TcpStream, Error> {
+    let io = |error: Errno| Error::Io(error.into());
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let fd = socket(family, SockType::Stream, flags, None).map_err(io)?;
+    match connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
+        Ok(()) => {}
+        Err(Errno::EINPROGRESS) => {
+            flight.wait(&fd, PollFlags::POLLOUT, limit)?;
+            match getsockopt(&fd, sockopt::SocketError).map_err(io)? {
+                0 => {}
+                error => return Err(io(Errno::from_raw(error))),
             }
         }
-        Err(failed)
+        Err(error) => return Err(io(error)),
     }
-
-    fn open_one(&self, address: SocketAddr, limit: &NextTimeout) -> Result<TcpStream, Error> {
-        let io = |error: Errno| Error::Io(error.into());
-        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-        let fd = socket(family, SockType::Stream, flags, None).map_err(io)?;
-        match connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
-            Ok(()) => {}
-            Err(Errno::EINPROGRESS) => {
-                self.0.wait(&fd, PollFlags::POLLOUT, limit)?;
-                match getsockopt(&fd, sockopt::SocketError).map_err(io)? {
-                    0 => {}
-                    error => return Err(io(Errno::from_raw(error))),
-                }
-            }
-            Err(error) => return Err(io(error)),
-        }
-        let stream = TcpStream::from(fd);
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    }
+    let stream = TcpStream::from(fd);
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// One TCP connection.
@@ -163,24 +154,19 @@ impl Transport for Socket {
 
 /// The outermost layer: notes when the last byte was taken.
 #[derive(Debug)]
-pub struct WatchConnector(pub Arc<Flight>);
-
-impl<In: Transport> Connector<In> for WatchConnector {
-    type Out = Watched<In>;
-
-    fn connect(&self, _: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
-        Ok(chained.map(|inner| Watched { inner, flight: self.0.clone() }))
-    }
-}
-
-/// See [`WatchConnector`].
-#[derive(Debug)]
-pub struct Watched<T> {
-    inner: T,
+pub struct Watched {
+    inner: Box<dyn Transport>,
     flight: Arc<Flight>,
 }
 
-impl<T: Transport> Transport for Watched<T> {
+impl Watched {
+    /// Around what is otherwise ready.
+    pub fn new(inner: Box<dyn Transport>, flight: Arc<Flight>) -> Watched {
+        Watched { inner, flight }
+    }
+}
+
+impl Transport for Watched {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self.inner.buffers()
     }
@@ -211,13 +197,18 @@ pub struct NameResolver {
     pub flight: Option<Arc<Flight>>,
     /// Which files say how.
     pub places: Places,
+    /// Whose address is wanted instead of the server's, for it finds that.
+    pub proxy: Option<Proxy>,
 }
 
 impl Resolver for NameResolver {
     fn resolve(&self, uri: &Uri, _: &ureq::config::Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let mut found = self.empty();
-        let host = uri.host().ok_or(Error::HostNotFound)?;
-        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
+        let default_port = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+        let (host, port) = match &self.proxy {
+            Some(proxy) => (proxy.host.as_str(), proxy.port),
+            None => (uri.host().ok_or(Error::HostNotFound)?, uri.port_u16().unwrap_or(default_port)),
+        };
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(address) = bare.parse::<IpAddr>() {
             found.push(SocketAddr::new(address, port));
@@ -229,7 +220,7 @@ impl Resolver for NameResolver {
         };
         let limit_ns = clock::now().mono_ns.saturating_add(limit_ns);
         let until_ns = || self.flight.as_ref().map_or(limit_ns, |flight| flight.until_ns().min(limit_ns));
-        let addresses = addresses_of(bare, &self.places, &until_ns).map_err(|error| Error::Other(Box::new(error)))?;
+        let addresses = addresses_of(bare, &self.places, &until_ns).map_err(NetError::Resolve)?;
         // ureq's list holds sixteen.
         addresses.into_iter().take(16).for_each(|address| found.push(SocketAddr::new(address, port)));
         if found.is_empty() { Err(Error::HostNotFound) } else { Ok(found) }

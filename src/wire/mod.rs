@@ -10,6 +10,7 @@ pub mod nftables;
 pub mod protobuf;
 pub mod recording;
 pub mod sock_diag;
+pub mod x509;
 
 /// Bytes that cannot be what they say. Nobody can act on more detail, so there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -52,6 +52,8 @@ pub fn alone(body: impl FnOnce(&Place) + Send) {
             unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("root, to make namespaces");
             sh("mount --make-rprivate /");
             sh("ip link set lo up");
+            // What squid leaves there when it is killed keeps the next one from starting.
+            sh("mount -t tmpfs none /dev/shm");
             let folder = Folder::new();
             for name in ["resolv.conf", "hosts"] {
                 let file = folder.write(name, "");
@@ -88,7 +90,7 @@ impl Place {
     }
 }
 
-pub struct Server(Child);
+pub struct Server(pub Child);
 
 impl Drop for Server {
     fn drop(&mut self) {

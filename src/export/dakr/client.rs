@@ -51,12 +51,14 @@ impl<T: Transport> Client<T> {
         headers.push(("x-operator-git-sha", COMMIT.to_owned()));
         headers.push(("user-agent", format!("zxporter-netmon/{VERSION}")));
         headers.extend(batch.map(|batch| ("x-netmon-batch", batch)));
-        match self.transport.send(&Call { path, headers: &headers, body: &self.wire }, until_ns) {
-            Err(Failure::Unsent(cause)) => (SendEnd::Unsent, self.token.redacted(&cause)),
-            Err(Failure::Unknown(cause)) => (SendEnd::NoAnswer, self.token.redacted(&cause)),
+        let sent = self.transport.send(&Call { path, headers: &headers, body: &self.wire }, until_ns);
+        let placed = |cause: &str| self.token.redacted(&format!("{}: {cause}", self.transport.peer()));
+        match sent {
+            Err(Failure::Unsent(cause)) => (SendEnd::Unsent, placed(&cause)),
+            Err(Failure::Unknown(cause)) => (SendEnd::NoAnswer, placed(&cause)),
             Ok(reply) => {
                 let answer = framing.answer(&reply);
-                let cause = self.token.redacted(&in_words(&reply, &answer));
+                let cause = placed(&in_words(&reply, &answer));
                 let wall_ns = self.now().wall_ns;
                 let retry_after_ns = reply.header("retry-after").and_then(|value| retry_after_ns(value, wall_ns));
                 (SendEnd::Answered { status: reply.status, answer, retry_after_ns }, cause)

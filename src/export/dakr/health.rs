@@ -45,7 +45,7 @@ impl PushHealth {
 
     pub fn push_failed(&mut self, outcome: Outcome, cause: &str, now_ns: u64) {
         self.has_pushed = true;
-        self.complain("push", outcome, cause, now_ns);
+        self.complain("push to", outcome, cause, now_ns);
     }
 
     /// DAKR acknowledged a heartbeat.
@@ -60,7 +60,7 @@ impl PushHealth {
     pub fn beat_failed(&mut self, outcome: Outcome, cause: &str, now_ns: u64) {
         match outcome {
             Outcome::NotCounted | Outcome::Denied | Outcome::Unknown if !self.has_pushed => {
-                self.complain("heartbeat", outcome, cause, now_ns);
+                self.complain("send a heartbeat to", outcome, cause, now_ns);
             }
             _ => log::debug!("heartbeat failed: {cause}"),
         }
@@ -72,9 +72,9 @@ impl PushHealth {
         self.health.set(Component::DakrTransport, Status::Degraded, cause);
         let lately = |at_ns: u64| now_ns.saturating_sub(at_ns) < SAY_AGAIN_NS;
         if self.said.is_some_and(|(said, at_ns)| said == outcome && lately(at_ns)) {
-            log::debug!("{what} failed: {cause}");
+            log::debug!("cannot {what} {cause}");
         } else {
-            log::warn!("{what} failed: {cause}");
+            log::warn!("cannot {what} {cause}");
             self.said = Some((outcome, now_ns));
         }
     }

@@ -92,7 +92,7 @@ impl Push<Http> {
         stats: Arc<Stats>,
         report: impl FnMut(Settled) + Send + 'static,
     ) -> Push<Http> {
-        let http = Http::new(&dakr.url, dakr.ca_file.as_deref(), ureq::Proxy::try_from_env());
+        let http = Http::new(&dakr.url, dakr.ca_file.as_deref(), dakr.route.proxy().cloned());
         let flight = http.flight();
         let client = Client::new(http, Token::new(&dakr.token, dakr.token_file.clone()), clock::now);
         let settings = Settings {

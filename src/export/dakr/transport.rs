@@ -6,19 +6,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider};
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
-use ureq::{Agent, Proxy, SendBody};
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use ureq::{Agent, SendBody};
 
 use super::framing::{MAX_ANSWER_BYTES, Reply};
+use crate::config::proxy::Proxy;
+use crate::net::dial::Dialer;
 use crate::net::flight::{Flight, Outgoing};
-use crate::net::socket::{NameResolver, SocketConnector, WatchConnector};
+use crate::net::socket::NameResolver;
+use crate::net::tls::Trust;
+use crate::net::trouble::{Peer, in_words};
+use crate::sys::small_file;
 
 /// How long finding the host's addresses may take, of the 15 s that a request has: six names of a search list may be asked,
 /// of which all but one get no answer.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A bundle of every public authority is a quarter of it.
+const CA_FILE_MAX_BYTES: u64 = 1 << 20;
 
 pub struct Call<'a> {
     /// What follows the base URL, with its leading slash.
@@ -40,6 +49,11 @@ pub enum Failure {
 pub trait Transport: Send {
     /// Sends a request and waits for its answer until `until_ns` on the monotonic clock at the latest.
     fn send(&mut self, call: &Call<'_>, until_ns: u64) -> Result<Reply, Failure>;
+
+    /// Whom it sends to, for messages.
+    fn peer(&self) -> String {
+        "DAKR".to_owned()
+    }
 }
 
 /// The real transport.
@@ -82,11 +96,11 @@ impl Http {
     }
 
     fn build(&self) -> Result<Agent, String> {
-        let mut config = Agent::config_builder()
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .proxy(self.proxy.clone())
+            .proxy(None)
             .timeout_resolve(Some(RESOLVE_TIMEOUT))
             .timeout_connect(Some(CONNECT_TIMEOUT))
             // 2 x 128 KiB by default.
@@ -96,49 +110,40 @@ impl Http {
             // Kept for the messages of one batch, not until the next flush: a connection that idles is one that a
             // load balancer may have forgotten.
             .max_idle_age(Duration::from_secs(10));
-        // Without certificates ureq panics at its first TLS connection, and a proxy may want one even where DAKR does not.
-        let certificates = match self.certificates() {
-            Err(error) if self.base.starts_with("https:") => return Err(error),
-            found => found.unwrap_or_default(),
-        };
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .root_certs(RootCerts::new_with_certs(&certificates))
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
-        config = config.tls_config(tls.build());
-        let connector =
-            ().chain(ConnectProxyConnector::default())
-                .chain(SocketConnector(self.flight.clone()))
-                .chain(RustlsConnector::default())
-                .chain(WatchConnector(self.flight.clone()));
-        let resolver = NameResolver { flight: Some(self.flight.clone()), ..NameResolver::default() };
-        Ok(Agent::with_parts(config.build(), connector, resolver))
+        let tls = self.tls();
+        if let (Err(why), true) = (&tls, self.base.starts_with("https:")) {
+            return Err(why.clone());
+        }
+        let resolver =
+            NameResolver { flight: Some(self.flight.clone()), proxy: self.proxy.clone(), ..NameResolver::default() };
+        let dialer = Dialer { flight: self.flight.clone(), proxy: self.proxy.clone(), tls };
+        Ok(Agent::with_parts(config.build(), dialer, resolver))
     }
 
-    /// Whom to trust.
-    fn certificates(&self) -> Result<Vec<Certificate<'static>>, String> {
-        if !self.base.starts_with("https:") && self.proxy.is_none() {
-            return Ok(Vec::new());
+    /// How TLS is spoken, with DAKR or with a proxy.
+    fn tls(&self) -> Result<Arc<ClientConfig>, String> {
+        if !self.base.starts_with("https:") && self.proxy.as_ref().is_none_or(|proxy| !proxy.is_https) {
+            return Err("no TLS is wanted here".to_owned());
         }
-        let found = rustls_native_certs::load_native_certs();
-        let mut certificates: Vec<Certificate<'static>> =
-            found.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
+        let mut trust = Trust {
+            roots: rustls_native_certs::load_native_certs().certs,
+            own: Vec::new(),
+            cure: "name a file with its authority's certificate by -ca-file".to_owned(),
+        };
         if let Some(file) = &self.ca_file {
-            let pem =
-                std::fs::read(file).map_err(|error| format!("cannot read CA file {}: {error}", file.display()))?;
-            let before = certificates.len();
-            certificates.extend(ureq::tls::parse_pem(&pem).filter_map(|item| match item {
-                Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                _ => None,
-            }));
-            if certificates.len() == before {
-                return Err(format!("no certificate in CA file {}", file.display()));
+            let pem = small_file::read(file, CA_FILE_MAX_BYTES)
+                .map_err(|error| format!("cannot read CA file {}: {error} (-ca-file)", file.display()))?;
+            trust.own = CertificateDer::pem_slice_iter(&pem).flatten().collect();
+            if trust.own.is_empty() {
+                return Err(format!("no certificate in CA file {} (-ca-file)", file.display()));
             }
+            trust.roots.extend(trust.own.iter().cloned());
+            trust.cure = format!("add its authority's certificate to {} (-ca-file)", file.display());
         }
-        if certificates.is_empty() {
+        if trust.roots.is_empty() {
             return Err("no CA certificates on this system (SSL_CERT_FILE, -ca-file)".to_owned());
         }
-        Ok(certificates)
+        trust.client_config()
     }
 
     fn exchange(&self, agent: &Agent, call: &Call<'_>) -> Result<Reply, ureq::Error> {
@@ -167,12 +172,16 @@ impl Http {
 }
 
 impl Transport for Http {
+    fn peer(&self) -> String {
+        Peer::of(&self.base, self.proxy.as_ref()).to_string()
+    }
+
     fn send(&mut self, call: &Call<'_>, until_ns: u64) -> Result<Reply, Failure> {
         let agent = self.agent().map_err(Failure::Unsent)?;
         self.flight.begin(until_ns);
         self.exchange(&agent, call).map_err(|error| match self.flight.left_whole() {
-            true => Failure::Unknown(format!("no answer: {error}")),
-            false => Failure::Unsent(format!("cannot send: {error}")),
+            true => Failure::Unknown(format!("sent, but no answer: {}", in_words(&error))),
+            false => Failure::Unsent(in_words(&error)),
         })
     }
 }
