@@ -36,11 +36,15 @@ impl fmt::Display for CredentialsError {
 
 impl std::error::Error for CredentialsError {}
 
-/// Finds the API server: the kubeconfig if one is given, else the cluster we run in, else `~/.kube/config`.
+/// Finds the API server: the kubeconfig if one is given, by flag or `KUBECONFIG`, else the cluster we run in, else
+/// `~/.kube/config`.
 /// `env` looks up the environment.
 pub fn discover(kubeconfig: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> Result<Endpoint, CredentialsError> {
     if let Some(path) = kubeconfig {
         return from_kubeconfig(path);
+    }
+    if let Some(list) = env("KUBECONFIG").filter(|list| !list.is_empty()) {
+        return from_environment(&list);
     }
     if let Some(endpoint) = in_cluster(env, Path::new(SERVICE_ACCOUNT))? {
         return Ok(endpoint);
@@ -48,6 +52,20 @@ pub fn discover(kubeconfig: Option<&Path>, env: &dyn Fn(&str) -> Option<String>)
     match env("HOME").map(|home| Path::new(&home).join(".kube/config")).filter(|path| path.exists()) {
         Some(path) => from_kubeconfig(&path),
         None => Err(CredentialsError::Nowhere),
+    }
+}
+
+/// `KUBECONFIG`: paths separated by colons, of which those that are not there are passed over, as by kubectl.
+fn from_environment(list: &str) -> Result<Endpoint, CredentialsError> {
+    let paths: Vec<&Path> = list.split(':').filter(|path| !path.is_empty()).map(Path::new).collect();
+    let there: Vec<&Path> = paths.iter().copied().filter(|path| path.exists()).collect();
+    match (there.as_slice(), paths.first()) {
+        ([one], _) | ([], Some(one)) => from_kubeconfig(one),
+        ([first, ..], _) => {
+            let why = "KUBECONFIG names several files, which are not merged here (kubectl config view --flatten does)";
+            Err(CredentialsError::Kubeconfig(first.to_path_buf(), why.to_owned()))
+        }
+        ([], None) => Err(CredentialsError::Nowhere),
     }
 }
 

@@ -5,15 +5,23 @@
 //! expires. Nothing here knows HTTP.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 use serde::Deserialize;
 
 use super::secret::{Secret, checked_token};
 use super::time::rfc3339_ns;
 use crate::clock::{self, MS, SECOND};
+use crate::config::settings::{Kind, SETTINGS};
+use crate::sys::poll::readable;
 
 /// Limit on a plugin's output.
 const OUTPUT_MAX_BYTES: u64 = 1 << 20;
@@ -82,31 +90,31 @@ impl Plugin {
         if let Some(cluster) = &self.cluster {
             info["spec"]["cluster"] = cluster.clone();
         }
-        let mut child = Command::new(&self.command)
+        let mut command = Command::new(&self.command);
+        command
             .args(&self.args)
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .env("KUBERNETES_EXEC_INFO", info.to_string())
+            // With a group of its own, so that it can be killed with the programs that it runs.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .map_err(|error| {
-                let hint =
-                    if self.install_hint.is_empty() { String::new() } else { format!(" ({})", self.install_hint) };
-                format!("cannot run credential plugin {name}: {error}{hint}")
-            })?;
-        let until_ns = clock::now().mono_ns.saturating_add(limit_ns);
-        let mut output = collect(&mut child, until_ns, stopped);
-        // The program may close its output and keep running.
-        while output.is_ok() && matches!(child.try_wait(), Ok(None)) {
-            if clock::now().mono_ns >= until_ns || stopped() {
-                output = Err("does not exit".to_owned());
-            }
-            clock::sleep_ns(5 * MS);
+            .stderr(Stdio::inherit());
+        // DAKR's token is no business of it.
+        let secrets = SETTINGS.iter().filter(|setting| setting.kind == Kind::Secret).map(|setting| setting.name);
+        for secret in secrets.filter(|secret| !self.env.iter().any(|(name, _)| name == secret)) {
+            command.env_remove(secret);
         }
-        // In any case the program must not outlive this call, nor stay behind as a zombie.
-        if output.is_err() {
-            let _ = child.kill();
+        let mut child = command.spawn().map_err(|error| {
+            let hint = if self.install_hint.is_empty() { String::new() } else { format!(" ({})", self.install_hint) };
+            format!("cannot run credential plugin {name}: {error}{hint}")
+        })?;
+        let until_ns = clock::now().mono_ns.saturating_add(limit_ns);
+        let output = collect(&mut child, until_ns, stopped);
+        // Whatever happened, neither the program nor what it began must outlive this call. It is not waited for yet, so its
+        // number is still its own.
+        if let Ok(group) = i32::try_from(child.id()) {
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
         let status = child.wait().map_err(|error| format!("cannot wait for credential plugin {name}: {error}"))?;
         let output = output.map_err(|why| format!("credential plugin {name} {why}"))?;
@@ -143,32 +151,50 @@ impl Plugin {
     }
 }
 
-/// Reads the program's output until it is closed. A thread reads, so that a silent program can be abandoned after the
-/// time limit.
+/// Reads what the program prints until it has ended: a child of it may keep the output open.
 fn collect(child: &mut Child, until_ns: u64, stopped: &dyn Fn() -> bool) -> Result<Vec<u8>, String> {
-    let Some(stdout) = child.stdout.take() else { return Err("has no output".to_owned()) };
-    let (done, output) = crossbeam_channel::bounded(1);
-    std::thread::Builder::new()
-        .name("kube-exec".to_owned())
-        .spawn(move || {
-            let mut text = Vec::new();
-            let read = stdout.take(OUTPUT_MAX_BYTES + 1).read_to_end(&mut text).map(|_| text);
-            let _ = done.send(read);
-        })
-        .map_err(|error| format!("cannot be read: {error}"))?;
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let Some(mut stdout) = child.stdout.take() else { return Err("has no output".to_owned()) };
+    fcntl(&stdout, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|error| unreadable(error.into()))?;
+    let (mut text, mut room) = (Vec::new(), [0; 4096]);
+    let mut is_open = true;
     loop {
-        match output.recv_timeout(std::time::Duration::from_nanos(50 * MS)) {
-            Ok(Ok(text)) if text.len() as u64 > OUTPUT_MAX_BYTES => return Err("printed more than 1 MiB".to_owned()),
-            Ok(Ok(text)) => return Ok(text),
-            Ok(Err(error)) => return Err(format!("cannot be read: {error}")),
-            Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return Err("cannot be read".to_owned()),
-            Err(crossbeam_channel::RecvTimeoutError::Timeout) if stopped() => {
-                return Err("was stopped because the agent stops".to_owned());
+        // Asked before the output is read: what was printed before the end is not missed.
+        let ended = has_ended(child);
+        while is_open {
+            match stdout.read(&mut room) {
+                Ok(0) => is_open = false,
+                Ok(read) => text.extend_from_slice(room.get(..read).unwrap_or_default()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(unreadable(error)),
             }
-            Err(crossbeam_channel::RecvTimeoutError::Timeout) if clock::now().mono_ns >= until_ns => {
-                return Err("took too long".to_owned());
+            if text.len() as u64 > OUTPUT_MAX_BYTES {
+                return Err("printed more than 1 MiB".to_owned());
             }
-            Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
+        }
+        if ended {
+            return Ok(text);
+        }
+        if stopped() {
+            return Err("was stopped because the agent stops".to_owned());
+        }
+        if clock::now().mono_ns >= until_ns {
+            return Err(if is_open { "took too long" } else { "does not exit" }.to_owned());
+        }
+        let fds = [stdout.as_raw_fd()];
+        // Its end closes the output, as a rule; where a child keeps it open it is noticed a little later.
+        if is_open {
+            readable(&fds, 20 * MS);
+        } else {
+            clock::sleep_ns(5 * MS);
         }
     }
+}
+
+/// Whether it has ended; it stays to be waited for.
+fn has_ended(child: &Child) -> bool {
+    let Ok(id) = i32::try_from(child.id()) else { return true };
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    !matches!(waitid(Id::Pid(Pid::from_raw(id)), flags), Ok(WaitStatus::StillAlive))
 }

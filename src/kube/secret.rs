@@ -4,8 +4,9 @@
 //! change now and then. Secrets appear in no message and in no `Debug`.
 
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use crate::sys::small_file;
 
 /// Tokens and certificates are a few kilobytes.
 const FILE_MAX_BYTES: u64 = 1 << 20;
@@ -47,16 +48,7 @@ impl fmt::Debug for Secret {
 
 /// Reads a small file whole. It is opened anew each time: a projected volume changes by exchanging a symbolic link.
 pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut content = Vec::new();
-        std::fs::File::open(path)?.take(FILE_MAX_BYTES + 1).read_to_end(&mut content)?;
-        Ok(content)
-    };
-    match read() {
-        Ok(content) if content.len() as u64 > FILE_MAX_BYTES => Err(format!("{} is larger than 1 MiB", path.display())),
-        Ok(content) => Ok(content),
-        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
-    }
+    small_file::read(path, FILE_MAX_BYTES).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 /// Checks a token for use in a header: white space around it is trimmed, within it is refused; ASCII only.

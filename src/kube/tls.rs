@@ -12,6 +12,7 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsPr
 
 use super::endpoint::Endpoint;
 use super::watch::Failure;
+use crate::wire::x509;
 
 /// The certificates of a connection. They are compared to detect a change.
 #[derive(Clone, PartialEq, Eq)]
@@ -62,8 +63,16 @@ pub fn settings(pem: &Pem, insecure: bool, secure: bool) -> Result<TlsConfig, Fa
 
     let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(certificate).flatten().collect();
     let refuse = |why: &str| Failure::Credentials(format!("the client certificate cannot be used: {why}"));
-    if chain.is_empty() {
-        return Err(refuse("it contains no certificate"));
+    let Some(first) = chain.first() else { return Err(refuse("it contains no certificate")) };
+    if let Ok(read) = x509::Certificate::read(first)
+        && read.version < 3
+    {
+        let why = format!(
+            "\"{}\" is an X.509 certificate of version {}, and TLS takes version 3 alone: have it issued anew with an extension \
+             (openssl x509 -extfile; keyUsage=digitalSignature is enough), or use a token",
+            read.subject, read.version
+        );
+        return Err(refuse(&why));
     }
     // Both parsers take the first key of the text.
     let der = PrivateKeyDer::from_pem_slice(key).map_err(|_| refuse("its key is not a PEM key"))?;

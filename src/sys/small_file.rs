@@ -20,7 +20,9 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     let mut content = Vec::new();
     file.take(max_bytes + 1).read_to_end(&mut content)?;
     if content.len() as u64 > max_bytes {
-        return Err(Error::new(ErrorKind::FileTooLarge, format!("it is larger than {max_bytes} bytes")));
+        let bound =
+            if max_bytes >= 1 << 20 { format!("{} MiB", max_bytes >> 20) } else { format!("{} KiB", max_bytes >> 10) };
+        return Err(Error::new(ErrorKind::FileTooLarge, format!("it is larger than {bound}")));
     }
     Ok(content)
 }

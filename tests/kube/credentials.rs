@@ -295,3 +295,88 @@ fn bombs_large_files_and_other_encodings() {
     assert!(load(&[b"[".repeat(100_000), b"]".repeat(100_000)].concat()).is_err(), "deep nesting ends in an error");
     assert!(discover(Some(Path::new("/no/such/file")), &|_| None).is_err());
 }
+
+#[test]
+fn f23_a_plugin_sees_no_token_of_dakr_and_leaves_nothing_behind() {
+    if std::env::var_os("CLUSTER_TOKEN").is_none() {
+        // Once more, as an agent that has one.
+        let name = "credentials::f23_a_plugin_sees_no_token_of_dakr_and_leaves_nothing_behind";
+        let status = std::process::Command::new(std::env::current_exe().expect("this test"))
+            .args([name, "--exact"])
+            .envs([("CLUSTER_TOKEN", "dakr-secret"), ("DAKR_URL", "https://me:hunter2@dakr.example.com")])
+            .status();
+        assert!(status.expect("it runs").success());
+        return;
+    }
+    let directory = scratch("f23");
+    let (seen, pids) = (directory.path().join("seen"), directory.path().join("pids"));
+    // It leaves a child that keeps its output, and one that does not.
+    let script = format!(
+        "#!/bin/sh\nenv > {}\nsleep 300 &\necho $! >> {pids}\nsleep 300 >/dev/null 2>&1 &\necho $! >> {pids}\n\
+         echo '{{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"status\":{{\"token\":\"t\"}}}}'\n",
+        seen.display(),
+        pids = pids.display()
+    );
+    let endpoint = plugin_kubeconfig(&directory, "http://127.0.0.1:1", &script, "");
+    let Auth::Plugin(plugin) = &endpoint.auth else { panic!("a plugin") };
+    for _ in 0..3 {
+        let started_ns = netmon::clock::now().mono_ns;
+        plugin.run(20 * netmon::clock::SECOND, &|| false).expect("a token");
+        assert!(netmon::clock::now().mono_ns - started_ns < 10 * netmon::clock::SECOND, "a child is not waited for");
+    }
+    let pids = std::fs::read_to_string(&pids).expect("written by the plugin");
+    assert_eq!(pids.lines().count(), 6);
+    for pid in pids.lines() {
+        let gone = || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z ")
+        };
+        wait_until("a child to be gone", gone);
+    }
+    let environment = std::fs::read_to_string(&seen).expect("written by the plugin");
+    assert!(environment.contains("KUBERNETES_EXEC_INFO=") && environment.contains("PATH="), "{environment}");
+    assert!(!environment.contains("CLUSTER_TOKEN") && !environment.contains("DAKR_URL"), "{environment}");
+}
+
+#[test]
+fn f24_a_pipe_is_no_token_and_does_not_block() {
+    let directory = scratch("f24");
+    let pipe = directory.path().join("token");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let endless = directory.path().join("endless");
+    std::os::unix::fs::symlink("/dev/zero", &endless).expect("a link");
+    for path in [&pipe, &endless] {
+        let error = netmon::kube::secret::read_file(path).expect_err("no regular file");
+        assert!(error.contains("it is no regular file"), "{error}");
+        let mut token = netmon::export::dakr::token::Token::new("", Some(path.clone()));
+        let error = token.refresh().expect_err("no regular file").to_string();
+        assert!(error.contains("it is no regular file"), "{error}");
+    }
+    let large = directory.path().join("large");
+    std::fs::write(&large, vec![b'x'; 2 << 20]).expect("written");
+    assert!(netmon::kube::secret::read_file(&large).expect_err("too large").contains("larger"));
+}
+
+#[test]
+fn f24_kubeconfig_is_read_from_the_environment() {
+    let directory = scratch("f24-environment");
+    let (one, other) = (directory.path().join("one"), directory.path().join("other"));
+    let text = "current-context: c\ncontexts: [{name: c, context: {cluster: k}}]\n\
+                clusters: [{name: k, cluster: {server: 'https://api.example.com'}}]\n";
+    std::fs::write(&one, text).expect("written");
+    let found = |list: String| {
+        let environment = move |name: &str| match name {
+            "KUBECONFIG" => Some(list.clone()),
+            // It goes before the cluster that we run in.
+            "KUBERNETES_SERVICE_HOST" => Some("10.96.0.1".to_owned()),
+            _ => None,
+        };
+        discover(None, &environment).map(|endpoint| endpoint.url).map_err(|error| error.to_string())
+    };
+    let url = Ok("https://api.example.com".to_owned());
+    assert_eq!(found(one.display().to_string()), url);
+    assert_eq!(found(format!("{}:{}:", other.display(), one.display())), url);
+    assert!(found(other.display().to_string()).expect_err("not there").contains("cannot read"));
+    std::fs::write(&other, text).expect("written");
+    assert!(found(format!("{}:{}", other.display(), one.display())).expect_err("two").contains("--flatten"));
+}

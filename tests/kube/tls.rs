@@ -192,3 +192,21 @@ fn an_authority_that_is_missing_or_rubbish_at_the_start_is_said_and_waited_for()
     assert!(server.requests().iter().all(|request| request.authorization == "Bearer t"));
     assert!(Path::new(&directory.path().join("ca.crt")).exists());
 }
+
+#[test]
+fn f24_a_client_certificate_of_version_1_is_refused_with_the_cure() {
+    let directory = crate::fake_kube::fixtures::scratch("f24-version-1");
+    let openssl = |arguments: &[&str]| {
+        let output = std::process::Command::new("openssl").args(arguments).current_dir(directory.path()).output();
+        assert!(output.expect("openssl (script/setup)").status.success(), "{arguments:?}");
+    };
+    // Without an extension openssl makes version 1, as MicroK8s and many scripts did.
+    openssl(&["req", "-nodes", "-newkey", "rsa:2048", "-keyout", "key", "-out", "request", "-subj", "/CN=admin"]);
+    openssl(&["x509", "-req", "-in", "request", "-signkey", "key", "-out", "pem", "-days", "30"]);
+    let ours = authority();
+    let server = FakeKube::start_tls(Some(ours.server("127.0.0.1", LONG, None)), script);
+    let material = |name: &str| Material::File(directory.path().join(name));
+    let kube = run(Endpoint { client: Some((material("pem"), material("key"))), ..trusting(&server, &ours.pem) });
+    kube.wait_for_state(Status::Degraded, "\"admin\" is an X.509 certificate of version 1");
+    kube.wait_for_state(Status::Degraded, "have it issued anew with an extension");
+}

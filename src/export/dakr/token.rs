@@ -5,6 +5,11 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use crate::sys::small_file;
+
+/// Far more than any token has; a header could not hold it.
+const FILE_MAX_BYTES: u64 = 64 << 10;
+
 /// A token and its source.
 pub struct Token {
     value: String,
@@ -59,8 +64,9 @@ impl Token {
 
     fn read(&mut self, seen: Option<(u64, u64, i64, i64)>) -> Result<(), TokenError> {
         let Some(file) = &self.file else { return Ok(()) };
-        let text = fs::read_to_string(file)
+        let bytes = small_file::read(file, FILE_MAX_BYTES)
             .map_err(|error| TokenError(format!("cannot read token file {}: {error}", file.display())))?;
+        let text = String::from_utf8_lossy(&bytes);
         let text = text.trim();
         // What would end the header line, or be refused as a header, is no token.
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
