@@ -8,7 +8,8 @@ use netmon::clock::thread_cpu_ns;
 use netmon::flow::{Addr, Class, Connection, ConnectionKey, Counts, Direction, Ends, Reading, Traffic, TxRx};
 use netmon::ledger::Ledger;
 use netmon::owner::OwnerId;
-use netmon::rows::{Push, RowKey, RowTable};
+use netmon::rows::{Increment, Level, Push, RowKey, RowTable};
+use netmon::topology::{Charge, Way};
 
 const ROUNDS: usize = 9;
 
@@ -102,13 +103,19 @@ fn add_rows(connections: &[Connection]) -> u64 {
         protocol: 6,
         direction: Direction::Outbound,
         class: Class::Outside,
+        level: Level::Named,
+        way: Way::UNKNOWN,
     };
     for connection in connections {
-        rows.add(&key(connection), Push::Yes, one, 1, &classes, &mut ledger);
+        rows.add(&key(connection), Push::Yes, Increment { counts: one, wall_ns: 1 }, &classes, &mut ledger, || {
+            Charge::UNKNOWN
+        });
     }
     let start = thread_cpu_ns();
     for connection in connections {
-        rows.add(&key(connection), Push::Yes, one, 2, &classes, &mut ledger);
+        rows.add(&key(connection), Push::Yes, Increment { counts: one, wall_ns: 2 }, &classes, &mut ledger, || {
+            Charge::UNKNOWN
+        });
     }
     thread_cpu_ns() - start
 }

@@ -76,7 +76,7 @@ fn main() {
         }
         let table = builder.finish().expect("each once");
         let bytes = table.bytes();
-        let topology = Topology::new(table, Arc::new(learner.finish()), 1);
+        let topology = Topology::new(Arc::new(table), Arc::new(learner.finish()), 1);
         let (own, own_sum) = median_ns(&addresses, |addr| u64::from(topology.charge(addr, false, true).place));
         // A linear search of so many takes long: a part of the addresses is enough for a median.
         let few = &addresses[..addresses.len().min(20_000_000 / ranges.len() / ROUNDS).max(64)];

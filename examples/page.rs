@@ -11,6 +11,7 @@ use netmon::names::{Origin, RowName};
 use netmon::owner::{Owner, Pod, Workload};
 use netmon::snapshot::{RowView, SeriesView, Snapshot, Snapshots};
 use netmon::stats::Stats;
+use netmon::topology::Way;
 
 /// Rows in the snapshot.
 const ROWS: u64 = 260;
@@ -29,7 +30,7 @@ fn main() {
         node_name: "worker-3.example.internal".into(),
         metrics_format: netmon::config::MetricsFormat::Prometheus,
         metrics_allow: Vec::new(),
-        labels: Labels { wanted: "netfilter".into(), running: "netfilter".into() },
+        labels: Labels { wanted: "netfilter".into(), running: "netfilter".into(), opencost_hold_ns: None },
         stats: Arc::clone(&stats),
         health,
         pulse: Arc::clone(&pulse),
@@ -122,6 +123,8 @@ fn row(n: u64) -> RowView {
         protocol: [6, 6, 17, 6, 6, 1][(n % 6) as usize],
         direction: if n.is_multiple_of(4) { Direction::Inbound } else { Direction::Outbound },
         class: if n.is_multiple_of(2) && !v6 { Class::Inside } else { Class::Outside },
+        way: Way::UNKNOWN,
+        place: 0,
         is_sum: false,
         local: Addr::from_v4([10, 244, 1, (n % 6) as u8 + 2]),
         remote,

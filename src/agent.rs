@@ -1,6 +1,6 @@
 //! Builds the parts, starts the threads, waits for a signal and ends in time.
 //!
-//! Threads: `main` (here), `collect`, `push`, `kube`, `http`, `dns`. The order at the start: everything that can fail comes
+//! Threads: `main` (here), `collect`, `push`, `kube`, `http`, `dns`, `locate`. The order at the start: everything that can fail comes
 //! before the first thread, so a failed start is one line and exit status 1.
 
 use std::fmt;
@@ -24,9 +24,13 @@ use crate::export::dakr::transport::Http;
 use crate::export::prometheus::Labels;
 use crate::health::{Component, Health, Pulse, Status};
 use crate::http::server::{BindError, Context, Server};
+use crate::kube::client::{Client, Stopper, Timeouts};
 use crate::kube::credentials::{self, CredentialsError};
+use crate::kube::endpoint::Auth;
 use crate::kube::{self, Kube};
 use crate::limits;
+use crate::locate::own::NodeQuestion;
+use crate::locate::{self, Locator, Own};
 use crate::names;
 use crate::net::trouble::Peer;
 use crate::owner::pods::Published;
@@ -110,7 +114,11 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     let played_from = source.played_at().unwrap_or(started);
     let facts = source.facts();
     let (names, reader) = names::start(&config, &shared.stats, &shared.health, &shared.stop).unzip();
-    let labels = Labels { wanted: config.mode.name().to_owned(), running: facts.kind.as_str().to_owned() };
+    let labels = Labels {
+        wanted: config.mode.name().to_owned(),
+        running: facts.kind.as_str().to_owned(),
+        opencost_hold_ns: config.opencost_series.then_some(config.opencost_hold_ns),
+    };
     let server = Server::bind(&config).map_err(StartError::Bind)?;
     let addresses = HostAddresses::open().map_err(StartError::Addresses)?;
     let waker = Waker::open().map_err(|error| StartError::Resources("the collector's waker", error))?;
@@ -153,8 +161,29 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     if let Some(reader) = reader {
         threads.spawn("dns", reader)?;
     }
+    let known = Arc::new(crate::topology::published::Published::default());
+    let names = tables.pipeline.topology().names().as_ref().clone();
+    let mut locator = Locator::new(locate_settings(&config), names, Arc::clone(&shared.stats));
+    let first = locator.look().unwrap_or_else(|| locator.topology());
+    tables.pipeline.set_topology(first);
+    let node_stopper = Arc::new(Stopper::default());
+    if config.topology.is_some() {
+        let question = open_question(&config, &locator, &node_stopper)?;
+        let waker = waker.clone();
+        let (known, stop) = (Arc::clone(&known), Arc::clone(&shared.stop));
+        let own_waker = Waker::open().map_err(|error| StartError::Resources("the waker of thread locate", error))?;
+        threads.spawn("locate", move || {
+            match question.as_ref().is_some_and(|(_, executes)| *executes) {
+                true => drop_all_in_this_thread(),
+                false => settle_talker(Talks::Out),
+            }
+            let question = question.map(|(question, _)| question);
+            locate::run(locator, question, &known, &stop, &own_waker, &|| waker.wake());
+        })?;
+    }
     let parts = Parts {
         pipeline: tables.pipeline,
+        topology: known,
         config: Arc::clone(&config),
         source,
         addresses,
@@ -201,6 +230,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     if let Some((kube, _)) = &kube {
         kube.request_stop();
     }
+    node_stopper.stop();
     threads.join(deadline_ns);
     // What would not leave until now is left alone: the deadline is that of the whole.
     if let Some((kube, _)) = kube {
@@ -337,6 +367,31 @@ fn start_kube(config: &Config, shared: &Shared, waker: &Waker) -> Result<(Kube, 
     };
     let kube = kube::spawn(settings, outlets).map_err(|error| StartError::Resources("thread kube", error))?;
     Ok((kube, published))
+}
+
+fn locate_settings(config: &Config) -> locate::Settings {
+    let own = |zone: &String, region: &String| Own { zone: zone.clone(), region: region.clone() };
+    locate::Settings {
+        file: config.topology.clone(),
+        labels: own(&config.node_zone, &config.node_region),
+        fallback: own(&config.zone, &config.region),
+    }
+}
+
+/// How the API server is asked where this node is, where it is to be, and whether that executes a program.
+fn open_question(
+    config: &Config,
+    locator: &Locator,
+    stopper: &Arc<Stopper>,
+) -> Result<Option<(NodeQuestion, bool)>, StartError> {
+    if config.standalone || !locator.asks_for_node() {
+        return Ok(None);
+    }
+    let endpoint = credentials::discover(config.kubeconfig.as_deref(), &|name| std::env::var(name).ok())
+        .map_err(StartError::Credentials)?;
+    let executes = matches!(endpoint.auth, Auth::Plugin(_));
+    let client = Client::new(endpoint, &config.node_name, Timeouts::default(), Arc::clone(stopper));
+    Ok(Some((NodeQuestion::new(client, &config.node_name), executes)))
 }
 
 /// Finds the host's cgroup tree, which may be mounted elsewhere than it was said.

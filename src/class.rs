@@ -31,6 +31,11 @@ impl Classes {
         self.inside.iter().any(|range| range.contains(addr)) && !self.outside.iter().any(|range| range.contains(addr))
     }
 
+    /// Whether an address lies in `-cluster-cidrs`, whatever `-outside-cidrs` cuts out of them.
+    pub fn is_in_cluster(&self, addr: Addr) -> bool {
+        self.inside.iter().any(|range| range.contains(addr))
+    }
+
     /// Whether protocol and responder's port belong to a tunnel. Between `host` and an inside address its content is
     /// counted already (rule 6).
     pub fn is_tunnel(&self, proto: u8, port: u16) -> bool {

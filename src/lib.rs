@@ -45,6 +45,7 @@ pub mod net;
 pub mod owner;
 pub mod source;
 
+pub mod costs;
 pub mod kube;
 pub mod limits;
 pub mod rows;
@@ -55,6 +56,7 @@ pub mod export;
 
 pub mod collect;
 pub mod http;
+pub mod locate;
 
 pub mod takeover;
 pub mod tools;

@@ -10,6 +10,8 @@ use crate::clock::Now;
 use crate::flow::{Addr, Class, Direction, TxRx};
 use crate::names::RowName;
 use crate::owner::{Owner, Pod};
+use crate::topology::Way;
+use crate::topology::names::Names;
 
 /// One row, as shown.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,10 @@ pub struct RowView {
     pub direction: Direction,
     /// Where the remote address lies.
     pub class: Class,
+    /// Scope, via and service.
+    pub way: Way,
+    /// Number of the zone and region of the remote end in [`Snapshot::places`].
+    pub place: u16,
     /// Whether tx holds rx too.
     pub is_sum: bool,
     /// The local end.
@@ -70,6 +76,21 @@ pub struct LookupView {
     pub pod: Option<Arc<Pod>>,
 }
 
+/// Bytes since the start per owner, scope, via and service.
+#[derive(Clone, Copy, Debug)]
+pub struct CostView {
+    /// Index into [`Snapshot::owners`].
+    pub owner: u32,
+    /// Scope, via and service.
+    pub way: Way,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// When it appeared, monotonic.
+    pub since_mono_ns: u64,
+}
+
 /// One snapshot.
 #[derive(Debug, Default)]
 pub struct Snapshot {
@@ -77,7 +98,11 @@ pub struct Snapshot {
     pub taken: Now,
     pub rows: Vec<RowView>,
     pub series: Vec<SeriesView>,
-    /// The owners that `rows` and `series` point to.
+    /// The series by scope, via and service.
+    pub costs: Vec<CostView>,
+    /// What the numbers of services and places mean.
+    pub places: Arc<Names>,
+    /// The owners that `rows` and the series point to.
     pub owners: Vec<Owner>,
     /// The names that `rows` point to.
     pub names: Vec<RowName>,

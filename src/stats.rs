@@ -189,6 +189,24 @@ listed! {
 }
 
 listed! {
+    /// Why a topology was not used (`reason` of `netmon_topology_refused_total`). The one before stays in use.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(usize)]
+    pub enum TopologyRefused {
+        /// The file cannot be read, or is no text.
+        File => "file",
+        /// A line is wrong.
+        Line => "line",
+        /// It is empty or cut.
+        Cut => "cut",
+        /// It was published before the one in use.
+        Older => "older",
+        /// It was published in a form that is not known here.
+        Version => "version",
+    }
+}
+
+listed! {
     /// A capability that a mode may need (`capability` of `netmon_capability_held`).
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[repr(usize)]
@@ -354,6 +372,14 @@ stats! {
     dns_skipped: Counter "netmon_dns_skipped_total" ["reason"; DnsSkip];
     /// Known names of addresses, each for one client.
     dns_names: Gauge "netmon_dns_names";
+    /// Ranges of the topology in use.
+    topology_ranges: Gauge "netmon_topology_ranges";
+    /// Topologies that were not used, by reason; the one before stays in use.
+    topology_refused: Counter "netmon_topology_refused_total" ["reason"; TopologyRefused];
+    /// Series by scope, via and service.
+    cost_series: Gauge "netmon_cost_series";
+    /// Bytes that are shown without their service or pod for want of room, tx and rx together.
+    cost_joined_bytes: Counter "netmon_cost_joined_bytes_total";
     /// Requests to the API server for the list of pods.
     kube_lists: Counter "netmon_kube_lists_total";
     /// Requests to the API server to watch pods.

@@ -11,6 +11,8 @@ mod bounded;
 mod credentials;
 #[path = "kube/harness.rs"]
 mod harness;
+#[path = "kube/locate.rs"]
+mod locate;
 #[path = "kube/memory.rs"]
 mod memory;
 #[path = "kube/real.rs"]

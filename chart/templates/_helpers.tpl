@@ -97,6 +97,12 @@ runAsUser: 0
 {{- if and .Values.config.clusterToken (not .Values.config.existingSecret.name) -}}true{{- end -}}
 {{- end -}}
 
+{{/* The ConfigMap with the topology; empty where there is none. */}}
+{{- define "netmon.topologyConfigMap" -}}
+{{- $own := ternary (printf "%s-topology" (include "netmon.fullname" .)) "" (ne .Values.topology.ranges "") -}}
+{{- .Values.topology.existingConfigMap.name | default $own -}}
+{{- end -}}
+
 {{- define "netmon.args" -}}
 {{- $c := .Values.config -}}
 - -collector-mode={{ $c.collectorMode }}
@@ -152,6 +158,21 @@ runAsUser: 0
 {{- end }}
 {{- if $c.existingSecret.name }}
 - {{ printf "-token-file=/etc/zxporter-token/%s" $c.existingSecret.key | quote }}
+{{- end }}
+{{- if include "netmon.topologyConfigMap" . }}
+- {{ printf "-topology=/etc/zxporter-topology/%s" (ternary .Values.topology.existingConfigMap.key "topology" (ne .Values.topology.existingConfigMap.name "")) | quote }}
+{{- end }}
+{{- with .Values.topology.zone }}
+- {{ printf "-zone=%s" . | quote }}
+{{- end }}
+{{- with .Values.topology.region }}
+- {{ printf "-region=%s" . | quote }}
+{{- end }}
+{{- if .Values.opencost.enabled }}
+- -opencost-series
+{{- with .Values.opencost.hold }}
+- -opencost-hold={{ . }}
+{{- end }}
 {{- end }}
 {{- if ne .Values.state.type "none" }}
 - -state-dir=/var/lib/zxporter-netmon

@@ -12,14 +12,14 @@ fuzz_target!(|text: &str| {
     let mut learner = Learner::new(Names::default());
     match parse(text, &mut learner, &[]) {
         Ok(parsed) => {
-            let topology = Topology::new(parsed.table, Arc::new(learner.finish()), 1);
+            let topology = Topology::new(Arc::new(parsed.table), Arc::new(learner.finish()), 1);
             let lines: Vec<_> = text.lines().filter_map(|line| parse_line(line).expect("the whole was taken")).collect();
             assert!(topology.ranges() <= lines.len());
             for line in lines {
                 let written = line.to_string();
                 assert_eq!(parse_line(&written), Ok(Some(line)));
                 let longest = topology.charge(line.range.first(), false, true);
-                assert!(!topology.names().service(longest.service).contains(char::is_whitespace));
+                assert!(!topology.names().service(longest.way.service()).contains(char::is_whitespace));
             }
         }
         Err(error) => {

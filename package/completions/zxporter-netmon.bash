@@ -21,6 +21,9 @@ _zxporter_netmon() {
     -cluster-cidrs | --cluster-cidrs) COMPREPLY=(); return ;;
     -outside-cidrs | --outside-cidrs) COMPREPLY=(); return ;;
     -overlay-ports | --overlay-ports) COMPREPLY=(); return ;;
+    -topology | --topology) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+    -zone | --zone) COMPREPLY=(); return ;;
+    -region | --region) COMPREPLY=(); return ;;
     -metrics-kubeconfig | --metrics-kubeconfig) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     -token-file | --token-file) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     -push-inbound | --push-inbound) mapfile -t COMPREPLY < <(compgen -W 'external all none' -- "$word"); return ;;
@@ -29,6 +32,7 @@ _zxporter_netmon() {
     -state-dir | --state-dir) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     -metrics-bind-address | --metrics-bind-address) COMPREPLY=(); return ;;
     -metrics-allow | --metrics-allow) COMPREPLY=(); return ;;
+    -opencost-hold | --opencost-hold) COMPREPLY=(); return ;;
     -metrics-format | --metrics-format) mapfile -t COMPREPLY < <(compgen -W 'prometheus json' -- "$word"); return ;;
     -max-rows | --max-rows) COMPREPLY=(); return ;;
     -max-connections | --max-connections) COMPREPLY=(); return ;;
@@ -36,6 +40,6 @@ _zxporter_netmon() {
     -record | --record) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     esac
     [ "$COMP_CWORD" = 1 ] && first='topology'
-    mapfile -t COMPREPLY < <(compgen -W "$first -collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -cilium-bpf-root -dns -dns-ports -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -state-dir -metrics-bind-address -metrics-allow -metrics-format -max-rows -max-connections -log-level -record -help -version" -- "$word")
+    mapfile -t COMPREPLY < <(compgen -W "$first -collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -cilium-bpf-root -dns -dns-ports -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -topology -zone -region -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -state-dir -metrics-bind-address -metrics-allow -opencost-series -opencost-hold -metrics-format -max-rows -max-connections -log-level -record -help -version" -- "$word")
 }
 complete -F _zxporter_netmon zxporter-netmon

@@ -15,6 +15,7 @@ use crate::baseline::{BaselineTable, Judged};
 use crate::class::Classes;
 use crate::clock::{Now, SECOND};
 use crate::config::Config;
+use crate::costs::CostTable;
 use crate::flow::{Addr, Connection, ConnectionKey, Direction, Ends, Reading, Split, Traffic};
 use crate::ledger::{Ledger, bytes_only};
 use crate::names::Names;
@@ -27,6 +28,7 @@ use crate::series::SeriesTable;
 use crate::source::Sweep;
 use crate::stats::{Lost, Skip, Skipped, Stats, Unattributed};
 use crate::table::AT_ONCE;
+use crate::topology::Topology;
 use crate::wire::cilium_ct;
 
 /// Time for which an increment waits for its pod before rule 5 decides.
@@ -35,6 +37,8 @@ const WAIT_NS: u64 = 60 * SECOND;
 const DEFERRED_MAX: usize = 4_096;
 /// Time for which the series of a deleted pod stay for the last scrapes.
 const SERIES_IDLE_NS: u64 = 600 * SECOND;
+/// Two steps of OpenCost: so long the value of a series is to be seen after it has stopped growing.
+const TWO_STEPS_NS: u64 = 600 * SECOND;
 
 /// The tables and the steps between them.
 pub struct Pipeline {
@@ -48,6 +52,11 @@ pub struct Pipeline {
     waiting: WaitingTable,
     rows: RowTable,
     series: SeriesTable,
+    costs: CostTable,
+    /// Decides how far away a row's remote end is.
+    topology: Arc<Topology>,
+    /// Cost series of a pod that is gone stay for so long: they may be shown as 0 at first.
+    costs_idle_ns: u64,
     ledger: Ledger,
     ct_zone: CtZoneChoice,
     skipped: Skipped,
@@ -97,6 +106,9 @@ impl Pipeline {
             waiting: WaitingTable::with_capacity(if config.standalone { 1 } else { waiting::CAPACITY }),
             rows: RowTable::with_capacity(config.max_rows),
             series: SeriesTable::default(),
+            costs: CostTable::default(),
+            topology: Arc::default(),
+            costs_idle_ns: config.opencost_hold_ns.saturating_add(TWO_STEPS_NS),
             ledger: Ledger::default(),
             ct_zone: CtZoneChoice::new(config.conntrack_zone),
             skipped: Skipped::default(),
@@ -160,6 +172,21 @@ impl Pipeline {
 
     pub fn series(&self) -> &SeriesTable {
         &self.series
+    }
+
+    /// Bytes by scope, via and service, for snapshots.
+    pub fn costs(&self) -> &CostTable {
+        &self.costs
+    }
+
+    /// What rows are told by how far away their remote ends are.
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.topology
+    }
+
+    /// Rows that are made or used again from now on are told by this. Its names must hold all that were there before.
+    pub fn set_topology(&mut self, topology: Arc<Topology>) {
+        self.topology = topology;
     }
 
     pub fn owners(&self) -> &OwnerTable {
@@ -305,8 +332,10 @@ impl Pipeline {
             _ => Some(id),
         };
         self.series.cleanup(now.mono_ns, SERIES_IDLE_NS, heir);
+        self.costs.cleanup(now.mono_ns, self.costs_idle_ns, heir);
         let mut used = vec![false; self.owners.all().len()];
         let owners = self.rows.iter().map(|row| row.key.owner).chain(self.series.iter().map(|s| s.key.owner));
+        let owners = owners.chain(self.costs.iter().map(|cost| cost.key.owner));
         for owner in owners {
             if let Some(mark) = used.get_mut(owner.0 as usize) {
                 *mark = true;
@@ -324,6 +353,8 @@ impl Pipeline {
         stats.rows_max.set(u64::from(self.rows.capacity()));
         stats.waiting.set(u64::from(self.waiting.len()));
         stats.ends.add(std::mem::take(&mut self.ends));
+        stats.cost_series.set(u64::from(self.costs.len()));
+        stats.cost_joined_bytes.add(self.costs.take_joined_bytes());
         for (cell, n) in stats.skipped.iter().zip(self.take_skipped().0) {
             cell.add(n);
         }

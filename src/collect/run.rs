@@ -27,6 +27,7 @@ use crate::stop::Stop;
 use crate::sys::addresses::{AddressChange, HostAddresses};
 use crate::sys::poll;
 use crate::sys::waker::Waker;
+use crate::topology;
 
 /// Delay before queued ends of connections are read, so that one wake-up serves many.
 const DRAIN_NAP_NS: u64 = 50 * MS;
@@ -44,6 +45,8 @@ pub struct Parts {
     pub addresses: HostAddresses,
     /// Records changes of the host's addresses.
     pub recorder: Recorder,
+    /// The published topology.
+    pub topology: Arc<topology::published::Published>,
     /// The published pod index; `None` in standalone mode.
     pub pods: Option<Arc<Published>>,
     pub pipeline: Pipeline,
@@ -77,6 +80,8 @@ pub struct Collector {
     watch: Watch,
     trouble: Trouble,
     reporter: Reporter,
+    /// Generation of the topology in use; 0 is the one of the start.
+    topology_generation: u64,
     /// Start of the last sweep, monotonic.
     swept_ns: u64,
     /// CPU time of the last sweep.
@@ -112,6 +117,7 @@ impl Collector {
             watch: Watch::open(),
             trouble,
             reporter,
+            topology_generation: 0,
             swept_ns: now.mono_ns,
             cost_ns: 0,
             wary: 0,
@@ -136,6 +142,7 @@ impl Collector {
         self.p.waker.clear();
         self.follow_addresses();
         self.follow_pods();
+        self.follow_topology();
         if let Some(handover) = &mut self.p.handover {
             handover.settle(&mut self.p.freezer, &mut self.p.pipeline);
             if handover.take_collect_now() {
@@ -209,6 +216,14 @@ impl Collector {
         let Some(published) = &self.p.pods else { return };
         if published.generation() != self.p.pipeline.local_ends().pods().generation {
             self.p.pipeline.set_pods(published.get(), clock::now());
+        }
+    }
+
+    fn follow_topology(&mut self) {
+        let generation = self.p.topology.generation();
+        if generation != self.topology_generation {
+            self.topology_generation = generation;
+            self.p.pipeline.set_topology(self.p.topology.get());
         }
     }
 

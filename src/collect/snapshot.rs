@@ -9,7 +9,7 @@ use crate::clock::Now;
 use crate::flow::Split;
 use crate::names::Lookup;
 use crate::rows::Push;
-use crate::snapshot::{LookupView, RowView, SeriesView, Snapshot, Snapshots};
+use crate::snapshot::{CostView, LookupView, RowView, SeriesView, Snapshot, Snapshots};
 use crate::stats::Withheld;
 
 /// Makes snapshots.
@@ -53,6 +53,8 @@ fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: No
         protocol: row.key.protocol,
         direction: row.key.direction,
         class: row.key.class,
+        way: row.key.way,
+        place: row.place,
         is_sum: row.split != Split::Known,
         local: row.key.local,
         remote: row.key.remote,
@@ -71,6 +73,15 @@ fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: No
         class: series.key.class,
         total: series.total,
     }));
+    snapshot.costs.clear();
+    snapshot.costs.extend(pipeline.costs().iter().map(|cost| CostView {
+        owner: cost.key.owner.0,
+        way: cost.key.way,
+        tx_bytes: cost.tx_bytes,
+        rx_bytes: cost.rx_bytes,
+        since_mono_ns: cost.since_mono_ns,
+    }));
+    snapshot.places = Arc::clone(pipeline.topology().names());
     snapshot.owners.clear();
     snapshot.owners.extend_from_slice(pipeline.owners().all());
     fill_lookups(snapshot, pipeline, freezer);

@@ -10,6 +10,7 @@
 //! | `value` | parses single values: addresses, ranges, ports, URL, token |
 //! | [`duration`] | parses durations in Go's syntax |
 //! | [`proxy`] | picks the proxy that a URL is reached through |
+//! | `usage` | what the parsers of arguments share |
 //! | `near` | finds the name closest to a misspelt one |
 //! | [`tools`] | the commands besides the agent itself |
 //! | `help` | renders the tables as `--help` and as Markdown |
@@ -21,6 +22,7 @@ mod parse;
 pub mod proxy;
 pub mod settings;
 pub mod tools;
+mod usage;
 mod value;
 
 #[cfg(test)]
@@ -34,7 +36,8 @@ use crate::flow::Cidr;
 use crate::listed;
 
 pub use help::{help, help_of, readme_table, version};
-pub use parse::{Command, UsageError, parse};
+pub use parse::{Command, parse};
+pub use usage::UsageError;
 
 /// Ports of `-dns-ports` that the programs can compare with (`DNS_PORTS_MAX` in `bpf/dns.h`).
 pub const MAX_DNS_PORTS: usize = 8;
@@ -223,6 +226,20 @@ pub struct Config {
     pub cluster_cidrs_given: bool,
     /// `-outside-cidrs`.
     pub outside_cidrs: Vec<Cidr>,
+    /// `-topology`: ranges of zones, regions and services.
+    pub topology: Option<PathBuf>,
+    /// `NODE_ZONE`: this node's, by the labels that its pods have; empty if not given.
+    pub node_zone: String,
+    /// `NODE_REGION`, likewise.
+    pub node_region: String,
+    /// `-zone`: this node's, where no label tells it; empty if not given.
+    pub zone: String,
+    /// `-region`, likewise.
+    pub region: String,
+    /// `-opencost-series`: whether the series that OpenCost asks for are shown.
+    pub opencost_series: bool,
+    /// `-opencost-hold`: so long a new one of them is shown as 0.
+    pub opencost_hold_ns: u64,
     /// `-push-inbound`.
     pub push_inbound: PushInbound,
     /// `-overlay-ports`: UDP ports of tunnels besides the well-known ones.

@@ -5,14 +5,13 @@
 //! parser refuses arguments that are not flags.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
-use std::iter;
 
 use lexopt::{Arg, Parser};
 
 use super::near::nearest;
 use super::settings::{Apply, Default, Draft, Kind, SETTINGS, Setting};
-use super::tools::{self, Given, Tool};
+use super::tools::{self, Asked, Given, Tool};
+use super::usage::{UsageError, double_the_dash, one_line, quoted};
 use super::{Config, Mode, proxy, value};
 
 /// The action that the arguments request.
@@ -27,18 +26,6 @@ pub enum Command {
     HelpOf(Tool),
 }
 
-/// Why the arguments or the environment are invalid: one line, without secrets. The exit status is 2.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsageError(pub(super) String);
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for UsageError {}
-
 /// Parses `arguments` (without the program's name) and `environment`. `hostname` replaces an empty `NODE_NAME` outside
 /// a cluster. Returns the first of several errors.
 pub fn parse(
@@ -47,8 +34,11 @@ pub fn parse(
     hostname: Option<OsString>,
 ) -> Result<Command, UsageError> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if let Some(tool) = tools::parse(&arguments) {
-        return tool;
+    match tools::parse(&arguments) {
+        Some(Ok(Asked::Run(tool, given))) => return Ok(Command::Tool(tool, given)),
+        Some(Ok(Asked::Help(tool))) => return Ok(Command::HelpOf(tool)),
+        Some(Err(error)) => return Err(error),
+        None => {}
     }
     let mut draft = defaults();
     let mut parser = Parser::from_args(arguments);
@@ -119,18 +109,6 @@ fn finish(draft: Draft, hostname: Option<OsString>) -> Result<Command, UsageErro
     Ok(Command::Run(Box::new(config)))
 }
 
-/// Adds a second dash to the next argument if it has one: lexopt expects two where Go takes one. Values and what
-/// follows `--` stay as they are.
-pub(super) fn double_the_dash(mut parser: Parser) -> Parser {
-    let is_single = |text: &OsStr| matches!(text.as_encoded_bytes(), [b'-', second, ..] if *second != b'-');
-    let Some(mut raw) = parser.try_raw_args() else { return parser };
-    let Some(argument) = raw.next_if(is_single) else { return parser };
-    let mut doubled = OsString::from("-");
-    doubled.push(argument);
-    let rest: Vec<OsString> = raw.collect();
-    Parser::from_args(iter::once(doubled).chain(rest))
-}
-
 fn apply(setting: &Setting, draft: &mut Draft, text: &OsStr) -> Result<(), UsageError> {
     let result = match setting.apply {
         Apply::Path(apply) => {
@@ -168,23 +146,4 @@ fn unknown(name: &str) -> UsageError {
 
 fn shape(setting: &Setting) -> String {
     format!("{} {}", setting.written(), setting.value.placeholder())
-}
-
-/// The longest part of a user's text that a message repeats, in characters.
-const LONGEST_SHOWN: usize = 80;
-
-/// Quotes a user's text on one line, cut to [`LONGEST_SHOWN`]. A text with `@` may be a URL with a password, and is
-/// not shown.
-pub(super) fn quoted(text: &OsStr) -> String {
-    let text = text.to_string_lossy();
-    if text.contains('@') { "(not shown)".to_owned() } else { format!("\"{}\"", one_line(&text)) }
-}
-
-pub(super) fn one_line(text: &str) -> String {
-    let escaped = text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] });
-    let mut shown: String = escaped.take(LONGEST_SHOWN).collect();
-    if text.chars().count() > LONGEST_SHOWN {
-        shown.push('…');
-    }
-    shown
 }

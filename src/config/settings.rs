@@ -168,6 +168,13 @@ impl Draft {
             cluster_cidrs: Vec::new(),
             cluster_cidrs_given: false,
             outside_cidrs: Vec::new(),
+            topology: None,
+            node_zone: String::new(),
+            node_region: String::new(),
+            zone: String::new(),
+            region: String::new(),
+            opencost_series: false,
+            opencost_hold_ns: 0,
             push_inbound: PushInbound::External,
             overlay_ports: Vec::new(),
             conntrack_zone: CtZone::Auto,
@@ -360,6 +367,53 @@ pub const SETTINGS: &[Setting] = &[
     },
 
     Setting {
+        name: "topology", kind: Kind::Flag, group: Group::Addresses, value: Value::Word("FILE"), default: NONE,
+        short: "ranges of zones, regions and services, by which scopes are told",
+        long: "`CIDR [zone=] [region=] [scope=] [via=] [service=]` a line, `#` comments; the longest range wins. Read again \
+               when it changes, whole or not at all; may be packed by gzip. See docs/cost.md.",
+        apply: Apply::Path(|draft, path| draft.config.topology = path),
+    },
+    Setting {
+        name: "zone", kind: Kind::Flag, group: Group::Addresses, value: Value::Word("NAME"), default: NONE,
+        short: "the zone of this node, where no label tells it",
+        long: "",
+        apply: Apply::Text(|draft, text| {
+            draft.config.zone = value::label(text)?;
+            Ok(())
+        }),
+    },
+    Setting {
+        name: "region", kind: Kind::Flag, group: Group::Addresses, value: Value::Word("NAME"), default: NONE,
+        short: "the region of this node, where no label tells it",
+        long: "",
+        apply: Apply::Text(|draft, text| {
+            draft.config.region = value::label(text)?;
+            Ok(())
+        }),
+    },
+    Setting {
+        name: "NODE_ZONE", kind: Kind::Variable, group: Group::Addresses, value: Value::Word("NAME"),
+        default: Default::Described("with -topology asked of the API server, once"),
+        short: "the zone of this node, by its pods' label",
+        long: "`fieldRef: metadata.labels['topology.kubernetes.io/zone']`, where the API server copies it from the node. \
+               The question is one GET of the own node (20 to 30 KB, `nodes: get`) at start.",
+        apply: Apply::Text(|draft, text| {
+            draft.config.node_zone = value::label(text)?;
+            Ok(())
+        }),
+    },
+    Setting {
+        name: "NODE_REGION", kind: Kind::Variable, group: Group::Addresses, value: Value::Word("NAME"),
+        default: Default::Described("as NODE_ZONE"),
+        short: "the region of this node, by its pods' label",
+        long: "",
+        apply: Apply::Text(|draft, text| {
+            draft.config.node_region = value::label(text)?;
+            Ok(())
+        }),
+    },
+
+    Setting {
         name: "standalone", kind: Kind::Switch, group: Group::Place, value: SWITCH, default: Default::Text("false"),
         short: "run without Kubernetes and count this host's own addresses",
         long: "",
@@ -489,6 +543,22 @@ pub const SETTINGS: &[Setting] = &[
         long: "",
         apply: Apply::Text(|draft, text| {
             draft.config.metrics_allow = value::ranges(text)?;
+            Ok(())
+        }),
+    },
+    Setting {
+        name: "opencost-series", kind: Kind::Switch, group: Group::Endpoints, value: SWITCH,
+        default: Default::Text("false"),
+        short: "show the two counters that OpenCost and Kubecost ask for",
+        long: "`kubecost_pod_network_egress_bytes_total` and `..._ingress_...`, per pod and class of price. See docs/cost.md.",
+        apply: Apply::Text(|draft, text| switch(&mut draft.config.opencost_series, text)),
+    },
+    Setting {
+        name: "opencost-hold", kind: Kind::Flag, group: Group::Endpoints, value: DURATION, default: Default::Text("6m"),
+        short: "so long a new one of those series is shown as 0",
+        long: "OpenCost's step and a scrape: what a counter holds when it is first seen is lost to `increase()`.",
+        apply: Apply::Text(|draft, text| {
+            draft.config.opencost_hold_ns = value::interval_ns(text, SECOND)?;
             Ok(())
         }),
     },

@@ -108,6 +108,23 @@ fn every_flag_reaches_its_field() {
 }
 
 #[test]
+fn where_this_node_is_and_what_opencost_is_shown() {
+    let c = config_with(
+        "-topology /etc/t -zone z1 -region r1 -opencost-series -opencost-hold 5m",
+        &[("NODE_ZONE", "a1"), ("NODE_REGION", "a")],
+    );
+    assert_eq!((c.topology, c.zone.as_str(), c.region.as_str()), (Some("/etc/t".into()), "z1", "r1"));
+    assert_eq!((c.node_zone.as_str(), c.node_region.as_str()), ("a1", "a"));
+    assert_eq!((c.opencost_series, c.opencost_hold_ns), (true, 300 * SECOND));
+    let c = config("");
+    assert_eq!((c.topology, c.opencost_series, c.opencost_hold_ns), (None, false, 360 * SECOND));
+    assert!(c.zone.is_empty() && c.region.is_empty() && c.node_zone.is_empty() && c.node_region.is_empty());
+    for wrong in ["-zone a/b", "-region a=b", "-opencost-hold 0s"] {
+        assert!(refusal(wrong).starts_with("invalid value"), "{wrong}");
+    }
+}
+
+#[test]
 fn every_setting_is_named_in_the_test_above() {
     // A new row of the table without its line there is a row that nobody has tried.
     let source = include_str!("tests.rs");

@@ -8,8 +8,8 @@ use std::ffi::OsString;
 use lexopt::{Arg, Parser};
 
 use super::near::nearest;
-use super::parse::{Command, UsageError, double_the_dash, one_line, quoted};
 use super::settings::Value;
+use super::usage::{UsageError, double_the_dash, one_line, quoted};
 
 /// A command beside the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,8 +106,16 @@ impl Given {
     }
 }
 
+/// What the arguments ask of a command.
+pub(super) enum Asked {
+    /// To say what it takes.
+    Help(Tool),
+    /// To do it.
+    Run(Tool, Given),
+}
+
 /// The command that the arguments begin with; none where the first is a flag or nothing.
-pub(super) fn parse(arguments: &[OsString]) -> Option<Result<Command, UsageError>> {
+pub(super) fn parse(arguments: &[OsString]) -> Option<Result<Asked, UsageError>> {
     let first = arguments.first()?.to_str().filter(|first| !first.starts_with('-') && !first.is_empty())?;
     let begins = |entry: &&ToolEntry| {
         entry.words.len() <= arguments.len() && entry.words.iter().zip(arguments).all(|(word, given)| given == *word)
@@ -124,7 +132,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Option<Result<Command, UsageError
     Some(Err(UsageError(format!("unknown command {}: did you mean {near}? (-h lists them)", quoted(first.as_ref())))))
 }
 
-fn parse_rest(entry: &'static ToolEntry, rest: &[OsString]) -> Result<Command, UsageError> {
+fn parse_rest(entry: &'static ToolEntry, rest: &[OsString]) -> Result<Asked, UsageError> {
     let mut given = Given::default();
     let mut parser = Parser::from_args(rest);
     let say = |text: String| UsageError(format!("{}: {text}", entry.written()));
@@ -142,7 +150,7 @@ fn parse_rest(entry: &'static ToolEntry, rest: &[OsString]) -> Result<Command, U
             Some(Arg::Short(letter)) => return Err(say(format!("unexpected argument -{letter}"))),
         };
         if name == "h" || name == "help" {
-            return Ok(Command::HelpOf(entry.tool));
+            return Ok(Asked::Help(entry.tool));
         }
         let Some(option) = entry.options.iter().find(|option| option.name == name) else {
             let near = nearest(&name, entry.options.iter().map(|option| option.name));
@@ -166,7 +174,7 @@ fn parse_rest(entry: &'static ToolEntry, rest: &[OsString]) -> Result<Command, U
     if !(least..=most).contains(&given.operands.len()) {
         return Err(say(format!("want {}", if entry.operands.is_empty() { "no operands" } else { entry.operands })));
     }
-    Ok(Command::Tool(entry.tool, given))
+    Ok(Asked::Run(entry.tool, given))
 }
 
 #[cfg(test)]

@@ -55,6 +55,13 @@ fn range(text: &str) -> Option<Cidr> {
     Cidr::new(addr.into(), prefix.parse().ok()?)
 }
 
+/// The value of a label: up to 63 letters, digits, dots, dashes and underscores; may be empty.
+pub fn label(text: &str) -> Result<String, Wanted> {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    let is_label = text.len() <= 63 && text.bytes().all(is_part);
+    is_label.then(|| text.to_owned()).ok_or_else(|| "up to 63 letters, digits, dots, dashes or underscores".to_owned())
+}
+
 /// Parses `4789,8472`. An empty text is an empty list.
 pub fn ports(text: &str) -> Result<Vec<u16>, Wanted> {
     let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port != 0 && !text.starts_with('+'));

@@ -1,7 +1,8 @@
 //! The incumbent's JSON with our additions, written piece by piece from a shared snapshot.
 //!
 //! Keys and their order are those of the incumbent's `/metrics` (Go's `encoding/json`): a name that is empty is left
-//! out, times are RFC 3339 in UTC. Additions stand behind them: `direction`, `class`, `split` (`unknown` where tx holds
+//! out, times are RFC 3339 in UTC. Additions stand behind them: `direction`, `class`, `scope`, `via`, `service`, `remote_zone`,
+//! `remote_region` (what prices depend on: [`crate::topology`]), `split` (`unknown` where tx holds
 //! rx too, for the source knows only their sum), `owner` (of the local end), `remote_owner` where the other end is a
 //! pod of this node, `dst_domain` (with `dst_domain_from` where another of the node asked for it), `total_*`; beside the
 //! items when the snapshot was taken (`timestamp`) and when the last sweep began (`swept`), how many rows there are and their sums since the start (`totals`).
@@ -222,6 +223,15 @@ struct Item<'a> {
     timestamp: Shown<Timestamp>,
     direction: &'static str,
     class: &'static str,
+    scope: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    via: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    service: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    remote_zone: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    remote_region: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     split: Option<&'static str>,
     owner: OwnerItem<'a>,
@@ -259,6 +269,11 @@ impl<'a> Item<'a> {
             timestamp: Shown(Timestamp(row.changed_wall_ns)),
             direction: row.direction.as_str(),
             class: row.class.as_str(),
+            scope: row.way.scope().as_str(),
+            via: row.way.via().as_str(),
+            service: snapshot.places.service(row.way.service()),
+            remote_zone: snapshot.places.zone(row.place),
+            remote_region: snapshot.places.region(row.place),
             split: row.is_sum.then_some("unknown"),
             owner: OwnerItem::from(owner),
             remote_owner: row.remote_owner.and_then(|at| snapshot.owners.get(at as usize)).map(OwnerItem::from),

@@ -4,13 +4,17 @@
 //! Owners with the same name share one series, because labels contain a pod's name and not its uid. A name that returns
 //! (a StatefulSet's) continues its series.
 
+mod costs;
+mod text;
+
 use std::cmp::Ordering;
-use std::io::Write;
 use std::sync::Arc;
+
+use costs::Costs;
+use text::{head, names_of, sample};
 
 use crate::flow::{Counts, TxRx};
 use crate::health::{Health, Status};
-use crate::owner::Owner;
 use crate::snapshot::{SeriesView, Snapshot};
 use crate::stats::{FamilyView, Kind, Stats};
 
@@ -24,6 +28,8 @@ pub struct Labels {
     pub wanted: String,
     /// The mode that runs.
     pub running: String,
+    /// Whether the series that OpenCost asks for are shown, and for how long a new one is shown as 0.
+    pub opencost_hold_ns: Option<u64>,
 }
 
 /// Writes one scrape.
@@ -33,6 +39,7 @@ pub struct Metrics {
     own: Vec<u8>,
     /// Indices of the series, sorted so that equal labels are adjacent.
     order: Vec<u32>,
+    costs: Costs,
     next: usize,
     stage: Stage,
 }
@@ -42,6 +49,7 @@ enum Stage {
     Own,
     Bytes,
     Packets,
+    Costs,
     Done,
 }
 
@@ -57,7 +65,8 @@ impl Metrics {
                 _ => Ordering::Equal,
             });
         }
-        Metrics { snapshot, own, order, next: 0, stage: Stage::Own }
+        let costs = Costs::new(snapshot.as_deref(), labels.opencost_hold_ns);
+        Metrics { snapshot, own, order, costs, next: 0, stage: Stage::Own }
     }
 
     /// The snapshot it writes.
@@ -87,6 +96,11 @@ impl Metrics {
                 }
                 Stage::Packets => {
                     if !self.group(out, "netmon_traffic_packets_total", |counts| counts.packets) {
+                        self.stage = Stage::Costs;
+                    }
+                }
+                Stage::Costs => {
+                    if !self.snapshot.as_ref().is_some_and(|snapshot| self.costs.write_next(snapshot, out)) {
                         self.stage = Stage::Done;
                     }
                 }
@@ -138,13 +152,8 @@ fn series(snapshot: &Snapshot, at: u32) -> Option<&SeriesView> {
     snapshot.series.get(at as usize)
 }
 
-/// Returns namespace and pod. Owners beyond the bound get a name in brackets, which no pod can have.
 fn names<'a>(snapshot: &'a Snapshot, series: &SeriesView) -> (&'a str, &'a str) {
-    match snapshot.owners.get(series.owner as usize) {
-        Some(Owner::Pod(pod)) => (&pod.namespace, &pod.name),
-        Some(Owner::Host | Owner::Address) => ("", ""),
-        Some(Owner::Other) | None => ("", "(other)"),
-    }
+    names_of(snapshot, series.owner)
 }
 
 /// Labels of a series, `flow` aside.
@@ -200,57 +209,6 @@ fn write_family(out: &mut Vec<u8>, family: &FamilyView<'_>) {
         let label = [(family.label, *value)];
         let labels = if family.label.is_empty() { &[][..] } else { &label[..] };
         sample(out, family.name, labels, cell.get(), family.per);
-    }
-}
-
-fn head(out: &mut Vec<u8>, name: &str, help: &str, kind: Kind) {
-    let kind = match kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-    };
-    out.extend_from_slice(b"# HELP ");
-    out.extend_from_slice(name.as_bytes());
-    out.push(b' ');
-    escape(out, help, false);
-    out.extend_from_slice(b"\n# TYPE ");
-    out.extend_from_slice(name.as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(kind.as_bytes());
-    out.push(b'\n');
-}
-
-/// Appends one line with the exact decimal value of `value / per`.
-fn sample(out: &mut Vec<u8>, name: &str, labels: &[(&str, &str)], value: u64, per: u64) {
-    out.extend_from_slice(name.as_bytes());
-    for (at, (label, text)) in labels.iter().enumerate() {
-        out.push(if at == 0 { b'{' } else { b',' });
-        out.extend_from_slice(label.as_bytes());
-        out.extend_from_slice(b"=\"");
-        escape(out, text, true);
-        out.push(b'"');
-    }
-    if !labels.is_empty() {
-        out.push(b'}');
-    }
-    let per = per.max(1);
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, " {}", value / per);
-    if per > 1 {
-        let width = per.ilog10() as usize;
-        let _ = write!(out, ".{:0width$}", value % per);
-    }
-    out.push(b'\n');
-}
-
-/// Escapes backslashes and line ends, in label values quotes too.
-fn escape(out: &mut Vec<u8>, text: &str, quoted: bool) {
-    for byte in text.bytes() {
-        match byte {
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'"' if quoted => out.extend_from_slice(b"\\\""),
-            byte => out.push(byte),
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 use k8s_openapi::Resource;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use rustls::{AlertDescription, CertificateError};
 use ureq::config::Config;
@@ -194,6 +194,14 @@ impl Client {
             (None, ListVersion::AtLeast(version)) => url.extend(["&resourceVersion=", &encoded(version)]),
             (None, ListVersion::Newest) => {}
         }
+        let Timeouts { list_read, list, .. } = self.timeouts;
+        self.get(now, &url, true, list_read, list)
+    }
+
+    /// Asks for one node.
+    pub fn node(&mut self, now: Now, name: &str) -> Result<Answer, Failure> {
+        let (version, segment) = (Node::API_VERSION, Node::URL_PATH_SEGMENT);
+        let url = format!("{}/api/{version}/{segment}/{}", self.endpoint.url, encoded(name));
         let Timeouts { list_read, list, .. } = self.timeouts;
         self.get(now, &url, true, list_read, list)
     }

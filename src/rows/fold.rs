@@ -10,7 +10,7 @@ impl RowTable {
     /// frees less than half of the rows, they go into the owner's catch-all rows. Rows of the batch under way stay.
     pub(super) fn fold(&mut self, classes: &Classes, ledger: &mut Ledger) {
         self.smallest.clear();
-        let candidates = self.table.iter().filter(|(_, row)| row.level != Level::All && row.frozen.is_zero());
+        let candidates = self.table.iter().filter(|(_, row)| row.key.level != Level::All && row.frozen.is_zero());
         self.smallest.extend(candidates.map(|(slot, row)| (row.open.total_bytes(), slot)));
         let eighth = (self.named_capacity() as usize / 8).max(1).min(self.smallest.len());
         if eighth == 0 {
@@ -29,7 +29,7 @@ impl RowTable {
             if (before - self.table.len()) as usize >= eighth.div_ceil(2) {
                 break;
             }
-            if self.table.get(*slot).is_some_and(|row| row.level == Level::Prefix && row.frozen.is_zero()) {
+            if self.table.get(*slot).is_some_and(|row| row.key.level == Level::Prefix && row.frozen.is_zero()) {
                 self.fold_one(*slot, classes, ledger);
             }
         }
@@ -39,13 +39,13 @@ impl RowTable {
     /// Folds one row by one step, or by two if it has no prefix. Returns the slot of the row that took its bytes.
     fn fold_one(&mut self, slot: u32, classes: &Classes, ledger: &mut Ledger) -> u32 {
         let Some(row) = self.table.get(slot).copied() else { return slot };
-        if row.level == Level::Named
+        if row.is_named()
             && let Some(prefix) = classes.prefix_of(row.key.remote)
         {
-            let key = RowKey { remote: prefix, ..row.key };
+            let key = RowKey { remote: prefix, level: Level::Prefix, ..row.key };
             self.take(slot);
             note(&row, ledger);
-            return self.merge(&key, &row, Level::Prefix).unwrap_or(slot);
+            return self.merge(&key, &row).unwrap_or(slot);
         }
         // The catch-all row takes the bytes before this row is removed, so that no bytes are lost if it is full.
         if self.merge_into_catch_all(&row, classes) {
@@ -55,37 +55,38 @@ impl RowTable {
         slot
     }
 
-    /// Adds a row's sums to the catch-all row of its owner, direction, protocol and class. Returns false if that row does
-    /// not exist and the share of the catch-all rows is used up.
+    /// Adds a row's sums to the catch-all row of its owner, direction, protocol, class and way. Returns false if that row
+    /// does not exist and the share of the catch-all rows is used up.
     pub(super) fn merge_into_catch_all(&mut self, row: &Row, classes: &Classes) -> bool {
         let v4 = row.key.remote.is_v4();
         let key = RowKey {
             local: if v4 { Addr::UNSPECIFIED_V4 } else { Addr::UNSPECIFIED_V6 },
             remote: classes.stand_in(row.key.class, v4),
             port: 0,
+            level: Level::All,
             ..row.key
         };
         if self.table.find(&key).is_none() && self.catch_alls >= self.catch_all_capacity() {
             return false;
         }
-        self.merge(&key, row, Level::All).is_some()
+        self.merge(&key, row).is_some()
     }
 
-    fn merge(&mut self, key: &RowKey, row: &Row, level: Level) -> Option<u32> {
+    /// Scopes, ways and services are part of a folded row's key: none are joined.
+    fn merge(&mut self, key: &RowKey, row: &Row) -> Option<u32> {
         if let Some(slot) = self.table.find(key) {
             let into = self.table.get_mut(slot)?;
             into.open += row.open;
             into.total += row.total;
             into.split = into.split.and(row.split);
             into.changed_wall_ns = into.changed_wall_ns.max(row.changed_wall_ns);
-            if into.level < level {
-                into.level = level;
-                self.catch_alls += u32::from(level == Level::All);
+            if into.place != row.place {
+                into.place = 0;
             }
             return Some(slot);
         }
-        let slot = self.table.insert(Row { key: *key, level, ..*row }).ok()?;
-        self.catch_alls += u32::from(level == Level::All);
+        let slot = self.table.insert(Row { key: *key, ..*row }).ok()?;
+        self.catch_alls += u32::from(key.level == Level::All);
         Some(slot)
     }
 }

@@ -16,6 +16,7 @@ use crate::names::RowName;
 use crate::owner::OwnerId;
 use crate::stats::{Lost, Withheld};
 use crate::table::{Entry, Table};
+use crate::topology::{Charge, Way};
 
 /// A row's name.
 #[derive(Clone, Copy, Debug, Eq)]
@@ -34,10 +35,24 @@ pub struct RowKey {
     pub direction: Direction,
     /// Where the remote address lies.
     pub class: Class,
+    /// How much of the remote address is left.
+    pub level: Level,
+    /// Scope, via and service. A row by name is found whatever they are, for they are decided when it is made; of folded
+    /// rows there is one for each.
+    pub way: Way,
 }
 
 impl RowKey {
-    /// All fields except the addresses, as one word.
+    /// What tells folded rows apart, and them from rows by name.
+    #[inline(always)]
+    fn fold(&self) -> u64 {
+        match self.level {
+            Level::Named => 0,
+            level => u64::from(self.way.number()) << 2 | level as u64,
+        }
+    }
+
+    /// All fields except the addresses and the way, as one word.
     #[inline(always)]
     fn rest(&self) -> u64 {
         let kind = u64::from(self.protocol) | (self.direction as u64) << 8 | (self.class as u64) << 12;
@@ -50,7 +65,7 @@ impl PartialEq for RowKey {
     #[inline(always)]
     fn eq(&self, other: &RowKey) -> bool {
         let addresses = (self.local.number() ^ other.local.number()) | (self.remote.number() ^ other.remote.number());
-        addresses == 0 && self.rest() == other.rest()
+        addresses == 0 && self.rest() == other.rest() && self.fold() == other.fold()
     }
 }
 
@@ -59,18 +74,21 @@ impl Hash for RowKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.local.hash(state);
         self.remote.hash(state);
-        state.write_u64(self.rest());
+        // Above the port, where few owners have bits.
+        state.write_u64(self.rest() ^ self.fold() << 48);
     }
 }
 
 /// The part of the remote address that a row still has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
-enum Level {
+pub enum Level {
+    /// All of it.
+    #[default]
     Named,
     /// Its /24 or /64.
     Prefix,
-    /// None: one row for each owner, direction, protocol and class.
+    /// None: one row for each owner, direction, protocol, class and way.
     All,
 }
 
@@ -98,7 +116,8 @@ pub struct Row {
     pub changed_wall_ns: u64,
     /// Its item in the batch under way.
     item: u32,
-    level: Level,
+    /// Number of the zone and region of the remote end; 0 is not known.
+    pub place: u16,
     pub push: Push,
     /// Whether tx and rx are known apart.
     pub split: Split,
@@ -124,8 +143,26 @@ impl Entry for Row {
 impl Row {
     /// Whether it has its own remote address, not a folded one.
     pub fn is_named(&self) -> bool {
-        self.level == Level::Named
+        self.key.level == Level::Named
     }
+}
+
+/// What a local end sent and received since the last time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Increment {
+    /// How much.
+    pub counts: TxRx,
+    /// Until when, wall clock.
+    pub wall_ns: u64,
+}
+
+/// What became of an increment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// The way that it was counted under.
+    pub way: Way,
+    /// The slot of a row that is new, or used again after it was settled: it is to be named.
+    pub unnamed: Option<u32>,
 }
 
 /// The rows of this node.
@@ -200,37 +237,34 @@ impl RowTable {
         self.table.warm(keys);
     }
 
-    /// Counts an increment of one local end, and folds rows if there is no room. Returns the slot of a row that needs a
-    /// name: a new one, or one that is used again after it was settled.
+    /// Counts an increment of one local end, and folds rows if there is no room. `charge` is called for a row that is new
+    /// or used again after it was settled (rule 18).
     pub fn add(
         &mut self,
         key: &RowKey,
         push: Push,
-        increment: TxRx,
-        wall_ns: u64,
+        Increment { counts: increment, wall_ns }: Increment,
         classes: &Classes,
         ledger: &mut Ledger,
-    ) -> Option<u32> {
+        charge: impl FnOnce() -> Charge,
+    ) -> Added {
         ledger.counted += increment;
         if let Some(slot) = self.table.find(key) {
-            return self.grow(slot, increment, wall_ns, ledger);
+            return self.grow(slot, increment, wall_ns, ledger, charge);
         }
         if self.named() >= self.named_capacity() {
             self.fold(classes, ledger);
-            // A folded row may have this key, because the first address of a prefix is an address too.
-            if let Some(slot) = self.table.find(key) {
-                return self.grow(slot, increment, wall_ns, ledger);
-            }
         }
+        let Charge { way, place } = charge();
         let row = Row {
-            key: *key,
+            key: RowKey { way, ..*key },
             mark: 0,
             open: increment,
             frozen: TxRx::ZERO,
             total: increment,
             changed_wall_ns: wall_ns,
             item: 0,
-            level: Level::Named,
+            place,
             push,
             split: self.split,
         };
@@ -238,7 +272,7 @@ impl RowTable {
             && let Ok(slot) = self.table.insert(row)
         {
             ledger.open += increment;
-            return Some(slot);
+            return Added { way, unnamed: Some(slot) };
         }
         if self.merge_into_catch_all(&row, classes) {
             ledger.open += increment;
@@ -247,17 +281,33 @@ impl RowTable {
         } else {
             ledger.lost[Lost::RowTableFull as usize] += increment;
         }
-        None
+        Added { way, unnamed: None }
     }
 
-    /// Adds to an existing row.
-    fn grow(&mut self, slot: u32, increment: TxRx, wall_ns: u64, ledger: &mut Ledger) -> Option<u32> {
-        let row = self.table.get_mut(slot)?;
+    /// Adds to a row that is there. What lies elsewhere now than when it was settled begins anew: nothing that was shown
+    /// is shown under another scope.
+    fn grow(
+        &mut self,
+        slot: u32,
+        increment: TxRx,
+        wall_ns: u64,
+        ledger: &mut Ledger,
+        charge: impl FnOnce() -> Charge,
+    ) -> Added {
+        let Some(row) = self.table.get_mut(slot) else { return Added { way: Way::UNKNOWN, unnamed: None } };
         let was_settled = row.open.is_zero() && row.frozen.is_zero();
+        if was_settled && row.is_named() {
+            let now = charge();
+            if now != (Charge { way: row.key.way, place: row.place }) {
+                row.total = TxRx::ZERO;
+                row.key.way = now.way;
+                row.place = now.place;
+            }
+        }
         grow(row, increment, wall_ns);
         row.split = row.split.and(self.split);
         ledger.open += increment;
-        was_settled.then_some(slot)
+        Added { way: row.key.way, unnamed: was_settled.then_some(slot) }
     }
 
     /// Removes settled rows that were idle for `idle_ns`.
@@ -276,7 +326,7 @@ impl RowTable {
     fn take(&mut self, slot: u32) -> Option<Row> {
         let row = self.table.remove(slot)?;
         self.set_name(slot, None);
-        self.catch_alls -= u32::from(row.level == Level::All);
+        self.catch_alls -= u32::from(row.key.level == Level::All);
         Some(row)
     }
 

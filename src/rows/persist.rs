@@ -12,8 +12,8 @@ persist_as_number!(Direction { Outbound = 0, Inbound = 1 });
 persist_as_number!(Class { Inside = 0, Outside = 1, Overlay = 2 });
 persist_as_number!(Level { Named = 0, Prefix = 1, All = 2 });
 persist_as_number!(Withheld { InboundInside = 0, InboundNone = 1, Overlay = 2, NoDakr = 3 });
-persist!(RowKey { local, remote, owner, port, protocol, direction, class });
-persist!(Row { key, open, frozen, total, changed_wall_ns, item, level, push, split; mark: 0 });
+persist!(RowKey { local, remote, owner, port, protocol, direction, class, level, way });
+persist!(Row { key, open, frozen, total, changed_wall_ns, item, place, push, split; mark: 0 });
 
 impl Persist for Push {
     fn put(&self, out: &mut Vec<u8>) {
@@ -49,7 +49,7 @@ impl RowTable {
                 return Err(Malformed);
             }
             self.table.insert(row).map_err(|_| Malformed)?;
-            self.catch_alls += u32::from(row.level == Level::All);
+            self.catch_alls += u32::from(row.key.level == Level::All);
             ledger.counted += row.open + row.frozen;
             ledger.open += row.open;
             ledger.frozen += row.frozen;

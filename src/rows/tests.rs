@@ -4,6 +4,7 @@ use super::freeze::Item;
 use super::*;
 use crate::batch::Verdict;
 use crate::flow::{Cidr, Counts};
+use crate::topology::{Scope, Via};
 
 fn classes() -> Classes {
     Classes::new(&[Cidr::new(Addr::from_v4([10, 0, 0, 0]), 8).expect("valid")], &[], &[])
@@ -20,6 +21,8 @@ fn key(owner: u32, remote: [u8; 4], port: u16, direction: Direction) -> RowKey {
         protocol: 6,
         direction,
         class,
+        level: Level::Named,
+        way: Way::UNKNOWN,
     }
 }
 
@@ -38,6 +41,11 @@ fn every_field_tells_rows_apart() {
         RowKey { direction: Direction::Outbound, ..key },
         RowKey { class: Class::Inside, ..key },
         RowKey { class: Class::Outside, ..key },
+        RowKey { level: Level::Prefix, ..key },
+        RowKey { level: Level::All, ..key },
+        RowKey { level: Level::All, way: Way::new(Scope::Overlay, Via::None, 0), ..key },
+        RowKey { level: Level::All, way: Way::new(Scope::Unknown, Via::Interconnect, 0), ..key },
+        RowKey { level: Level::All, way: Way::new(Scope::Unknown, Via::None, 255), ..key },
     ];
     for (n, one) in others.iter().enumerate() {
         assert_ne!(*one, key);
@@ -60,15 +68,29 @@ struct Bench {
     rows: RowTable,
     ledger: Ledger,
     classes: Classes,
+    /// What is known of the remote end now.
+    charge: Charge,
+    asked: std::cell::Cell<u32>,
 }
 
 impl Bench {
     fn new(capacity: u32) -> Bench {
-        Bench { rows: RowTable::with_capacity(capacity), ledger: Ledger::default(), classes: classes() }
+        Bench {
+            rows: RowTable::with_capacity(capacity),
+            ledger: Ledger::default(),
+            classes: classes(),
+            charge: Charge::UNKNOWN,
+            asked: std::cell::Cell::new(0),
+        }
     }
 
-    fn add(&mut self, key: &RowKey, increment: TxRx, wall_ns: u64) {
-        self.rows.add(key, push_of(key), increment, wall_ns, &self.classes, &mut self.ledger);
+    fn add(&mut self, key: &RowKey, increment: TxRx, wall_ns: u64) -> Way {
+        let charge = || {
+            self.asked.set(self.asked.get() + 1);
+            self.charge
+        };
+        let increment = Increment { counts: increment, wall_ns };
+        self.rows.add(key, push_of(key), increment, &self.classes, &mut self.ledger, charge).way
     }
 
     fn freeze(&mut self) -> Vec<Item> {
@@ -166,13 +188,13 @@ fn rule_13_small_rows_fold_to_their_prefix_first_and_the_large_keep_their_names(
     bench.add(&key(3, [203, 0, 113, 1], 80, Direction::Outbound), counts(9_000_000, 0), 1);
     bench.check();
     let prefix = Addr::from_v4([198, 51, 100, 0]);
-    assert!(bench.rows.iter().any(|row| row.key.remote == prefix && row.level == Level::Prefix));
+    assert!(bench.rows.iter().any(|row| row.key.remote == prefix && row.key.level == Level::Prefix));
     assert!((1..30u8).all(|host| bench.rows.iter().any(|r| r.key.remote == Addr::from_v4([198, 51, 100, host]))));
-    assert!(bench.rows.iter().all(|row| row.level != Level::All), "the prefix made room enough");
+    assert!(bench.rows.iter().all(|row| row.key.level != Level::All), "the prefix made room enough");
 }
 
 #[test]
-fn rule_13_an_address_that_names_the_prefix_just_folded_into_finds_that_row() {
+fn rule_13_an_address_that_names_the_prefix_just_folded_into_has_a_row_of_its_own() {
     let mut bench = Bench::new(64);
     for host in 1..=60u8 {
         bench.add(&key(3, [198, 51, 100, host], 80, Direction::Outbound), counts(u64::from(host), 0), 1);
@@ -192,7 +214,7 @@ fn rule_13_rows_that_share_no_prefix_fold_into_one_per_owner() {
         bench.add(&key(3, [198, net, 100, 7], 80, Direction::Outbound), counts(u64::from(net) + 1, 1), 1);
         bench.check();
     }
-    let all: Vec<&Row> = bench.rows.iter().filter(|row| row.level == Level::All).collect();
+    let all: Vec<&Row> = bench.rows.iter().filter(|row| row.key.level == Level::All).collect();
     assert_eq!(all.len(), 1);
     assert_eq!((all[0].key.port, all[0].key.local, all[0].key.remote), (0, Addr::UNSPECIFIED_V4, Addr::UNSPECIFIED_V4));
     let total = bench.rows.iter().fold(0, |sum, row| sum + row.total.tx.bytes);
@@ -240,8 +262,64 @@ proptest! {
             }
             bench.check();
             prop_assert!(bench.rows.len() <= bench.rows.capacity());
-            prop_assert_eq!(bench.rows.catch_alls as usize, bench.rows.iter().filter(|r| r.level == Level::All).count());
+            prop_assert_eq!(bench.rows.catch_alls as usize, bench.rows.iter().filter(|r| r.key.level == Level::All).count());
         }
         prop_assert_eq!(bench.ledger.counted, came);
     }
+}
+
+fn charge(scope: Scope, via: Via, service: u8, place: u16) -> Charge {
+    Charge { way: Way::new(scope, via, service), place }
+}
+
+#[test]
+fn rule_18_a_row_is_told_once_and_again_when_it_is_used_after_it_was_settled() {
+    let mut bench = Bench::new(64);
+    let key = key(3, [192, 0, 2, 9], 443, Direction::Outbound);
+    bench.charge = charge(Scope::Zone, Via::None, 0, 4);
+    let first = bench.add(&key, counts(1, 1), 1);
+    bench.charge = charge(Scope::Internet, Via::Nat, 2, 5);
+    assert_eq!(bench.add(&key, counts(2, 2), 2), first, "while it is open it stays what it is");
+    bench.freeze();
+    assert_eq!(bench.add(&key, counts(4, 4), 3), first, "and while its bytes are under way");
+    bench.rows.settle(0, 1, Verdict::Acknowledged, &mut bench.ledger);
+    bench.freeze();
+    bench.rows.settle(0, 1, Verdict::Acknowledged, &mut bench.ledger);
+    assert_eq!(bench.asked.get(), 1);
+    assert_eq!(bench.add(&key, counts(8, 8), 4), bench.charge.way);
+    assert_eq!((bench.asked.get(), bench.rows.len()), (2, 1), "it is the same row");
+    let row = bench.rows.iter().next().expect("one row");
+    assert_eq!((row.total, row.place), (counts(8, 8), 5), "what was shown before is not shown under another scope");
+    bench.freeze();
+    bench.rows.settle(0, 1, Verdict::Acknowledged, &mut bench.ledger);
+    bench.add(&key, counts(16, 16), 5);
+    let row = bench.rows.iter().next().expect("one row");
+    assert_eq!((bench.asked.get(), row.total.tx.bytes), (3, 24), "the same again goes on");
+    bench.check();
+}
+
+#[test]
+fn rules_13_and_18_no_fold_joins_two_scopes_ways_or_services() {
+    let mut bench = Bench::new(64);
+    let charges = [
+        charge(Scope::Zone, Via::None, 0, 1),
+        charge(Scope::Region, Via::None, 0, 2),
+        charge(Scope::Region, Via::Peering, 0, 2),
+        charge(Scope::Region, Via::None, 7, 2),
+    ];
+    let mut sums = std::collections::BTreeMap::new();
+    for n in 0..2_000u32 {
+        bench.charge = charges[n as usize % charges.len()];
+        let [_, _, c, d] = n.to_be_bytes();
+        let way = bench.add(&key(3, [10, 7, c, d], 443, Direction::Outbound), counts(u64::from(n), 1), 1);
+        *sums.entry(way).or_insert(0) += u64::from(n);
+    }
+    assert!(bench.rows.iter().any(|row| !row.is_named()), "rows were folded");
+    let mut shown = std::collections::BTreeMap::new();
+    for row in bench.rows.iter() {
+        *shown.entry(row.key.way).or_insert(0) += row.total.tx.bytes;
+        assert!(charges.iter().any(|charge| charge.way == row.key.way));
+    }
+    assert_eq!((shown, bench.ledger.lost[Lost::RowTableFull as usize]), (sums, TxRx::ZERO));
+    bench.check();
 }

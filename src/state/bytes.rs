@@ -4,6 +4,7 @@
 //! It knows no table. Decoding never panics, whatever the bytes.
 
 use crate::flow::{Addr, ConnectionKey, Counts, Traffic, TxRx};
+use crate::topology::Way;
 use crate::wire::Malformed;
 use crate::wire::protobuf::varint;
 
@@ -215,6 +216,15 @@ impl Persist for Addr {
             (_, Ok(v6)) => Ok(Addr::from_v6(v6)),
             _ => Err(Malformed),
         }
+    }
+}
+
+impl Persist for Way {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.number().put(out);
+    }
+    fn take(from: &mut In<'_>) -> Result<Way, Malformed> {
+        Way::from_number(u16::take(from)?).ok_or(Malformed)
     }
 }
 

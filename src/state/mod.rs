@@ -22,7 +22,7 @@ use crate::wire::Malformed;
 use bytes::{In, Persist, persist, put_block};
 
 /// First bytes of the file; the last one is the version of the format.
-const MAGIC: &[u8; 8] = b"netmon\0\x01";
+const MAGIC: &[u8; 8] = b"netmon\0\x02";
 /// Magic and length of the body (eight bytes, little-endian).
 const HEAD_BYTES: usize = 16;
 

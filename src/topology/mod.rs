@@ -10,6 +10,7 @@
 //! | [`table`] | the longest range that holds an address |
 //! | [`lines`] | the text form of ranges, from and to |
 //! | [`names`] | zones, regions and services as numbers |
+//! | [`published`] | where the latest one lies |
 //! | [`compile`] | the clouds' published range files to lines |
 //! | [`join`] | fewer ranges that say the same |
 
@@ -17,26 +18,23 @@ pub mod compile;
 pub mod join;
 pub mod lines;
 pub mod names;
+pub mod published;
 pub mod scope;
 pub mod table;
 
 use std::sync::Arc;
 
 use crate::flow::Addr;
-pub use scope::{Scope, Via};
+pub use scope::{Scope, Via, Way};
 
 use names::{Names, Place};
 use table::Table;
 
-/// What the price of traffic with one remote end depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What the price of traffic with one remote end depends on, and where that end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge {
-    /// How far away it is.
-    pub scope: Scope,
-    /// What stands on the way.
-    pub via: Via,
-    /// Number of the service in [`Names`]; 0 is none.
-    pub service: u8,
+    /// Scope, via and service.
+    pub way: Way,
     /// Number of zone and region in [`Names`]; 0 is not known.
     pub place: u16,
 }
@@ -47,14 +45,14 @@ impl Charge {
 
     /// A scope, and no more than that.
     pub const fn plain(scope: Scope) -> Charge {
-        Charge { scope, via: Via::None, service: 0, place: 0 }
+        Charge { way: Way::new(scope, Via::None, 0), place: 0 }
     }
 }
 
 /// All that is known of addresses at one time. Never changes; another takes its place.
 #[derive(Clone, Debug, Default)]
 pub struct Topology {
-    table: Table,
+    table: Arc<Table>,
     /// What the numbers mean.
     names: Arc<Names>,
     /// Zone and region of this node, and their number.
@@ -64,7 +62,7 @@ pub struct Topology {
 
 impl Topology {
     /// A table, what its numbers mean, and the number of the place of this node.
-    pub fn new(table: Table, names: Arc<Names>, own_number: u16) -> Topology {
+    pub fn new(table: Arc<Table>, names: Arc<Names>, own_number: u16) -> Topology {
         Topology { table, own: names.place(own_number), own_number, names }
     }
 
@@ -89,7 +87,7 @@ impl Topology {
                     None if said.place == 0 => unlisted(remote, is_in_cluster),
                     None => self.own.distance_to(self.names.place(said.place)),
                 };
-                Charge { scope, via: said.via, service: said.service, place: said.place }
+                Charge { way: Way::new(scope, said.via, said.service), place: said.place }
             }
             _ if is_of_node => Charge { place: self.own_number, ..Charge::plain(Scope::Node) },
             _ => Charge::plain(unlisted(remote, is_in_cluster)),

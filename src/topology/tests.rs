@@ -21,7 +21,7 @@ fn topology(text: &str) -> Topology {
     let mut learner = Learner::new(Names::default());
     let own = learner.place("a1", "a").expect("room");
     let parsed = parse(text, &mut learner, &[own]).unwrap_or_else(|error| panic!("{error}"));
-    Topology::new(parsed.table, Arc::new(learner.finish()), own)
+    Topology::new(Arc::new(parsed.table), Arc::new(learner.finish()), own)
 }
 
 fn wrong(text: &str) -> LineError {
@@ -29,7 +29,7 @@ fn wrong(text: &str) -> LineError {
 }
 
 fn scope(topology: &Topology, text: &str, is_in_cluster: bool) -> Scope {
-    topology.charge(addr(text), false, is_in_cluster).scope
+    topology.charge(addr(text), false, is_in_cluster).way.scope()
 }
 
 #[test]
@@ -58,9 +58,9 @@ fn scopes_follow_from_zone_and_region() {
     assert_eq!(inside("10.6.2.9"), Scope::Zone);
     assert_eq!(inside("10.7.2.9"), Scope::CrossRegion, "what is said goes before what follows");
     assert_eq!(inside("10.8.2.9"), Scope::Unknown);
-    assert_eq!(topology.charge(addr("10.8.2.9"), false, true).via, Via::Peering);
+    assert_eq!(topology.charge(addr("10.8.2.9"), false, true).way.via(), Via::Peering);
     let mirror = topology.charge(addr("198.51.100.1"), false, false);
-    assert_eq!((mirror.scope, topology.names().service(mirror.service)), (Scope::Internet, "mirror"));
+    assert_eq!((mirror.way.scope(), topology.names().service(mirror.way.service())), (Scope::Internet, "mirror"));
     let other = topology.charge(addr("10.5.0.1"), false, true);
     assert_eq!((topology.names().zone(other.place), topology.names().region(other.place)), ("b1", "b"));
 }
@@ -87,10 +87,10 @@ fn the_own_node_is_exact_and_yields_only_to_a_line_for_one_address() {
         "10.0.0.0/8 zone=a2 region=a\n10.0.0.7 scope=region\n10.0.0.8 zone=a2\n169.254.0.0/16 scope=internet via=vpn\n",
     );
     let own = |text| topology.charge(addr(text), true, true);
-    assert_eq!(own("10.0.0.6").scope, Scope::Node);
+    assert_eq!(own("10.0.0.6").way.scope(), Scope::Node);
     assert_eq!(topology.names().zone(own("10.0.0.6").place), "a1");
-    assert_eq!(own("10.0.0.7").scope, Scope::Region);
-    assert_eq!(own("10.0.0.8").scope, Scope::Node, "where a pod is published one by one, it is still here");
+    assert_eq!(own("10.0.0.7").way.scope(), Scope::Region);
+    assert_eq!(own("10.0.0.8").way.scope(), Scope::Node, "where a pod is published one by one, it is still here");
     assert_eq!(scope(&topology, "169.254.1.1", true), Scope::Internet, "a line goes before what is local by nature");
 }
 
@@ -98,7 +98,7 @@ fn the_own_node_is_exact_and_yields_only_to_a_line_for_one_address() {
 fn a_node_that_does_not_know_where_it_is_knows_no_distance() {
     let mut learner = Learner::new(Names::default());
     let parsed = parse("10.0.0.0/8 zone=a1 region=a\n", &mut learner, &[]).expect("it is well");
-    let topology = Topology::new(parsed.table, Arc::new(learner.finish()), 0);
+    let topology = Topology::new(Arc::new(parsed.table), Arc::new(learner.finish()), 0);
     assert_eq!(scope(&topology, "10.1.1.1", true), Scope::Unknown);
 }
 
@@ -130,7 +130,7 @@ fn the_longest_range_wins_wherever_it_stands() {
     );
     let service = |text| {
         let charge = topology.charge(addr(text), false, false);
-        topology.names().service(charge.service).to_owned()
+        topology.names().service(charge.way.service()).to_owned()
     };
     let cases = [
         ("10.1.2.3", "d"),
@@ -149,6 +149,20 @@ fn the_longest_range_wins_wherever_it_stands() {
     for (text, expected) in cases {
         assert_eq!(service(text), expected, "{text}");
     }
+}
+
+#[test]
+fn a_way_is_two_bytes_and_back() {
+    for scope in Scope::ALL {
+        for via in Via::ALL {
+            for service in [0, 1, 255] {
+                let way = Way::new(scope, via, service);
+                assert_eq!((way.scope(), way.via(), way.service()), (scope, via, service));
+                assert_eq!(Way::from_number(way.number()), Some(way));
+            }
+        }
+    }
+    assert_eq!((Way::from_number(7 << 8), Way::from_number(1 << 14)), (None, None));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use netmon::config;
 use serde::Serialize;
@@ -38,7 +38,14 @@ pub fn check_types(object: &Value) {
         "ConfigMap" => same::<ConfigMap>(object),
         "Secret" => same::<Secret>(object),
         // The Prometheus operator's, which the API's types do not hold.
-        "PodMonitor" => assert_eq!(object["apiVersion"], "monitoring.coreos.com/v1"),
+        "PodMonitor" | "ServiceMonitor" => {
+            assert_eq!(object["apiVersion"], "monitoring.coreos.com/v1");
+            let spec = &object["spec"];
+            let endpoints = spec["endpoints"].as_array().or(spec["podMetricsEndpoints"].as_array()).expect("endpoints");
+            // Else the namespace of the agent's own pod takes the place of that of each series.
+            assert!(endpoints.iter().all(|endpoint| endpoint["honorLabels"] == true), "{spec}");
+        }
+        "Service" => same::<Service>(object),
         kind => panic!("nobody expects a {kind}"),
     }
 }

@@ -16,6 +16,7 @@ use netmon::owner::{Owner, Pod};
 use netmon::snapshot::{RowView, SeriesView, Snapshot, Snapshots};
 use netmon::stats::Stats;
 use netmon::stop::Stop;
+use netmon::topology::Way;
 use nix::sys::resource::{Resource, setrlimit};
 
 /// A running server.
@@ -103,7 +104,7 @@ pub fn serve(args: &[String]) -> ExitCode {
         node_name: "node-a".into(),
         metrics_format: MetricsFormat::Prometheus,
         metrics_allow: Vec::new(),
-        labels: Labels { wanted: "netfilter".into(), running: "netfilter".into() },
+        labels: Labels { wanted: "netfilter".into(), running: "netfilter".into(), opencost_hold_ns: None },
         stats: Arc::clone(&stats),
         health,
         pulse,
@@ -176,6 +177,8 @@ fn row(n: u32) -> RowView {
         protocol: 6,
         direction: if n.is_multiple_of(2) { Direction::Outbound } else { Direction::Inbound },
         class: Class::Outside,
+        way: Way::UNKNOWN,
+        place: 0,
         is_sum: false,
         local: Addr::from_v4([10, 244, 1, n as u8]),
         remote: Addr::from_v4([198, 51, (n >> 8) as u8, n as u8]),

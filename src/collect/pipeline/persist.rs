@@ -1,9 +1,13 @@
 //! Persists and restores the pipeline's tables.
 
+use std::sync::Arc;
+
 use super::Pipeline;
 use crate::baseline::BaselineTable;
 use crate::flow::Direction;
-use crate::state::bytes::In;
+use crate::state::bytes::{In, Persist, put_block};
+use crate::topology::Topology;
+use crate::topology::names::{Learner, MAX_PLACES, MAX_SERVICES, Names};
 use crate::wire::Malformed;
 
 /// Upper bound of the encoded size of a connection or row in nearly all cases.
@@ -15,13 +19,21 @@ impl Pipeline {
         (self.baselines.len() + self.rows.len() * 2 + self.waiting.len() * 2) as usize * ENTRY_BYTES + 4_096
     }
 
-    /// Appends zone, owners, baselines, rows and what waits.
+    /// Appends zone, owners, baselines, rows, what waits, the names of services and places, and the cost series.
     pub fn persist(&self, out: &mut Vec<u8>) {
         self.ct_zone.persist(out);
         self.owners.persist(out);
         self.baselines.persist(out);
         self.rows.persist(out);
         self.waiting.persist(out);
+        let names = self.topology.names();
+        names.services().count().put(out);
+        names.services().for_each(|name| put_block(out, name.as_bytes()));
+        names.places().count().put(out);
+        names
+            .places()
+            .for_each(|(zone, region)| [zone, region].iter().for_each(|word| put_block(out, word.as_bytes())));
+        self.costs.persist(out);
     }
 
     /// Restores the tables of the previous process; baselines only with `same_source` and the same conntrack zone.
@@ -40,6 +52,29 @@ impl Pipeline {
         self.waiting.restore(from)?;
         let waiting = self.waiting.iter().filter(|row| !row.key.beside);
         waiting.for_each(|row| self.ledger.hold(row.traffic.seen_by(Direction::Outbound)));
-        Ok(())
+        let names = restore_names(from)?;
+        self.topology = Arc::new(Topology::new(Arc::default(), Arc::new(names), 0));
+        self.costs.restore(from)
     }
+}
+
+/// The names under the numbers that they had.
+fn restore_names(from: &mut In<'_>) -> Result<Names, Malformed> {
+    let mut learner = Learner::new(Names::default());
+    let text = |from: &mut In<'_>| std::str::from_utf8(from.block()?).map(str::to_owned).map_err(|_| Malformed);
+    let services = usize::take(from)?;
+    for number in 0..services.min(MAX_SERVICES + 1) {
+        let name = text(from)?;
+        if learner.service(&name).map(usize::from) != Ok(number) {
+            return Err(Malformed);
+        }
+    }
+    let places = usize::take(from)?;
+    for number in 0..places.min(MAX_PLACES + 1) {
+        let (zone, region) = (text(from)?, text(from)?);
+        if learner.place(&zone, &region).map(usize::from) != Ok(number) {
+            return Err(Malformed);
+        }
+    }
+    Ok(learner.finish())
 }

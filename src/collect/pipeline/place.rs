@@ -10,9 +10,10 @@ use crate::owner::local::LocalEnds;
 use crate::owner::socket_owners::{SocketOwners, Whose};
 use crate::owner::waiting::{Newcomer, WaitingRow};
 use crate::owner::{Owner, OwnerId, OwnerTable};
-use crate::rows::{Push, RowKey};
+use crate::rows::{Increment, Level, Push, RowKey};
 use crate::stats::{Unattributed, Withheld};
 use crate::table::AT_ONCE;
+use crate::topology::{Charge, Scope, Way};
 
 /// Settings that are constant while the agent runs.
 pub(super) struct Policy {
@@ -127,8 +128,19 @@ impl Pipeline {
         let counts = at.traffic.seen_by(direction);
         self.series.add(owner, at.protocol, direction, class, counts, at.mono_ns);
         self.additions.push(Addition {
-            key: RowKey { local, remote, owner, port: at.port, protocol: at.protocol, direction, class },
+            key: RowKey {
+                local,
+                remote,
+                owner,
+                port: at.port,
+                protocol: at.protocol,
+                direction,
+                class,
+                level: Level::Named,
+                way: Way::UNKNOWN,
+            },
             push: self.policy.push(direction, class),
+            is_of_node: remote_is_local,
             counts,
             split: at.split,
             service: (direction == Direction::Outbound && at.asked != at.backend).then_some(at.asked),
@@ -149,8 +161,15 @@ impl Pipeline {
         self.rows.warm(additions.iter().map(|a| &a.key));
         for a in additions.drain(..) {
             let rows = self.rows.known(a.split);
-            let unnamed = rows.add(&a.key, a.push, a.counts, a.now.wall_ns, &self.policy.classes, &mut self.ledger);
-            if let Some(slot) = unnamed {
+            let (topology, classes) = (&self.topology, &self.policy.classes);
+            let increment = Increment { counts: a.counts, wall_ns: a.now.wall_ns };
+            let charge = || match a.key.class {
+                Class::Overlay => Charge::plain(Scope::Overlay),
+                _ => topology.charge(a.key.remote, a.is_of_node, classes.is_in_cluster(a.key.remote)),
+            };
+            let added = rows.add(&a.key, a.push, increment, classes, &mut self.ledger, charge);
+            self.costs.add(a.key.owner, added.way, a.counts, a.now.mono_ns);
+            if let Some(slot) = added.unnamed {
                 self.name(slot, &a);
             }
         }
@@ -259,6 +278,8 @@ enum Found {
 pub(super) struct Addition {
     key: RowKey,
     push: Push,
+    /// Whether the remote end is a pod of this node, or the node.
+    is_of_node: bool,
     counts: TxRx,
     split: Split,
     /// The service address that the client asked for.

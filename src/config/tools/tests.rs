@@ -1,5 +1,5 @@
 use super::*;
-use crate::config;
+use crate::config::{self, Command};
 
 fn run(arguments: &str) -> Result<Command, String> {
     let arguments = arguments.split_ascii_whitespace().map(OsString::from);

@@ -4,6 +4,8 @@ use crate::flow::{Class, Counts, Direction};
 use crate::names::RowName;
 use crate::owner::Pod;
 use crate::snapshot::SeriesView;
+use crate::topology::names::{Learner, Names};
+use crate::topology::{Scope, Via, Way};
 use serde_json::Value;
 
 fn row(local: &str, remote: &str, bytes: u64) -> RowView {
@@ -17,6 +19,8 @@ fn row(local: &str, remote: &str, bytes: u64) -> RowView {
         protocol: 6,
         direction: Direction::Outbound,
         class: Class::Outside,
+        way: Way::new(Scope::Internet, Via::None, 0),
+        place: 0,
         is_sum: false,
         local: addr(local),
         remote: addr(remote),
@@ -84,6 +88,7 @@ fn an_item_has_the_incumbents_shape_and_ours_behind_it() {
             },
         ],
         resolved: [[93, 184, 215, 14], [192, 0, 2, 1], [192, 0, 2, 2]].map(Addr::from_v4).to_vec(),
+        ..Snapshot::default()
     };
     let text = text(snapshot, None, 1 << 16);
     assert_eq!(
@@ -92,7 +97,7 @@ fn an_item_has_the_incumbents_shape_and_ours_behind_it() {
             r#"{"node_name":"node-a","items":[{"src_ip":"10.244.1.7","dst_ip":"93.184.215.14","#,
             r#""src_pod_name":"web-0","src_pod_namespace":"shop","protocol":6,"dst_port":443,"tx_bytes":5312,"#,
             r#""rx_bytes":148201,"tx_packets":41,"rx_packets":120,"timestamp":"2026-09-21T14:13:20.25Z","#,
-            r#""direction":"outbound","class":"outside","owner":{"kind":"pod","namespace":"shop","name":"web-0","#,
+            r#""direction":"outbound","class":"outside","scope":"internet","owner":{"kind":"pod","namespace":"shop","name":"web-0","#,
             r#""uid":"u-1","workload":{"kind":"StatefulSet","name":"web"}},"#,
             r#""dst_domain":"example.com","dst_domain_from":"node","total_tx_bytes":10624,"#,
             r#""total_rx_bytes":296402,"total_tx_packets":82,"total_rx_packets":240}],"dns_lookups":["#,
@@ -183,4 +188,25 @@ fn times_are_those_of_go() {
     assert_eq!(shown(951_782_400_000_000_001), "2000-02-29T00:00:00.000000001Z");
     assert_eq!(shown(4_107_542_399_100_000_000), "2100-02-28T23:59:59.1Z");
     assert_eq!(shown(u64::MAX), "2554-07-21T23:34:33.709551615Z");
+}
+
+#[test]
+fn what_prices_depend_on_is_said_where_it_is_known() {
+    let mut learner = Learner::new(Names::default());
+    let service = learner.service("aws-s3").expect("room");
+    let place = learner.place("us-east-1a", "us-east-1").expect("room");
+    let snapshot = Snapshot {
+        rows: vec![RowView {
+            way: Way::new(Scope::Zone, Via::PrivateLink, service),
+            place,
+            ..row("10.0.0.1", "10.0.0.2", 1)
+        }],
+        places: Arc::new(learner.finish()),
+        ..Snapshot::default()
+    };
+    let item: Value = serde_json::from_str(&text(snapshot, None, 1 << 16)).expect("JSON");
+    let item = &item["items"][0];
+    let said =
+        ["scope", "via", "service", "remote_zone", "remote_region"].map(|key| item[key].as_str().unwrap_or_default());
+    assert_eq!(said, ["zone", "privatelink", "aws-s3", "us-east-1a", "us-east-1"]);
 }

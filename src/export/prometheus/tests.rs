@@ -1,7 +1,7 @@
 use super::*;
 use crate::flow::{Class, Direction};
 use crate::health::Component;
-use crate::owner::Pod;
+use crate::owner::{Owner, Pod};
 
 fn pod(name: &str, uid: &str) -> Owner {
     Owner::Pod(Arc::new(Pod {
@@ -24,7 +24,7 @@ fn text(snapshot: Option<Snapshot>, piece: usize) -> String {
     stats.sweep_interval_ms.set(5_000);
     let health = Health::default();
     health.set(Component::Monitor, Status::Degraded, "x");
-    let labels = Labels { wanted: "ebpf".into(), running: "netfilter".into() };
+    let labels = Labels { wanted: "ebpf".into(), running: "netfilter".into(), opencost_hold_ns: None };
     let mut metrics = Metrics::new(&stats, &health, &labels, snapshot.map(Arc::new));
     let mut whole = Vec::new();
     loop {

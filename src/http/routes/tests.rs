@@ -139,6 +139,8 @@ fn chunks_make_up_the_same_bytes() {
             protocol: 6,
             direction: crate::flow::Direction::Inbound,
             class: crate::flow::Class::Inside,
+            way: crate::topology::Way::UNKNOWN,
+            place: 0,
             is_sum: false,
             local: Addr::UNSPECIFIED_V4,
             remote: Addr::UNSPECIFIED_V6,

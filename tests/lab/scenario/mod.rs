@@ -39,6 +39,7 @@ mod nodeport_local;
 mod nodeport_remote;
 mod nothing_tracks;
 mod older_than_the_agent;
+mod opencost;
 mod own_programs;
 mod pods;
 mod push_inbound;
@@ -47,6 +48,7 @@ mod resize_mid_dump;
 mod restart;
 mod restart_with_state;
 mod reused_tuples;
+mod scopes;
 mod secrets;
 mod service;
 mod sigterm_delivers;
@@ -160,6 +162,8 @@ pub fn all() -> &'static [Scenario] {
         secrets::SCENARIO,
         collect_now::SCENARIO,
         metrics::SCENARIO,
+        scopes::SCENARIO,
+        opencost::SCENARIO,
         deleted_by_hand::SCENARIO,
         connect_server::SCENARIO,
         names::SCENARIO,

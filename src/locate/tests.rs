@@ -1,0 +1,192 @@
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::*;
+use crate::flow::Addr;
+use crate::topology::Scope;
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("netmon-locate-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).expect("a folder");
+        Folder(path)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("topology")
+    }
+
+    /// As another file, which is what a mounted ConfigMap does.
+    fn write(&self, bytes: impl AsRef<[u8]>) {
+        let next = self.0.join("next");
+        fs::write(&next, bytes).expect("ours");
+        fs::rename(&next, self.file()).expect("ours");
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn own(zone: &str, region: &str) -> Own {
+    Own { zone: zone.to_owned(), region: region.to_owned() }
+}
+
+fn locator(folder: &Folder) -> Locator {
+    let settings = Settings { file: Some(folder.file()), labels: own("a1", "a"), fallback: Own::default() };
+    Locator::new(settings, Names::default(), Arc::default())
+}
+
+fn scope(topology: &Topology, last: u8) -> Scope {
+    topology.charge(Addr::from_v4([10, 0, 0, last]), false, true).way.scope()
+}
+
+fn refused(locator: &Locator) -> Vec<(&'static str, u64)> {
+    let cells = TopologyRefused::ALL.iter().zip(&locator.stats.topology_refused);
+    cells.map(|(reason, cell)| (reason.as_str(), cell.get())).filter(|(_, n)| *n > 0).collect()
+}
+
+const GOOD: &str = "10.0.0.0/25 zone=a1 region=a\n10.0.0.128/25 zone=a2 region=a\n";
+
+fn packed(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+#[test]
+fn a_file_is_read_when_it_changed_and_not_else() {
+    let folder = Folder::new("changes");
+    let mut locator = locator(&folder);
+    assert!(locator.look().is_none(), "there is no file");
+    folder.write(GOOD);
+    let first = locator.look().expect("it is there now");
+    assert_eq!((scope(&first, 1), scope(&first, 200)), (Scope::Zone, Scope::Region));
+    assert!(locator.look().is_none(), "nothing changed");
+    folder.write("10.0.0.0/24 zone=b1 region=b\n");
+    let second = locator.look().expect("it changed");
+    assert_eq!(scope(&second, 1), Scope::CrossRegion);
+    assert_eq!(scope(&first, 1), Scope::Zone, "who has the old one has it still");
+    folder.write(packed(GOOD));
+    assert_eq!(scope(&locator.look().expect("packed"), 200), Scope::Region);
+    assert_eq!(locator.stats.topology_ranges.get(), 2);
+}
+
+/// Each leaves the table before in use, and is counted once.
+#[test]
+fn what_is_wrong_leaves_the_old_table_and_is_counted() {
+    let folder = Folder::new("wrong");
+    let mut locator = locator(&folder);
+    folder.write(GOOD);
+    locator.look().expect("it is well");
+    let many: String =
+        (0..70_000u32).map(|n| format!("10.{}.{}.{} zone=a\n", n >> 16, n >> 8 & 255, n & 255)).collect();
+    let whole = packed(&many);
+    let cases: [(&[u8], &str); 9] = [
+        (b"", "cut"),
+        (b"10.0.0.0/24 zone=b", "cut"),
+        (b"# zxporter-netmon topology 1 generation 5 ranges 2\n10.0.0.0/24 zone=b\n", "cut"),
+        (b"# zxporter-netmon topology 7 generation 5 ranges 1\n10.0.0.0/24 zone=b\n", "version"),
+        (b"10.0.0.1/24 zone=b\n", "line"),
+        (b"10.0.0.0/24 zone=b\n\xff\xfe\n", "file"),
+        (many.as_bytes(), "line"),
+        (&whole[..whole.len() / 2], "file"),
+        (b"10.0.0.0/24 zone=b zones=c\n", "line"),
+    ];
+    for (n, (bytes, reason)) in cases.iter().enumerate() {
+        let before = refused(&locator);
+        folder.write(bytes);
+        assert!(locator.look().is_none(), "case {n}");
+        let grown: Vec<&str> =
+            refused(&locator).into_iter().filter(|now| !before.contains(now)).map(|(name, _)| name).collect();
+        assert_eq!(grown, [*reason], "case {n}");
+        assert!(
+            locator.look().is_none() && refused(&locator).iter().map(|(_, n)| n).sum::<u64>() == n as u64 + 1,
+            "told once"
+        );
+        assert_eq!(scope(&locator.topology(), 200), Scope::Region, "case {n}");
+    }
+    let _ = fs::remove_file(folder.file());
+    fs::create_dir(folder.file()).expect("ours");
+    assert!(locator.look().is_none());
+    assert_eq!(scope(&locator.topology(), 200), Scope::Region, "a folder");
+    fs::remove_dir(folder.file()).expect("ours");
+    folder.write("10.0.0.0/24 zone=b1 region=b\n");
+    assert_eq!(scope(&locator.look().expect("it is well again"), 200), Scope::CrossRegion);
+}
+
+#[test]
+fn a_text_beyond_the_bound_is_not_unpacked() {
+    let folder = Folder::new("long");
+    let mut locator = locator(&folder);
+    let bomb = packed(&"#".repeat(lines::MAX_BYTES + 1));
+    assert!(bomb.len() < 64 << 10);
+    folder.write(bomb);
+    assert!(locator.look().is_none());
+    assert_eq!(refused(&locator), [("file", 1)]);
+}
+
+#[test]
+fn a_file_that_is_written_to_while_it_is_read_is_looked_at_again() {
+    let folder = Folder::new("growing");
+    let pipe = folder.file();
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("ours");
+    // What is no regular file has no length to compare with; its text is taken as it comes.
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::write(pipe, GOOD)
+    });
+    assert!(matches!(file::read(&pipe), Ok(_) | Err(FileError::Changing)));
+    assert!(writer.join().is_ok());
+}
+
+#[test]
+fn a_published_table_that_is_older_is_not_used() {
+    let folder = Folder::new("older");
+    let mut locator = locator(&folder);
+    let text = |generation: u64, zone: &str| {
+        format!("# zxporter-netmon topology 1 generation {generation} ranges 1\n10.0.0.0/24 zone={zone} region=a\n")
+    };
+    folder.write(text(7, "a1"));
+    locator.look().expect("the first");
+    folder.write(text(6, "a2"));
+    assert!(locator.look().is_none());
+    assert_eq!(refused(&locator), [("older", 1)]);
+    folder.write(text(7, "a2"));
+    assert_eq!(scope(&locator.look().expect("not older"), 1), Scope::Region);
+}
+
+#[test]
+fn the_first_that_knows_tells_where_this_node_is() {
+    let folder = Folder::new("own");
+    folder.write("10.0.0.0/24 zone=z region=r\n");
+    let with = |labels: Own, node: Own, fallback: Own| {
+        let settings = Settings { file: Some(folder.file()), labels, fallback };
+        let mut locator = Locator::new(settings, Names::default(), Arc::default());
+        let asks = locator.asks_for_node();
+        locator.set_node(node);
+        (asks, scope(&locator.look().expect("a file"), 1))
+    };
+    let no = Own::default;
+    assert_eq!(with(own("z", "r"), own("y", "r"), own("x", "q")), (false, Scope::Zone), "no question");
+    assert_eq!(with(no(), own("y", "r"), own("x", "q")), (true, Scope::Region));
+    assert_eq!(with(no(), no(), own("x", "q")), (true, Scope::CrossRegion));
+    assert_eq!(with(no(), no(), no()), (true, Scope::Unknown));
+    let without = Locator::new(Settings::default(), Names::default(), Arc::default());
+    assert!(!without.asks_for_node(), "without a table it does not matter");
+}
+
+#[test]
+fn numbers_of_a_refused_text_are_given_again() {
+    let folder = Folder::new("names");
+    let mut locator = locator(&folder);
+    folder.write("10.0.0.0/24 zone=bad\n10.0.1.1/24 zone=a\n");
+    assert!(locator.look().is_none());
+    assert!(locator.names.places().all(|(zone, _)| zone != "bad"));
+}
