@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 pub use handle::{PushHandle, SendLimits};
 use handle::{Signs, StopBy};
 
@@ -307,7 +307,7 @@ impl<T: Transport> Push<T> {
         let never = crossbeam_channel::never();
         let mut orders = orders;
         loop {
-            self.last_round(deadline_ns);
+            self.last_round(deadline_ns, orders);
             let left_ns = deadline_ns.saturating_sub(self.client.now().mono_ns);
             if left_ns == 0 || self.signs.gave_up.load(SeqCst) {
                 // One may have been handed over in this very moment; it goes back unsent.
@@ -328,8 +328,9 @@ impl<T: Transport> Push<T> {
         }
     }
 
-    /// Sends each message that is left once, then settles what is left.
-    fn last_round(&mut self, deadline_ns: u64) {
+    /// Sends each message that is left once, and the halves of what is too large; then settles what is left. An order
+    /// ends the wait for a half's turn.
+    fn last_round(&mut self, deadline_ns: u64, orders: &Receiver<StopBy>) {
         self.delivery.last_round();
         loop {
             let now_ns = self.client.now().mono_ns;
@@ -337,7 +338,19 @@ impl<T: Transport> Push<T> {
             if until_ns <= now_ns || self.signs.gave_up.load(SeqCst) {
                 break;
             }
-            let Ok(sent) = self.send_due(now_ns, until_ns) else { break };
+            let sent = match self.send_due(now_ns, until_ns) {
+                Ok(sent) => sent,
+                Err(again_ns) if (now_ns + 1..deadline_ns).contains(&again_ns) => {
+                    let wait_ns = again_ns - now_ns;
+                    let ordered = orders.recv_timeout(Duration::from_nanos(wait_ns));
+                    if matches!(ordered, Err(RecvTimeoutError::Disconnected)) {
+                        // A handle that is gone has no more orders.
+                        clock::sleep_ns(wait_ns);
+                    }
+                    continue;
+                }
+                Err(_) => break,
+            };
             let mut settled = Vec::new();
             let ended_ns = self.client.now().mono_ns;
             let outcome = self.delivery.ended_finally(sent.index, &sent.end, ended_ns, &mut settled);

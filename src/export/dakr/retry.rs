@@ -4,19 +4,22 @@
 //! Pure: time comes in, decisions go out. Knows nothing of sockets, tokens or threads.
 //!
 //! One thing goes beyond the table's rows: once a send of a message has ended in the unknown, no later refusal can say
-//! that the earlier send was not counted. Such a message is never merged back before its hour is over.
+//! that the earlier send was not counted. Such a message is neither cut nor merged back before its hour is over.
 
+mod last;
 mod persist;
+mod size;
 
 use super::framing::Framing;
 use super::framings::Framings;
 use super::jitter::Jitter;
 use super::outcome::{MAX_RETRY_AFTER_NS, Outcome, SendEnd};
-use super::split::{lookups, split};
-use crate::batch::{Batch, Note, Settled, Verdict};
+use super::split::lookups;
+use crate::batch::{Batch, Message, Note, Settled, Verdict};
 use crate::clock::SECOND;
 use crate::config::DakrProtocol;
 use crate::stats::Lost;
+use size::Size;
 
 /// How long an unknown outcome is resent before the message is merged back and counted as ambiguous.
 pub const AMBIGUITY_NS: u64 = 3600 * SECOND;
@@ -45,9 +48,17 @@ struct Part {
     merge_when_due: bool,
     /// Since when it may have been counted.
     doubt_since_ns: Option<u64>,
-    /// Sends in a row with an unknown outcome.
+    /// Sends in a row that left it in doubt.
     unknown: u32,
     refusals: u32,
+}
+
+impl Part {
+    /// Its bytes; `messages` are the batch's.
+    fn body<'a>(&'a self, messages: &'a [Message]) -> &'a [u8] {
+        let whole = messages.get(self.message).map(|message| message.body.as_slice());
+        self.half.as_deref().or(whole).unwrap_or_default()
+    }
 }
 
 /// A message to be sent now.
@@ -80,6 +91,8 @@ pub struct Delivery {
     failures: u32,
     /// Nothing is sent before.
     gate_ns: u64,
+    /// What is known of the size that the server takes.
+    size: Size,
     batch: Option<Batch>,
     /// In order.
     parts: Vec<Part>,
@@ -98,6 +111,7 @@ impl Delivery {
             jitter,
             failures: 0,
             gate_ns: 0,
+            size: Size::default(),
             batch: None,
             parts: Vec::new(),
             settlements: Vec::new(),
@@ -122,6 +136,7 @@ impl Delivery {
         }
         self.parts.clear();
         self.settlements.clear();
+        self.size.begin();
         let mut first_lookup = 0;
         for (index, message) in batch.messages.iter().enumerate() {
             let lookups = lookups(&message.body);
@@ -175,33 +190,32 @@ impl Delivery {
         ambiguous_bytes
     }
 
-    /// The first message that is due at `now_ns`, or when to ask again (`u64::MAX`: when a batch comes).
+    /// The message that is due at `now_ns`, of several the one that is due longest; or when to ask again (`u64::MAX`:
+    /// when a batch comes).
     pub fn next(&mut self, now_ns: u64) -> Result<Due<'_>, u64> {
         let mut again_ns = u64::MAX;
-        let mut found = None;
+        let mut found: Option<(u64, usize)> = None;
         for (index, part) in self.parts.iter().enumerate() {
             if let Some(since_ns) = part.doubt_since_ns {
                 again_ns = again_ns.min(since_ns.saturating_add(AMBIGUITY_NS));
             }
             let due_ns = if part.merge_when_due { part.due_ns } else { part.due_ns.max(self.gate_ns) };
             if due_ns <= now_ns && !part.merge_when_due {
-                found = Some(index);
-                break;
+                let place = (part.due_ns, index);
+                found = found.filter(|first| *first < place).or(Some(place));
+            } else {
+                again_ns = again_ns.min(due_ns);
             }
-            again_ns = again_ns.min(due_ns);
         }
-        let Some(index) = found else { return Err(again_ns) };
-        if self.framings.current() == Framing::Grpc {
-            while self.parts.get(index).is_some_and(|part| part.items > MAX_GRPC_ITEMS) && self.halve(index, now_ns) {}
-        }
+        let Some((_, index)) = found else { return Err(again_ns) };
+        while self.is_known_too_large(index) && self.halve(index) {}
         let (Some(part), Some(batch)) = (self.parts.get(index), &self.batch) else { return Err(again_ns) };
-        let whole = batch.messages.get(part.message).map(|message| message.body.as_slice());
         Ok(Due {
             index,
             seq: batch.seq,
             name: &part.name,
             items: part.items,
-            body: part.half.as_deref().or(whole).unwrap_or_default(),
+            body: part.body(&batch.messages),
             framing: self.framings.current(),
         })
     }
@@ -214,13 +228,14 @@ impl Delivery {
             None => return Outcome::WrongFraming,
         };
         let Some(part) = self.parts.get_mut(index) else { return outcome };
-        if outcome != Outcome::Unknown {
+        if !matches!(outcome, Outcome::Unknown | Outcome::TooLarge) {
             part.unknown = 0;
         }
         match outcome {
             Outcome::Acknowledged => {
                 self.failures = 0;
                 self.gate_ns = 0;
+                self.fits(index);
                 self.settle(index, Verdict::Acknowledged, settled);
             }
             Outcome::NotCounted | Outcome::Busy => {
@@ -230,71 +245,14 @@ impl Delivery {
             }
             // Never faster than the flush interval, and no faster for a token that was re-read: it may be as bad.
             Outcome::Denied => self.hold(index, now_ns.saturating_add(self.flush_interval_ns), false, settled),
-            Outcome::TooLarge => {
-                if !self.halve(index, now_ns) {
-                    self.settle(index, Verdict::Drop(Lost::TooLarge), settled);
-                }
-            }
-            Outcome::WrongFraming | Outcome::Refused => {
-                part.refusals += 1;
-                if part.refusals > MAX_RESENDS_OF_REFUSED {
-                    self.settle(index, Verdict::Drop(Lost::Refused), settled);
-                } else {
-                    part.due_ns = now_ns.saturating_add(self.flush_interval_ns);
-                }
-            }
+            Outcome::TooLarge => self.too_large(index, now_ns, retry_after_ns, settled),
+            Outcome::WrongFraming | Outcome::Refused => self.refused(index, Lost::Refused, now_ns, settled),
             Outcome::Unknown => {
                 part.doubt_since_ns.get_or_insert(now_ns);
-                part.unknown = part.unknown.saturating_add(1);
-                let wait_ns = self.jitter.backoff_ns(part.unknown).max(retry_after_ns);
-                part.due_ns = now_ns.saturating_add(wait_ns);
+                self.doubt(index, now_ns, retry_after_ns);
             }
         }
         outcome
-    }
-
-    /// The agent stops: everything that is left is due now, once.
-    pub fn last_round(&mut self) -> usize {
-        self.gate_ns = 0;
-        for part in &mut self.parts {
-            part.due_ns = 0;
-            part.merge_when_due = false;
-        }
-        self.parts.len()
-    }
-
-    /// What the last send of message `index` ended with: settled or left where it is.
-    pub fn ended_finally(&mut self, index: usize, end: &SendEnd, now_ns: u64, settled: &mut Vec<Settled>) -> Outcome {
-        let Some((outcome, _)) = self.considered(end) else { return Outcome::WrongFraming };
-        match outcome {
-            Outcome::Acknowledged => self.settle(index, Verdict::Acknowledged, settled),
-            outcome => {
-                if let Some(part) = self.parts.get_mut(index) {
-                    // Not due any more in this life.
-                    part.due_ns = u64::MAX;
-                    if outcome == Outcome::Unknown {
-                        part.doubt_since_ns.get_or_insert(now_ns);
-                    }
-                }
-            }
-        }
-        outcome
-    }
-
-    /// The agent stops: settles what is left as surely not counted, or unsettled; with a state file (`persists`) what
-    /// may have been counted stays for it.
-    pub fn finish(&mut self, persists: bool, settled: &mut Vec<Settled>) {
-        let mut at = 0;
-        while let Some(part) = self.parts.get(at) {
-            match part.doubt_since_ns {
-                Some(_) if persists => at += 1,
-                Some(_) => self.settle(at, Verdict::Drop(Lost::ShutdownAmbiguous), settled),
-                None => self.settle(at, Verdict::Merge, settled),
-            }
-        }
-        if at > 0 {
-            settled.push(Settled::Left);
-        }
     }
 
     /// What the state file has not been told since the last call.
@@ -332,36 +290,22 @@ impl Delivery {
         }
     }
 
-    /// Puts two halves in the place of a message; `false` if it cannot be divided.
-    fn halve(&mut self, index: usize, now_ns: u64) -> bool {
-        let (Some(part), Some(batch)) = (self.parts.get(index), &self.batch) else { return false };
-        let whole = batch.messages.get(part.message).map(|message| message.body.as_slice());
-        let Some((first, second)) = split(part.half.as_deref().or(whole).unwrap_or_default()) else { return false };
-        let part = self.parts.remove(index);
-        self.notes.push(Note::Halved(part.name.clone()));
-        let begin = (part.first_item, part.first_lookup);
-        let middle = (begin.0.saturating_add(first.items), begin.1.saturating_add(first.lookups));
-        for (at, (half, (first_item, first_lookup))) in [(first, begin), (second, middle)].into_iter().enumerate() {
-            self.parts.insert(
-                index + at,
-                Part {
-                    message: part.message,
-                    name: format!("{}.{at}", part.name),
-                    half: Some(half.body),
-                    first_item,
-                    items: half.items,
-                    first_lookup,
-                    lookups: half.lookups,
-                    total_bytes: half.total_bytes,
-                    due_ns: now_ns,
-                    merge_when_due: false,
-                    doubt_since_ns: part.doubt_since_ns,
-                    unknown: 0,
-                    refusals: 0,
-                },
-            );
+    /// Its very bytes are sent again, ever later.
+    fn doubt(&mut self, index: usize, now_ns: u64, retry_after_ns: u64) {
+        let Some(part) = self.parts.get_mut(index) else { return };
+        part.unknown = part.unknown.saturating_add(1);
+        let wait_ns = self.jitter.backoff_ns(part.unknown).max(retry_after_ns);
+        part.due_ns = now_ns.saturating_add(wait_ns);
+    }
+
+    /// Sent again at the next flush, so often; then given up.
+    fn refused(&mut self, index: usize, reason: Lost, now_ns: u64, settled: &mut Vec<Settled>) {
+        let Some(part) = self.parts.get_mut(index) else { return };
+        part.refusals += 1;
+        part.due_ns = now_ns.saturating_add(self.flush_interval_ns);
+        if part.refusals > MAX_RESENDS_OF_REFUSED {
+            self.settle(index, Verdict::Drop(reason), settled);
         }
-        true
     }
 
     fn settle(&mut self, index: usize, verdict: Verdict, settled: &mut Vec<Settled>) {

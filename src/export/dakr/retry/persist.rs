@@ -92,7 +92,7 @@ impl Delivery {
             let find = |name: &str| self.parts.iter().position(|part| part.name == name);
             match note {
                 Note::Halved(name) => {
-                    if !find(&name).is_some_and(|index| self.halve(index, 0)) {
+                    if !find(&name).is_some_and(|index| self.cut(index)) {
                         return Err(Malformed);
                     }
                 }

@@ -10,6 +10,7 @@ use super::*;
 use crate::batch::Message;
 
 mod fleet;
+mod size;
 
 const FLUSH_NS: u64 = 60 * SECOND;
 
@@ -226,23 +227,27 @@ fn row_3_a_refused_token_is_tried_again_no_faster_than_the_flush() {
 }
 
 #[test]
-fn row_4_what_is_too_large_is_halved_down_to_one_item() {
+fn row_4_what_is_too_large_is_halved_down_to_one_item_and_that_is_kept_for_ten_flushes() {
     let largest = |end: SendEnd| {
         let mut bench = Bench::new(DakrProtocol::Auto, &[2, 5]);
         assert_eq!(bench.send(&ok()), "0");
         let whole = bench.body();
-        let mut names = Vec::new();
+        let mut sends = Vec::new();
         let mut items = Vec::new();
         // The server takes two items at most, and never the last one.
-        while bench.wait() == Some(0) {
+        while let Some(waited_ns) = bench.wait() {
             let request = SendNetworkTrafficMetricsRequest::decode(&bench.body()[..]).expect("protobuf");
             let refuse = request.items.len() > 2 || request.items.iter().any(|i| i.tx_bytes == 14);
             if !refuse {
                 items.extend(request.items);
             }
-            names.push(bench.send(&if refuse { end.clone() } else { ok() }));
+            sends.push((bench.send(&if refuse { end.clone() } else { ok() }), waited_ns));
         }
-        assert_eq!(names, ["1", "1.0", "1.0.0", "1.0.1", "1.1", "1.1.0", "1.1.1"]);
+        let (names, waits): (Vec<String>, Vec<u64>) = sends.into_iter().unzip();
+        assert_eq!(names[..7], ["1", "1.0", "1.0.0", "1.0.1", "1.1", "1.1.0", "1.1.1"]);
+        assert!(waits[2] >= SECOND, "a half was refused: not at once");
+        assert!(waits[..7].iter().enumerate().all(|(at, wait_ns)| at == 2 || *wait_ns == 0), "{waits:?}");
+        assert_eq!((&names[7..], &waits[7..]), (&vec!["1.1.1".to_owned(); 10][..], &[FLUSH_NS; 10][..]));
         let whole = SendNetworkTrafficMetricsRequest::decode(&whole[..]).expect("protobuf");
         assert_eq!(items, whole.items[..4]);
         bench.settled()
@@ -413,17 +418,6 @@ fn once_in_doubt_no_refusal_merges_a_message_back() {
         }
         assert_eq!(bench.settled(), (vec![(0, 3, Verdict::MergeAmbiguous)], true), "{end:?}");
     }
-    // A half of a message in doubt is in doubt.
-    let mut bench = Bench::new(DakrProtocol::Auto, &[2]);
-    bench.send(&SendEnd::NoAnswer);
-    bench.wait();
-    bench.send(&status(413));
-    bench.send(&ok());
-    while bench.wait().is_some() {
-        bench.send(&SendEnd::Unsent);
-    }
-    assert_eq!(bench.settled(), (vec![(0, 1, Verdict::Acknowledged), (1, 1, Verdict::MergeAmbiguous)], true));
-    assert_eq!(bench.ambiguous_bytes, 11);
 }
 
 #[test]
@@ -510,7 +504,7 @@ proptest! {
             status(413), status_after(429, 10), status(503), unreadable(), code(Code::OutOfRange, ""),
         ];
         let mut bench = Bench::new(DakrProtocol::Auto, &items);
-        let mut doubtful = std::collections::HashSet::new();
+        let mut doubtful = std::collections::HashSet::<String>::new();
         for kind in ends {
             if bench.wait().is_none() {
                 break;
@@ -518,6 +512,8 @@ proptest! {
             let due = bench.delivery.next(bench.now_ns).expect("due");
             let (index, name) = (due.index, due.name.to_owned());
             let outcome = bench.delivery.ended(index, &kinds[kind], bench.now_ns, &mut bench.settled);
+            let halves = |whole: &String| name.strip_prefix(whole.as_str()).is_some_and(|rest| rest.starts_with('.'));
+            prop_assert!(!doubtful.iter().any(halves), "{} is a half of what is in doubt", name);
             if outcome == Outcome::Unknown {
                 doubtful.insert(name);
             }

@@ -77,7 +77,7 @@ fn what_is_in_doubt_at_the_end_is_sent_by_the_next_process_under_its_old_name() 
     first.push.persist_in(own);
     first.push.accept(Parcel::Batch(batch(), Some(b"tables".to_vec())));
     first.run(1_001 * SECOND);
-    first.push.last_round(1_016 * SECOND);
+    first.push.last_round(1_016 * SECOND, &crossbeam_channel::never());
     assert!(matches!(first.settled.lock().expect("alone").last(), Some(Settled::Left)));
     first.push.accept(Parcel::Tables(b"last tables".to_vec()));
     assert!(matches!(first.settled.lock().expect("alone").last(), Some(Settled::Persisted(true))));
@@ -122,6 +122,34 @@ fn what_is_in_doubt_after_a_restart_is_not_merged_when_it_is_refused() {
     assert!(second.settled.lock().expect("alone").is_empty());
     second.run(1_000 * SECOND + 3_700 * SECOND);
     assert_eq!(second.stats.ambiguous_bytes.get(), 900);
+}
+
+#[test]
+fn f1_what_the_process_before_may_have_sent_is_not_halved() {
+    use super::super::super::schema::{NetworkTrafficItem, SendNetworkTrafficMetricsRequest};
+    use prost::Message as _;
+    let folder = Folder::new("halves");
+    let mut first = bench_watched(lost(), None);
+    let own = persister(&folder.0, &first);
+    first.push.persist_in(own);
+    let mut sent = batch();
+    let items = vec![NetworkTrafficItem::default(); 2];
+    sent.messages[0].body = SendNetworkTrafficMetricsRequest { items, ..Default::default() }.encode_to_vec();
+    first.push.accept(Parcel::Batch(sent, Some(b"tables".to_vec())));
+    drop(first);
+    let mut second = bench_watched(reply(413, &[]), None);
+    let own = persister(&folder.0, &second);
+    second.push.persist_in(own);
+    assert!(second.push.resume(on_disk(&folder.0)).expect("a batch").1);
+    second.run(1_000 * SECOND + 3_000 * SECOND);
+    let mut names: Vec<String> = second.made().into_iter().map(|made| made.1).filter(|name| name != "beat").collect();
+    assert!(names.len() > 30, "it is resent: {}", names.len());
+    names.dedup();
+    assert_eq!(names, ["n__/b/4.0"]);
+    *second.script.end.lock().expect("alone") = Some(reply(200, &[8, 2]));
+    second.run(1_000 * SECOND + 3_100 * SECOND);
+    let settled = second.settled.lock().expect("alone");
+    assert!(settled.iter().any(|news| matches!(news, Settled::Items { items: 2, verdict: Verdict::Acknowledged, .. })));
 }
 
 #[test]

@@ -44,3 +44,37 @@ fn a_fleet_comes_back_without_a_stampede() {
         assert!(most * seconds <= 3 * NODES, "{end:?}: {most} in one second, mean {}", NODES / seconds);
     }
 }
+
+/// A proxy in front of DAKR that refuses everything for its size: a fleet does not storm it, whatever the nodes have to
+/// say.
+#[test]
+fn f3_a_fleet_behind_a_proxy_that_takes_nothing_stays_below_a_request_a_second_a_node() {
+    const NODES: u64 = 100;
+    const HOUR_NS: u64 = 3600 * SECOND;
+    let mut per_second = std::collections::BTreeMap::<u64, u64>::new();
+    for node in 0..NODES {
+        let mut jitter = Jitter::new(node);
+        let mut now_ns = jitter.up_to(FLUSH_NS - 1);
+        let mut delivery = Delivery::new(DakrProtocol::Auto, FLUSH_NS, jitter);
+        let (mut settled, mut sends) = (Vec::new(), 0);
+        let items = 1 + (node as u32 * 37) % 700;
+        while now_ns < HOUR_NS {
+            if delivery.is_idle() {
+                delivery.accept(batch(&[items, 40, 1]), &mut settled).expect("idle");
+            }
+            delivery.pass(now_ns, &mut settled);
+            match delivery.next(now_ns).map(|due| due.index) {
+                Ok(index) => {
+                    sends += 1;
+                    *per_second.entry(now_ns / SECOND).or_default() += 1;
+                    delivery.ended(index, &status(413), now_ns, &mut settled);
+                }
+                Err(again_ns) => now_ns = again_ns.min(now_ns + FLUSH_NS),
+            }
+        }
+        assert!(sends < 200, "node {node}: {sends} requests in an hour");
+    }
+    let most = per_second.values().max().expect("some");
+    println!("{NODES} nodes, an hour: at most {most} requests in one second");
+    assert!(*most < NODES, "{most} requests of {NODES} nodes in one second");
+}
