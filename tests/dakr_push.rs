@@ -1,5 +1,7 @@
 //! The push thread over real sockets against a small HTTP server on the loopback address.
 
+#[path = "dakr_push/doubt.rs"]
+mod doubt;
 mod support;
 
 use std::io::{Read, Write};

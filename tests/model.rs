@@ -1,5 +1,5 @@
 //! The agent's promise as a model (rules 10 to 14): random interleavings of traffic, sweeps with voided dumps and
-//! duplicates, ends, lost ends, sends with every outcome, folds, late owners, crashes and restarts with and without a
+//! duplicates, ends, lost ends, sends with every outcome (doubt and size limits in any order), folds, late owners, crashes and restarts with and without a
 //! state file. After every step the books balance; at rest they say what the kernel carried and what the sink took, to
 //! the byte and the packet, less at most what ended unheard.
 //!
@@ -12,6 +12,8 @@ use proptest::test_runner::{Config as RunnerConfig, TestRunner};
 mod kept;
 #[path = "model/kernel.rs"]
 mod kernel;
+#[path = "model/sink.rs"]
+mod sink;
 mod support;
 #[path = "model/unheard.rs"]
 mod unheard;
@@ -39,6 +41,8 @@ enum Mutant {
     ForgetRefusals,
     /// Forget in the middle of a sweep whose end was told in it.
     ForgetTombstones,
+    /// Send a message in halves when it is refused for its size, though the server may have counted it before.
+    CutInDoubt,
 }
 
 /// One step of the world. Small numbers pick connections, places and outcomes.
@@ -63,8 +67,8 @@ enum Step {
     /// The agent dies without a word and starts again without state.
     Crash,
     /// It dies without a word, in the middle of a flush if `sends` says after how many messages, the world moves on,
-    /// and it starts again with its state file.
-    Killed { sends: Option<u8>, outcome: Outcome, moved: Vec<(u8, u16, bool)> },
+    /// and it starts again with its state file; what it sends then has an outcome per attempt, too.
+    Killed { sends: Option<u8>, outcomes: Vec<Outcome>, after: Vec<Outcome>, moved: Vec<(u8, u16, bool)> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +79,14 @@ enum Outcome {
     CountedUnheard,
     /// The request was lost and nobody knows.
     LostUnheard,
+    /// 502, and the server behind it had counted it.
+    CountedBadGateway,
+    /// 502, and no server had it.
+    LostBadGateway,
+    /// 413.
+    TooLarge,
+    /// 429 with a code of the server: larger than it takes.
+    LargerThan,
     RefusedForGood,
 }
 
@@ -84,8 +96,16 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         2 => Just(Outcome::NotCounted),
         2 => Just(Outcome::CountedUnheard),
         2 => Just(Outcome::LostUnheard),
+        2 => Just(Outcome::CountedBadGateway),
+        1 => Just(Outcome::LostBadGateway),
+        2 => Just(Outcome::TooLarge),
+        2 => Just(Outcome::LargerThan),
         1 => Just(Outcome::RefusedForGood),
     ]
+}
+
+fn outcomes() -> impl Strategy<Value = Vec<Outcome>> {
+    proptest::collection::vec(outcome(), 0..5)
 }
 
 /// Some are used again and again.
@@ -103,12 +123,12 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(voided, skip, twice, moved, lost)| Step::Sweep { voided, skip, twice, moved, lost }),
         2 => Just(Step::Drain),
         1 => any::<u8>().prop_map(|kept| Step::Lose { kept }),
-        3 => proptest::collection::vec(outcome(), 0..4).prop_map(|outcomes| Step::Flush { outcomes }),
+        3 => outcomes().prop_map(|outcomes| Step::Flush { outcomes }),
         1 => Just(Step::Cleanup),
         1 => Just(Step::Named),
         1 => Just(Step::Crash),
-        2 => (proptest::option::of(0u8..4), outcome(), killed_moved)
-            .prop_map(|(sends, outcome, moved)| Step::Killed { sends, outcome, moved }),
+        2 => (proptest::option::of(0u8..6), outcomes(), outcomes(), killed_moved)
+            .prop_map(|(sends, outcomes, after, moved)| Step::Killed { sends, outcomes, after, moved }),
     ]
 }
 
@@ -148,6 +168,7 @@ fn every_mutant_of_the_rule_is_caught() {
         Mutant::SendBeforeWriting,
         Mutant::ForgetRefusals,
         Mutant::ForgetTombstones,
+        Mutant::CutInDoubt,
     ] {
         assert!(run(mutant, 3_000).is_err(), "{mutant:?} was not caught");
     }

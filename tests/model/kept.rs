@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 
-use netmon::batch::Note;
-use netmon::batch::{Batch, Settled, Verdict};
+use netmon::batch::{Batch, Note, Settled};
 use netmon::clock::Now;
 use netmon::collect::freezer::Freezer;
 use netmon::collect::persist;
 use netmon::collect::pipeline::Pipeline;
 use netmon::config::{DakrProtocol, SourceKind};
-use netmon::export::dakr::framing::Answer;
 use netmon::export::dakr::jitter::Jitter;
 use netmon::export::dakr::outcome::SendEnd;
 use netmon::export::dakr::retry::Delivery;
@@ -57,7 +55,8 @@ fn place() -> Place {
     Place { boot_id: "model".into(), netns: 1 }
 }
 
-fn delivery() -> Delivery {
+/// Nothing on its way.
+pub fn delivery() -> Delivery {
     Delivery::new(DakrProtocol::Connect, 1, Jitter::new(1))
 }
 
@@ -73,9 +72,9 @@ impl Disk {
         self.heard.clone_from(heard);
     }
 
-    /// What is appended once a message is settled.
-    pub fn note(&mut self, part: u32, verdict: Verdict) {
-        self.file.extend_from_slice(&state::encode_note(&Note::Ended(part.to_string(), verdict)));
+    /// What is appended once a message is halved or settled.
+    pub fn note(&mut self, note: &Note) {
+        self.file.extend_from_slice(&state::encode_note(note));
     }
 
     /// Whether there is a file.
@@ -83,12 +82,12 @@ impl Disk {
         self.file.is_empty()
     }
 
-    /// A process starts and goes on from the file; `sent` gets every message that it sends anew, to be counted.
+    /// A process starts and goes on from the file; `send` gets every message that it sends anew, and says to what end.
     pub fn restart(
         &self,
         pipeline: &mut Pipeline,
         freezer: &mut Freezer,
-        mut sent: impl FnMut(&[u8]),
+        mut send: impl FnMut(&str, &[u8]) -> SendEnd,
     ) -> Result<(), String> {
         let state = state::decode(&self.file, &place()).map_err(|unfit| unfit.to_string())?;
         let why = |what: &'static str| move |_| what.to_owned();
@@ -99,12 +98,16 @@ impl Disk {
         for (first_item, items, verdict) in resumed.map_err(why("the batch is malformed"))? {
             rows.settle(first_item, items, verdict, ledger);
         }
-        while let Ok(due) = delivery.next(2) {
-            sent(due.body);
-            let (index, mut settled) = (due.index, Vec::new());
-            let taken = SendEnd::Answered { status: 200, answer: Answer::Ok(Vec::new()), retry_after_ns: None };
-            delivery.ended(index, &taken, 2, &mut settled);
-            for news in settled {
+        let (mut now_ns, mut settled) = (2, Vec::new());
+        while !delivery.is_idle() {
+            match delivery.next(now_ns) {
+                Ok(due) => {
+                    let (index, end) = (due.index, send(due.name, due.body));
+                    delivery.ended(index, &end, now_ns, &mut settled);
+                }
+                Err(again_ns) => now_ns = again_ns,
+            }
+            for news in settled.drain(..) {
                 if let Settled::Items { first_item, items, verdict, .. } = news {
                     rows.settle(first_item, items, verdict, ledger);
                 }

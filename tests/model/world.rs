@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use netmon::batch::Verdict;
+use netmon::batch::{Note, Settled, Verdict};
 use netmon::clock::{Now, SECOND};
 use netmon::collect::freezer::{Freezer, Sender};
 use netmon::collect::pipeline::Pipeline;
@@ -15,9 +15,10 @@ use netmon::owner::pods::{Pod, Tenure};
 use netmon::source::Sweep;
 use netmon::stats::Lost;
 
-use crate::kept::{Disk, Heard};
+use crate::kept::{self, Disk, Heard};
 use crate::kernel::{Entry, LOCAL, as_tx_rx, record, traffic};
-use crate::support::{self, schema};
+use crate::sink::{Sends, Sink};
+use crate::support;
 use crate::unheard::Unheard;
 use crate::{Mutant, Outcome, Step};
 
@@ -35,8 +36,7 @@ pub struct World {
     /// What the kernel carried since this agent's first sweep began, on connections that it may count.
     carried: Traffic,
     swept: bool,
-    /// Items that the sink took, by their bytes: a repeat is the same item.
-    sink: HashMap<Vec<u8>, TxRx>,
+    sink: Sink,
     sink_before: TxRx,
     /// Given up on DAKR's word, over all processes since the last start without state.
     dropped: TxRx,
@@ -73,7 +73,7 @@ impl World {
             next_id: 1,
             carried: Traffic::ZERO,
             swept: false,
-            sink: HashMap::new(),
+            sink: Sink::default(),
             sink_before: TxRx::ZERO,
             dropped: TxRx::ZERO,
             disk: Disk::default(),
@@ -106,11 +106,11 @@ impl World {
             Step::Named => self.name_the_pod(),
             Step::Cleanup => self.pipeline.cleanup(self.now, 0),
             Step::Crash => self.crash(),
-            Step::Killed { sends, outcome, moved } => {
+            Step::Killed { sends, outcomes, after, moved } => {
                 if let Some(sends) = sends {
-                    self.flush(&[*outcome, Outcome::Counted], Some(*sends))?;
+                    self.flush(outcomes, Some(*sends))?;
                 }
-                self.killed(moved)?;
+                self.killed(after, moved)?;
             }
         }
         let ledger = self.pipeline.ledger();
@@ -244,8 +244,8 @@ impl World {
         self.swept |= complete;
     }
 
-    /// Sends the window as one batch; an unsettled message is sent again, byte for byte. The process may be killed
-    /// after so many messages, before it has noted what became of the last.
+    /// Sends the window as one batch, as the push does. The process may be killed after so many sends, before it has
+    /// noted what became of the last.
     fn flush(&mut self, outcomes: &[Outcome], killed_after: Option<u8>) -> Result<(), String> {
         let frozen = self.freezer.freeze(&mut self.pipeline, 5, self.now);
         let behind = self.mutant == Mutant::SendBeforeWriting && !self.disk.is_empty();
@@ -257,63 +257,62 @@ impl World {
             self.ended.retain(|(_, entry)| !over.contains(&entry.serial));
         }
         let Some(batch) = frozen else { return Ok(()) };
-        for (sent, (message, body)) in batch.messages.iter().map(|m| (m, m.body.clone())).enumerate() {
-            let mut settled = None;
-            let mut maybe_counted = false;
-            for outcome in outcomes.iter().chain(&[Outcome::Counted]) {
-                if matches!(outcome, Outcome::Counted | Outcome::CountedUnheard) {
-                    self.take(&body);
-                }
-                maybe_counted |= matches!(outcome, Outcome::CountedUnheard | Outcome::LostUnheard);
-                settled = match outcome {
-                    Outcome::Counted => Some(Verdict::Acknowledged),
-                    // After an unknown outcome only a definite yes settles it.
-                    Outcome::NotCounted if !maybe_counted => Some(Verdict::Merge),
-                    Outcome::RefusedForGood if !maybe_counted => Some(Verdict::Drop(Lost::Refused)),
-                    _ if self.mutant == Mutant::MergeAmbiguous && maybe_counted => Some(Verdict::Merge),
-                    _ => None,
-                };
-                if self.mutant == Mutant::ConsumeBeforeAck {
-                    settled = Some(Verdict::Acknowledged);
-                }
-                if settled.is_some() {
-                    break;
-                }
-            }
-            let verdict = settled.ok_or("the last outcome is definite")?;
-            let verdict = match (self.mutant, verdict) {
-                (Mutant::DropMerged, Verdict::Merge) => Verdict::Acknowledged,
-                (_, verdict) => verdict,
-            };
-            if killed_after == Some(sent as u8) {
+        let (mut delivery, mut sends) = (kept::delivery(), Sends::new(self.mutant, outcomes));
+        let (mut now_ns, mut sent, mut settled) = (1, 0, Vec::new());
+        delivery.accept(batch, &mut settled).map_err(|_| "nothing is on its way")?;
+        loop {
+            settled.drain(..).for_each(|news| self.settle(news));
+            if delivery.is_idle() {
                 return Ok(());
             }
-            let (rows, ledger, _) = self.pipeline.books();
-            let settled = rows.settle(message.first_item, message.items, verdict, ledger);
-            if matches!(verdict, Verdict::Drop(_)) {
-                self.dropped += settled;
+            // It may have been halved for this send.
+            let _ = delivery.next(now_ns).map(drop);
+            self.note(behind, delivery.take_notes());
+            match delivery.next(now_ns) {
+                Ok(due) => {
+                    let (index, end) = (due.index, sends.send(&mut self.sink, due.name, due.body));
+                    sent += 1;
+                    if killed_after.is_some_and(|most| sent > most) {
+                        return Ok(());
+                    }
+                    delivery.ended(index, &end, now_ns, &mut settled);
+                    self.note(behind, delivery.take_notes());
+                }
+                Err(again_ns) => now_ns = again_ns,
             }
-            if !behind && (self.mutant != Mutant::ForgetRefusals || verdict == Verdict::Acknowledged) {
-                self.disk.note(message.part, verdict);
-            }
-        }
-        self.freezer.put_back(batch);
-        Ok(())
-    }
-
-    /// The sink takes a request; it knows an item by its bytes, as a store with a natural key does.
-    fn take(&mut self, body: &[u8]) {
-        for item in schema::items(body) {
-            self.sink.insert(item.bytes, item.counts);
         }
     }
 
-    fn sink_sum(&self) -> TxRx {
-        self.sink.values().fold(TxRx::ZERO, |sum, counts| sum + *counts)
+    /// What the push says is done.
+    fn settle(&mut self, news: Settled) {
+        match news {
+            Settled::Items { first_item, items, verdict, .. } => {
+                let verdict = match (self.mutant, verdict) {
+                    (Mutant::DropMerged, Verdict::Merge) => Verdict::Acknowledged,
+                    (_, verdict) => verdict,
+                };
+                let (rows, ledger, _) = self.pipeline.books();
+                let settled = rows.settle(first_item, items, verdict, ledger);
+                if matches!(verdict, Verdict::Drop(_)) {
+                    self.dropped += settled;
+                }
+            }
+            Settled::Batch(batch) => self.freezer.put_back(batch),
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, behind: bool, notes: Vec<Note>) {
+        let forgotten = |note: &Note| matches!(note, Note::Ended(_, verdict) if *verdict != Verdict::Acknowledged);
+        for note in notes {
+            if !behind && (self.mutant != Mutant::ForgetRefusals || !forgotten(&note)) {
+                self.disk.note(&note);
+            }
+        }
     }
 
     fn crash(&mut self) {
-        self.sink_before = self.sink_sum();
+        self.sink_before = self.sink.sum();
         self.pipeline = Pipeline::new(&self.config, 64, 1);
         // A process that starts later has a later boot: its items never repeat those of the one before.
         self.freezer = freezer();
@@ -328,7 +327,7 @@ impl World {
     }
 
     /// Without a word, then from the state file.
-    fn killed(&mut self, moved: &[(u8, u16, bool)]) -> Result<(), String> {
+    fn killed(&mut self, outcomes: &[Outcome], moved: &[(u8, u16, bool)]) -> Result<(), String> {
         if self.disk.is_empty() {
             self.crash();
             return Ok(());
@@ -344,9 +343,9 @@ impl World {
         self.unheard.written();
         self.pipeline = Pipeline::new(&self.config, 64, 1);
         self.freezer = freezer();
-        let mut bodies = Vec::new();
-        self.disk.restart(&mut self.pipeline, &mut self.freezer, |body| bodies.push(body.to_vec()))?;
-        bodies.iter().for_each(|body| self.take(body));
+        let (mut sends, sink) = (Sends::new(self.mutant, outcomes), &mut self.sink);
+        let send = |name: &str, body: &[u8]| sends.send_in_doubt(sink, name, body);
+        self.disk.restart(&mut self.pipeline, &mut self.freezer, send)?;
         self.restarted = true;
         self.heard.clone_from(&self.disk.heard);
         self.plain_sweep();
@@ -365,7 +364,7 @@ impl World {
         if self.restarted {
             return self.check_with_gaps(carried);
         }
-        let sunk = self.sink_sum() - self.sink_before;
+        let sunk = self.sink.sum() - self.sink_before;
         if ledger.acknowledged != sunk {
             return Err(format!("acknowledged {:?}, the sink took {sunk:?}", ledger.acknowledged));
         }
@@ -384,7 +383,7 @@ impl World {
 
     /// Where ends went unheard: the sink's own sum, over all processes that went on from each other.
     fn check_with_gaps(&self, carried: TxRx) -> Result<(), String> {
-        let accounted = self.sink_sum() - self.sink_before + self.dropped;
+        let accounted = self.sink.sum() - self.sink_before + self.dropped;
         // Differences saturate, so a zero says "at most".
         if !(accounted - carried).is_zero() {
             return Err(format!("counted twice: {accounted:?} of {carried:?}"));
