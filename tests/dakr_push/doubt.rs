@@ -29,16 +29,8 @@ enum Fate {
 use Fate::*;
 
 /// One of each kind.
-const KINDS: [Fate; 8] = [
-    Taken,
-    TooLarge,
-    LargerThan,
-    TakenThen("502 Bad Gateway"),
-    Failed("502 Bad Gateway"),
-    TakenThenReset,
-    Reset,
-    Busy,
-];
+const KINDS: [Fate; 8] =
+    [Taken, TooLarge, LargerThan, TakenThen("502 Bad Gateway"), Failed("502 Bad Gateway"), TakenThenReset, Reset, Busy];
 /// The rest, in pairs.
 const MORE: [Fate; 9] = [
     TakenThen("500 Internal Server Error"),
@@ -332,7 +324,7 @@ fn f1_f2_at_the_stop_halves_are_delivered_and_what_is_in_doubt_stays_whole() {
     let items: Vec<i64> = (1_000..1_200).collect();
     let refused = vec![TooLarge, LargerThan, TooLarge, TooLarge, LargerThan];
     *dakr.scripts.lock().expect("never poisoned") = HashMap::from([("2.0".to_owned(), refused)]);
-    give(&pushing, batch_of(2, &[items.clone()]));
+    give(&pushing, batch_of(2, std::slice::from_ref(&items)));
     let (settled, _) = until_batch(&pushing.settled);
     assert!(settled.iter().all(|settled| settled.2 == Verdict::Acknowledged), "{settled:?}");
     pushing.batches = None;
