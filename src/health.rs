@@ -48,6 +48,8 @@ listed! {
         PodCache => "pod_cache",
         /// DNS names. The overall state ignores it: only names are missing without them.
         Dns => "dns",
+        /// The state file, where one is asked for.
+        StateFile => "state_file",
     }
 }
 
@@ -56,6 +58,7 @@ impl Component {
     fn counts_for_the_whole(self) -> bool {
         match self {
             Component::Monitor | Component::DakrTransport | Component::EbpfTracer | Component::PodCache => true,
+            Component::StateFile => true,
             Component::Dns => false,
         }
     }

@@ -63,6 +63,8 @@ listed! {
         ShutdownAmbiguous => "shutdown_ambiguous",
         /// A connection of the state file ended before a sweep saw it. Counts events: its last bytes are unknown.
         Restart => "restart",
+        /// What waited in a state file that could not be gone on from; events, its bytes cannot be known.
+        StateFile => "state_file",
     }
 }
 

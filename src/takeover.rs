@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use log::{info, warn};
 
-use crate::clock::Now;
+use crate::clock::{self, Now, SECOND};
 use crate::collect::freezer::{Freezer, Sender};
 use crate::collect::persist;
 use crate::collect::pipeline::Pipeline;
-use crate::config::Config;
+use crate::config::{Config, SourceKind};
 use crate::export::dakr::persister::Persister;
 use crate::export::dakr::push::Push;
 use crate::export::dakr::transport::Transport;
-use crate::health::{Component, Health};
+use crate::health::{Component, Health, Status};
 use crate::source::Source;
-use crate::state::store::{self, Store};
+use crate::state::store::{self, Left, OPEN_NS, Store};
 use crate::state::{self, State};
 use crate::stats::Stats;
 use crate::stop::Stop;
@@ -58,7 +58,8 @@ pub struct Audience {
     pub stats: Arc<Stats>,
 }
 
-/// Opens the folder. A fault is logged and counted, and the agent starts without a state.
+/// Opens the folder. Whatever is wrong with it is said and counted, and the agent starts without; a folder that cannot be
+/// used is tried again.
 pub fn open<T: Transport>(
     dir: &Path,
     fresh: impl Fn() -> Tables,
@@ -68,33 +69,47 @@ pub fn open<T: Transport>(
     audience: Audience,
 ) -> TakenOver {
     let Audience { stop, health, stats } = audience;
-    let place = store::here().map_err(|error| format!("cannot read the boot id: {error}"));
-    let opened = place.and_then(|place| Ok((place, Store::open(dir)?)));
-    let (place, (store, left)) = match opened {
-        Ok(opened) => opened,
-        Err(why) => {
-            warn!("cannot use the state folder {}: {why}; the next restart starts afresh", dir.display());
-            health.note(Component::DakrTransport, "state_file", &format!("cannot be used: {why}"));
+    let place = match store::here() {
+        Ok(place) => place,
+        Err(error) => {
+            warn!("cannot read the boot id: {error}; without it no state file can be kept");
+            health.set(Component::StateFile, Status::Degraded, &format!("cannot read the boot id: {error}"));
             stats.state_failures.inc();
             return TakenOver::default();
         }
     };
-    let found = left.map(|bytes| state::decode(&bytes, &place));
-    push.persist_in(Persister::new(store, place, stop, health, Arc::clone(&stats)));
-    let why = match found {
-        None => {
-            info!("there is no state file in {} yet", dir.display());
-            return TakenOver { persists: true, out: false };
-        }
-        Some(Ok(state)) => match restore(state, tables, source, push) {
-            Ok(out) => {
-                let (connections, rows) = (tables.pipeline.baselines().len(), tables.pipeline.rows().len());
-                info!("restored {connections} connections and {rows} rows from the state file in {}", dir.display());
-                return TakenOver { persists: true, out };
+    let (store, opened) = Store::open(dir, OPEN_NS);
+    let mut persister = Persister::new(store, place.clone(), stop, health, Arc::clone(&stats));
+    let left = opened.unwrap_or_else(|why| {
+        persister.cannot_open(why);
+        None
+    });
+    push.persist_in(persister);
+    let Some(Left { file, written_wall_ns }) = left else {
+        info!("no state file is gone on from in {}", dir.display());
+        return TakenOver { persists: true, out: false };
+    };
+    let now = clock::now();
+    let why = match state::decode(&file, &place) {
+        Ok(state) => {
+            let gone = state.gone;
+            match restore(state, now, tables, source, push) {
+                Ok(out) => {
+                    let (connections, rows) = (tables.pipeline.baselines().len(), tables.pipeline.rows().len());
+                    info!(
+                        "restored {connections} connections and {rows} rows from the state file in {}",
+                        dir.display()
+                    );
+                    match gone {
+                        Some(gone) => warn!("the connections of the state file are of no use: {gone}"),
+                        None => warn!("{}", gap(source.facts().kind, now.wall_ns.saturating_sub(written_wall_ns))),
+                    }
+                    return TakenOver { persists: true, out };
+                }
+                Err(Malformed) => "its content does not fit the tables".to_owned(),
             }
-            Err(Malformed) => "its content does not fit the tables".to_owned(),
-        },
-        Some(Err(unfit)) => unfit.to_string(),
+        }
+        Err(unfit) => unfit.to_string(),
     };
     warn!("the state file in {} is not used, the agent starts afresh: {why}", dir.display());
     stats.state_failures.inc();
@@ -103,19 +118,39 @@ pub fn open<T: Transport>(
     TakenOver { persists: true, out: false }
 }
 
-/// Returns whether the push continues with a batch.
+/// What a source could not count while no agent ran (rule 14): said at each start that goes on from a state file.
+fn gap(source: SourceKind, since_written_ns: u64) -> String {
+    let (seconds, tenths) = (since_written_ns / SECOND, since_written_ns % SECOND / (SECOND / 10));
+    let what = match source {
+        SourceKind::Ebpf => "what was carried since is in no counter, for the programs that count end with the agent",
+        SourceKind::Cilium => {
+            "what was carried since is counted from Cilium's maps, but for entries that left them meanwhile"
+        }
+        SourceKind::Netfilter | SourceKind::Replay => {
+            "what was carried since is counted from conntrack, but for the last bytes of connections that ended meanwhile"
+        }
+    };
+    format!("the state file was last written {seconds}.{tenths} s ago: {what}")
+}
+
+/// Whether a batch is out.
 fn restore<T: Transport>(
     state: State,
+    now: Now,
     tables: &mut Tables,
     source: &mut dyn Source,
     push: &mut Push<T>,
 ) -> Result<bool, Malformed> {
-    persist::restore(&state.tables, source, &mut tables.pipeline, &mut tables.freezer)?;
+    let (pipeline, freezer) = (&mut tables.pipeline, &mut tables.freezer);
+    persist::restore(&state.tables, state.gone.is_none(), now, source, pipeline, freezer)?;
     let (settlements, out) = push.resume(state)?;
-    let (rows, ledger, _) = tables.pipeline.books();
+    let (rows, ledger, _) = pipeline.books();
     for (first_item, items, verdict) in settlements {
         rows.settle(first_item, items, verdict, ledger);
     }
     // Frozen rows without a batch would never be settled.
     if !out && !ledger.frozen.is_zero() { Err(Malformed) } else { Ok(out) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,14 +5,17 @@ use std::collections::HashMap;
 use netmon::batch::{Settled, Verdict};
 use netmon::clock::{Now, SECOND};
 use netmon::collect::freezer::{Freezer, Sender};
+use netmon::collect::persist;
 use netmon::collect::pipeline::Pipeline;
-use netmon::config::DakrProtocol;
+use netmon::config::{DakrProtocol, SourceKind};
 use netmon::export::dakr::framing::Answer;
 use netmon::export::dakr::jitter::Jitter;
 use netmon::export::dakr::outcome::SendEnd;
 use netmon::export::dakr::retry::Delivery;
 use netmon::flow::{Addr, Connection, ConnectionKey, Counts, Ends, Reading, Traffic, TxRx};
-use netmon::source::Sweep;
+use netmon::source::{Each, Facts, Source, SourceError, SourceHealth, Sweep, facts};
+use netmon::state::bytes::In;
+use netmon::state::{self, Gone, Place};
 
 #[path = "support/counting.rs"]
 mod counting;
@@ -42,7 +45,11 @@ struct Node {
 
 impl Node {
     fn new() -> Node {
-        let mut config = support::standalone(&["-local-cidrs", "10.244.1.0/24", "-max-rows", "1024"]);
+        Node::with_rows("1024")
+    }
+
+    fn with_rows(rows: &str) -> Node {
+        let mut config = support::standalone(&["-local-cidrs", "10.244.1.0/24", "-max-rows", rows]);
         config.dakr = Some(support::dakr());
         let mut pipeline = Pipeline::new(&config, 1_024, 1);
         let now = Now { mono_ns: SECOND, wall_ns: 1_790_000_000 * SECOND };
@@ -69,6 +76,13 @@ impl Node {
         }
         self.pipeline.end_sweep(&Sweep { complete: true, ..Sweep::default() }, self.now);
         self.rows = self.rows.max(self.pipeline.rows().len());
+        self.quiet_minute(end, counts);
+    }
+
+    /// A minute without traffic.
+    fn quiet_minute(&mut self, end: &SendEnd, counts: bool) {
+        self.pipeline.begin_sweep();
+        self.pipeline.end_sweep(&Sweep::default(), self.now);
         let until_ns = self.now.mono_ns + FLUSH_NS;
         let mut settled = Vec::new();
         while self.now.mono_ns < until_ns {
@@ -160,5 +174,79 @@ fn an_hour_and_a_day_without_dakr_cost_no_byte_and_no_memory() {
             );
             println!("{end:?}, {hours} h: {first} bytes more in the first hour, {later} in all that followed");
         }
+    }
+}
+
+/// Names the tables; records are handed to the pipeline.
+struct Kernel;
+
+impl Source for Kernel {
+    fn facts(&self) -> &'static Facts {
+        facts(SourceKind::Netfilter)
+    }
+    fn sweep(&mut self, _: Now, _: Each<'_>) -> Result<Sweep, SourceError> {
+        Ok(Sweep::default())
+    }
+    fn drain(&mut self, _: Now, _: Each<'_>) -> Result<Sweep, SourceError> {
+        Ok(Sweep::default())
+    }
+    fn poll_fds(&self) -> &[i32] {
+        &[]
+    }
+    fn upkeep(&mut self, _: Now) -> SourceHealth {
+        SourceHealth::default()
+    }
+    fn ends_are_told(&self) -> bool {
+        true
+    }
+}
+
+fn place(boot_id: &str) -> Place {
+    Place { boot_id: boot_id.into(), netns: 1 }
+}
+
+/// What waits for DAKR in one process arrives by the next: after a reboot, whose clock began anew, and in a table that
+/// is too small for it.
+#[test]
+fn f4_what_is_pending_outlives_a_reboot_and_finds_room_in_a_smaller_table() {
+    let works = SendEnd::Answered { status: 200, answer: Answer::Ok(Vec::new()), retry_after_ns: None };
+    for (boot, rows) in [("same", "1024"), ("another", "1024"), ("same", "64"), ("another", "64")] {
+        let mut node = Node::new();
+        node.minute(&works, true);
+        // Counted and not answered; then a minute more, which stays open.
+        node.minute(&SendEnd::NoAnswer, true);
+        node.minute(&SendEnd::NoAnswer, true);
+        let tables = persist::tables(&Kernel, &node.pipeline, &node.freezer);
+        let file = state::encode(&place("same"), "outage/b", tables, |out| node.delivery.persist(out)).concat();
+        let before = *node.pipeline.ledger();
+        assert!(!before.open.is_zero() && !before.frozen.is_zero());
+
+        let state = state::decode(&file, &place(boot)).expect("of use after a reboot too");
+        let mut next = Node::with_rows(rows);
+        next.now.wall_ns = node.now.wall_ns + 1;
+        next.now.mono_ns = if boot == "same" { node.now.mono_ns } else { 5 * SECOND };
+        let (same_kernel, same_boot) = (state.gone.is_none(), state.gone != Some(Gone::Boot));
+        assert_eq!(same_kernel, boot == "same");
+        let (pipeline, freezer) = (&mut next.pipeline, &mut next.freezer);
+        persist::restore(&state.tables, same_kernel, next.now, &mut Kernel, pipeline, freezer).expect("as written");
+        assert_eq!(pipeline.baselines().is_empty(), !same_kernel, "the connections are gone");
+        let (batch, mono_ns) = (&mut In(&state.batch), next.now.mono_ns);
+        let told = next.delivery.resume(batch, state.notes, same_boot, mono_ns).expect("as written");
+        assert!(told.is_empty());
+        let after = next.pipeline.ledger();
+        assert_eq!((after.open + after.frozen, after.is_balanced()), (before.open + before.frozen, true));
+        next.taken.clone_from(&node.taken);
+        for _ in 0..3 {
+            next.quiet_minute(&works, true);
+        }
+        let (sum, each) = (next.taken.values().fold(TxRx::ZERO, |sum, counts| sum + *counts), u64::from(CONNECTIONS));
+        let carried = node.carried;
+        assert_eq!(
+            (sum.tx.bytes, sum.rx.bytes),
+            (carried.orig.bytes * each, carried.reply.bytes * each),
+            "{boot}, {rows}"
+        );
+        let after = next.pipeline.ledger();
+        assert!(after.open.is_zero() && after.frozen.is_zero() && after.lost.iter().all(|lost| lost.is_zero()));
     }
 }

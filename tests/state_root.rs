@@ -39,7 +39,8 @@ impl Drop for Disk {
 #[test]
 fn root_a_full_disk_leaves_no_state_that_is_behind() {
     let disk = Disk::mount("full");
-    let (mut store, _) = Store::open(&disk.0).expect("there is room");
+    let (mut store, left) = Store::open(&disk.0, 10 * SECOND);
+    left.expect("there is room");
     assert_eq!(store.replace([b"small".to_vec(), Vec::new(), Vec::new()], 10 * SECOND), Written::Synced);
     let Written::Failed(why) = store.replace([Vec::new(), vec![0; 1 << 20], Vec::new()], 10 * SECOND) else {
         panic!("it has 16 KB")
@@ -57,6 +58,6 @@ fn root_on_a_read_only_disk_even_an_old_state_is_not_used() {
     let disk = Disk::mount("read-only");
     std::fs::write(disk.0.join("state"), b"old").expect("there is room");
     disk.mount_with("remount,ro");
-    let why = Store::open(&disk.0).err().expect("nothing can be written");
+    let why = Store::open(&disk.0, 10 * SECOND).1.expect_err("nothing can be written");
     assert!(why.starts_with("cannot write there") && why.contains("Read-only"), "{why}");
 }

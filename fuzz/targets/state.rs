@@ -14,6 +14,8 @@ use netmon::source::{Each, Facts, Source, SourceError, SourceHealth, Sweep, fact
 use netmon::state::bytes::In;
 use netmon::state::{Place, decode};
 
+const NOW: Now = Now { mono_ns: 1, wall_ns: 1 };
+
 struct Nothing;
 
 impl Source for Nothing {
@@ -47,16 +49,16 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let mut pipeline = Pipeline::new(&config, 64, 1);
     let mut freezer = Freezer::new(Sender { node_name: "n".into(), cluster_id: String::new() });
-    if persist::restore(tables, &mut Nothing, &mut pipeline, &mut freezer).is_ok() {
+    if persist::restore(tables, true, NOW, &mut Nothing, &mut pipeline, &mut freezer).is_ok() {
         assert!(pipeline.ledger().is_balanced());
         let again = persist::tables(&Nothing, &pipeline, &freezer);
         let mut other = Pipeline::new(&config, 64, 1);
-        let restored = persist::restore(&again, &mut Nothing, &mut other, &mut freezer);
+        let restored = persist::restore(&again, true, NOW, &mut Nothing, &mut other, &mut freezer);
         assert!(restored.is_ok(), "what was restored can be saved and restored");
-        pipeline.cleanup(Now { mono_ns: 1, wall_ns: 1 }, 0);
+        pipeline.cleanup(NOW, 0);
     }
     let mut delivery = Delivery::new(DakrProtocol::Connect, 1, Jitter::new(1));
-    let _ = delivery.resume(&mut In(batch), Vec::new(), 1);
+    let _ = delivery.resume(&mut In(batch), Vec::new(), true, 1);
     while delivery.next(2).is_ok() {
         delivery.finish(false, &mut Vec::new());
     }

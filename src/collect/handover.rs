@@ -77,6 +77,11 @@ impl Handover {
         std::mem::take(&mut self.collect_now)
     }
 
+    /// Whether what is left at the end stays in a state file.
+    pub fn persists(&self) -> bool {
+        self.persists && (self.persisted || self.unheard > 0)
+    }
+
     /// Freezes the open window and hands it over.
     pub fn flush(&mut self, source: &dyn Source, freezer: &mut Freezer, pipeline: &mut Pipeline, now: Now) {
         self.merged = false;

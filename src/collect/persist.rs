@@ -4,6 +4,7 @@
 
 use super::freezer::Freezer;
 use super::pipeline::Pipeline;
+use crate::clock::Now;
 use crate::source::Source;
 use crate::state::bytes::{In, Persist, put_block};
 use crate::wire::Malformed;
@@ -20,20 +21,23 @@ pub fn tables(source: &dyn Source, pipeline: &Pipeline, freezer: &Freezer) -> Ve
     out
 }
 
-/// Restores empty tables. Baselines of another source are not valid: the first sweep sets new ones.
+/// Goes on from the tables, with tables that are still empty. Baselines of another source or boot (not `same_kernel`)
+/// are of no use: then what is seen first is a baseline again. Rows are, whatever became of their connections.
 ///
 /// # Errors
-/// If the bytes are malformed or do not fit the tables, which must then be discarded.
+/// When the bytes are not such tables; those here are of no use then.
 pub fn restore(
     tables: &[u8],
+    same_kernel: bool,
+    now: Now,
     source: &mut dyn Source,
     pipeline: &mut Pipeline,
     freezer: &mut Freezer,
 ) -> Result<(), Malformed> {
     let mut from = In(tables);
-    let same_source = *Box::<str>::take(&mut from)? == *source.name();
+    let same_source = *Box::<str>::take(&mut from)? == *source.name() && same_kernel;
     freezer.restore(&mut from)?;
-    pipeline.restore(&mut from, same_source)?;
+    pipeline.restore(&mut from, same_source, now)?;
     let own = from.block()?;
     if same_source {
         source.restore(&mut In(own))?;

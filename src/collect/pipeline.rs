@@ -303,6 +303,7 @@ impl Pipeline {
             }
         }
         self.settle_waiting(now);
+        self.rows.fold_homeless(&self.policy.classes, &mut self.ledger);
         end
     }
 
@@ -404,6 +405,7 @@ impl Pipeline {
             traffic,
             wall_ns: now.wall_ns,
             mono_ns: now.mono_ns,
+            start_wall_ns: c.start_ns,
         };
         if let Some(socket_owners) = &self.socket_owners {
             let end = end_with_socket(c.ends, c.key.src, &self.local);

@@ -389,8 +389,9 @@ impl Collector {
         let deadline_ns = self.p.stop.deadline_mono_ns();
         self.follow_addresses();
         self.sweep(clock::now());
-        if self.p.config.state_dir.is_none() {
-            settle_waiting(&mut self.p.pipeline);
+        match &self.p.handover {
+            Some(handover) if handover.persists() => self.p.pipeline.settle_ended(clock::now()),
+            _ => settle_waiting(&mut self.p.pipeline),
         }
         if let Some(handover) = self.p.handover.take() {
             handover.finish(self.p.source.as_ref(), &mut self.p.freezer, &mut self.p.pipeline, deadline_ns);

@@ -88,6 +88,12 @@ impl LocalEnds {
         self.pods.tenure_of(addr, at_wall_ns).is_some_and(|tenure| tenure.is_over(at_wall_ns))
     }
 
+    /// Whether the pod that [`LocalEnds::owner_of`] names for `at_wall_ns` had the address at `then_wall_ns`, too.
+    pub fn had_address(&self, addr: Addr, at_wall_ns: u64, then_wall_ns: u64) -> bool {
+        let covers = |from_ns: u64, ended_ns: u64| (from_ns..=ended_ns).contains(&then_wall_ns);
+        self.pods.tenure_of(addr, at_wall_ns).is_some_and(|tenure| covers(tenure.from_ns, tenure.ended_ns))
+    }
+
     /// Whether some address has left lately, so that [`LocalEnds::still_used`] is worth calling.
     pub fn any_left(&self) -> bool {
         !self.left.is_empty()

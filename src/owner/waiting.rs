@@ -2,7 +2,7 @@
 //!
 //! A row stores all facts needed to decide later exactly as at its own time. Nothing is decided here.
 
-use crate::flow::{Addr, Ends, Split, Traffic};
+use crate::flow::{Addr, Direction, Ends, Split, Traffic, TxRx};
 use crate::persist_as_number;
 use crate::state::bytes::{In, Persist, persist};
 use crate::table::{Entry, Full, Table};
@@ -74,6 +74,32 @@ impl Entry for WaitingRow {
     }
 }
 
+impl WaitingRow {
+    /// What the books hold of it.
+    pub fn held(&self) -> Option<TxRx> {
+        held(self.key.ends, self.key.beside, self.key.slot & FINE != 0, self.traffic)
+    }
+}
+
+impl Newcomer {
+    /// What the books are to hold of it.
+    pub fn held(&self) -> Option<TxRx> {
+        held(self.ends, self.beside, self.fine, self.traffic)
+    }
+}
+
+/// `None` where the other end has its row already and this one may be nobody's. One whose address was a pod's a moment
+/// ago (`fine`) is somebody's.
+fn held(ends: Ends, beside: bool, fine: bool, traffic: Traffic) -> Option<TxRx> {
+    match ends {
+        _ if !beside => Some(traffic.seen_by(Direction::Outbound)),
+        Ends::Originator if fine => Some(traffic.seen_by(Direction::Outbound)),
+        Ends::Responder if fine => Some(traffic.seen_by(Direction::Inbound)),
+        Ends::Both | Ends::Originator | Ends::Responder | Ends::Neither => None,
+    }
+}
+
+/// What waits.
 pub struct WaitingTable {
     table: Table<WaitingRow>,
     /// The order of eviction, the next row last. Rebuilt when it is used up or out of date.
@@ -181,13 +207,15 @@ impl WaitingTable {
         }
     }
 
-    /// Restores the rows of the previous process into an empty table.
+    /// Takes over what waited in the process before, into a table that is still empty; before another boot, it begins
+    /// to wait now.
     ///
     /// # Errors
-    /// If the bytes are malformed or hold more rows than the table.
-    pub fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {
+    /// When the bytes cannot be what [`WaitingTable::persist`] wrote, or are more than the table holds.
+    pub fn restore(&mut self, from: &mut In<'_>, mono_ns: u64) -> Result<(), Malformed> {
         for _ in 0..u32::take(from)? {
-            let row = WaitingRow::take(from)?;
+            let mut row = WaitingRow::take(from)?;
+            row.since_mono_ns = row.since_mono_ns.min(mono_ns);
             if self.table.find(&row.key).is_some() {
                 return Err(Malformed);
             }

@@ -102,7 +102,10 @@ impl RowTable {
     pub fn settle(&mut self, first: u32, count: u32, verdict: Verdict, ledger: &mut Ledger) -> TxRx {
         let mut settled = TxRx::ZERO;
         let range = first..first.saturating_add(count);
-        for row in self.table.iter_mut().filter(|row| !row.frozen.is_zero() && range.contains(&row.item)) {
+        let homeless = self.homeless.iter_mut();
+        for row in
+            self.table.iter_mut().chain(homeless).filter(|row| !row.frozen.is_zero() && range.contains(&row.item))
+        {
             let frozen = std::mem::take(&mut row.frozen);
             settled += frozen;
             ledger.frozen = ledger.frozen - frozen;
@@ -121,7 +124,7 @@ impl RowTable {
     /// Books open counts as lost: the agent ends without a state file.
     pub fn abandon_open(&mut self, reason: crate::stats::Lost, ledger: &mut Ledger) -> TxRx {
         let mut abandoned = TxRx::ZERO;
-        for row in self.table.iter_mut() {
+        for row in self.table.iter_mut().chain(&mut self.homeless) {
             let open = std::mem::take(&mut row.open);
             ledger.open = ledger.open - open;
             ledger.lost[reason as usize] += open;

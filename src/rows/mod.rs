@@ -172,6 +172,8 @@ pub struct RowTable {
     catch_alls: u32,
     /// Of what is added.
     split: Split,
+    /// Frozen in rows of the process before that have no place in this table: until they are settled.
+    homeless: Vec<Row>,
     order: Vec<u32>,
     smallest: Vec<(u64, u32)>,
     /// By slot: the name that the remote end was asked by.
@@ -186,6 +188,7 @@ impl RowTable {
             table: Table::with_capacity(capacity),
             catch_alls: 0,
             split: Split::Known,
+            homeless: Vec::new(),
             order: Vec::with_capacity(capacity as usize),
             smallest: Vec::with_capacity(capacity as usize),
             names: Vec::with_capacity(capacity as usize),
@@ -205,8 +208,9 @@ impl RowTable {
         self.table.capacity()
     }
 
+    /// The rows, those without a place included.
     pub fn iter(&self) -> impl Iterator<Item = &Row> {
-        self.table.iter().map(|(_, row)| row)
+        self.table.iter().map(|(_, row)| row).chain(&self.homeless)
     }
 
     /// The rows, each with its domain name if one is known.

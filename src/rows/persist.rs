@@ -1,11 +1,12 @@
 //! Persists and restores the rows.
 
 use super::{Level, Push, Row, RowKey, RowTable};
-use crate::flow::{Class, Direction};
+use crate::class::Classes;
+use crate::flow::{Class, Direction, TxRx};
 use crate::ledger::Ledger;
 use crate::persist_as_number;
 use crate::state::bytes::{In, Numbered, Persist, persist};
-use crate::stats::Withheld;
+use crate::stats::{Lost, Withheld};
 use crate::wire::Malformed;
 
 persist_as_number!(Direction { Outbound = 0, Inbound = 1 });
@@ -32,29 +33,81 @@ impl Persist for Push {
 
 impl RowTable {
     pub fn persist(&self, out: &mut Vec<u8>) {
-        self.table.len().put(out);
+        (self.table.len() + self.homeless.len() as u32).put(out);
         for row in self.iter() {
             row.put(out);
         }
     }
 
-    /// Restores an empty table. Open and frozen counts enter the books as counted.
+    /// Takes over the rows of the process before, into a table that is still empty and may be smaller than theirs; what
+    /// is open and frozen in them enters the books as counted, and what does not fit is folded (rule 13).
     ///
     /// # Errors
-    /// If the bytes are malformed or hold more rows than the table; the table must then be discarded.
-    pub fn restore(&mut self, from: &mut In<'_>, ledger: &mut Ledger) -> Result<(), Malformed> {
+    /// When the bytes cannot be what [`RowTable::persist`] wrote; the table is of no use then.
+    pub fn restore(&mut self, from: &mut In<'_>, classes: &Classes, ledger: &mut Ledger) -> Result<(), Malformed> {
+        let mut folds = true;
         for _ in 0..u32::take(from)? {
             let row = Row::take(from)?;
-            if self.table.find(&row.key).is_some() {
-                return Err(Malformed);
-            }
-            self.table.insert(row).map_err(|_| Malformed)?;
-            self.catch_alls += u32::from(row.key.level == Level::All);
             ledger.counted += row.open + row.frozen;
             ledger.open += row.open;
             ledger.frozen += row.frozen;
+            if !self.place(row, &mut folds, classes, ledger) {
+                self.place_without_room(row, classes, ledger);
+            }
         }
-        // With more named rows than allowed, folding would find no room for the catch-all rows.
-        if self.named() > self.named_capacity() { Err(Malformed) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// `folds`: that folding makes room, as it does until nothing is left that is not frozen.
+    fn place(&mut self, row: Row, folds: &mut bool, classes: &Classes, ledger: &mut Ledger) -> bool {
+        if self.table.find(&row.key).is_some() {
+            return false;
+        }
+        let is_settled = row.open.is_zero() && row.frozen.is_zero();
+        if row.key.level != Level::All && self.named() >= self.named_capacity() && *folds && !is_settled {
+            self.fold(classes, ledger);
+            *folds = self.named() < self.named_capacity();
+        }
+        let has_room = match row.key.level {
+            Level::All => self.catch_alls < self.catch_all_capacity(),
+            Level::Named | Level::Prefix => self.named() < self.named_capacity(),
+        };
+        // What rows were folded into may bear this very name.
+        if !has_room || self.table.find(&row.key).is_some() || self.table.insert(row).is_err() {
+            return false;
+        }
+        self.catch_alls += u32::from(row.key.level == Level::All);
+        true
+    }
+
+    fn place_without_room(&mut self, row: Row, classes: &Classes, ledger: &mut Ledger) {
+        if !row.frozen.is_zero() {
+            self.homeless.push(Row { open: TxRx::ZERO, ..row });
+        }
+        if !row.open.is_zero() {
+            self.fold_in(&Row { frozen: TxRx::ZERO, ..row }, classes, ledger);
+        }
+    }
+
+    /// What came back to rows without a place is folded.
+    pub fn fold_homeless(&mut self, classes: &Classes, ledger: &mut Ledger) {
+        if self.homeless.is_empty() {
+            return;
+        }
+        let (back, frozen) = std::mem::take(&mut self.homeless).into_iter().partition(|row| row.frozen.is_zero());
+        self.homeless = frozen;
+        let back: Vec<Row> = back;
+        back.iter().filter(|row| !row.open.is_zero()).for_each(|row| self.fold_in(row, classes, ledger));
+    }
+
+    /// Folds what is open in a row without a place into its owner's catch-all row.
+    fn fold_in(&mut self, row: &Row, classes: &Classes, ledger: &mut Ledger) {
+        if self.merge_into_catch_all(row, classes) {
+            ledger.folded_rows += 1;
+            ledger.folded_bytes += row.open.total_bytes();
+        } else {
+            ledger.open = ledger.open - row.open;
+            ledger.lost[Lost::RowTableFull as usize] += row.open;
+        }
     }
 }

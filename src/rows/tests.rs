@@ -4,6 +4,7 @@ use super::freeze::Item;
 use super::*;
 use crate::batch::Verdict;
 use crate::flow::{Cidr, Counts};
+use crate::state::bytes::In;
 use crate::topology::{Scope, Via};
 
 fn classes() -> Classes {
@@ -322,4 +323,58 @@ fn rules_13_and_18_no_fold_joins_two_scopes_ways_or_services() {
     }
     assert_eq!((shown, bench.ledger.lost[Lost::RowTableFull as usize]), (sums, TxRx::ZERO));
     bench.check();
+}
+
+#[test]
+fn f4_rows_of_a_larger_table_are_folded_and_what_is_frozen_in_them_is_settled() {
+    for verdict in [Verdict::Acknowledged, Verdict::Merge, Verdict::Drop(Lost::Refused)] {
+        let mut before = Bench::new(1_024);
+        for host in 0..200u8 {
+            before.add(&key(3, [198, 51, host, 7], 443, Direction::Outbound), counts(10, 1), 1);
+        }
+        let items = before.freeze().len() as u32;
+        for host in 100..250u8 {
+            before.add(&key(3, [198, 51, host, 7], 443, Direction::Outbound), counts(100, 7), 2);
+        }
+        let mut out = Vec::new();
+        before.rows.persist(&mut out);
+        let mut after = Bench::new(32);
+        after.rows.restore(&mut In(&out), &after.classes, &mut after.ledger).expect("whatever the size");
+        after.check();
+        let pending = |bench: &Bench| (bench.ledger.open + bench.ledger.frozen).tx.bytes;
+        assert_eq!(pending(&after), pending(&before), "nothing is lost, for catch-all rows have room");
+        assert_eq!((pending(&after), after.ledger.counted.tx.bytes), (17_000, 17_000));
+        // Killed again: the same file, for rows without a place are rows.
+        let mut again = Vec::new();
+        after.rows.persist(&mut again);
+        let mut later = Bench::new(32);
+        later.rows.restore(&mut In(&again), &later.classes, &mut later.ledger).expect("whatever the size");
+        later.check();
+        assert_eq!(pending(&later), 17_000);
+        for bench in [&mut after, &mut later] {
+            let settled = bench.rows.settle(0, items, verdict, &mut bench.ledger);
+            assert_eq!(settled.tx.bytes, 2_000);
+            bench.rows.fold_homeless(&bench.classes, &mut bench.ledger);
+            bench.check();
+            let merged = if verdict == Verdict::Merge { 2_000 } else { 0 };
+            assert_eq!((bench.ledger.open.tx.bytes, bench.ledger.frozen.tx.bytes), (15_000 + merged, 0));
+            assert!(bench.rows.homeless.is_empty());
+        }
+    }
+}
+
+#[test]
+fn f4_what_finds_no_place_at_all_is_lost_by_its_reason() {
+    let mut before = Bench::new(1_024);
+    // Each owner has a catch-all row of its own, and two find room.
+    for owner in 3..200 {
+        before.add(&key(owner, [198, 51, 100, 7], 443, Direction::Outbound), counts(100, 7), 2);
+    }
+    let mut out = Vec::new();
+    before.rows.persist(&mut out);
+    let mut after = Bench::new(32);
+    after.rows.restore(&mut In(&out), &after.classes, &mut after.ledger).expect("whatever the size");
+    after.check();
+    let lost = after.ledger.lost[Lost::RowTableFull as usize];
+    assert!(!lost.is_zero() && (after.ledger.open + lost).tx.bytes == 19_700);
 }

@@ -3,10 +3,13 @@
 //! Off, it costs a branch. On, it must never hinder counting: a write that fails ends the recording with one log line,
 //! at the end of a whole frame.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+
+use nix::fcntl::OFlag;
 
 use crate::clock::Now;
 use crate::flow::AddressChange;
@@ -33,7 +36,14 @@ impl Recorder {
     pub fn create(path: &Path, started: Now) -> io::Result<Recorder> {
         let mut head = recording::header().to_vec();
         recording::append(&mut head, &Frame::Started(started));
-        let mut file = File::create(path)?;
+        // It says who talks to whom. A link is not followed, and a pipe not waited for.
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(flags.bits());
+        let mut file = options.open(path)?;
+        if file.metadata()?.is_file() {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
         file.write_all(&head)?;
         Ok(Recorder(Some(Arc::new(Mutex::new(Recording {
             path: path.to_owned(),

@@ -48,6 +48,8 @@ pub struct State {
     pub batch: Vec<u8>,
     /// The fate of its messages since.
     pub notes: Vec<Note>,
+    /// Why its connections are of no use, if they are not.
+    pub gone: Option<Gone>,
 }
 
 /// Why a state file is not used.
@@ -59,10 +61,24 @@ pub enum Unfit {
     Version(u8),
     /// Too short, or its checksum is wrong.
     Harmed,
-    /// It belongs to another boot: its connections are gone.
-    OtherBoot,
-    /// It belongs to another network namespace, with other connections.
-    OtherNamespace,
+}
+
+/// Why the connections that a state file knows are of no use; its rows and its batch are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// Of another boot: the connections are gone.
+    Boot,
+    /// Of another network namespace: the connections are others'.
+    Namespace,
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Gone::Boot => "it was written before the last boot",
+            Gone::Namespace => "it was written in another network namespace",
+        })
+    }
 }
 
 impl fmt::Display for Unfit {
@@ -71,8 +87,6 @@ impl fmt::Display for Unfit {
             Unfit::Foreign => f.write_str("it is not a state file"),
             Unfit::Version(version) => write!(f, "it has format {version}, this agent needs format {}", MAGIC[7]),
             Unfit::Harmed => f.write_str("it is cut short or its checksum is wrong"),
-            Unfit::OtherBoot => f.write_str("it was written before the last boot"),
-            Unfit::OtherNamespace => f.write_str("it was written in another network namespace"),
         }
     }
 }
@@ -118,13 +132,12 @@ pub fn decode(file: &[u8], place: &Place) -> Result<State, Unfit> {
         _ => return Err(Unfit::Foreign),
     }
     let (body, written) = body(&mut from).map_err(|Malformed| Unfit::Harmed)?;
-    if written.boot_id != place.boot_id {
-        return Err(Unfit::OtherBoot);
-    }
-    if written.netns != place.netns {
-        return Err(Unfit::OtherNamespace);
-    }
     let mut state = parts(body).map_err(|Malformed| Unfit::Harmed)?;
+    if written.boot_id != place.boot_id {
+        state.gone = Some(Gone::Boot);
+    } else if written.netns != place.netns {
+        state.gone = Some(Gone::Namespace);
+    }
     while let Ok(note) = note(&mut from) {
         state.notes.push(note);
     }
@@ -145,7 +158,7 @@ fn body<'a>(from: &mut In<'a>) -> Result<(In<'a>, Place), Malformed> {
 fn parts(mut body: In<'_>) -> Result<State, Malformed> {
     let sender = Box::<str>::take(&mut body)?.into_string();
     let tables = body.block()?.to_vec();
-    Ok(State { sender, tables, batch: body.0.to_vec(), notes: Vec::new() })
+    Ok(State { sender, tables, batch: body.0.to_vec(), notes: Vec::new(), gone: None })
 }
 
 fn note(from: &mut In<'_>) -> Result<Note, Malformed> {

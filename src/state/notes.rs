@@ -17,6 +17,7 @@ persist_as_number!(Lost {
     Shutdown = 7,
     ShutdownAmbiguous = 8,
     Restart = 9,
+    StateFile = 10,
 });
 
 impl Persist for Verdict {

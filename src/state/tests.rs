@@ -31,8 +31,10 @@ fn what_was_written_is_read() {
 #[test]
 fn of_another_boot_namespace_or_version_it_is_not_used() {
     let other = Place { boot_id: "b1".into(), ..place() };
-    assert_eq!(decode(&file(), &other), Err(Unfit::OtherBoot));
-    assert_eq!(decode(&file(), &Place { netns: 7, ..place() }), Err(Unfit::OtherNamespace));
+    assert_eq!(decode(&file(), &other).expect("its rows are of use").gone, Some(Gone::Boot));
+    let other = Place { netns: 7, ..place() };
+    assert_eq!(decode(&file(), &other).expect("its rows are of use").gone, Some(Gone::Namespace));
+    assert_eq!(decode(&file(), &place()).expect("unharmed").gone, None);
     let mut future = file();
     future[7] = 9;
     assert_eq!(decode(&future, &place()), Err(Unfit::Version(9)));

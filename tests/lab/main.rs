@@ -37,6 +37,8 @@ mod dns;
 mod drive;
 #[path = "../support/fake_kube/mod.rs"]
 mod fake_kube;
+#[path = "../support/hang.rs"]
+mod hang;
 mod lab;
 mod mirror;
 mod netns;

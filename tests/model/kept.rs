@@ -91,9 +91,10 @@ impl Disk {
     ) -> Result<(), String> {
         let state = state::decode(&self.file, &place()).map_err(|unfit| unfit.to_string())?;
         let why = |what: &'static str| move |_| what.to_owned();
-        persist::restore(&state.tables, &mut Kernel, pipeline, freezer).map_err(why("they are malformed"))?;
+        persist::restore(&state.tables, true, Now { mono_ns: u64::MAX, wall_ns: 0 }, &mut Kernel, pipeline, freezer)
+            .map_err(why("they are malformed"))?;
         let mut delivery = delivery();
-        let resumed = delivery.resume(&mut In(&state.batch), state.notes, 1);
+        let resumed = delivery.resume(&mut In(&state.batch), state.notes, true, 1);
         let (rows, ledger, _) = pipeline.books();
         for (first_item, items, verdict) in resumed.map_err(why("the batch is malformed"))? {
             rows.settle(first_item, items, verdict, ledger);

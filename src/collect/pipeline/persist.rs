@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Pipeline;
 use crate::baseline::BaselineTable;
-use crate::flow::Direction;
+use crate::clock::Now;
+use crate::owner::waiting::WaitingRow;
 use crate::state::bytes::{In, Persist, put_block};
 use crate::topology::Topology;
 use crate::topology::names::{Learner, MAX_PLACES, MAX_SERVICES, Names};
@@ -39,8 +40,8 @@ impl Pipeline {
     /// Restores the tables of the previous process; baselines only with `same_source` and the same conntrack zone.
     ///
     /// # Errors
-    /// If the bytes are malformed or do not fit the tables, which must then be discarded.
-    pub fn restore(&mut self, from: &mut In<'_>, same_source: bool) -> Result<(), Malformed> {
+    /// When the bytes cannot be what [`Pipeline::persist`] wrote; the pipeline is of no use then.
+    pub fn restore(&mut self, from: &mut In<'_>, same_source: bool, now: Now) -> Result<(), Malformed> {
         let same_ct_zone = self.ct_zone.restore(from)?;
         self.owners.restore(from)?;
         if same_source && same_ct_zone {
@@ -48,10 +49,9 @@ impl Pipeline {
         } else {
             BaselineTable::with_capacity(1, 0).restore(from)?;
         }
-        self.rows.restore(from, &mut self.ledger)?;
-        self.waiting.restore(from)?;
-        let waiting = self.waiting.iter().filter(|row| !row.key.beside);
-        waiting.for_each(|row| self.ledger.hold(row.traffic.seen_by(Direction::Outbound)));
+        self.rows.restore(from, &self.policy.classes, &mut self.ledger)?;
+        self.waiting.restore(from, now.mono_ns)?;
+        self.waiting.iter().filter_map(WaitingRow::held).for_each(|held| self.ledger.hold(held));
         let names = restore_names(from)?;
         self.topology = Arc::new(Topology::new(Arc::default(), Arc::new(names), 0));
         self.costs.restore(from)

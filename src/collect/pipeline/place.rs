@@ -52,9 +52,6 @@ impl Pipeline {
             Found::Backend => Ends::Originator,
         };
         let beside = found != Found::None;
-        if !beside {
-            self.ledger.hold(at.traffic.seen_by(Direction::Outbound));
-        }
         let newcomer = Newcomer {
             client: at.client,
             asked: at.asked,
@@ -69,6 +66,9 @@ impl Pipeline {
             cgroup: if beside && end_with_socket(at.ends, at.client, &self.local) != waits { 0 } else { at.cgroup },
             traffic: at.traffic,
         };
+        if let Some(held) = newcomer.held() {
+            self.ledger.hold(held);
+        }
         if let Some(oldest) = self.waiting.add(&newcomer, at.wall_ns, at.mono_ns) {
             self.settle(&oldest, at.mono_ns, Some(Unattributed::WaitingFull));
         }
@@ -237,10 +237,26 @@ impl Pipeline {
 
     /// Settles all waiting rows by what is known now. Used at the end of an agent without a state file.
     pub fn settle_all(&mut self, now: Now) {
+        self.settle_those(now, |_, _| true);
+    }
+
+    /// At the end, where the rest waits on in the state file: what waits after its pod's end is that pod's, by its time
+    /// range, for nobody was told to have the address since.
+    pub fn settle_ended(&mut self, now: Now) {
+        self.settle_those(now, |row, local| {
+            let ends = [(Ends::Originator, row.key.client), (Ends::Responder, row.key.backend)];
+            let mut waiting = ends.into_iter().filter(|(end, _)| row.key.ends == *end || row.key.ends == Ends::Both);
+            waiting.any(|(_, addr)| local.is_vacant(addr, row.counted_wall_ns))
+        });
+    }
+
+    fn settle_those(&mut self, now: Now, which: impl Fn(&WaitingRow, &LocalEnds) -> bool) {
         let mut rows: Vec<WaitingRow> = Vec::new();
+        let local = &self.local;
         self.waiting.take_if(|row| {
-            rows.push(*row);
-            true
+            let taken = which(row, local);
+            rows.extend(taken.then_some(*row));
+            taken
         });
         for row in rows {
             self.settle(&row, now.mono_ns, None);
@@ -251,8 +267,8 @@ impl Pipeline {
     /// Settles a waiting row. `hurried`: why it could not wait longer, the reason under which an unknown owner is booked.
     fn settle(&mut self, row: &WaitingRow, mono_ns: u64, hurried: Option<Unattributed>) {
         let at = Attribution::of(row, mono_ns);
-        if !row.key.beside {
-            self.ledger.release(row.traffic.seen_by(Direction::Outbound));
+        if let Some(held) = row.held() {
+            self.ledger.release(held);
         }
         if self.attribute(&at, true).0 != Found::None || row.key.beside {
             return;
@@ -301,6 +317,8 @@ pub(super) struct Attribution {
     pub(super) traffic: Traffic,
     pub(super) wall_ns: u64,
     pub(super) mono_ns: u64,
+    /// When the connection began, wall clock; 0 where nobody says so.
+    pub(super) start_wall_ns: u64,
 }
 
 /// The owner of an end.
@@ -337,6 +355,7 @@ impl Attribution {
             traffic: row.traffic,
             wall_ns: row.counted_wall_ns,
             mono_ns,
+            start_wall_ns: 0,
         }
     }
 
@@ -362,15 +381,21 @@ impl Attribution {
         self.by_address(end, local, owners, false)
     }
 
-    /// Finds the owner by the address. Bytes at a deleted pod's address wait, because a new pod may have the address;
-    /// `finally` they belong to the deleted one.
+    /// What comes from the address of a pod that went waits, for it may be a new pod's; `finally` it is the old one's, and
+    /// at once where the connection began while that had the address.
     fn by_address(&self, end: Ends, local: &LocalEnds, owners: &mut OwnerTable, finally: bool) -> Owned {
         let addr = if end == Ends::Originator { self.client } else { self.backend };
         match local.holder_of(addr, self.wall_ns, owners) {
-            Some((_, is_vacant)) if is_vacant && !finally => Owned::NotYet,
+            Some((_, is_vacant)) if is_vacant && !finally && !self.began_with(addr, local) => Owned::NotYet,
             Some((owner, _)) => Owned::Known(owner),
             None => Owned::Nobodys,
         }
+    }
+}
+
+impl Attribution {
+    fn began_with(&self, addr: Addr, local: &LocalEnds) -> bool {
+        self.start_wall_ns != 0 && local.had_address(addr, self.wall_ns, self.start_wall_ns)
     }
 }
 

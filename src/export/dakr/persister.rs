@@ -9,10 +9,10 @@ use log::{info, warn};
 use super::retry::Delivery;
 use crate::batch::Note;
 use crate::clock;
-use crate::health::{Component, Health};
+use crate::health::{Component, Health, Status};
 use crate::state::store::{LATE_NS, Store, Written};
 use crate::state::{Place, encode, encode_note};
-use crate::stats::Stats;
+use crate::stats::{Lost, Stats};
 use crate::stop::Stop;
 
 /// Keeps the state file.
@@ -29,8 +29,20 @@ pub struct Persister {
 impl Persister {
     /// Writes to `store`. `stop` bounds the waiting once the agent ends.
     pub fn new(store: Store, place: Place, stop: Arc<Stop>, health: Arc<Health>, stats: Arc<Stats>) -> Persister {
-        health.note(Component::DakrTransport, "state_file", "kept");
+        health.set(Component::StateFile, Status::Healthy, "kept");
         Persister { store, place, stop, health, stats, failing: None }
+    }
+
+    /// The folder cannot be used; it is tried again with every whole file.
+    pub fn cannot_open(&mut self, why: String) {
+        let folder = self.store.file().with_file_name("");
+        warn!(
+            "cannot use the state folder {}: {why}; counting goes on without, and it is tried again",
+            folder.display()
+        );
+        self.health.set(Component::StateFile, Status::Degraded, &format!("cannot be used: {why}"));
+        self.stats.state_failures.inc();
+        self.failing = Some(why);
     }
 
     /// Writes the whole file; whether it is on the disk.
@@ -38,7 +50,16 @@ impl Persister {
         let file = encode(&self.place, sender, tables, |out| delivery.persist(out));
         self.stats.state_bytes.set(file.iter().map(Vec::len).sum::<usize>() as u64);
         let written = self.store.replace(file, self.limit_ns());
+        if self.store.take_stale().is_some() {
+            self.lose();
+        }
         self.tell(written)
+    }
+
+    /// A state file that nobody can go on from.
+    fn lose(&self) {
+        warn!("what waited in the state file {} is lost (netmon_lost_events_total)", self.store.file().display());
+        self.stats.lose_events(Lost::StateFile, 1);
     }
 
     /// Appends what became of messages.
@@ -51,7 +72,9 @@ impl Persister {
         self.tell(written);
     }
 
+    /// Nothing can go on from the file: it is removed.
     pub fn discard(&mut self) {
+        self.lose();
         let written = self.store.remove(self.limit_ns());
         self.tell(written);
     }
@@ -70,7 +93,7 @@ impl Persister {
                 self.stats.state_writes.inc();
                 if self.failing.take().is_some() {
                     info!("the state file {} can be written again", self.store.file().display());
-                    self.health.note(Component::DakrTransport, "state_file", "kept");
+                    self.health.set(Component::StateFile, Status::Healthy, "kept");
                 }
                 return true;
             }
@@ -81,7 +104,7 @@ impl Persister {
         self.stats.state_failures.inc();
         if self.failing.as_ref() != Some(&why) {
             warn!("cannot write the state file {}: {why}; the agent pushes on without it", self.store.file().display());
-            self.health.note(Component::DakrTransport, "state_file", &format!("cannot be written: {why}"));
+            self.health.set(Component::StateFile, Status::Degraded, &format!("cannot be written: {why}"));
             self.failing = Some(why);
         }
         false

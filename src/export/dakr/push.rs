@@ -45,8 +45,8 @@ use crate::config::Dakr;
 use crate::health::Health;
 use crate::net::flight::Flight;
 use crate::privileges::{Talks, settle_talker};
-use crate::state::State;
 use crate::state::bytes::In;
+use crate::state::{Gone, State};
 use crate::stats::Stats;
 use crate::wire::Malformed;
 
@@ -148,7 +148,8 @@ impl<T: Transport> Push<T> {
     /// When what the state holds cannot be a batch; the push is of no use then.
     pub fn resume(&mut self, state: State) -> Result<(Vec<Settlement>, bool), Malformed> {
         let now_ns = self.client.now().mono_ns;
-        let settlements = self.delivery.resume(&mut In(&state.batch), state.notes, now_ns)?;
+        let same_boot = state.gone != Some(Gone::Boot);
+        let settlements = self.delivery.resume(&mut In(&state.batch), state.notes, same_boot, now_ns)?;
         self.resumed = self.delivery.seq().map(|seq| (seq, state.sender));
         // As it stands now: notes are appended to a file of our own. And if it cannot be written, it is gone.
         self.persist_tables(state.tables);

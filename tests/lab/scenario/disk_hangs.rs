@@ -7,6 +7,7 @@ use netmon::clock::{self, SECOND};
 
 use crate::agent::eventually;
 use crate::drive::Burst;
+use crate::hang::Hang;
 use crate::lab::{Lab, Source};
 use crate::rows::{ADDRESS, Row, tcp};
 use crate::scenario::Scenario;
@@ -24,10 +25,7 @@ fn run(lab: &Lab) -> Result<(), String> {
     let state = lab.file("state");
     let agent = lab.agent().flag("-state-dir", &state.to_string_lossy()).ready()?;
     w.p1.actor().burst(Burst::new(socket(REMOTE_POD, 8080), 20, 100, 3_000))?;
-    // Opening a pipe without a reader hangs; so does what is to be written there from now on.
-    eventually("a pipe stands where the file is written", Duration::from_secs(10), || {
-        nix::unistd::mkfifo(&state.join("state.next"), nix::sys::stat::Mode::S_IRWXU).map_err(|e| e.to_string())
-    })?;
+    let _hang = Hang::on(&state).map_err(|error| format!("cannot make the folder hang: {error}"))?;
     w.p1.actor().burst(Burst::new(socket(REMOTE_POD, 8080), 20, 100, 3_000))?;
     eventually("the late disk is counted", Duration::from_secs(20), || {
         let failures = agent.metric("netmon_state_failures_total")?;

@@ -1,6 +1,7 @@
 //! Whose bytes are by the cgroups of sockets, and which names are shown beside a row and in series.
 
 use super::*;
+use crate::state::bytes::In;
 
 /// A tree as the kubelet makes it, of plain directories: their inode numbers stand for the ids of cgroups.
 struct Cgroups(std::path::PathBuf);
@@ -189,4 +190,70 @@ fn a_remote_end_that_is_a_pod_of_this_node_is_named_by_its_time() {
     assert!(remote(&pipeline).is_some_and(|name| name.contains("new")));
     let row = pipeline.rows().iter().find(|row| row.key.direction == Inbound).expect("the row of old");
     assert!(pipeline.remote_pod(row).is_some(), "the originator is a pod too");
+}
+
+/// A pod that had POD_A until the fourth second, and one that has POD_B.
+fn job_and_server() -> Arc<PodIndex> {
+    let tenure = |addr, ended_s: u64, uid: &str| {
+        let ended_ns = if ended_s == u64::MAX { u64::MAX } else { at(ended_s).wall_ns };
+        let until_ns = ended_ns.saturating_add(120 * SECOND);
+        Tenure { addr, from_ns: at(1).wall_ns, ended_ns, until_ns, pod: pod(uid) }
+    };
+    let tenures = vec![tenure(POD_A, 4, "job"), tenure(POD_B, u64::MAX, "server")];
+    let pods = tenures.iter().map(|tenure| Arc::clone(&tenure.pod)).collect();
+    Arc::new(PodIndex::new(tenures, pods, true, 1))
+}
+
+#[test]
+fn f26_what_waits_after_its_pods_end_is_held_and_settled_at_the_end() {
+    let of_job = |to| Connection { reading: Reading::Increment, ..tcp(POD_A, (to, 80), (to, 80)) };
+    let to_job = Connection { reading: Reading::Increment, ..tcp(POD_B, (POD_A, 80), (POD_A, 80)) };
+    for (connection, beside, held) in [
+        (of_job(OUTSIDE), vec![], (100, 1_000)),
+        (of_job(POD_B), vec![("server".to_owned(), 1_000)], (100, 1_000)),
+        (to_job, vec![("server".to_owned(), 100)], (1_000, 100)),
+    ] {
+        let mut pipeline = pipeline(&config(false));
+        pipeline.set_pods(job_and_server(), at(5));
+        take(&mut pipeline, &connection, at(6));
+        assert_eq!(owner_names(&pipeline), beside);
+        let waiting = pipeline.ledger().waiting;
+        assert_eq!((waiting.tx.bytes, waiting.rx.bytes), held);
+        // It is in the state file as well.
+        let mut out = Vec::new();
+        pipeline.persist(&mut out);
+        let mut next = self::pipeline(&config(false));
+        next.restore(&mut In(&out), true, at(7)).expect("as it was written");
+        assert_eq!((next.ledger().waiting, next.ledger().is_balanced()), (waiting, true));
+        // At the end it is the pod's that had the address, and what it carried can be sent.
+        let counted = pipeline.ledger().counted;
+        pipeline.settle_ended(at(7));
+        assert!(pipeline.ledger().waiting.is_zero() && pipeline.ledger().is_balanced());
+        assert_eq!(pipeline.ledger().counted, counted);
+        let mut all = beside;
+        all.push(("job".to_owned(), held.0));
+        all.sort();
+        assert_eq!(owner_names(&pipeline), all);
+    }
+}
+
+#[test]
+fn f26_what_began_while_the_old_pod_had_the_address_need_not_wait() {
+    for (start_s, waits) in [(2, false), (4, false), (5, true), (0, true)] {
+        let mut pipeline = pipeline(&config(false));
+        pipeline.set_pods(job_and_server(), at(5));
+        let start_ns = if start_s == 0 { 0 } else { at(start_s).wall_ns };
+        let connection = tcp(POD_A, (OUTSIDE, 80), (OUTSIDE, 80));
+        take(&mut pipeline, &Connection { reading: Reading::Increment, start_ns, ..connection }, at(6));
+        assert_eq!(pipeline.ledger().waiting.is_zero(), !waits, "{start_s}");
+        assert_eq!(owner_names(&pipeline).len(), usize::from(!waits), "{start_s}");
+    }
+}
+
+#[test]
+fn f26_at_the_end_what_waits_for_a_pod_that_is_not_known_waits_on() {
+    let mut pipeline = pipeline(&config(false));
+    take(&mut pipeline, &Connection { reading: Reading::Increment, ..tcp(POD_A, (OUTSIDE, 80), (OUTSIDE, 80)) }, at(6));
+    pipeline.settle_ended(at(7));
+    assert_eq!(pipeline.ledger().waiting.tx.bytes, 100);
 }

@@ -40,12 +40,18 @@ impl Delivery {
 
     /// Goes on with the batch of the process before, after what it noted since; nothing may be on its way yet. Nobody
     /// knows whether what is left was sent, so it is in doubt: the very same bytes are sent until a definite answer
-    /// comes. Returns how the rest was settled.
+    /// comes; before another boot (not `same_boot`) since now, for its clock began anew. Returns how the rest was settled.
     ///
     /// # Errors
     /// When the bytes cannot be what [`Delivery::persist`] wrote.
-    pub fn resume(&mut self, from: &mut In<'_>, notes: Vec<Note>, now_ns: u64) -> Result<Vec<Settlement>, Malformed> {
-        let resumed = self.try_resume(from, notes, now_ns);
+    pub fn resume(
+        &mut self,
+        from: &mut In<'_>,
+        notes: Vec<Note>,
+        same_boot: bool,
+        now_ns: u64,
+    ) -> Result<Vec<Settlement>, Malformed> {
+        let resumed = self.try_resume(from, notes, same_boot, now_ns);
         self.notes.clear();
         if resumed.is_err() {
             self.batch = None;
@@ -55,7 +61,13 @@ impl Delivery {
         resumed.map(|()| self.settlements.clone())
     }
 
-    fn try_resume(&mut self, from: &mut In<'_>, notes: Vec<Note>, now_ns: u64) -> Result<(), Malformed> {
+    fn try_resume(
+        &mut self,
+        from: &mut In<'_>,
+        notes: Vec<Note>,
+        same_boot: bool,
+        now_ns: u64,
+    ) -> Result<(), Malformed> {
         for _ in 0..usize::take(from)? {
             self.settlements.push((Persist::take(from)?, Persist::take(from)?, Persist::take(from)?));
         }
@@ -79,7 +91,7 @@ impl Delivery {
                     total_bytes,
                     due_ns: 0,
                     merge_when_due: false,
-                    doubt_since_ns: head.doubt_since_ns.or(Some(now_ns)),
+                    doubt_since_ns: head.doubt_since_ns.filter(|_| same_boot).or(Some(now_ns)),
                     unknown: 0,
                     refusals: 0,
                 });

@@ -6,9 +6,9 @@ use super::super::super::transport::Failure;
 use super::super::*;
 use super::{Bench, batch, bench_watched, reply};
 use crate::batch::Batch;
+use crate::health::Status;
 use crate::state::store::Store;
 use crate::state::{Place, decode};
-use crate::stop::Stop;
 
 struct Folder(PathBuf);
 
@@ -35,17 +35,17 @@ fn on_disk(dir: &Path) -> State {
 }
 
 fn persister(dir: &Path, bench: &Bench) -> Persister {
-    let mut opened = Store::open(dir);
+    let mut opened = Store::open(dir, 20 * SECOND);
     // The lock of the process before goes a moment after it.
     for _ in 0..100 {
-        if opened.is_ok() {
+        if opened.1.is_ok() {
             break;
         }
         clock::sleep_ns(10 * MS);
-        opened = Store::open(dir);
+        opened = Store::open(dir, 20 * SECOND);
     }
-    let stop = Arc::<Stop>::default();
-    Persister::new(opened.expect("free").0, place(), stop, bench.health.clone(), bench.stats.clone())
+    opened.1.expect("free");
+    Persister::new(opened.0, place(), Arc::default(), bench.health.clone(), bench.stats.clone())
 }
 
 fn lost() -> Result<super::super::super::framing::Reply, Failure> {
@@ -162,8 +162,8 @@ fn a_disk_that_fails_is_counted_and_said_once_and_sending_goes_on() {
     bench.push.accept(Parcel::Batch(batch(), Some(b"tables".to_vec())));
     bench.run(1_001 * SECOND);
     assert_eq!((bench.stats.state_failures.get(), bench.stats.pushes_ok.get()), (1, 1));
-    let noted = bench.health.components()[0].metadata.iter().any(|(k, v)| k == "state_file" && v.starts_with("cannot"));
-    assert!(noted);
+    let state_file = || bench.health.components().into_iter().find(|c| c.name == "state_file").expect("in use");
+    assert!(state_file().status == Status::Degraded && state_file().message.starts_with("cannot be written"));
     std::fs::remove_dir(folder.0.join("state.next")).expect("made above");
     bench.push.accept(Parcel::Tables(b"tables".to_vec()));
     assert!(matches!(bench.settled.lock().expect("alone").last(), Some(Settled::Persisted(true))));
