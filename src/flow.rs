@@ -97,6 +97,17 @@ impl Traffic {
     }
 }
 
+impl Traffic {
+    /// Less `header_bytes` for each packet.
+    pub fn without_headers(self, header_bytes: u8) -> Traffic {
+        let cut = |c: Counts| {
+            let headers = c.packets.saturating_mul(u64::from(header_bytes));
+            Counts { bytes: c.bytes.saturating_sub(headers), ..c }
+        };
+        Traffic { orig: cut(self.orig), reply: cut(self.reply) }
+    }
+}
+
 impl Sub for Traffic {
     type Output = Traffic;
     fn sub(self, base: Traffic) -> Traffic {
@@ -206,11 +217,16 @@ pub struct ConnectionKey {
     pub protocol: u8,
     /// 4 or 6, as in the packet.
     pub family: u8,
-    /// 0; for a Cilium entry twice the id of its map, plus 1 for IN, because several maps hold the same tuple.
+    /// 0; for a source with one entry per end twice the number of the table that holds it, plus 1 for the responder's.
     pub realm: u32,
 }
 
 impl ConnectionKey {
+    /// The key of the entry that speaks for the responder, where a source has two.
+    pub fn of_responder(self) -> ConnectionKey {
+        ConnectionKey { realm: self.realm | 1, ..self }
+    }
+
     /// All but the addresses, as one word.
     #[inline(always)]
     fn rest(&self) -> u128 {
@@ -263,8 +279,13 @@ pub enum Reading {
     Ended,
     /// Not cumulative: what was counted since the last sweep, to be taken as it is (drained BPF counters).
     Increment,
-    /// As [`Reading::Live`], but bytes are those of Ethernet frames (Cilium).
-    Frames(Split),
+    /// As [`Reading::Live`], of a source that has entries for some connections of the host's and not for others.
+    Partial {
+        /// Whether both ways are known apart.
+        split: Split,
+        /// Bytes of each packet that are counted and are not of layer 3 (rule 1).
+        header_bytes: u8,
+    },
 }
 
 /// Whether what the local end sent and what it received is known apart.

@@ -16,7 +16,7 @@ use crate::class::Classes;
 use crate::clock::{Now, SECOND};
 use crate::config::Config;
 use crate::costs::CostTable;
-use crate::flow::{Addr, Connection, ConnectionKey, Direction, Ends, Reading, Split, Traffic};
+use crate::flow::{Addr, Connection, Direction, Ends, Reading, Split, Traffic};
 use crate::ledger::{Ledger, bytes_only};
 use crate::names::Names;
 use crate::owner::local::LocalEnds;
@@ -29,7 +29,6 @@ use crate::source::Sweep;
 use crate::stats::{Lost, Skip, Skipped, Stats, Unattributed};
 use crate::table::AT_ONCE;
 use crate::topology::Topology;
-use crate::wire::cilium_ct;
 
 /// Time for which an increment waits for its pod before rule 5 decides.
 const WAIT_NS: u64 = 60 * SECOND;
@@ -233,17 +232,20 @@ impl Pipeline {
             self.local.still_used(c.backend);
         }
         let judged = match c.reading {
-            Reading::Live | Reading::Frames(_) => self.baselines.live(c),
+            Reading::Live | Reading::Partial { .. } => self.baselines.live(c),
             Reading::Ended => self.baselines.ended(c),
             Reading::Increment => Judged::Increment(c.traffic),
         };
-        // Converted after the subtraction: the counters of a Cilium value are from different moments, so bytes minus
+        // Converted after the subtraction: bytes and packets of an entry may be from different moments, so bytes minus
         // headers may fall from sweep to sweep.
-        let is_frames = matches!(c.reading, Reading::Frames(_));
-        let cut = |traffic| if is_frames { cilium_ct::without_frames(traffic) } else { traffic };
+        let (is_partial, header_bytes) = match c.reading {
+            Reading::Partial { header_bytes, .. } => (true, header_bytes),
+            Reading::Live | Reading::Ended | Reading::Increment => (false, 0),
+        };
+        let cut = |traffic: Traffic| if is_partial { traffic.without_headers(header_bytes) } else { traffic };
         match judged {
             Judged::Increment(traffic) if traffic.is_zero() => {}
-            Judged::Increment(traffic) if is_frames => self.count_entry(c, cut(traffic), now),
+            Judged::Increment(traffic) if is_partial => self.count_entry(c, cut(traffic), now),
             Judged::Increment(traffic) => self.count(c, traffic, now),
             Judged::Baseline | Judged::Stale => {}
             Judged::BeforeFirstSweep => self.skipped.add(Skip::BeforeFirstSweep),
@@ -367,7 +369,7 @@ impl Pipeline {
             || self.local.owner_of(c.backend, at, &mut self.owners).is_some()
     }
 
-    /// Counts an increment of a Cilium entry. Entries without a pod's end are skipped, because Cilium creates them only
+    /// Counts an increment of a partial source. Entries without a pod's end are skipped, because the source has them only
     /// for some connections.
     fn count_entry(&mut self, c: &Connection, traffic: Traffic, now: Now) {
         let own = if c.ends == Ends::Responder { c.backend } else { c.key.src };
@@ -375,9 +377,7 @@ impl Pipeline {
             self.skipped.add(Skip::HostPartial);
         } else if c.ends != Ends::Neither {
             self.count(c, traffic, now);
-        } else if self.has_local_end(c, now)
-            || self.baselines.follows(&ConnectionKey { realm: c.key.realm | 1, ..c.key })
-        {
+        } else if self.has_local_end(c, now) || self.baselines.follows(&c.key.of_responder()) {
             self.skipped.add(Skip::Covered);
         } else {
             self.seen_bytes = self.seen_bytes.saturating_add(traffic.orig.bytes).saturating_add(traffic.reply.bytes);
@@ -401,7 +401,7 @@ impl Pipeline {
             translated: c.key.dst != c.backend || (c.key.dport != c.backend_port && has_ports(c.key.protocol)),
             ends: c.ends,
             cgroup: c.cgroup,
-            split: if let Reading::Frames(split) = c.reading { split } else { Split::Known },
+            split: if let Reading::Partial { split, .. } = c.reading { split } else { Split::Known },
             traffic,
             wall_ns: now.wall_ns,
             mono_ns: now.mono_ns,

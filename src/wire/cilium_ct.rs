@@ -245,11 +245,14 @@ impl Entry {
                 Kind::In => Ends::Responder,
                 _ => Ends::Originator,
             },
-            reading: Reading::Frames(match layout {
-                Layout::Unknown => Split::Undecided,
-                Layout::Split => Split::Known,
-                Layout::Sum | Layout::SumAfterSplit => Split::Unknown,
-            }),
+            reading: Reading::Partial {
+                split: match layout {
+                    Layout::Unknown => Split::Undecided,
+                    Layout::Split => Split::Known,
+                    Layout::Sum | Layout::SumAfterSplit => Split::Unknown,
+                },
+                header_bytes: FRAME_HEADER_BYTES as u8,
+            },
             id: 0,
             start_ns: 0,
             traffic: Traffic { orig, reply },
@@ -341,12 +344,6 @@ impl Survey {
             (false, true) => Accounting::Off,
         }
     }
-}
-
-/// Layer-3 lengths of what was counted as frames (rule 1).
-pub fn without_frames(traffic: Traffic) -> Traffic {
-    let cut = |c: Counts| Counts { bytes: c.bytes.saturating_sub(c.packets.saturating_mul(FRAME_HEADER_BYTES)), ..c };
-    Traffic { orig: cut(traffic.orig), reply: cut(traffic.reply) }
 }
 
 #[cfg(test)]

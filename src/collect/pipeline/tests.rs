@@ -393,8 +393,11 @@ fn every_record_of_an_end_is_counted_once() {
 
 /// A Cilium entry of the same traffic, whose bytes are of frames.
 fn entry(ends: Ends, client: Addr, backend: Addr) -> Connection {
-    let mut c =
-        Connection { ends, reading: Reading::Frames(Split::Known), ..tcp(client, (backend, 80), (backend, 80)) };
+    let mut c = Connection {
+        ends,
+        reading: Reading::Partial { split: Split::Known, header_bytes: 14 },
+        ..tcp(client, (backend, 80), (backend, 80))
+    };
     c.key.realm = 2 + u32::from(ends == Ends::Responder);
     c
 }
@@ -402,7 +405,10 @@ fn entry(ends: Ends, client: Addr, backend: Addr) -> Connection {
 #[test]
 fn a_cilium_entry_counts_for_its_own_end_without_the_headers_of_frames() {
     let mut pipeline = pipeline(&config(true));
-    let sum = Connection { reading: Reading::Frames(Split::Unknown), ..entry(Ends::Originator, POD_A, OUTSIDE) };
+    let sum = Connection {
+        reading: Reading::Partial { split: Split::Unknown, header_bytes: 14 },
+        ..entry(Ends::Originator, POD_A, OUTSIDE)
+    };
     let of_the_node = entry(Ends::Originator, NODE, FAR_POD);
     sweep(&mut pipeline, &[entry(Ends::Responder, FAR_POD, POD_B), sum, of_the_node], at(2));
     let mut rows: Vec<_> = pipeline.rows().iter().map(|r| (r.split == Split::Unknown, r.key.local, r.total)).collect();

@@ -127,7 +127,10 @@ fn an_out_entry_speaks_for_its_originator() {
     let c = entry(A1).connection(Layout::Split, 7);
     assert_eq!((c.key.src, c.key.sport), (addr("10.0.1.23"), 45_678));
     assert_eq!((c.backend, c.backend_port, c.key.protocol), (addr("10.0.2.34"), 8080, 6));
-    assert_eq!((c.ends, c.reading, c.key.realm), (Ends::Originator, Reading::Frames(Split::Known), 14));
+    assert_eq!(
+        (c.ends, c.reading, c.key.realm),
+        (Ends::Originator, Reading::Partial { split: Split::Known, header_bytes: 14 }, 14)
+    );
     assert_eq!(traffic(A1, Layout::Split), ((12, 3456), (10, 98_765)));
     let udp = entry(A5).connection(Layout::Split, 7);
     assert_eq!((udp.backend_port, udp.key.sport, udp.ends), (53, 53_124, Ends::Originator));
@@ -164,8 +167,14 @@ fn a_sum_stands_as_sent_by_the_local_end() {
     assert_eq!(traffic(B6, Layout::Sum), ((0, 0), (40, 9000)));
     let c = entry(B7).connection(Layout::Sum, 1);
     assert_eq!((c.key.src, c.backend), (addr("fd00:10:244:1::17"), addr("fd00:10:244:2::22")));
-    assert_eq!((c.reading, c.traffic.orig.bytes, c.key.family), (Reading::Frames(Split::Unknown), 102_661, 6));
-    assert_eq!(entry(B1).connection(Layout::Unknown, 1).reading, Reading::Frames(Split::Undecided));
+    assert_eq!(
+        (c.reading, c.traffic.orig.bytes, c.key.family),
+        (Reading::Partial { split: Split::Unknown, header_bytes: 14 }, 102_661, 6)
+    );
+    assert_eq!(
+        entry(B1).connection(Layout::Unknown, 1).reading,
+        Reading::Partial { split: Split::Undecided, header_bytes: 14 }
+    );
 }
 
 #[test]
@@ -261,7 +270,7 @@ fn icmp_has_no_port() {
 #[test]
 fn frames_lose_their_header_and_never_fall_below_zero() {
     let frames = Traffic { orig: Counts { bytes: 3456, packets: 12 }, reply: Counts { bytes: 10, packets: 1 } };
-    let cut = without_frames(frames);
+    let cut = frames.without_headers(14);
     assert_eq!((cut.orig, cut.reply), (Counts { bytes: 3288, packets: 12 }, Counts { bytes: 0, packets: 1 }));
 }
 
@@ -292,7 +301,7 @@ proptest! {
             survey.note(&entry);
             for before in [Layout::Unknown, Layout::Split, Layout::Sum, Layout::SumAfterSplit] {
                 let c = entry.connection(survey.layout(before), map);
-                prop_assert!(without_frames(c.traffic).orig.bytes <= c.traffic.orig.bytes);
+                prop_assert!(c.traffic.without_headers(14).orig.bytes <= c.traffic.orig.bytes);
             }
             survey.accounting();
         }
