@@ -2,7 +2,7 @@
 //! obvious ways to look it up: one range after the other, and a `HashMap` for each length of prefix. Prints nanoseconds of
 //! thread CPU a look-up, medians over rounds. Ends with status 1 where 15,000 ranges cost more than 100 ns.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -15,25 +15,26 @@ use netmon::topology::{Topology, Via};
 const ROUNDS: usize = 15;
 const BOUND_NS: f64 = 100.0;
 
-/// What a large cluster has: pod ranges and addresses of nodes, subnets around them, published ranges of clouds, IPv6.
+/// So many ranges of what a large cluster has: pod ranges and addresses of nodes, subnets around them, published ranges of
+/// clouds, IPv6.
 fn ranges(count: u32) -> Vec<(Cidr, u16)> {
-    let mut ranges = Vec::new();
-    let mut add = |addr: Addr, prefix: u8, n: u32| {
-        ranges.push((Cidr::new(addr, prefix).expect("within bounds"), (n % 900 + 1) as u16))
-    };
-    for n in 0..count {
+    let mut ranges = BTreeMap::new();
+    for n in 0u32.. {
         let mixed = n.wrapping_mul(0x9e37_79b1);
-        match n % 8 {
-            0..3 => add(Addr::from_number(0xffff_0a00_0000 | u128::from(n & 0xffff) << 8), 24, n),
-            3 => add(Addr::from_number(0xffff_ac10_0000 | u128::from(n & 0xf_ffff)), 32, n),
-            4 => add(Addr::from_number(0xffff_0a00_0000 | u128::from(n & 0xff) << 16), 16, n & 0xff),
-            5 | 6 => add(Addr::from_number(0xffff_0000_0000 | u128::from(mixed)), (17 + n % 8) as u8, n),
-            _ => add(Addr::from_number(0x2600_1f00 << 96 | u128::from(mixed) << 64), (44 + n % 20) as u8, n),
+        let (addr, prefix) = match n % 8 {
+            0..3 => (Addr::from_number(0xffff_0a00_0000 | u128::from(n & 0xffff) << 8), 24),
+            3 => (Addr::from_number(0xffff_ac10_0000 | u128::from(n & 0xf_ffff)), 32),
+            4 => (Addr::from_number(0xffff_0a00_0000 | u128::from(n & 0xff) << 16), 16),
+            5 | 6 => (Addr::from_number(0xffff_0000_0000 | u128::from(mixed)), (17 + n % 8) as u8),
+            _ => (Addr::from_number(0x2600_1f00 << 96 | u128::from(mixed) << 64), (44 + n % 20) as u8),
+        };
+        let range = Cidr::new(addr, prefix).expect("within bounds");
+        ranges.insert((range.first(), range.prefix()), (range, (n % 900 + 1) as u16));
+        if ranges.len() == count as usize {
+            break;
         }
     }
-    ranges.sort_by_key(|(range, place)| (range.first(), range.prefix(), *place));
-    ranges.dedup_by_key(|(range, _)| (range.first(), range.prefix()));
-    ranges
+    ranges.into_values().collect()
 }
 
 fn addresses(ranges: &[(Cidr, u16)]) -> Vec<Addr> {
