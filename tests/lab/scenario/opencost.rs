@@ -26,10 +26,12 @@ pub const SCENARIO: Scenario =
     Scenario::new("opencost", "rule 18", run).only(&[Source::Netfilter]).needing(&["prometheus", "promtool"]);
 
 const WEB: &str = "pod shop/web";
+const DATABASE: &str = "pod shop/database";
 const BRIEF: &str = "pod shop/brief";
 
 const EXPECTED: &[Row] = &[
     Row::outbound(WEB, P1, P2, tcp(8080)),
+    Row::inbound(DATABASE, P2, P1, tcp(8080)),
     Row::outbound(WEB, P1, PEER, tcp(9100)),
     Row::outbound(WEB, P1, REMOTE_POD, tcp(8080)),
     Row::outbound(WEB, P1_V6, REMOTE_POD_V6, tcp(8080)),
@@ -87,7 +89,7 @@ const ASKED: &[Asked] = &[
     Asked {
         query: "sum(increase(kubecost_pod_network_egress_bytes_total{same_zone=\"true\"}[1h:1m])) by \
                 (pod_name, namespace) / 1024 / 1024 / 1024",
-        remotes: &[P2, PEER],
+        remotes: &[P1, P2, PEER],
         sent: true,
     },
 ];
