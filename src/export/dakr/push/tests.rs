@@ -118,7 +118,7 @@ fn until_the_first_push_a_heartbeat_that_fails_is_said_unless_there_is_no_such_s
         (transport.status, transport.message.clone())
     };
     bench.run(1_001 * SECOND);
-    assert_eq!(shown(&bench), (Status::Degraded, "nobody there".to_owned()));
+    assert_eq!(shown(&bench), (Status::Degraded, "DAKR: nobody there".to_owned()));
     *bench.script.end.lock().expect("alone") = Some(reply(200, &[]));
     bench.run(1_001 * SECOND + INTERVAL_NS);
     assert_eq!(shown(&bench), (Status::Healthy, "connected".to_owned()));
@@ -158,7 +158,7 @@ fn an_hour_in_doubt_is_counted_as_ambiguous() {
         settled[..],
         [Settled::Items { seq: 4, first_item: 0, items: 2, verdict: Verdict::MergeAmbiguous }, Settled::Batch(_),]
     ));
-    assert_eq!(bench.health.components()[0].message, "reset");
+    assert_eq!(bench.health.components()[0].message, "DAKR: reset");
     assert_eq!(bench.health.overall(), Status::Degraded);
 }
 
