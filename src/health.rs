@@ -156,13 +156,16 @@ pub enum Life {
 const MISSED: u64 = 5;
 /// The shortest time after which it does: with a short interval the sweep of a large table takes several intervals.
 const LEAST_STUCK_NS: u64 = 10 * SECOND;
+/// Until the first cycle has ended the interval counts as at least so long: a start that is throttled (a tenth of a
+/// processor on a slow node) took 40 s, and whoever kills it begins anew.
+const LEAST_START_INTERVAL_NS: u64 = 60 * SECOND;
 
 impl Pulse {
     /// Starts at `mono_ns`, with the collector's first interval.
     pub fn new(mono_ns: u64, interval_ns: u64) -> Pulse {
         Pulse {
             cycle_mono_ns: AtomicU64::new(mono_ns),
-            interval_ns: AtomicU64::new(interval_ns),
+            interval_ns: AtomicU64::new(interval_ns.max(LEAST_START_INTERVAL_NS)),
             swept: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         }

@@ -42,5 +42,6 @@ fn main() -> ExitCode {
 fn run(tool: Tool, given: &Given) -> ExitCode {
     match tool {
         Tool::TopologyCompile => tools::compile::run(given),
+        Tool::StateGive => tools::state::run(given),
     }
 }

@@ -12,10 +12,13 @@ mod manifest;
 #[path = "chart/values.rs"]
 mod values;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use helm::Helm;
+use netmon::config::tools::Tool;
+use netmon::config::{self, Command};
 use serde_json::{Value, json};
 
 const MODES: [&str; 3] = ["netfilter", "ebpf", "cilium"];
@@ -24,7 +27,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filter = arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", |f| f.as_str());
     type Case = (&'static str, Option<fn(&Helm)>, fn());
-    let cases: [Case; 12] = [
+    let cases: [Case; 13] = [
         ("chart_renders_every_profile_and_mode", Some(renders_every_profile_and_mode), nothing),
         ("chart_takes_the_incumbents_values", Some(takes_the_incumbents_values), nothing),
         ("chart_passes_every_value_on", Some(passes_every_value_on), nothing),
@@ -35,6 +38,7 @@ fn main() {
             Some(mounts_nothing_of_the_node_where_it_is_told_so),
             nothing,
         ),
+        ("chart_gives_the_folder_of_the_node_to_the_agents_user", Some(gives_the_folder_to_the_agents_user), nothing),
         ("chart_takes_a_security_context_word_for_word", Some(takes_a_security_context_word_for_word), nothing),
         ("chart_refuses_bad_values", Some(refuses_bad_values), nothing),
         ("chart_says_what_happens_beside_the_incumbent", Some(says_what_happens_beside_the_incumbent), nothing),
@@ -176,6 +180,34 @@ fn mounts_nothing_of_the_node_where_it_is_told_so(helm: &Helm) {
     let volumes = pod["volumes"].to_string();
     assert!(!volumes.contains("hostPath"), "{volumes}");
     assert!(!pod["containers"][0]["args"].to_string().contains("cgroup"));
+}
+
+/// The kubelet makes it as root's. Where somebody else decides who the agent is, nothing is given to anybody.
+fn gives_the_folder_to_the_agents_user(helm: &Helm) {
+    let pod = |sets: &str| {
+        let objects = manifest::objects(&helm.template(&["--set", &format!("state.type=hostPath,{sets}")]));
+        manifest::find(&objects, "DaemonSet")["spec"]["template"]["spec"].clone()
+    };
+    for mode in ["netfilter", "ebpf"] {
+        let pod = pod(&format!("config.collectorMode={mode}"));
+        let (first, agent) = (&pod["initContainers"][0], &pod["containers"][0]);
+        let arguments = first["args"].as_array().expect("arguments").iter();
+        let arguments: Vec<OsString> = arguments.map(|a| a.as_str().expect("text").into()).collect();
+        assert!(matches!(config::parse(arguments, |_| None, None), Ok(Command::Tool(Tool::StateGive, _))));
+        assert_eq!(first["args"][3], agent["securityContext"]["runAsUser"].to_string());
+        assert_eq!(first["volumeMounts"][0], json!({"name": "state", "mountPath": first["args"][2]}));
+        assert!(agent["volumeMounts"].as_array().expect("mounts").contains(&first["volumeMounts"][0]));
+        assert_eq!(first["securityContext"]["capabilities"], json!({"drop": ["ALL"], "add": ["CHOWN"]}));
+        assert_eq!(first["image"], agent["image"]);
+    }
+    for sets in [
+        "state.type=emptyDir",
+        "securityProfile=compat",
+        "config.collectorMode=cilium",
+        "podSecurityContext.runAsUser=7",
+    ] {
+        assert!(pod(sets).get("initContainers").is_none(), "{sets}");
+    }
 }
 
 fn takes_a_security_context_word_for_word(helm: &Helm) {

@@ -79,6 +79,13 @@ runAsUser: 0
 {{- end -}}
 {{- end -}}
 
+{{/* The user that the agent runs as, where the chart decides it; else nothing. */}}
+{{- define "netmon.user" -}}
+{{- if not (or .Values.securityContext .Values.podSecurityContext (eq .Values.securityProfile "compat") (eq .Values.config.collectorMode "cilium")) -}}
+65532
+{{- end -}}
+{{- end -}}
+
 {{- define "netmon.podAnnotations" -}}
 {{- $annotations := dict -}}
 {{- if and (eq .Values.securityProfile "compat") (not .Values.securityContext) -}}

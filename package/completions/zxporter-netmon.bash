@@ -4,7 +4,9 @@ _zxporter_netmon() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} first=''
     case "${COMP_WORDS[*]:1}" in
     'topology compile'*) mapfile -t COMPREPLY < <(compgen -f -W '-regions -services -scope -via -help' -- "$word"); return ;;
+    'state give'*) mapfile -t COMPREPLY < <(compgen -f -W ' -help' -- "$word"); return ;;
     'topology'*) mapfile -t COMPREPLY < <(compgen -W 'compile' -- "$word"); return ;;
+    'state'*) mapfile -t COMPREPLY < <(compgen -W 'give' -- "$word"); return ;;
     esac
     case $previous in
     -collector-mode | --collector-mode) mapfile -t COMPREPLY < <(compgen -W 'netfilter ebpf cilium' -- "$word"); return ;;
@@ -39,7 +41,7 @@ _zxporter_netmon() {
     -log-level | --log-level) mapfile -t COMPREPLY < <(compgen -W 'off error warn info debug' -- "$word"); return ;;
     -record | --record) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     esac
-    [ "$COMP_CWORD" = 1 ] && first='topology'
+    [ "$COMP_CWORD" = 1 ] && first='topology state'
     mapfile -t COMPREPLY < <(compgen -W "$first -collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -cilium-bpf-root -dns -dns-ports -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -topology -zone -region -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -state-dir -metrics-bind-address -metrics-allow -opencost-series -opencost-hold -metrics-format -max-rows -max-connections -log-level -record -help -version" -- "$word")
 }
 complete -F _zxporter_netmon zxporter-netmon

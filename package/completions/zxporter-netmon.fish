@@ -35,6 +35,8 @@ complete -c zxporter-netmon -o log-level -x -a 'off error warn info debug' -d 'l
 complete -c zxporter-netmon -o record -r -F -d 'record the source\'s data to FILE, for -collector-mode replay:FILE'
 complete -c zxporter-netmon -n __fish_use_subcommand -f -a topology
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from topology' -a 'compile'
+complete -c zxporter-netmon -n __fish_use_subcommand -f -a state
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from state' -a 'give'
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from compile' -o regions -r -d 'only these regions'
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from compile' -o services -r -d 'only these services, as the file names them'
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from compile' -o scope -r -d 'say this scope in each line'

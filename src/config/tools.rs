@@ -16,6 +16,8 @@ use super::usage::{UsageError, double_the_dash, one_line, quoted};
 pub enum Tool {
     /// Published range files to lines of `-topology`.
     TopologyCompile,
+    /// A folder for `-state-dir` to the user that the agent runs as.
+    StateGive,
 }
 
 /// What a command takes by name.
@@ -66,7 +68,20 @@ const SCOPES: Value = Value::Choice(&["node", "zone", "region", "cross_region", 
 const VIAS: Value = Value::Choice(&["nat", "lb", "privatelink", "peering", "tgw", "vpn", "interconnect"]);
 
 /// Every command.
-pub const TOOLS: &[ToolEntry] = &[ToolEntry {
+pub const TOOLS: &[ToolEntry] = &[TOPOLOGY_COMPILE, STATE_GIVE];
+
+const STATE_GIVE: ToolEntry = ToolEntry {
+    tool: Tool::StateGive,
+    words: &["state", "give"],
+    operands: "FOLDER UID",
+    count: (2, 2),
+    short: "make a folder for -state-dir a user's own",
+    long: "For an init container: the kubelet makes a folder of the node as root's. Owner and group become UID, the mode 0700. \
+           Needs CAP_CHOWN.",
+    options: &[],
+};
+
+const TOPOLOGY_COMPILE: ToolEntry = ToolEntry {
     tool: Tool::TopologyCompile,
     words: &["topology", "compile"],
     operands: "aws|gcp|azure FILE…",
@@ -84,7 +99,7 @@ pub const TOOLS: &[ToolEntry] = &[ToolEntry {
         ToolOption { name: "scope", value: SCOPES, short: "say this scope in each line" },
         ToolOption { name: "via", value: VIAS, short: "say this way in each line" },
     ],
-}];
+};
 
 /// What was given to a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

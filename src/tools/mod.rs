@@ -3,3 +3,4 @@
 //! [`crate::config::tools`] is their table; `main` calls them.
 
 pub mod compile;
+pub mod state;

@@ -58,6 +58,7 @@ fn health_has_the_incumbents_body() {
         "status": "degraded",
     });
     assert_eq!(serde_json::from_str::<Value>(&body).expect("JSON"), want);
+    context.pulse.cycle_completed(0, SECOND);
     let (head, body) = get(&context, "/healthz", "10.0.0.1", 20 * SECOND);
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     let body: Value = serde_json::from_str(&body).expect("JSON");
