@@ -2,7 +2,9 @@
 //! for.
 //!
 //! Never mounts anything, and refuses a cgroup that is not the root unless it was asked for: a container sees its own
-//! cgroup as the root of its mount, and attaching there would count that container alone.
+//! cgroup as the root of its mount, and attaching there would count that container alone. One below which the pods of a
+//! node have theirs is taken all the same: a node may be a container itself (kind, k3d, minikube), and nothing of it
+//! lies above.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -33,8 +35,9 @@ impl fmt::Display for CgroupError {
             ),
             CgroupError::NotRoot(path) => write!(
                 f,
-                "the cgroup2 at {} is a container's own, not the root of the hierarchy: mount the host's \
-                 /sys/fs/cgroup read-only, or name a cgroup with -cgroup-root",
+                "the cgroup2 at {} is a container's own, not the root of the hierarchy, and no pod has its cgroup there: \
+                 mount the host's /sys/fs/cgroup read-only and say where: -cgroup-root for mode ebpf and names, \
+                 -cgroup-fs for the pods on the node's network",
                 path.display()
             ),
             CgroupError::Asked(path, why) => {
@@ -56,19 +59,36 @@ pub fn find(asked: Option<&Path>) -> Result<PathBuf, CgroupError> {
         return Ok(path.to_owned());
     }
     let mounts = std::fs::read("/proc/self/mountinfo").map_err(|error| CgroupError::ReadMounts(error.to_string()))?;
-    choose(&mounts, is_root)
+    choose(&mounts, is_root, |path| holds_pods(path, DEPTH))
 }
 
-/// The first mount that is the root; else the error that says what there is.
-fn choose(mountinfo: &[u8], is_root: impl Fn(&Path) -> bool) -> Result<PathBuf, CgroupError> {
-    let mut part = None;
-    for path in mountinfo.split(|b| *b == b'\n').filter_map(cgroup2_mount_point) {
-        if is_root(&path) {
-            return Ok(path);
-        }
-        part = part.or(Some(path));
+/// The first mount that is the root, else the first that holds pods; else the error that says what there is.
+fn choose(
+    mountinfo: &[u8],
+    is_root: impl Fn(&Path) -> bool,
+    holds_pods: impl Fn(&Path) -> bool,
+) -> Result<PathBuf, CgroupError> {
+    let mounts: Vec<PathBuf> = mountinfo.split(|b| *b == b'\n').filter_map(cgroup2_mount_point).collect();
+    let chosen = mounts.iter().find(|path| is_root(path)).or_else(|| mounts.iter().find(|path| holds_pods(path)));
+    match (chosen, mounts.first()) {
+        (Some(path), _) => Ok(path.clone()),
+        (None, Some(part)) => Err(CgroupError::NotRoot(part.clone())),
+        (None, None) => Err(CgroupError::NoCgroup2),
     }
-    Err(part.map_or(CgroupError::NoCgroup2, CgroupError::NotRoot))
+}
+
+/// So deep below a node's root its kubelet makes the cgroup of all pods (kind: `kubelet.slice/kubelet-kubepods.slice`).
+const DEPTH: u8 = 3;
+
+/// Whether a kubelet has made the cgroup of all pods there.
+fn holds_pods(path: &Path, depth: u8) -> bool {
+    let Ok(entries) = std::fs::read_dir(path) else { return false };
+    let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut folders = folders.map(|entry| entry.path());
+    folders.any(|folder| {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        name.contains("kubepods") || depth > 1 && holds_pods(&folder, depth - 1)
+    })
 }
 
 /// `cgroup.events` exists in every cgroup but the root (kernel: Documentation/admin-guide/cgroup-v2.rst), whatever

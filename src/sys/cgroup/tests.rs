@@ -10,20 +10,33 @@ const HYBRID: &[u8] = b"\
 #[test]
 fn the_root_is_found_among_several_mounts() {
     let host = Path::new("/host/cgroup");
-    assert_eq!(choose(HYBRID, |path| path == host), Ok(host.to_owned()));
+    assert_eq!(choose(HYBRID, |path| path == host, |_| true), Ok(host.to_owned()));
     let hybrid = Path::new("/sys/fs/cgroup/unified two");
-    assert_eq!(choose(HYBRID, |path| path == hybrid), Ok(hybrid.to_owned()));
+    assert_eq!(choose(HYBRID, |path| path == hybrid, |_| false), Ok(hybrid.to_owned()));
 }
 
 #[test]
 fn a_part_of_the_hierarchy_is_refused() {
-    assert_eq!(choose(HYBRID, |_| false), Err(CgroupError::NotRoot("/sys/fs/cgroup/unified two".into())));
+    let refused = choose(HYBRID, |_| false, |_| false);
+    assert_eq!(refused, Err(CgroupError::NotRoot("/sys/fs/cgroup/unified two".into())));
+}
+
+#[test]
+fn the_root_of_a_node_that_is_a_container_is_taken() {
+    let host = Path::new("/host/cgroup");
+    assert_eq!(choose(HYBRID, |_| false, |path| path == host), Ok(host.to_owned()));
+    let node = std::env::temp_dir().join(format!("netmon-node-{}", std::process::id()));
+    let kubepods = node.join("kubelet.slice/kubelet-kubepods.slice");
+    std::fs::create_dir_all(&kubepods).expect("a writable temporary directory");
+    assert!(holds_pods(&node, DEPTH) && !holds_pods(&node, 1));
+    assert!(!holds_pods(&kubepods, DEPTH), "a pod's own");
+    std::fs::remove_dir_all(&node).expect("ours");
 }
 
 #[test]
 fn version_one_alone_is_told_apart() {
     let v1 = b"31 25 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\nnonsense\n\n";
-    assert_eq!(choose(v1, |_| true), Err(CgroupError::NoCgroup2));
+    assert_eq!(choose(v1, |_| true, |_| true), Err(CgroupError::NoCgroup2));
 }
 
 #[test]
