@@ -86,6 +86,7 @@ impl Entry for Baseline {
         self.mark = mark;
     }
     // Offsets 0 (within the key) and 80; the mark is at 44.
+    #[allow(clippy::cast_possible_truncation, reason = "the low bits tell two starts, or two ends, apart")]
     fn far_end(&self) -> u32 {
         self.key.src.number() as u32 ^ self.id
     }
@@ -138,6 +139,7 @@ impl BaselineTable {
         }
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "the low bits tell two starts, or two ends, apart")]
     pub fn len(&self) -> u32 {
         self.table.len() - self.tombstones.len() as u32
     }
@@ -181,6 +183,7 @@ impl BaselineTable {
     }
 
     /// Judges the record of a living connection.
+    #[allow(clippy::cast_possible_truncation, reason = "the low bits tell two starts, or two ends, apart")]
     pub fn live(&mut self, c: &Connection) -> Judged {
         let Some(slot) = self.find_in_order(&c.key) else {
             return self.follow(c);
@@ -287,6 +290,7 @@ impl BaselineTable {
         }
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "the low bits tell two starts, or two ends, apart")]
     fn follow(&mut self, c: &Connection) -> Judged {
         let ours = self.began_under_our_eyes(c);
         let before_us = !self.placed_all && !ours;
@@ -369,6 +373,7 @@ impl BaselineTable {
 
     /// Leaves a tombstone for an unknown connection that ends during a dump, because the dump may still contain it. A full
     /// table has no slot for it, and none for the stale record either.
+    #[allow(clippy::cast_possible_truncation, reason = "the low bits tell two starts, or two ends, apart")]
     fn bury_unknown(&mut self, c: &Connection) {
         if !self.sweeping {
             return;
@@ -396,6 +401,7 @@ impl BaselineTable {
 
 /// Whether the record proves another connection than the baseline's (rule 10). Equal ids prove nothing: the kernel
 /// reuses the object and with it the id.
+#[allow(clippy::cast_possible_truncation, reason = "the low bits tell two starts, or two ends, apart")]
 fn is_another(known: &Baseline, c: &Connection) -> bool {
     let start = c.start_ns as u32;
     (known.id != c.id && known.id != 0 && c.id != 0)

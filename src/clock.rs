@@ -33,6 +33,7 @@ pub fn sleep_ns(ns: u64) {
     std::thread::sleep(std::time::Duration::from_nanos(ns));
 }
 
+#[allow(clippy::cast_sign_loss, reason = "the kernel keeps nanoseconds below a billion and never below 0")]
 fn read(id: ClockId) -> u64 {
     // clock_gettime fails only for an unknown clock id, and these are Linux 2.6 ones. Zero keeps every comparison
     // of times defined if it ever did.

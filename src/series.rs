@@ -13,6 +13,7 @@ use crate::table::{Entry, Table};
 /// Largest number of series. 250 pods with traffic of six kinds each need 1,500.
 const CAPACITY: u32 = 4_096;
 /// Slots that only the owner `Other` may take: one for every series that it can have.
+#[allow(clippy::cast_possible_truncation, reason = "three short lists")]
 const RESERVED: u32 = (Direction::ALL.len() * ProtocolKind::ALL.len() * Class::ALL.len()) as u32;
 
 listed! {

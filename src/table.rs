@@ -77,6 +77,7 @@ impl<E: Entry> Table<E> {
         }
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "a table has at most u32::MAX slots")]
     pub fn len(&self) -> u32 {
         (self.slab.len() - self.free.len()) as u32
     }
@@ -91,6 +92,7 @@ impl<E: Entry> Table<E> {
     }
 
     /// The slots that may be occupied; [`Table::get`] returns whether they are.
+    #[allow(clippy::cast_possible_truncation, reason = "a table has at most u32::MAX slots")]
     pub fn slots(&self) -> std::ops::Range<u32> {
         0..self.slab.len() as u32
     }
@@ -108,6 +110,7 @@ impl<E: Entry> Table<E> {
     }
 
     /// All entries, in no order, with their slots.
+    #[allow(clippy::cast_possible_truncation, reason = "a table has at most u32::MAX slots")]
     pub fn iter(&self) -> impl Iterator<Item = (u32, &E)> {
         self.slab.iter().enumerate().filter(|(_, e)| e.mark() != 0).map(|(slot, e)| (slot as u32, e))
     }
@@ -124,6 +127,7 @@ impl<E: Entry> Table<E> {
     }
 
     /// Inserts an entry and returns its slot. Its key must be new.
+    #[allow(clippy::cast_possible_truncation, reason = "a table has at most u32::MAX slots")]
     pub fn insert(&mut self, mut entry: E) -> Result<u32, Full> {
         debug_assert!(self.find(entry.key()).is_none());
         if self.len() >= self.capacity {
@@ -159,6 +163,7 @@ impl<E: Entry> Table<E> {
 
     /// Spreads the entries over twice as many cells.
     #[cold]
+    #[allow(clippy::cast_possible_truncation, reason = "a table has at most u32::MAX slots")]
     fn use_more_cells(&mut self) {
         self.index[..=self.last_cell].fill(0);
         self.last_cell = self.last_cell * 2 + 1;

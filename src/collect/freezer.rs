@@ -162,6 +162,7 @@ struct Draft<'a> {
 }
 
 impl Draft<'_> {
+    #[allow(clippy::cast_possible_truncation, reason = "a batch has fewer messages than items")]
     fn begin(&mut self, first_item: u32) {
         let mut body = self.bodies.pop().unwrap_or_default();
         body.clear();

@@ -37,6 +37,7 @@ impl Snapshotter {
     }
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "fewer names than rows")]
 fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: Now) {
     snapshot.taken = now;
     snapshot.rows.clear();

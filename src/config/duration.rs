@@ -32,6 +32,7 @@ fn split_digits(text: &str) -> (&str, &str) {
 }
 
 /// Converts decimal digits to their share of a unit, in nanoseconds.
+#[allow(clippy::cast_possible_truncation, reason = "a share of a unit is less than the unit")]
 fn fraction_ns(digits: &str, unit_ns: u64) -> u64 {
     // An hour has less than 10¹³ nanoseconds, so digits beyond the eighteenth change nothing.
     let mut share_ns: u64 = 0;

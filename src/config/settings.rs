@@ -262,7 +262,7 @@ pub const SETTINGS: &[Setting] = &[
         apply: Apply::Text(|draft, text| {
             let ct_zone = match text {
                 "auto" => Some(CtZone::Auto),
-                number => value::number(number, 0, 65_535).ok().map(|ct_zone| CtZone::Fixed(ct_zone as u16)),
+                number => value::number(number, 0, 65_535).ok().and_then(|n| u16::try_from(n).ok()).map(CtZone::Fixed),
             };
             set(&mut draft.config.conntrack_zone, ct_zone, ZONES)
         }),

@@ -154,6 +154,7 @@ impl Flows {
 }
 
 /// Indices of the `limit` rows with the most bytes, most first; of equals the earlier.
+#[allow(clippy::cast_possible_truncation, reason = "fewer rows than slots")]
 fn largest(rows: &[RowView], limit: usize) -> Vec<u32> {
     let mut heap = BinaryHeap::with_capacity(limit + 1);
     for (at, row) in rows.iter().enumerate() {

@@ -55,6 +55,7 @@ enum Stage {
 
 impl Metrics {
     /// `snapshot` is `None` before anything was counted: then there is no traffic to show.
+    #[allow(clippy::cast_possible_truncation, reason = "fewer series than slots")]
     pub fn new(stats: &Stats, health: &Health, labels: &Labels, snapshot: Option<Arc<Snapshot>>) -> Metrics {
         let mut own = Vec::with_capacity(16 * 1024);
         write_own(&mut own, stats, health, labels);

@@ -130,6 +130,7 @@ impl Preference {
 }
 
 /// Converts `0.5` to 500. A malformed weight counts as 1.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a weight is between 0 and 1,000 here")]
 fn weight(text: &[u8]) -> u16 {
     let number = std::str::from_utf8(text).ok().and_then(|t| t.parse::<f32>().ok());
     number.filter(|n| (0.0..=1.0).contains(n)).map_or(1000, |n| (n * 1000.0) as u16)

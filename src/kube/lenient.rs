@@ -194,6 +194,7 @@ impl<'de> Deserialize<'de> for Key {
                 f.write_str("a key")
             }
 
+            #[allow(clippy::cast_possible_truncation, reason = "the length was held against the key's room")]
             fn visit_str<E>(self, text: &str) -> Result<Key, E> {
                 let mut key = Key { length: 0, bytes: [0; Key::MAX_BYTES] };
                 if let Some(place) = key.bytes.get_mut(..text.len()) {

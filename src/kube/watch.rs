@@ -182,6 +182,7 @@ impl Machine {
     }
 
     /// What to do now.
+    #[allow(clippy::cast_possible_truncation, reason = "below a bound of 32 bits")]
     pub fn step(&mut self, now_ns: u64) -> Step {
         if now_ns < self.not_before_ns {
             return Step::Wait { until_ns: self.not_before_ns };

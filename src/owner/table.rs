@@ -72,6 +72,7 @@ impl Default for OwnerTable {
 
 impl OwnerTable {
     /// Returns the number of a pod, a new one if it has none.
+    #[allow(clippy::cast_possible_truncation, reason = "fewer owners than rows")]
     pub fn id_of(&mut self, pod: &Arc<Pod>) -> OwnerId {
         if let Some(id) = self.by_uid.get(&pod.uid) {
             return *id;
@@ -97,6 +98,7 @@ impl OwnerTable {
     }
 
     /// Returns another living pod with the same namespace and name.
+    #[allow(clippy::cast_possible_truncation, reason = "fewer owners than rows")]
     pub fn namesake(&self, pod: &Pod, lives: impl Fn(OwnerId) -> bool) -> Option<OwnerId> {
         let same = |(at, owner): (usize, &Owner)| match owner {
             Owner::Pod(other) if other.name == pod.name && other.namespace == pod.namespace && other.uid != pod.uid => {
@@ -132,6 +134,7 @@ impl OwnerTable {
     ///
     /// # Errors
     /// If the bytes are malformed.
+    #[allow(clippy::cast_possible_truncation, reason = "fewer owners than rows")]
     pub fn restore(&mut self, from: &mut In<'_>) -> Result<(), Malformed> {
         for _ in 0..u64::take(from)? {
             let (id, pod) = (OwnerId::take(from)?, Pod::take(from)?);
@@ -152,6 +155,7 @@ impl OwnerTable {
     }
 
     /// Frees the numbers of pods that are not `in_use`.
+    #[allow(clippy::cast_possible_truncation, reason = "fewer owners than rows")]
     pub fn keep_only(&mut self, in_use: impl Fn(OwnerId) -> bool) {
         for at in FIRST_POD..self.owners.len() {
             let id = OwnerId(at as u32);

@@ -32,6 +32,7 @@ impl Persist for Push {
 }
 
 impl RowTable {
+    #[allow(clippy::cast_possible_truncation, reason = "fewer rows than slots")]
     pub fn persist(&self, out: &mut Vec<u8>) {
         (self.table.len() + self.homeless.len() as u32).put(out);
         for row in self.iter() {

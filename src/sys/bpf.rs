@@ -93,6 +93,7 @@ impl AsFd for PinnedMap {
 }
 
 /// What the kernel says of `map`.
+#[allow(clippy::cast_possible_truncation, reason = "the size of a struct")]
 pub fn info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     let mut info = libbpf_sys::bpf_map_info::default();
     let mut len = size_of::<libbpf_sys::bpf_map_info>() as u32;

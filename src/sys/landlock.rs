@@ -44,6 +44,7 @@ pub fn version() -> u32 {
 ///
 /// # Errors
 /// Where the kernel offers no Landlock, or a seccomp filter forbids it.
+#[allow(clippy::cast_possible_truncation, reason = "a descriptor fits an int")]
 pub fn give_up_writing(connects: bool) -> io::Result<u32> {
     let version = version();
     let mut rules = Ruleset { handled_fs: EXECUTE | WRITE_FILE | CHANGE_FOLDERS, handled_net: 0 };

@@ -40,6 +40,11 @@ fn open(family: Family, groups: u32) -> io::Result<OwnedFd> {
 }
 
 /// A datagram that did not come from the kernel, or did not fit, is an error: neither may be read.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sizes of structs; a count that Errno::result has found not to be negative"
+)]
 fn receive(fd: RawFd, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
     // SAFETY: all-zero is a valid sockaddr_nl.
     #[allow(unsafe_code)]
@@ -172,6 +177,11 @@ impl EventSocket {
     ///
     /// # Errors
     /// None that another call would not meet again.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "sizes of structs; a count that Errno::result has found not to be negative"
+    )]
     pub fn receive(&mut self) -> io::Result<Received> {
         let mut parts = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
         // SAFETY: all-zero is a valid sockaddr_nl, and a valid mmsghdr.
@@ -221,6 +231,10 @@ impl EventSocket {
     }
 
     /// Events dropped since the last call, from the kernel's counter (`SK_MEMINFO_DROPS`); 0 if it is not available.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "sizes of structs; a count that Errno::result has found not to be negative"
+    )]
     pub fn new_drops(&mut self) -> u32 {
         const SO_MEMINFO: libc::c_int = 55;
         const SK_MEMINFO_DROPS: usize = 8;

@@ -10,6 +10,7 @@ use nix::libc;
 ///
 /// # Errors
 /// When `socket` is no TCP socket.
+#[allow(clippy::cast_possible_truncation, reason = "the size of an int")]
 pub fn defer_accept(socket: BorrowedFd<'_>, seconds: i32) -> io::Result<()> {
     let seconds: libc::c_int = seconds;
     // SAFETY: the pointer and the length are those of `seconds`, which outlives the call and is only read.

@@ -9,6 +9,7 @@ pub const MAX_FDS: usize = 16;
 
 /// Waits for at most `timeout_ns` (rounded up to a millisecond) and returns a bit for each descriptor that is
 /// readable or broken. Descriptors beyond [`MAX_FDS`] are not waited for. An interrupted wait returns 0.
+#[allow(clippy::cast_possible_truncation, reason = "bounded by i32::MAX before")]
 pub fn readable(fds: &[RawFd], timeout_ns: u64) -> u32 {
     let mut set = [libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 }; MAX_FDS];
     for (entry, fd) in set.iter_mut().zip(fds) {

@@ -187,6 +187,7 @@ fn get() -> io::Result<Sets> {
     })
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "one half of the set")]
 fn set(sets: Sets) -> io::Result<()> {
     let mut header = HEADER;
     let word = |shift: u32| {

@@ -304,6 +304,7 @@ fn contradicted(text: &str, range: Cidr) -> LineError {
 }
 
 /// By the number of a place: that of the same zone with its region, where one region alone is known for it.
+#[allow(clippy::cast_possible_truncation, reason = "the names are bounded: a number of a place fits 16 bits")]
 fn regions_of_zones(learner: &Learner) -> Vec<u16> {
     let names = learner.names();
     let places: Vec<Place> = (0..names.places().count()).map(|number| names.place(number as u16)).collect();
@@ -345,6 +346,7 @@ impl Uses {
         }
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "the names are bounded: a number of a place fits 16 bits")]
     fn lonely(&self, learner: &Learner, nodes: &[u16]) -> Vec<(u32, String)> {
         let names = learner.names();
         let mut lonely: Vec<(u32, String)> = Vec::new();

@@ -133,6 +133,7 @@ pub struct Learner {
 
 impl Learner {
     /// One that knows these names.
+    #[allow(clippy::cast_possible_truncation, reason = "the names are bounded where they are learnt")]
     pub fn new(names: Names) -> Learner {
         Learner {
             words: names.words.iter().enumerate().map(|(number, word)| (word.clone(), number as u16)).collect(),
@@ -146,6 +147,7 @@ impl Learner {
     ///
     /// # Errors
     /// [`TooMany::Places`].
+    #[allow(clippy::cast_possible_truncation, reason = "the names are bounded where they are learnt")]
     pub fn place(&mut self, zone: &str, region: &str) -> Result<u16, TooMany> {
         // Each place names two words at most, so words never run out first.
         let place = Place { zone: self.word(zone), region: self.word(region) };
@@ -185,6 +187,7 @@ impl Learner {
         self.names
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "the names are bounded where they are learnt")]
     fn word(&mut self, word: &str) -> u16 {
         if let Some(number) = self.words.get(word) {
             return *number;

@@ -88,6 +88,7 @@ impl Way {
     }
 
     /// Number of the service; 0 is none.
+    #[allow(clippy::cast_possible_truncation, reason = "the lowest byte is the service")]
     pub fn service(self) -> u8 {
         self.0 as u8
     }

@@ -155,10 +155,18 @@ impl Table {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Wide(u64, u64);
 
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the wanted bits of an address, or a position within the bound of ranges"
+)]
 fn narrow(addr: Addr) -> u32 {
     addr.number() as u32
 }
 
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the wanted bits of an address, or a position within the bound of ranges"
+)]
 fn wide(addr: Addr) -> Wide {
     Wide((addr.number() >> 64) as u64, addr.number() as u64)
 }
@@ -284,6 +292,10 @@ impl Written for Range<Wide> {
 }
 
 /// Gives each range the number of the one around it.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the wanted bits of an address, or a position within the bound of ranges"
+)]
 fn linked<B: Bits>(mut ranges: Vec<Range<B>>) -> Box<[Range<B>]> {
     // Those that hold the last range, the widest first: nested as deep as prefixes are long.
     let mut open: Vec<u16> = Vec::new();

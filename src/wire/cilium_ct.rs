@@ -216,6 +216,7 @@ impl Entry {
 
     /// The entry as a record. `map` is the id of the map that holds it.
     #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "a frame's header has 14 bytes")]
     pub fn connection(&self, layout: Layout, map: u32) -> Connection {
         let is_in = self.kind == Kind::In;
         let rx = match layout {

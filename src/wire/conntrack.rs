@@ -246,6 +246,7 @@ fn addresses(value: &[u8], tuple: &mut Tuple) -> Result<(), Malformed> {
     Ok(())
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "netlink's attribute of one byte")]
 fn ports(value: &[u8], tuple: &mut Tuple) -> Result<(), Malformed> {
     for part in Attributes::of(value) {
         let part = part?;

@@ -183,6 +183,7 @@ impl Writer {
         self.pad();
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "requests of ours are far below 64 KiB")]
     pub fn attribute(&mut self, kind: u16, value: &[u8]) {
         let len = (ATTRIBUTE_HEADER + value.len()) as u16;
         self.bytes.extend_from_slice(&len.to_ne_bytes());
@@ -191,6 +192,7 @@ impl Writer {
     }
 
     /// Appends a nested attribute, filled by `fill`.
+    #[allow(clippy::cast_possible_truncation, reason = "requests of ours are far below 64 KiB")]
     pub fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Writer)) {
         let at = self.bytes.len();
         self.attribute(kind | 0x8000, &[]);
@@ -207,6 +209,7 @@ impl Writer {
         self.bytes
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "requests of ours are far below 64 KiB")]
     fn close(&mut self) {
         let len = (self.bytes.len() - self.message) as u32;
         if let Some(place) = self.bytes.get_mut(self.message..self.message + 4)

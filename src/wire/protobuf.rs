@@ -12,6 +12,7 @@ const LENGTH_DELIMITED: u64 = 2;
 /// Wire type of fixed32 and float.
 const FIXED32: u64 = 5;
 
+#[allow(clippy::cast_possible_truncation, reason = "a varint takes seven bits at a time")]
 pub fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value > 0x7f {
         out.push(value as u8 | 0x80);

@@ -118,6 +118,11 @@ pub fn payload_len(head: &[u8; FRAME_HEADER]) -> Result<usize, Corrupt> {
 }
 
 /// Appends a frame. A payload beyond [`MAX_PAYLOAD`] is not appended; the kernel makes none.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the bits of an errno; a payload is a datagram or a chunk of a dump"
+)]
 pub fn append(out: &mut Vec<u8>, frame: &Frame<'_>) {
     let mut small = Small::default();
     let (kind, payload): (u8, &[u8]) = match frame {

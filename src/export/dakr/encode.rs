@@ -185,6 +185,7 @@ pub fn heartbeat(out: &mut Vec<u8>, beat: &Heartbeat<'_>) {
 }
 
 /// `processed_count` of a `SendNetworkTrafficMetricsResponse`; `None` if it is malformed.
+#[allow(clippy::cast_possible_truncation, reason = "protobuf sends an int32 as its 64-bit form")]
 pub fn processed_count(response: &[u8]) -> Option<i32> {
     // Negative int32 are sign-extended to 64 bits on the wire; the low half is the number.
     Some(first_field(response)? as i32)

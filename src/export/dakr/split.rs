@@ -58,6 +58,7 @@ pub fn split(body: &[u8]) -> Option<(Half, Half)> {
 }
 
 /// How many DNS lookups a request body holds.
+#[allow(clippy::cast_possible_truncation, reason = "a message has at most 5,000 items")]
 pub fn lookups(body: &[u8]) -> u32 {
     Fields::of(body).filter(|field| field.as_ref().is_ok_and(|field| field.number == DNS_LOOKUPS)).count() as u32
 }

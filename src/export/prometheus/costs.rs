@@ -55,6 +55,7 @@ fn class(cost: &CostView) -> Option<Class> {
 
 impl Costs {
     /// `hold_ns`: whether OpenCost's counters are written, and how long a new one is shown as 0.
+    #[allow(clippy::cast_possible_truncation, reason = "fewer series than slots")]
     pub fn new(snapshot: Option<&Snapshot>, hold_ns: Option<u64>) -> Costs {
         let Some(snapshot) = snapshot else { return Costs { family: Family::Done, ..Costs::default() } };
         let mut order: Vec<u32> = (0..snapshot.costs.len() as u32).collect();

@@ -63,6 +63,7 @@ pub fn unpacked(reply: &Reply, flags: u8, bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// `grpc-message` is percent-encoded UTF-8; what is not is taken as it is.
+#[allow(clippy::cast_possible_truncation, reason = "two hexadecimal digits")]
 fn percent_decoded(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.as_bytes().iter();

@@ -61,6 +61,7 @@ impl Delivery {
         resumed.map(|()| self.settlements.clone())
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "a batch has fewer messages than items")]
     fn try_resume(
         &mut self,
         from: &mut In<'_>,
