@@ -1,0 +1,173 @@
+//! What happens to the product and around it while traffic goes on.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use netmon::clock::{self, SECOND};
+use serde_json::{Value, json};
+
+use crate::judge::{Expected, TCP};
+use crate::kube::{Pod, apply, eventually, run};
+use crate::node::{Cluster, PRODUCT};
+
+/// A transfer every seventh of a second from one pod to another while something happens; whether all of it arrived.
+fn during(
+    cluster: &Cluster,
+    name: &str,
+    port: u16,
+    happens: impl FnOnce() -> Result<(), String>,
+) -> Result<(), String> {
+    let (namespace, before) = cluster.case(name)?;
+    let [client, server] = namespace.pods(["client", "server"])?;
+    server.tell(&format!("listen tcp {port}"))?;
+    transferring(&client, &server, port, happens)?;
+    cluster.judge_pushed(&namespace, &before, &Expected::between(&client, &server, (TCP, port)))
+}
+
+fn transferring(
+    client: &Pod,
+    server: &Pod,
+    port: u16,
+    happens: impl FnOnce() -> Result<(), String>,
+) -> Result<(), String> {
+    let over = AtomicBool::new(false);
+    let command = format!("tcp {} {port} 2000 25000", server.v4);
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            while !over.load(Relaxed) {
+                client.tell(&command)?;
+                clock::sleep_ns(SECOND / 7);
+            }
+            Ok::<_, String>(())
+        });
+        let happened = happens();
+        clock::sleep_ns(2 * SECOND);
+        over.store(true, Relaxed);
+        let sent = sending.join().map_err(|_| "the sender panicked".to_owned())?;
+        happened.and(sent)
+    })
+}
+
+fn restarts(cluster: &Cluster) -> Result<u64, String> {
+    let status = &cluster.product()?["status"]["containerStatuses"][0];
+    status["restartCount"].as_u64().ok_or_else(|| format!("no container: {status}"))
+}
+
+/// Nothing restarted it meanwhile, no probe made it unready.
+fn undisturbed(cluster: &Cluster, happens: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let ready_since = |pod: &Value| {
+        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.into_iter().find(|c| c["type"] == "ContainersReady" && c["status"] == "True")
+    };
+    let since = |pod: &Value| ready_since(pod).map(|c| c["lastTransitionTime"].clone());
+    let before = cluster.product()?;
+    happens()?;
+    let after = cluster.product()?;
+    let count = |pod: &Value| pod["status"]["containerStatuses"][0]["restartCount"].clone();
+    let (was, is) = ((count(&before), since(&before)), (count(&after), since(&after)));
+    if was == is && was.1.is_some() { Ok(()) } else { Err(format!("restarts and ready since: {was:?}, then {is:?}")) }
+}
+
+/// SIGKILL: the folder of the pod keeps what was not settled.
+pub fn killed(cluster: &Cluster) -> Result<(), String> {
+    during(cluster, "killed", 9300, || {
+        let before = restarts(cluster)?;
+        run("pkill", &["-KILL", "-x", "zxporter-netmon"])?;
+        eventually("it runs again", Duration::from_secs(60), || {
+            let now = restarts(cluster)?;
+            let ready = cluster.product()?["status"]["containerStatuses"][0]["ready"] == true;
+            if now > before && ready { Ok(()) } else { Err(format!("{now} restarts, ready: {ready}")) }
+        })
+    })
+}
+
+/// containerd and the kubelet are ended and begun again; pods live on.
+pub fn parts_restarted(cluster: &Cluster) -> Result<(), String> {
+    during(cluster, "parts", 9310, || {
+        undisturbed(cluster, || {
+            for part in ["containerd", "kubelet"] {
+                for signal in ["TERM", "KILL"] {
+                    cluster.part(&["stop", part, signal])?;
+                    clock::sleep_ns(SECOND);
+                    cluster.part(&["start", part])?;
+                    clock::sleep_ns(4 * SECOND);
+                }
+            }
+            Ok(())
+        })
+    })
+}
+
+/// A minute without the API server.
+pub fn api_away(cluster: &Cluster) -> Result<(), String> {
+    during(cluster, "api-away", 9320, || {
+        undisturbed(cluster, || {
+            cluster.part(&["stop", "kube-apiserver", "KILL"])?;
+            clock::sleep_ns(60 * SECOND);
+            cluster.part(&["start", "kube-apiserver"])?;
+            let ready = || run("kubectl", &["get", "--raw", "/readyz"]);
+            eventually("the API server is back", Duration::from_secs(60), ready).map(drop)
+        })
+    })?;
+    // Pods that come now are known: the watch has begun anew.
+    super::pods::pod_to_pod(cluster)
+}
+
+/// A mounted token that changes is used without a restart.
+pub fn token_rotated(cluster: &Cluster) -> Result<(), String> {
+    let secret = |token: &str| {
+        apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "rotating", "namespace": PRODUCT},
+            "stringData": {"CLUSTER_TOKEN": token},
+        }))
+    };
+    let seen = |token: &str| {
+        eventually(&format!("DAKR sees {token}"), Duration::from_secs(120), || {
+            let tokens = cluster.kept()?.tokens;
+            if tokens.contains(&format!("Bearer {token}")) { Ok(()) } else { Err(format!("tokens {tokens:?}")) }
+        })
+    };
+    secret("token-one")?;
+    let judged = cluster.upgrade(&["--set", "config.existingSecret.name=rotating"]).and_then(|()| {
+        seen("token-one")?;
+        undisturbed(cluster, || {
+            secret("token-two")?;
+            seen("token-two")
+        })
+    });
+    cluster.upgrade(&[]).and(judged)
+}
+
+fn roll_out() -> Result<(), String> {
+    run("kubectl", &["-n", PRODUCT, "rollout", "restart", "daemonset", "netmon-zxporter-netmon"])?;
+    run("kubectl", &["-n", PRODUCT, "rollout", "status", "daemonset", "netmon-zxporter-netmon", "--timeout=90s"])
+        .map(drop)
+}
+
+/// A new pod has a new folder: what moved while none ran is missing, and nothing is there twice.
+pub fn upgrade_empty_dir(cluster: &Cluster) -> Result<(), String> {
+    let (namespace, before) = cluster.case("rollout")?;
+    let [client, server] = namespace.pods(["client", "server"])?;
+    server.tell("listen tcp 9330")?;
+    transferring(&client, &server, 9330, roll_out)?;
+    let rows = Expected::between(&client, &server, (TCP, 9330));
+    let (had, all) = cluster.settled(&namespace, &before, &rows)?;
+    println!("    emptyDir: {had} of {all} bytes arrived over a rollout");
+    if had <= all && had > all / 4 { Ok(()) } else { Err(format!("{had} bytes of {all}")) }
+}
+
+/// A folder of the node outlives the pod: nothing is missing.
+pub fn upgrade_host_path(cluster: &Cluster) -> Result<(), String> {
+    let judged =
+        cluster.upgrade(&["--set", "state.type=hostPath"]).and_then(|()| during(cluster, "host-path", 9340, roll_out));
+    cluster.upgrade(&[]).and(judged)
+}
+
+/// A values file written for the incumbent's chart.
+pub fn incumbents_values(cluster: &Cluster) -> Result<(), String> {
+    let judged = cluster
+        .upgrade(&["--values", "tests/chart/incumbent.yaml", "--values", "tests/cluster/values.yaml"])
+        .and_then(|()| super::pods::pod_to_pod(cluster));
+    cluster.upgrade(&[]).and(judged)
+}

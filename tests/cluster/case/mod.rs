@@ -1,0 +1,45 @@
+//! The cases by name, in the order in which they run.
+
+mod life;
+mod pods;
+mod profiles;
+mod services;
+mod short;
+
+use crate::node::Cluster;
+
+/// A case: nothing, or what was wrong.
+pub type Case = fn(&Cluster) -> Result<(), String>;
+
+/// All of them. Each leaves the product as it found it.
+pub const ALL: &[(&str, Case)] = &[
+    ("pod_to_pod", pods::pod_to_pod),
+    ("host_network", pods::host_network),
+    ("static_pod", pods::static_pod),
+    ("workloads", pods::workloads),
+    ("jobs_of_one_second", short::jobs_of_one_second),
+    ("init_and_sidecar", short::init_and_sidecar),
+    ("crash_loop", short::crash_loop),
+    ("cluster_ip", services::cluster_ip),
+    ("udp_service", services::udp_service),
+    ("node_port", services::node_port),
+    ("external_ip", services::external_ip),
+    ("host_port", services::host_port),
+    ("session_affinity", services::session_affinity),
+    ("headless", services::headless),
+    ("masquerade", services::masquerade),
+    ("dual_stack", services::dual_stack),
+    ("hairpin", services::hairpin),
+    ("host_network_backend", services::host_network_backend),
+    ("proxy_nftables", services::proxy_nftables),
+    ("minimal_ebpf", profiles::minimal_ebpf),
+    ("compat_netfilter", profiles::compat_netfilter),
+    ("compat_ebpf", profiles::compat_ebpf),
+    ("killed", life::killed),
+    ("parts_restarted", life::parts_restarted),
+    ("api_away", life::api_away),
+    ("token_rotated", life::token_rotated),
+    ("upgrade_empty_dir", life::upgrade_empty_dir),
+    ("upgrade_host_path", life::upgrade_host_path),
+    ("incumbents_values", life::incumbents_values),
+];

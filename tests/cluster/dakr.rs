@@ -1,0 +1,155 @@
+//! A DAKR that runs as a Deployment: takes pushes and heartbeats by the protocol, sums what it counted by what names an
+//! item on the wire, and shows the sums at `/kept`. Byte-identical repeats are dropped, as the platform does.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::Read;
+use std::process::ExitCode;
+
+use flate2::read::GzDecoder;
+use prost::Message;
+use serde::{Deserialize, Serialize};
+use tiny_http::{Header, Request, Response, Server};
+
+use crate::dakr_schema::{
+    ReportHealthRequest, ReportHealthResponse, SendNetworkTrafficMetricsRequest, SendNetworkTrafficMetricsResponse,
+};
+
+/// All that it knows.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Kept {
+    /// What was counted, by the key of the wire.
+    pub items: Vec<Item>,
+    /// Pushes that were counted, and those that were dropped as repeats.
+    pub pushes: u64,
+    pub repeats: u64,
+    /// The tokens that pushes came with, each once.
+    pub tokens: Vec<String>,
+    /// Names of addresses.
+    pub names: BTreeMap<String, String>,
+    /// What the last heartbeat said of the agent.
+    pub version: String,
+    pub commit: String,
+    pub status: i32,
+    /// Requests that it could not take.
+    pub faults: Vec<String>,
+}
+
+/// One sum.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    pub namespace: String,
+    pub pod: String,
+    pub src: String,
+    pub dst: String,
+    pub protocol: i32,
+    pub port: i32,
+    pub tx_bytes: i64,
+    pub rx_bytes: i64,
+    pub tx_packets: i64,
+    pub rx_packets: i64,
+}
+
+type Key = (String, String, String, String, i32, i32);
+
+#[derive(Default)]
+struct Books {
+    sums: BTreeMap<Key, [i64; 4]>,
+    seen: HashSet<Vec<u8>>,
+    kept: Kept,
+}
+
+/// Serves for ever.
+pub fn run(port: &str) -> ExitCode {
+    crate::actor::end_at_sigterm();
+    let server = match Server::http(format!("0.0.0.0:{port}")) {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("cannot listen on port {port}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut books = Books::default();
+    for request in server.incoming_requests() {
+        books.answer(request);
+    }
+    ExitCode::SUCCESS
+}
+
+impl Books {
+    fn answer(&mut self, mut request: Request) {
+        let header = |name: &'static str| {
+            let found = request.headers().iter().find(|h| h.field.equiv(name));
+            found.map(|h| h.value.to_string()).unwrap_or_default()
+        };
+        let (gzip, token) = (header("Content-Encoding") == "gzip", header("Authorization"));
+        let mut body = Vec::new();
+        let read = if gzip {
+            GzDecoder::new(request.as_reader()).read_to_end(&mut body)
+        } else {
+            request.as_reader().read_to_end(&mut body)
+        };
+        let answer = match (request.url(), read) {
+            ("/kept", _) => Ok(serde_json::to_vec(&self.show()).expect("plain data")),
+            (_, Err(error)) => Err(format!("unreadable body: {error}")),
+            ("/api.v1.MetricsCollectorService/SendNetworkTrafficMetrics", _) => self.take(body, token),
+            ("/api.v1.OperatorHealthService/ReportHealth", _) => self.hear(&body),
+            (path, _) => Err(format!("no such procedure: {path}")),
+        };
+        let kind = if request.url() == "/kept" { "application/json" } else { "application/proto" };
+        let response = match answer {
+            Ok(bytes) => Response::from_data(bytes),
+            Err(fault) => {
+                self.kept.faults.push(fault.clone());
+                Response::from_data(fault).with_status_code(400)
+            }
+        };
+        let kind = Header::from_bytes("Content-Type", kind).expect("a header");
+        let _ = request.respond(response.with_header(kind));
+    }
+
+    fn take(&mut self, body: Vec<u8>, token: String) -> Result<Vec<u8>, String> {
+        let decoded =
+            SendNetworkTrafficMetricsRequest::decode(&body[..]).map_err(|e| format!("undecodable traffic: {e}"))?;
+        let answer = SendNetworkTrafficMetricsResponse { processed_count: decoded.items.len() as i32 };
+        if !self.kept.tokens.contains(&token) {
+            self.kept.tokens.push(token);
+        }
+        if !decoded.items.is_empty() && !self.seen.insert(body) {
+            self.kept.repeats += 1;
+            return Ok(answer.encode_to_vec());
+        }
+        self.kept.pushes += 1;
+        self.kept.names.extend(decoded.ip2domain);
+        for item in decoded.items {
+            let key =
+                (item.src_pod_namespace, item.src_pod_name, item.src_ip, item.dst_ip, item.protocol, item.dst_port);
+            let sums = self.sums.entry(key).or_default();
+            let counts = [item.tx_bytes, item.rx_bytes, item.tx_packets, item.rx_packets];
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        Ok(answer.encode_to_vec())
+    }
+
+    fn hear(&mut self, body: &[u8]) -> Result<Vec<u8>, String> {
+        let beat = ReportHealthRequest::decode(body).map_err(|e| format!("undecodable heartbeat: {e}"))?;
+        (self.kept.version, self.kept.commit, self.kept.status) = (beat.version, beat.commit, beat.overall_status);
+        Ok(ReportHealthResponse { collect_now: false }.encode_to_vec())
+    }
+
+    fn show(&mut self) -> &Kept {
+        let items = self.sums.iter().map(|((namespace, pod, src, dst, protocol, port), counts)| Item {
+            namespace: namespace.clone(),
+            pod: pod.clone(),
+            src: src.clone(),
+            dst: dst.clone(),
+            protocol: *protocol,
+            port: *port,
+            tx_bytes: counts[0],
+            rx_bytes: counts[1],
+            tx_packets: counts[2],
+            rx_packets: counts[3],
+        });
+        self.kept.items = items.collect();
+        &self.kept
+    }
+}
