@@ -21,7 +21,7 @@ use crate::ledger::{Ledger, bytes_only};
 use crate::names::Names;
 use crate::owner::local::LocalEnds;
 use crate::owner::socket_owners::{HostEnd, SocketOwners};
-use crate::owner::waiting::{self, WaitingTable};
+use crate::owner::waiting::{self, Exchange, WaitingTable};
 use crate::owner::{OwnerId, OwnerTable, Pod, PodIndex};
 use crate::rows::{Row, RowTable};
 use crate::series::SeriesTable;
@@ -392,7 +392,7 @@ impl Pipeline {
             self.skipped.add(Skip::Loopback);
             return;
         }
-        let mut at = Attribution {
+        let of = Exchange {
             client: c.key.src,
             asked: c.key.dst,
             backend: c.backend,
@@ -402,21 +402,19 @@ impl Pipeline {
             ends: c.ends,
             cgroup: c.cgroup,
             split: if let Reading::Partial { split, .. } = c.reading { split } else { Split::Known },
-            traffic,
-            wall_ns: now.wall_ns,
-            mono_ns: now.mono_ns,
-            start_wall_ns: c.start_ns,
         };
+        let (wall_ns, mono_ns) = (now.wall_ns, now.mono_ns);
+        let mut at = Attribution { of, traffic, wall_ns, mono_ns, start_wall_ns: c.start_ns };
         if let Some(socket_owners) = &self.socket_owners {
             let end = end_with_socket(c.ends, c.key.src, &self.local);
             let is_host = self.local.is_host(if end == Ends::Originator { c.key.src } else { c.backend });
             if is_host && self.policy.classes.is_tunnel(c.key.protocol, c.backend_port) {
                 // Tunnels belong to the host, although their sockets are in the cgroup of the process that made them.
-                at.cgroup = 0;
+                at.of.cgroup = 0;
             } else if is_host && socket_owners.looks() {
                 let end = HostEnd::of(c, end);
                 match socket_owners.cgroup_of(&end) {
-                    Some(cgroup) => at.cgroup = cgroup,
+                    Some(cgroup) => at.of.cgroup = cgroup,
                     // A closed connection is in no later read of the sockets.
                     None if c.reading != Reading::Ended && self.deferred.len() < DEFERRED_MAX => {
                         return self.deferred.push((at, end));

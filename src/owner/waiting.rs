@@ -17,9 +17,9 @@ const FINE_SLOT_NS: u64 = 1_000_000_000;
 /// Distinguishes the two kinds of slots.
 const FINE: u64 = 1 << 63;
 
-/// The key of increments that are settled together.
+/// All facts of an increment that decide its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WaitingKey {
+pub struct Exchange {
     /// The originator.
     pub client: Addr,
     /// The address that it asked for.
@@ -28,21 +28,27 @@ pub struct WaitingKey {
     pub backend: Addr,
     /// Cgroup of the local socket, 0 if unknown.
     pub cgroup: u64,
-    /// Number of the slot in which it was counted.
-    slot: u64,
     /// The responder's port.
     pub port: u16,
     /// IP protocol number.
     pub protocol: u8,
     /// Whether the node rewrote the destination (rule 5).
     pub translated: bool,
-    /// The ends that wait.
+    /// The ends that the record speaks for, or of a row that waits those that wait.
     pub ends: Ends,
+    /// Whether tx and rx are known apart.
+    pub split: Split,
+}
+
+/// The key of increments that are settled together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WaitingKey {
+    pub of: Exchange,
+    /// Number of the slot in which they were counted.
+    slot: u64,
     /// Whether the other end has its row already: the increment is then never unattributed, even if this end stays without
     /// an owner.
     pub beside: bool,
-    /// Whether tx and rx are known apart.
-    pub split: Split,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +64,31 @@ pub struct WaitingRow {
 
 persist_as_number!(Split { Known = 0, Undecided = 1, Unknown = 2 });
 persist_as_number!(Ends { Both = 0, Originator = 1, Responder = 2, Neither = 3 });
-persist!(WaitingKey { client, asked, backend, cgroup, slot, port, protocol, translated, ends, beside, split });
 persist!(WaitingRow { key, traffic, counted_wall_ns, since_mono_ns; mark: 0 });
+
+/// In the order of the state file, which has one level.
+impl Persist for WaitingKey {
+    fn put(&self, out: &mut Vec<u8>) {
+        let WaitingKey { of, slot, beside } = self;
+        [of.client, of.asked, of.backend].iter().for_each(|addr| addr.put(out));
+        [of.cgroup, *slot].iter().for_each(|number| number.put(out));
+        of.port.put(out);
+        of.protocol.put(out);
+        of.translated.put(out);
+        of.ends.put(out);
+        beside.put(out);
+        of.split.put(out);
+    }
+
+    fn take(from: &mut In<'_>) -> Result<WaitingKey, Malformed> {
+        let (client, asked, backend) = (Addr::take(from)?, Addr::take(from)?, Addr::take(from)?);
+        let (cgroup, slot, port, protocol) = (u64::take(from)?, u64::take(from)?, u16::take(from)?, u8::take(from)?);
+        let (translated, ends, beside) = (bool::take(from)?, Ends::take(from)?, bool::take(from)?);
+        let split = Split::take(from)?;
+        let of = Exchange { client, asked, backend, cgroup, port, protocol, translated, ends, split };
+        Ok(WaitingKey { of, slot, beside })
+    }
+}
 
 impl Entry for WaitingRow {
     type Key = WaitingKey;
@@ -77,14 +106,14 @@ impl Entry for WaitingRow {
 impl WaitingRow {
     /// What the books hold of it.
     pub fn held(&self) -> Option<TxRx> {
-        held(self.key.ends, self.key.beside, self.key.slot & FINE != 0, self.traffic)
+        held(self.key.of.ends, self.key.beside, self.key.slot & FINE != 0, self.traffic)
     }
 }
 
 impl Newcomer {
     /// What the books are to hold of it.
     pub fn held(&self) -> Option<TxRx> {
-        held(self.ends, self.beside, self.fine, self.traffic)
+        held(self.of.ends, self.beside, self.fine, self.traffic)
     }
 }
 
@@ -109,28 +138,11 @@ pub struct WaitingTable {
 /// An increment that starts to wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Newcomer {
-    /// The originator.
-    pub client: Addr,
-    /// The address that it asked for.
-    pub asked: Addr,
-    /// Who answered.
-    pub backend: Addr,
-    /// The responder's port.
-    pub port: u16,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Whether the node rewrote the destination.
-    pub translated: bool,
-    /// The ends that wait.
-    pub ends: Ends,
+    pub of: Exchange,
     /// Whether the other end has its row already.
     pub beside: bool,
     /// Whether the owner of an end may change within seconds.
     pub fine: bool,
-    /// Whether tx and rx are known apart.
-    pub split: Split,
-    /// Cgroup of the local socket, 0 if unknown.
-    pub cgroup: u64,
     pub traffic: Traffic,
 }
 
@@ -151,19 +163,8 @@ impl WaitingTable {
     /// Adds an increment. If the table is full, it evicts and returns the row that has waited longest. Rows whose other
     /// end is settled (`beside`) are evicted first, and never evict others.
     pub fn add(&mut self, n: &Newcomer, wall_ns: u64, mono_ns: u64) -> Option<WaitingRow> {
-        let key = WaitingKey {
-            client: n.client,
-            asked: n.asked,
-            backend: n.backend,
-            cgroup: n.cgroup,
-            slot: if n.fine { FINE | (wall_ns / FINE_SLOT_NS) } else { wall_ns / SLOT_NS },
-            port: n.port,
-            protocol: n.protocol,
-            translated: n.translated,
-            ends: n.ends,
-            beside: n.beside,
-            split: n.split,
-        };
+        let slot = if n.fine { FINE | (wall_ns / FINE_SLOT_NS) } else { wall_ns / SLOT_NS };
+        let key = WaitingKey { of: n.of, slot, beside: n.beside };
         if let Some(row) = self.table.find(&key).and_then(|slot| self.table.get_mut(slot)) {
             row.traffic += n.traffic;
             row.counted_wall_ns = row.counted_wall_ns.max(wall_ns);

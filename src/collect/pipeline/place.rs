@@ -8,7 +8,7 @@ use crate::flow::{Addr, Class, Direction, Ends, Split, Traffic, TxRx};
 use crate::names::{LOOPBACK, RowName};
 use crate::owner::local::LocalEnds;
 use crate::owner::socket_owners::{SocketOwners, Whose};
-use crate::owner::waiting::{Newcomer, WaitingRow};
+use crate::owner::waiting::{Exchange, Newcomer, WaitingRow};
 use crate::owner::{Owner, OwnerId, OwnerTable};
 use crate::rows::{Increment, Level, Push, RowKey};
 use crate::stats::{Unattributed, Withheld};
@@ -29,7 +29,7 @@ impl Pipeline {
     pub fn place_deferred(&mut self) {
         let mut deferred = std::mem::take(&mut self.deferred);
         for (mut at, end) in deferred.drain(..) {
-            at.cgroup =
+            at.of.cgroup =
                 self.socket_owners.as_ref().and_then(|socket_owners| socket_owners.cgroup_of(&end)).unwrap_or(0);
             self.place(&at);
         }
@@ -40,11 +40,11 @@ impl Pipeline {
     /// Attributes an increment to its ends, or lets it wait.
     pub(super) fn place(&mut self, at: &Attribution) {
         let (found, not_yet) = self.attribute(at, !self.policy.waits);
-        let other = if found == Found::Client { at.backend } else { at.client };
+        let other = if found == Found::Client { at.of.backend } else { at.of.client };
         let waits = match found {
             Found::Both => return,
             Found::None if !self.policy.waits => return self.count_without_owner(at),
-            Found::None => at.ends,
+            Found::None => at.of.ends,
             // One end has its owner, the other may be a pod's too. Before the first list of pods every address may be;
             // afterwards only addresses near known pods, or all traffic between the node and others would wait.
             _ if !self.policy.waits || !(not_yet || may_be_a_pods(&self.local, &self.policy.classes, other)) => return,
@@ -52,18 +52,11 @@ impl Pipeline {
             Found::Backend => Ends::Originator,
         };
         let beside = found != Found::None;
+        let speaks = !beside || end_with_socket(at.of.ends, at.of.client, &self.local) == waits;
         let newcomer = Newcomer {
-            client: at.client,
-            asked: at.asked,
-            backend: at.backend,
-            port: at.port,
-            protocol: at.protocol,
-            translated: at.translated,
-            ends: waits,
+            of: Exchange { ends: waits, cgroup: if speaks { at.of.cgroup } else { 0 }, ..at.of },
             beside,
-            fine: [at.client, at.backend].iter().any(|addr| self.local.is_vacant(*addr, at.wall_ns)),
-            split: at.split,
-            cgroup: if beside && end_with_socket(at.ends, at.client, &self.local) != waits { 0 } else { at.cgroup },
+            fine: [at.of.client, at.of.backend].iter().any(|addr| self.local.is_vacant(*addr, at.wall_ns)),
             traffic: at.traffic,
         };
         if let Some(held) = newcomer.held() {
@@ -82,15 +75,15 @@ impl Pipeline {
             owned => owned,
         };
         let (client, backend) = (whose(Ends::Originator), whose(Ends::Responder));
-        let own_client = client.known().filter(|_| at.ends != Ends::Responder);
-        let own_backend = backend.known().filter(|_| at.ends != Ends::Originator);
+        let own_client = client.known().filter(|_| at.of.ends != Ends::Responder);
+        let own_backend = backend.known().filter(|_| at.of.ends != Ends::Originator);
         if let Some(owner) = own_client {
-            self.add(at, owner, at.client, at.backend, Direction::Outbound, backend != Owned::Nobodys);
+            self.add(at, owner, at.of.client, at.of.backend, Direction::Outbound, backend != Owned::Nobodys);
         }
         if let Some(owner) = own_backend {
-            self.add(at, owner, at.backend, at.client, Direction::Inbound, client != Owned::Nobodys);
+            self.add(at, owner, at.of.backend, at.of.client, Direction::Inbound, client != Owned::Nobodys);
         }
-        let found = match (own_client.is_some(), own_backend.is_some(), at.ends) {
+        let found = match (own_client.is_some(), own_backend.is_some(), at.of.ends) {
             (false, false, _) => Found::None,
             (true, false, Ends::Both) => Found::Client,
             (false, true, Ends::Both) => Found::Backend,
@@ -102,9 +95,9 @@ impl Pipeline {
     /// Rule 5: a connection that this node translated crosses its wire twice and belongs to the host. Any other without
     /// a local end is unattributed.
     fn count_without_owner(&mut self, at: &Attribution) {
-        if at.translated && at.ends == Ends::Both {
-            self.add(at, OwnerId::HOST, at.asked, at.client, Direction::Inbound, false);
-            self.add(at, OwnerId::HOST, at.asked, at.backend, Direction::Outbound, false);
+        if at.of.translated && at.of.ends == Ends::Both {
+            self.add(at, OwnerId::HOST, at.of.asked, at.of.client, Direction::Inbound, false);
+            self.add(at, OwnerId::HOST, at.of.asked, at.of.backend, Direction::Outbound, false);
         } else {
             self.ledger.leave_unattributed(Unattributed::NoLocalEnd, at.traffic.seen_by(Direction::Outbound));
         }
@@ -121,19 +114,21 @@ impl Pipeline {
     ) {
         let inside = remote_is_local || self.policy.classes.is_inside(remote);
         let class = match inside {
-            true if owner == OwnerId::HOST && self.policy.classes.is_tunnel(at.protocol, at.port) => Class::Overlay,
+            true if owner == OwnerId::HOST && self.policy.classes.is_tunnel(at.of.protocol, at.of.port) => {
+                Class::Overlay
+            }
             true => Class::Inside,
             false => Class::Outside,
         };
         let counts = at.traffic.seen_by(direction);
-        self.series.add(owner, at.protocol, direction, class, counts, at.mono_ns);
+        self.series.add(owner, at.of.protocol, direction, class, counts, at.mono_ns);
         self.additions.push(Addition {
             key: RowKey {
                 local,
                 remote,
                 owner,
-                port: at.port,
-                protocol: at.protocol,
+                port: at.of.port,
+                protocol: at.of.protocol,
                 direction,
                 class,
                 level: Level::Named,
@@ -142,8 +137,8 @@ impl Pipeline {
             push: self.policy.push(direction, class),
             is_of_node: remote_is_local,
             counts,
-            split: at.split,
-            service: (direction == Direction::Outbound && at.asked != at.backend).then_some(at.asked),
+            split: at.of.split,
+            service: (direction == Direction::Outbound && at.of.asked != at.of.backend).then_some(at.of.asked),
             now: Now { mono_ns: at.mono_ns, wall_ns: at.wall_ns },
         });
         if self.additions.len() == AT_ONCE {
@@ -215,8 +210,8 @@ impl Pipeline {
             let at = Attribution::of(row, mono_ns);
             let client = at.whose(Ends::Originator, local, socket_owners, owners);
             let backend = at.whose(Ends::Responder, local, socket_owners, owners);
-            let waits = |end| at.ends == end || at.ends == Ends::Both;
-            let ends = [(Ends::Originator, client, at.client), (Ends::Responder, backend, at.backend)];
+            let waits = |end| at.of.ends == end || at.of.ends == Ends::Both;
+            let ends = [(Ends::Originator, client, at.of.client), (Ends::Responder, backend, at.of.backend)];
             let known = ends.iter().any(|(end, owned, _)| waits(*end) && owned.known().is_some());
             let open = ends.iter().any(|(end, owned, addr)| {
                 let may_be = *owned == Owned::Nobodys && waits(*end) && may_be_a_pods(local, classes, *addr);
@@ -244,8 +239,9 @@ impl Pipeline {
     /// range, for nobody was told to have the address since.
     pub fn settle_ended(&mut self, now: Now) {
         self.settle_those(now, |row, local| {
-            let ends = [(Ends::Originator, row.key.client), (Ends::Responder, row.key.backend)];
-            let mut waiting = ends.into_iter().filter(|(end, _)| row.key.ends == *end || row.key.ends == Ends::Both);
+            let ends = [(Ends::Originator, row.key.of.client), (Ends::Responder, row.key.of.backend)];
+            let mut waiting =
+                ends.into_iter().filter(|(end, _)| row.key.of.ends == *end || row.key.of.ends == Ends::Both);
             waiting.any(|(_, addr)| local.is_vacant(addr, row.counted_wall_ns))
         });
     }
@@ -305,15 +301,7 @@ pub(super) struct Addition {
 
 /// An increment and all facts that decide its rows.
 pub(super) struct Attribution {
-    pub(super) client: Addr,
-    pub(super) asked: Addr,
-    pub(super) backend: Addr,
-    pub(super) port: u16,
-    pub(super) protocol: u8,
-    pub(super) translated: bool,
-    pub(super) ends: Ends,
-    pub(super) split: Split,
-    pub(super) cgroup: u64,
+    pub(super) of: Exchange,
     pub(super) traffic: Traffic,
     pub(super) wall_ns: u64,
     pub(super) mono_ns: u64,
@@ -342,21 +330,7 @@ impl Owned {
 
 impl Attribution {
     fn of(row: &WaitingRow, mono_ns: u64) -> Attribution {
-        Attribution {
-            client: row.key.client,
-            asked: row.key.asked,
-            backend: row.key.backend,
-            port: row.key.port,
-            protocol: row.key.protocol,
-            translated: row.key.translated,
-            ends: row.key.ends,
-            split: row.key.split,
-            cgroup: row.key.cgroup,
-            traffic: row.traffic,
-            wall_ns: row.counted_wall_ns,
-            mono_ns,
-            start_wall_ns: 0,
-        }
+        Attribution { of: row.key.of, traffic: row.traffic, wall_ns: row.counted_wall_ns, mono_ns, start_wall_ns: 0 }
     }
 
     /// Finds the owner by the cgroup of the socket if that is a pod's, else by the address. The cgroup comes first
@@ -368,11 +342,11 @@ impl Attribution {
         socket_owners: &mut Option<SocketOwners>,
         owners: &mut OwnerTable,
     ) -> Owned {
-        if self.cgroup != 0
+        if self.of.cgroup != 0
             && let Some(socket_owners) = socket_owners
-            && end_with_socket(self.ends, self.client, local) == end
+            && end_with_socket(self.of.ends, self.of.client, local) == end
         {
-            match socket_owners.whose(self.cgroup, local.pods()) {
+            match socket_owners.whose(self.of.cgroup, local.pods()) {
                 Whose::Pod(pod) => return Owned::Known(owners.id_of(pod)),
                 Whose::NotYet => return Owned::NotYet,
                 Whose::NoPod => {}
@@ -384,7 +358,7 @@ impl Attribution {
     /// What comes from the address of a pod that went waits, for it may be a new pod's; `finally` it is the old one's, and
     /// at once where the connection began while that had the address.
     fn by_address(&self, end: Ends, local: &LocalEnds, owners: &mut OwnerTable, finally: bool) -> Owned {
-        let addr = if end == Ends::Originator { self.client } else { self.backend };
+        let addr = if end == Ends::Originator { self.of.client } else { self.of.backend };
         match local.holder_of(addr, self.wall_ns, owners) {
             Some((_, is_vacant)) if is_vacant && !finally && !self.began_with(addr, local) => Owned::NotYet,
             Some((owner, _)) => Owned::Known(owner),

@@ -2,18 +2,21 @@ use super::*;
 use crate::flow::Counts;
 
 fn newcomer(host: u8, bytes: u64) -> Newcomer {
-    Newcomer {
+    let of = Exchange {
         client: Addr::from_v4([10, 0, 0, host]),
         asked: Addr::from_v4([10, 1, 0, 1]),
         backend: Addr::from_v4([10, 1, 0, 1]),
+        cgroup: 0,
         port: 80,
         protocol: 6,
         translated: false,
         ends: Ends::Both,
+        split: Split::Known,
+    };
+    Newcomer {
+        of,
         beside: false,
         fine: false,
-        split: Split::Known,
-        cgroup: 0,
         traffic: Traffic { orig: Counts { bytes, packets: 1 }, reply: Counts::ZERO },
     }
 }
@@ -36,11 +39,11 @@ fn what_waits_beside_a_row_makes_room_first() {
     table.add(&newcomer(1, 10), 0, 100);
     table.add(&beside(2), 0, 200);
     let refused = table.add(&beside(3), 0, 300).expect("the table was full");
-    assert_eq!(refused.key.client, Addr::from_v4([10, 0, 0, 3]));
+    assert_eq!(refused.key.of.client, Addr::from_v4([10, 0, 0, 3]));
     let evicted = table.add(&newcomer(4, 20), 0, 400).expect("the table was full");
-    assert_eq!(evicted.key.client, Addr::from_v4([10, 0, 0, 2]));
+    assert_eq!(evicted.key.of.client, Addr::from_v4([10, 0, 0, 2]));
     let evicted = table.add(&newcomer(5, 20), 0, 500).expect("the table was full");
-    assert_eq!(evicted.key.client, Addr::from_v4([10, 0, 0, 1]));
+    assert_eq!(evicted.key.of.client, Addr::from_v4([10, 0, 0, 1]));
 }
 
 #[test]
@@ -76,4 +79,25 @@ fn a_full_table_hands_back_what_waited_longest() {
     let evicted = table.add(&newcomer(3, 30), 0, 200).expect("the table was full");
     assert_eq!(evicted.traffic.orig.bytes, 20);
     assert_eq!(table.len(), 2);
+}
+
+#[test]
+fn what_waits_is_written_in_the_order_of_the_state_file() {
+    let mut table = WaitingTable::with_capacity(2);
+    let base = newcomer(1, 300);
+    let of = Exchange { cgroup: 5, translated: true, ends: Ends::Responder, split: Split::Unknown, ..base.of };
+    table.add(&Newcomer { of, beside: true, ..base }, 20_000_000_000, 7);
+    let mut bytes = Vec::new();
+    table.persist(&mut bytes);
+    let addresses = [of.client, of.asked, of.backend];
+    let addresses: Vec<u8> = addresses.iter().flat_map(|addr| [&[4], &addr.octets()[12..]].concat()).collect();
+    let at = bytes.windows(addresses.len()).position(|part| part == addresses).expect("addresses") + addresses.len();
+    // cgroup, slot, port, protocol, translated, ends, beside, split.
+    assert_eq!(bytes[at..at + 8], [5, 2, 80, 6, 1, Ends::Responder as u8, 1, Split::Unknown as u8]);
+    let mut again = WaitingTable::with_capacity(2);
+    again.restore(&mut In(&bytes), 7).expect("what was written");
+    assert_eq!(
+        again.iter().map(|row| row.key).collect::<Vec<_>>(),
+        table.iter().map(|row| row.key).collect::<Vec<_>>()
+    );
 }
