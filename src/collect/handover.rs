@@ -15,31 +15,48 @@ use crate::flow::TxRx;
 use crate::source::Source;
 use crate::stats::Lost;
 
-/// The channels, and whether a batch is out.
+/// The channels, and what is under way.
 pub struct Handover {
     parcels: Option<Sender<Parcel>>,
     settled: Receiver<Settled>,
     handle: PushHandle,
-    out: bool,
-    /// There is a state file: what is handed over comes with an tables.
-    persists: bool,
-    /// The push stops and keeps what is left of the batch in the state file.
-    left: bool,
-    /// The push has ended.
-    gone: bool,
-    /// Images handed over of which the push has not said what became of them.
-    unheard: u32,
-    /// Whether the last of the others is in the state file.
-    persisted: bool,
+    batch: Batch,
+    state_file: StateFile,
     /// Items were returned to be sent again, before the next flush if the push allows it.
     merged: bool,
     /// DAKR asked for a full pass now.
     collect_now: bool,
 }
 
+/// What became of the batch that was handed over last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Batch {
+    /// All of it is settled, or there was none.
+    Settled,
+    /// The push has it.
+    Out,
+    /// The push stops, and what is left of it is for the state file.
+    Left,
+    /// The push has ended without a word about it.
+    Gone,
+}
+
+/// What became of the tables that were handed over last, without a batch, for the state file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StateFile {
+    /// There is no state file.
+    None,
+    /// The push has yet to say.
+    Awaited,
+    /// They are in the file.
+    Written,
+    /// They are not, or none were handed over yet.
+    Behind,
+}
+
 impl Handover {
     /// `parcels` holds two, a batch and the tables; `settled` is written by the push. `out`: the push goes on with a
-    /// batch of the process before, whose items stand frozen in the rows. `keeps`: there is a state file.
+    /// batch of the process before, whose items stand frozen in the rows. `persists`: there is a state file.
     pub fn new(
         parcels: Sender<Parcel>,
         settled: Receiver<Settled>,
@@ -51,25 +68,25 @@ impl Handover {
             parcels: Some(parcels),
             settled,
             handle,
-            out,
-            persists,
-            left: false,
-            gone: false,
-            unheard: 0,
-            persisted: false,
+            batch: if out { Batch::Out } else { Batch::Settled },
+            state_file: if persists { StateFile::Behind } else { StateFile::None },
             merged: false,
             collect_now: false,
         }
     }
 
+    fn has_state_file(&self) -> bool {
+        self.state_file != StateFile::None
+    }
+
     /// Whether a window may be frozen: the batch before is settled, and the push would send it now.
     pub fn is_open(&self, now: Now) -> bool {
-        !self.out && now.mono_ns >= self.handle.pace().gate_ns()
+        self.batch == Batch::Settled && now.mono_ns >= self.handle.pace().gate_ns()
     }
 
     /// When what came back may be sent again, monotonic; `u64::MAX` where nothing did or a batch is out.
     pub fn again_ns(&self) -> u64 {
-        if self.merged && !self.out { self.handle.pace().gate_ns() } else { u64::MAX }
+        if self.merged && self.batch == Batch::Settled { self.handle.pace().gate_ns() } else { u64::MAX }
     }
 
     /// Whether DAKR asked for a full pass since the last call.
@@ -79,7 +96,7 @@ impl Handover {
 
     /// Whether what is left at the end stays in a state file.
     pub fn persists(&self) -> bool {
-        self.persists && (self.persisted || self.unheard > 0)
+        matches!(self.state_file, StateFile::Awaited | StateFile::Written)
     }
 
     /// Freezes the open window and hands it over.
@@ -90,10 +107,10 @@ impl Handover {
             return self.checkpoint(source, freezer, pipeline);
         };
         let Some(parcels) = &self.parcels else { return };
-        let tables = self.persists.then(|| persist::tables(source, pipeline, freezer));
+        let tables = self.has_state_file().then(|| persist::tables(source, pipeline, freezer));
         // The channel holds two, none is out and tables come singly, so this does not block.
         match parcels.send(Parcel::Batch(batch, tables)) {
-            Ok(()) => self.out = true,
+            Ok(()) => self.batch = Batch::Out,
             // The push is gone: nobody has sent any of it.
             Err(SendError(parcel)) => {
                 unfreeze(freezer, pipeline);
@@ -107,9 +124,11 @@ impl Handover {
     /// Hands the tables over for the state file, so that it does not fall behind while nothing can be frozen. Not while
     /// the push has yet to take what was handed over before.
     pub fn checkpoint(&mut self, source: &dyn Source, freezer: &Freezer, pipeline: &Pipeline) {
-        if let Some(parcels) = self.parcels.as_ref().filter(|_| self.persists && self.unheard == 0) {
-            let sent = parcels.try_send(Parcel::Tables(persist::tables(source, pipeline, freezer)));
-            self.unheard += u32::from(sent.is_ok());
+        let Some(parcels) = &self.parcels else { return };
+        if matches!(self.state_file, StateFile::Written | StateFile::Behind)
+            && parcels.try_send(Parcel::Tables(persist::tables(source, pipeline, freezer))).is_ok()
+        {
+            self.state_file = StateFile::Awaited;
         }
     }
 
@@ -135,16 +154,14 @@ impl Handover {
                 self.merged |= matches!(verdict, Verdict::Merge | Verdict::MergeAmbiguous);
             }
             Settled::Batch(batch) => {
-                self.out = false;
+                self.batch = Batch::Settled;
                 freezer.put_back(batch);
                 freezer.settle_lookups(pipeline, 0, u32::MAX, Verdict::Merge);
             }
             Settled::CollectNow => self.collect_now = true,
-            Settled::Left => self.left = true,
-            Settled::Persisted(persisted) => {
-                self.unheard = self.unheard.saturating_sub(1);
-                self.persisted = persisted;
-            }
+            Settled::Left => self.batch = Batch::Left,
+            Settled::Persisted(true) => self.state_file = StateFile::Written,
+            Settled::Persisted(false) => self.state_file = StateFile::Behind,
         }
     }
 
@@ -152,26 +169,26 @@ impl Handover {
     /// there is none, or it cannot be written, what is left is settled and named.
     pub fn finish(mut self, source: &dyn Source, freezer: &mut Freezer, pipeline: &mut Pipeline, deadline_ns: u64) {
         self.handle.stop(clock::now(), deadline_ns);
-        self.wait(freezer, pipeline, deadline_ns, |handover| !handover.out || handover.left);
-        if !self.out {
+        self.wait(freezer, pipeline, deadline_ns, |handover| handover.batch != Batch::Out);
+        if self.batch == Batch::Settled {
             self.flush(source, freezer, pipeline, clock::now());
-            self.wait(freezer, pipeline, deadline_ns, |handover| !handover.out || handover.left);
+            self.wait(freezer, pipeline, deadline_ns, |handover| handover.batch != Batch::Out);
         }
-        if self.persists && (!self.out || self.left) {
-            self.wait(freezer, pipeline, deadline_ns, |handover| handover.unheard == 0);
+        if self.has_state_file() && matches!(self.batch, Batch::Settled | Batch::Left) {
+            self.wait(freezer, pipeline, deadline_ns, |handover| handover.state_file != StateFile::Awaited);
             self.checkpoint(source, freezer, pipeline);
-            self.wait(freezer, pipeline, deadline_ns, |handover| handover.unheard == 0);
-            if self.unheard == 0 && self.persisted {
+            self.wait(freezer, pipeline, deadline_ns, |handover| handover.state_file != StateFile::Awaited);
+            if self.state_file == StateFile::Written {
                 let ledger = pipeline.ledger();
                 let persisted = (ledger.open + ledger.frozen + ledger.waiting).total_bytes();
                 return info!("the state file holds {persisted} bytes that DAKR has not acknowledged yet");
             }
         }
         self.parcels = None;
-        if self.persists {
+        if self.has_state_file() {
             settle_waiting(pipeline);
         }
-        if self.gone && !self.left {
+        if self.batch == Batch::Gone {
             // It always says what became of a batch that it took, so it did not take this one.
             unfreeze(freezer, pipeline);
         }
@@ -205,7 +222,9 @@ impl Handover {
                 Ok(settled) => self.take(settled, freezer, pipeline),
                 Err(RecvTimeoutError::Timeout) => return,
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.gone = true;
+                    if self.batch == Batch::Out {
+                        self.batch = Batch::Gone;
+                    }
                     return;
                 }
             }
