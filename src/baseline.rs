@@ -5,8 +5,11 @@
 //! - A record of a living connection adds its counters minus the baseline. A different id or start, or any counter
 //!   below its baseline, proves a new connection with an old key: the base is then zero.
 //! - The end of a connection adds its final counters minus the baseline. If a DESTROY arrives during a dump, a tombstone
-//!   is kept, so that a later entry for that connection in the same dump is ignored. A new connection with that key
-//!   loses nothing: the next dump counts it in full.
+//!   is kept, so that a later entry with that key and id in the same dump is ignored. A new connection with both loses
+//!   nothing: the next dump counts it in full.
+//! - The kernel may hold two entries with one key: two packets that race through a NAT with several backends make one
+//!   each, and no dump contains the loser. An end with another id than the baseline counts its own bytes and leaves that
+//!   baseline alone.
 //! - Absence from a dump proves nothing. A baseline is removed at its end, or after three complete dumps without it.
 //! - Until the first complete sweep an unknown connection enters as a baseline, unless it started after the process.
 //!
@@ -14,14 +17,15 @@
 //! most records are found through the previous one, without hashing.
 
 mod persist;
+mod tombstones;
 
+use self::tombstones::Tombstones;
 use crate::flow::{Connection, ConnectionKey, Traffic};
 use crate::table::{Entry, Full, NONE, Table};
 
 /// Complete dumps without a connection after which its baseline is removed.
 const ABSENCES: u8 = 3;
 
-const TOMBSTONE: u8 = 1;
 /// The connection may be older than any listener, so the kernel may never report its end.
 const MAY_END_UNTOLD: u8 = 2;
 /// Restored from the state file and not seen since.
@@ -92,14 +96,16 @@ impl Entry for Baseline {
     }
 }
 
-/// Largest memory of one followed connection in bytes: the baseline, two index cells, a free-list cell.
-pub const BYTES_PER_CONNECTION: u64 = std::mem::size_of::<Baseline>() as u64 + 2 * 4 + 4;
+/// Largest memory of one followed connection in bytes: the baseline, two index cells, a free-list cell, and its share of
+/// the tombstones.
+pub const BYTES_PER_CONNECTION: u64 =
+    std::mem::size_of::<Baseline>() as u64 + 2 * 4 + 4 + tombstones::BYTES / tombstones::SHARE as u64;
 
 /// The counters of every followed connection at its last record.
 pub struct BaselineTable {
     table: Table<Baseline>,
-    /// Slots that became tombstones in the sweep that runs.
-    tombstones: Vec<u32>,
+    /// Ends that were told in the sweep that runs.
+    tombstones: Tombstones,
     process_start_ns: u64,
     sweeping: bool,
     first_sweep_done: bool,
@@ -123,7 +129,7 @@ impl BaselineTable {
     pub fn with_capacity(capacity: u32, process_start_ns: u64) -> BaselineTable {
         let table = Table::with_capacity(capacity);
         BaselineTable {
-            tombstones: Vec::with_capacity(table.capacity() as usize),
+            tombstones: Tombstones::for_connections(table.capacity()),
             table,
             process_start_ns,
             sweeping: false,
@@ -139,9 +145,8 @@ impl BaselineTable {
         }
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "the low bits tell two starts, or two ends, apart")]
     pub fn len(&self) -> u32 {
-        self.table.len() - self.tombstones.len() as u32
+        self.table.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -173,6 +178,12 @@ impl BaselineTable {
         self.placed_all = false;
     }
 
+    /// Ignores start timestamps from now on. They are wall clock: once that was set back, an old connection seems to have
+    /// started after the process.
+    pub fn distrust_starts(&mut self) {
+        self.process_start_ns = 0;
+    }
+
     /// Called before the first record of a sweep.
     pub fn begin_sweep(&mut self) {
         self.sweeping = true;
@@ -186,13 +197,14 @@ impl BaselineTable {
     #[allow(clippy::cast_possible_truncation, reason = "the low bits tell two starts, or two ends, apart")]
     pub fn live(&mut self, c: &Connection) -> Judged {
         let Some(slot) = self.find_in_order(&c.key) else {
-            return self.follow(c);
+            return if self.tombstones.may_cover(c) { Judged::Stale } else { self.follow(c) };
         };
         let sweep = self.sweep;
         let Some(known) = self.table.get_mut(slot) else {
             return Judged::Stale;
         };
-        if known.flags & TOMBSTONE != 0 {
+        let is_another = is_another(known, c);
+        if is_another && self.tombstones.may_cover(c) {
             return Judged::Stale;
         }
         if known.seen != sweep || known.absences != 0 {
@@ -202,7 +214,7 @@ impl BaselineTable {
         known.absences = 0;
         known.flags &= !RESTORED;
         let mut base = known.traffic;
-        if is_another(known, c) {
+        if is_another {
             base = Traffic::ZERO;
             if known.flags & MAY_END_UNTOLD != 0 && c.key.realm == 0 {
                 known.flags &= !MAY_END_UNTOLD;
@@ -222,35 +234,30 @@ impl BaselineTable {
 
     /// Judges the end of a connection.
     pub fn ended(&mut self, c: &Connection) -> Judged {
-        let Some(slot) = self.table.find(&c.key) else {
-            self.bury_unknown(c);
-            if !self.placed_all && !self.began_under_our_eyes(c) {
-                return Judged::BeforeFirstSweep;
-            }
-            return if self.overflowed || self.overflowed_now {
-                Judged::Lost(c.traffic)
-            } else {
-                Judged::Increment(c.traffic)
-            };
-        };
-        let mut base = Traffic::ZERO;
-        if let Some(known) = self.table.get(slot)
-            && known.flags & TOMBSTONE == 0
-        {
-            if !is_another(known, c) {
-                base = known.traffic;
-            }
-            self.bury(slot);
+        if self.sweeping {
+            self.tombstones.add(c);
         }
-        Judged::Increment(c.traffic - base)
+        let of_old = !self.placed_all && !self.began_under_our_eyes(c);
+        let known = self.table.find(&c.key).and_then(|slot| Some((slot, *self.table.get(slot)?)));
+        match known {
+            Some((slot, known)) if !is_beside(&known, c) => {
+                let base = if is_another(&known, c) { Traffic::ZERO } else { known.traffic };
+                self.bury(slot);
+                Judged::Increment(c.traffic - base)
+            }
+            _ if of_old => Judged::BeforeFirstSweep,
+            // The other one is followed, so the table had room for this key.
+            None if self.overflowed || self.overflowed_now => Judged::Lost(c.traffic),
+            _ => Judged::Increment(c.traffic),
+        }
     }
 
     /// Called after the last record of a sweep. Only a complete one proves absence.
     pub fn end_sweep(&mut self, complete: bool) -> Vanished {
         self.sweeping = false;
-        while let Some(slot) = self.tombstones.pop() {
-            self.table.remove(slot);
-        }
+        // Records were left aside that may have been of living connections: those have no place yet.
+        let complete = complete && !self.tombstones.overflowed();
+        self.tombstones.clear();
         let mut vanished = Vanished::default();
         if complete {
             self.first_sweep_done = true;
@@ -360,38 +367,10 @@ impl BaselineTable {
         if known.flags & MAY_END_UNTOLD != 0 {
             self.may_end_untold -= 1;
         }
-        if self.sweeping {
-            if known.seen == self.sweep && known.absences == 0 {
-                self.seen_now = self.seen_now.saturating_sub(1);
-            }
-            known.flags = TOMBSTONE;
-            self.tombstones.push(slot);
-        } else {
-            self.table.remove(slot);
+        if self.sweeping && known.seen == self.sweep && known.absences == 0 {
+            self.seen_now = self.seen_now.saturating_sub(1);
         }
-    }
-
-    /// Leaves a tombstone for an unknown connection that ends during a dump, because the dump may still contain it. A full
-    /// table has no slot for it, and none for the stale record either.
-    #[allow(clippy::cast_possible_truncation, reason = "the low bits tell two starts, or two ends, apart")]
-    fn bury_unknown(&mut self, c: &Connection) {
-        if !self.sweeping {
-            return;
-        }
-        let tombstone = Baseline {
-            key: c.key,
-            mark: 0,
-            traffic: Traffic::ZERO,
-            id: c.id,
-            start: c.start_ns as u32,
-            next: NONE,
-            seen: self.sweep.wrapping_sub(1),
-            absences: 0,
-            flags: TOMBSTONE,
-        };
-        if let Ok(slot) = self.table.insert(tombstone) {
-            self.tombstones.push(slot);
-        }
+        self.table.remove(slot);
     }
 
     fn began_under_our_eyes(&self, c: &Connection) -> bool {
@@ -407,6 +386,17 @@ fn is_another(known: &Baseline, c: &Connection) -> bool {
     (known.id != c.id && known.id != 0 && c.id != 0)
         || (known.start != start && known.start != 0 && start != 0)
         || c.traffic.any_below(&known.traffic)
+}
+
+/// Whether an end is of an entry that lived beside that of the baseline, or after one whose end was not told. Where the
+/// ids are equal the kernel has used the object again, so that the baseline's own connection is gone.
+#[allow(clippy::cast_possible_truncation, reason = "the low bits tell two starts, or two ends, apart")]
+fn is_beside(known: &Baseline, c: &Connection) -> bool {
+    let start = c.start_ns as u32;
+    match known.id != 0 && c.id != 0 {
+        true => known.id != c.id,
+        false => known.start != start && known.start != 0 && start != 0,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The agent's promise as a model (rules 10 to 14): random interleavings of traffic, sweeps with voided dumps and
-//! duplicates, ends, lost ends, sends with every outcome (doubt and size limits in any order), folds, late owners, crashes and restarts with and without a
-//! state file. After every step the books balance; at rest they say what the kernel carried and what the sink took, to
+//! duplicates, ends, lost ends, entries that share a key, sends with every outcome (doubt and size limits in any order),
+//! folds, late owners, crashes and restarts with and without a state file. After every step the books balance; at rest
+//! they say what the kernel carried and what the sink took, to
 //! the byte and the packet, less at most what ended unheard.
 //!
 //! The same interleavings are run with the rule broken on purpose (mutants): each must be caught.
@@ -43,6 +44,8 @@ enum Mutant {
     ForgetTombstones,
     /// Send a message in halves when it is refused for its size, though the server may have counted it before.
     CutInDoubt,
+    /// Take the end of one of two entries of a key for that of the other.
+    OneEntryAKey,
 }
 
 /// One step of the world. Small numbers pick connections, places and outcomes.
@@ -52,6 +55,10 @@ enum Step {
     Traffic { tuple: u8, bytes: u16 },
     /// The kernel ends a connection: an event is queued.
     End { tuple: u8 },
+    /// A packet of a connection raced with one before it: it has an entry of its own that no dump shows.
+    Race { tuple: u8, bytes: u16 },
+    /// Such an entry ends: an event is queued, under the key of the other.
+    EndLoser { tuple: u8 },
     /// A dump of two chunks; between them the world moves, and events are lost if `lost` says how many are not.
     Sweep { voided: bool, skip: u8, twice: u8, moved: Vec<(u8, u16, bool)>, lost: Option<u8> },
     /// The queued events are read between sweeps.
@@ -119,6 +126,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (tuple(), 1u16..2_000).prop_map(|(tuple, bytes)| Step::Traffic { tuple, bytes }),
         3 => tuple().prop_map(|tuple| Step::End { tuple }),
+        2 => (tuple(), 1u16..2_000).prop_map(|(tuple, bytes)| Step::Race { tuple, bytes }),
+        2 => tuple().prop_map(|tuple| Step::EndLoser { tuple }),
         4 => (any::<bool>(), any::<u8>(), any::<u8>(), moved, proptest::option::weighted(0.2, any::<u8>()))
             .prop_map(|(voided, skip, twice, moved, lost)| Step::Sweep { voided, skip, twice, moved, lost }),
         2 => Just(Step::Drain),
@@ -169,6 +178,7 @@ fn every_mutant_of_the_rule_is_caught() {
         Mutant::ForgetRefusals,
         Mutant::ForgetTombstones,
         Mutant::CutInDoubt,
+        Mutant::OneEntryAKey,
     ] {
         assert!(run(mutant, 3_000).is_err(), "{mutant:?} was not caught");
     }

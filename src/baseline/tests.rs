@@ -187,6 +187,83 @@ fn rule_13_history_that_never_fitted_is_not_called_lost() {
 }
 
 #[test]
+fn f30_the_end_of_a_clash_loser_counts_its_own_bytes_and_leaves_the_winner() {
+    let mut table = warm(8, &[connection(1, 7, 1000)]);
+    assert_eq!(bytes(table.ended(&connection(1, 9, 40))), 40, "between sweeps");
+    table.begin_sweep();
+    assert_eq!(bytes(table.ended(&connection(1, 11, 50))), 50, "while a dump runs");
+    assert_eq!(bytes(table.live(&connection(1, 7, 1010))), 10, "the winner goes on from where it stood");
+    table.end_sweep(true);
+    // The id of a loser is used again, under the same key.
+    assert_eq!(bytes(table.ended(&connection(1, 7, 1015))), 5);
+    assert_eq!(bytes(sweep(&mut table, &[connection(1, 9, 30)]).0[0]), 30);
+    assert_eq!(bytes(table.ended(&connection(1, 11, 60))), 60);
+    assert_eq!(bytes(table.ended(&connection(1, 9, 31))), 1);
+    assert!(table.is_empty());
+}
+
+#[test]
+fn f30_a_loser_tells_nothing_of_a_winner_that_no_dump_has_shown_yet() {
+    let mut table = BaselineTable::with_capacity(8, 1);
+    table.begin_sweep();
+    assert_eq!(table.ended(&connection(1, 9, 40)), Judged::BeforeFirstSweep);
+    assert_eq!(table.live(&connection(1, 7, 1000)), Judged::Baseline, "its history is not ours");
+    assert_eq!(table.ended(&connection(1, 11, 40)), Judged::BeforeFirstSweep);
+    table.end_sweep(true);
+    assert_eq!(bytes(sweep(&mut table, &[connection(1, 7, 1001)]).0[0]), 1);
+}
+
+#[test]
+fn f30_stale_records_of_two_entries_of_one_key_are_told_from_a_third() {
+    let mut table = warm(8, &[connection(1, 7, 1000)]);
+    table.begin_sweep();
+    assert_eq!(bytes(table.ended(&connection(1, 7, 1100))), 100);
+    assert_eq!(bytes(table.ended(&connection(1, 9, 40))), 40);
+    assert_eq!(table.live(&connection(1, 7, 1050)), Judged::Stale);
+    assert_eq!(table.live(&connection(1, 9, 40)), Judged::Stale);
+    assert_eq!(bytes(table.live(&connection(1, 11, 20))), 20);
+    assert_eq!(table.live(&connection(1, 9, 40)), Judged::Stale, "beside a living one, too");
+    table.end_sweep(true);
+}
+
+#[test]
+fn f30_without_ids_another_start_tells_two_entries_of_one_key_apart() {
+    let at = |start_ns, bytes| Connection { start_ns, ..connection(1, 0, bytes) };
+    let mut table = warm(8, &[at(100, 1000)]);
+    assert_eq!(bytes(table.ended(&at(200, 40))), 40);
+    assert_eq!(bytes(table.ended(&at(100, 1010))), 10);
+}
+
+#[test]
+fn f37_what_has_ended_takes_no_room_of_what_is_new() {
+    let all: Vec<Connection> = (0..100).map(|port| connection(port, 7, 100)).collect();
+    let mut table = warm(100, &all);
+    table.begin_sweep();
+    for gone in &all[..50] {
+        table.ended(gone);
+    }
+    for port in 200..250 {
+        assert_eq!(bytes(table.live(&connection(port, 8, 10))), 10, "port {port} finds a place");
+    }
+    table.end_sweep(true);
+}
+
+#[test]
+fn f37_more_ends_than_are_remembered_only_defer_what_is_new() {
+    let all: Vec<Connection> = (0..2_000).map(|port| connection(port, 7, 100)).collect();
+    let mut table = warm(4_000, &all);
+    table.begin_sweep();
+    for gone in &all[..1_500] {
+        assert_eq!(bytes(table.ended(gone)), 0);
+    }
+    assert_eq!(table.live(&all[1_400]), Judged::Stale);
+    assert_eq!(table.live(&connection(3_000, 8, 10)), Judged::Stale, "it may have ended, for all that is known");
+    assert_eq!(bytes(table.live(&connection(1_900, 7, 103))), 3, "what is followed is not in doubt");
+    assert_eq!(table.end_sweep(true), Vanished::default());
+    assert_eq!(bytes(sweep(&mut table, &[connection(3_000, 8, 15)]).0[0]), 15);
+}
+
+#[test]
 fn another_zone_makes_the_next_sweep_a_baseline() {
     let mut table = warm(8, &[]);
     table.restart();

@@ -1,7 +1,7 @@
 //! Ends that nobody heard of, for their events were lost or no process ran: what may be missing for them, and the
 //! baselines that they leave behind.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use netmon::flow::{Traffic, TxRx};
 
@@ -19,7 +19,7 @@ struct Ghost {
     absences: u8,
 }
 
-/// What rule 14 allows to be missing. Each tuple has at most one ghost, and only while no connection lives there.
+/// What rule 14 allows to be missing. Each tuple has at most one ghost, until a dump shows who lives there.
 #[derive(Default)]
 pub struct Unheard {
     may_miss: TxRx,
@@ -34,37 +34,45 @@ impl Unheard {
         self.may_miss
     }
 
-    /// `ended` had ended on `tuple` and will never be told; what had been heard of it is `known`, and `next` is the
-    /// connection that came there since. What was carried after that may be missing, and as much of the next connection
+    /// `ended` had ended on `tuple` and will never be told; what had been heard of it is `known`, and `next` is the id of
+    /// the connection that came there since and whether a dump has shown it. What was carried after that may be missing, and as much of the next connection
     /// as is known, where nothing tells the one from the other.
-    pub fn ended(&mut self, tuple: u8, ended: Entry, known: Traffic, next: Option<&Entry>) {
+    pub fn ended(&mut self, tuple: u8, ended: Entry, known: Traffic, next: Option<(u32, bool)>) {
         self.may_miss += as_tx_rx(ended.traffic - known);
         if known.is_zero() {
             return;
         }
         let Entry { id, serial, .. } = ended;
         match next {
-            Some(next) => self.mistaken(id, known, next.id),
-            None => {
+            Some((next, _)) if id == next => self.may_miss += as_tx_rx(known),
+            Some((_, true)) => {}
+            _ => {
                 self.ghosts.insert(tuple, Ghost { id, serial, traffic: known, absences: 0 });
             }
         }
     }
 
-    /// A connection begins where a ghost may be.
+    /// A connection begins where a ghost may be. A different id proves a different connection, an equal one proves
+    /// nothing (rule 10).
     pub fn began(&mut self, tuple: u8, id: u32) {
-        let Some(ghost) = self.ghosts.remove(&tuple) else { return };
+        let Some(ghost) = self.ghosts.get(&tuple).copied().filter(|ghost| ghost.id == id) else { return };
+        self.ghosts.remove(&tuple);
         // Allowed once: should the file bring it back, what it swallowed before was counted by nobody.
         if self.written.get(&tuple).is_some_and(|written| written.serial == ghost.serial) {
             self.written.remove(&tuple);
         }
-        self.mistaken(ghost.id, ghost.traffic, id);
+        self.may_miss += as_tx_rx(ghost.traffic);
     }
 
-    /// A complete dump has ended that showed these tuples.
-    pub fn swept(&mut self, shown: &HashSet<u8>) {
-        self.ghosts.retain(|tuple, ghost| {
-            ghost.absences = if shown.contains(tuple) { 0 } else { ghost.absences + 1 };
+    /// A dump shows who lives there: the baseline is that connection's now.
+    pub fn shown(&mut self, tuple: u8) {
+        self.ghosts.remove(&tuple);
+    }
+
+    /// A complete dump has ended.
+    pub fn swept(&mut self) {
+        self.ghosts.retain(|_, ghost| {
+            ghost.absences += 1;
             ghost.absences < ABSENCES
         });
     }
@@ -80,18 +88,11 @@ impl Unheard {
         self.ghosts.clear();
         for (tuple, ghost) in std::mem::take(&mut self.written) {
             match live.get(&tuple) {
-                Some(next) => self.mistaken(ghost.id, ghost.traffic, next.id),
-                None => {
+                Some(next) if next.id == ghost.id => self.may_miss += as_tx_rx(ghost.traffic),
+                _ => {
                     self.ghosts.insert(tuple, Ghost { absences: 0, ..ghost });
                 }
             }
-        }
-    }
-
-    /// A different id proves a different connection, an equal one proves nothing (rule 10).
-    fn mistaken(&mut self, id: u32, known: Traffic, next_id: u32) {
-        if id == next_id {
-            self.may_miss += as_tx_rx(known);
         }
     }
 }

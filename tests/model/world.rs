@@ -31,6 +31,8 @@ pub struct World {
     pipeline: Pipeline,
     freezer: Freezer,
     live: HashMap<u8, Entry>,
+    /// Entries beside those, of the same keys: they lost a race and are in no dump.
+    losers: Vec<(u8, Entry)>,
     events: Vec<(u8, Entry)>,
     next_id: u32,
     /// What the kernel carried since this agent's first sweep began, on connections that it may count.
@@ -44,8 +46,8 @@ pub struct World {
     heard: Heard,
     /// Connections whose end was told, or never will be.
     over: HashSet<u64>,
-    /// Tuples whose end was told since the last sweep began.
-    buried: HashSet<u8>,
+    /// Tuples and ids whose end was told since the last sweep began.
+    buried: HashSet<(u8, u32)>,
     /// What has ended since the tables on the disk were written, by tuple; with what was heard of it where its end was
     /// lost, else with its final counters.
     ended: Vec<(u8, Entry)>,
@@ -69,6 +71,7 @@ impl World {
             freezer: freezer(),
             config,
             live: HashMap::new(),
+            losers: Vec::new(),
             events: Vec::new(),
             next_id: 1,
             carried: Traffic::ZERO,
@@ -96,6 +99,8 @@ impl World {
         match step {
             Step::Traffic { tuple, bytes } => self.carry(*tuple % 24, *bytes),
             Step::End { tuple } => self.end(*tuple % 24),
+            Step::Race { tuple, bytes } => self.race(*tuple % 24, *bytes),
+            Step::EndLoser { tuple } => self.end_loser(*tuple % 24),
             Step::Sweep { voided, skip, twice, moved, lost } => self.sweep(*voided, *skip, *twice, moved, *lost),
             Step::Drain => self.drain(),
             Step::Lose { kept } => {
@@ -130,17 +135,44 @@ impl World {
     }
 
     fn carry(&mut self, tuple: u8, bytes: u16) {
-        let next_id = &mut self.next_id;
-        let entry = self.live.entry(tuple).or_insert_with(|| {
-            *next_id += 1;
-            // The kernel reuses ids: every third connection gets the id of another.
-            Entry { id: *next_id / 3 + 1, serial: u64::from(*next_id), traffic: Traffic::ZERO }
-        });
+        if !self.live.contains_key(&tuple) {
+            let entry = self.begin(tuple);
+            self.live.insert(tuple, entry);
+        }
+        let Some(entry) = self.live.get_mut(&tuple) else { return };
         if entry.traffic.is_zero() {
             self.unheard.began(tuple, entry.id);
         }
         entry.traffic += traffic(bytes);
         self.carried += traffic(bytes);
+    }
+
+    /// The kernel reuses ids: every third connection gets the id of another, but never of one that lives under its key.
+    fn begin(&mut self, tuple: u8) -> Entry {
+        loop {
+            self.next_id += 1;
+            let id = self.next_id / 3 + 1;
+            let of_key = self.losers.iter().filter(|(other, _)| *other == tuple).map(|(_, entry)| entry.id);
+            if !of_key.chain(self.live.get(&tuple).map(|entry| entry.id)).any(|used| used == id) {
+                return Entry { id, serial: u64::from(self.next_id), traffic: Traffic::ZERO };
+            }
+        }
+    }
+
+    fn race(&mut self, tuple: u8, bytes: u16) {
+        if self.live.contains_key(&tuple) {
+            let loser = Entry { traffic: traffic(bytes), ..self.begin(tuple) };
+            self.carried += loser.traffic;
+            self.losers.push((tuple, loser));
+        }
+    }
+
+    fn end_loser(&mut self, tuple: u8) {
+        if let Some(at) = self.losers.iter().position(|(other, _)| *other == tuple) {
+            let loser = self.losers.remove(at);
+            self.events.push(loser);
+            self.ended.push(loser);
+        }
     }
 
     fn end(&mut self, tuple: u8) {
@@ -174,19 +206,29 @@ impl World {
         for (n, &(tuple, entry)) in lost.iter().enumerate() {
             let known = self.heard.get(&entry.serial).copied().unwrap_or(Traffic::ZERO);
             let next = lost[n + 1..].iter().find(|(other, _)| *other == tuple).map(|(_, next)| next);
-            self.unheard.ended(tuple, entry, known, next.or(self.live.get(&tuple)));
+            let next = next.or(self.live.get(&tuple));
+            self.unheard.ended(tuple, entry, known, next.map(|next| (next.id, self.is_followed(next))));
             self.over.insert(entry.serial);
             let of_it = self.ended.iter_mut().filter(|(_, ended)| ended.serial == entry.serial);
             of_it.for_each(|(_, ended)| ended.traffic = known);
         }
     }
 
+    /// Whether a dump has shown it, so that the baseline of its key is its own.
+    fn is_followed(&self, entry: &Entry) -> bool {
+        self.heard.contains_key(&entry.serial) && !self.over.contains(&entry.serial)
+    }
+
     fn drain(&mut self) {
         for (tuple, entry) in std::mem::take(&mut self.events) {
-            self.pipeline.hear(&record(tuple, entry, Reading::Ended), self.now);
+            let mut told = record(tuple, entry, Reading::Ended);
+            if self.mutant == Mutant::OneEntryAKey {
+                told.id = 0;
+            }
+            self.pipeline.hear(&told, self.now);
             self.heard.insert(entry.serial, entry.traffic);
             self.over.insert(entry.serial);
-            self.buried.insert(tuple);
+            self.buried.insert((tuple, entry.id));
         }
         self.pipeline.end_drain(self.now);
     }
@@ -198,7 +240,7 @@ impl World {
     fn sweep(&mut self, voided: bool, skip: u8, twice: u8, moved: &[(u8, u16, bool)], kept: Option<u8>) {
         self.pipeline.begin_sweep();
         self.buried.clear();
-        let (mut shown, mut lost) = (HashSet::new(), Vec::new());
+        let mut lost = Vec::new();
         let mut tuples: Vec<u8> = self.live.keys().copied().collect();
         tuples.sort_unstable();
         let half = tuples.len() / 2;
@@ -222,10 +264,10 @@ impl World {
                     continue;
                 }
                 let repeats = if voided && tuple % 5 == twice % 5 { 2 } else { 1 };
-                // After an end in this sweep the key's records count as stale, and the next sweep's count.
-                if !self.buried.contains(&tuple) {
+                // After an end in this sweep its key and id count as stale, and the next sweep's count.
+                if !self.buried.contains(&(tuple, entry.id)) {
                     self.heard.insert(entry.serial, entry.traffic);
-                    shown.insert(tuple);
+                    self.unheard.shown(tuple);
                 }
                 for _ in 0..repeats {
                     self.pipeline.record(&record(tuple, entry, Reading::Live), self.now);
@@ -239,7 +281,7 @@ impl World {
         let complete = !voided || self.mutant == Mutant::BelieveVoidedDumps;
         self.pipeline.end_sweep(&Sweep { complete, ..Sweep::default() }, self.now);
         if complete {
-            self.unheard.swept(&shown);
+            self.unheard.swept();
         }
         self.swept |= complete;
     }
@@ -317,6 +359,8 @@ impl World {
         // A process that starts later has a later boot: its items never repeat those of the one before.
         self.freezer = freezer();
         self.events.clear();
+        // Without a state nothing tells what they carried before.
+        self.losers.clear();
         self.carried = Traffic::ZERO;
         (self.dropped, self.lost, self.restarted) = (TxRx::ZERO, false, false);
         self.disk = Disk::default();
@@ -338,7 +382,7 @@ impl World {
         self.unheard.killed(&self.live);
         for (tuple, entry) in std::mem::take(&mut self.ended) {
             let written = self.disk.heard.get(&entry.serial).copied().unwrap_or(Traffic::ZERO);
-            self.unheard.ended(tuple, entry, written, self.live.get(&tuple));
+            self.unheard.ended(tuple, entry, written, self.live.get(&tuple).map(|next| (next.id, false)));
         }
         self.unheard.written();
         self.pipeline = Pipeline::new(&self.config, 64, 1);
@@ -356,6 +400,9 @@ impl World {
     pub fn check_at_rest(&mut self) -> Result<(), String> {
         self.name_the_pod();
         self.plain_sweep();
+        for (tuple, _) in self.losers.clone() {
+            self.end_loser(tuple);
+        }
         self.drain();
         self.plain_sweep();
         self.flush(&[], None)?;
