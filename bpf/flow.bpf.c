@@ -287,6 +287,12 @@ static __always_inline void note_opening(struct flow_value *v, __u32 opening, bo
 		v->opened_by_local = 1;
 	else
 		v->opened_by_remote = 1;
+	if (opening == OPENING_ASK)
+		return;
+	if (egress)
+		v->answered_remote = 1;
+	else
+		v->answered_local = 1;
 }
 
 /* Counts bytes that find no slot (rule 12: every loss has a counter). */
@@ -496,7 +502,7 @@ static __always_inline int count(struct __sk_buff *skb, bool egress)
 	const struct iphdr *ip4 = data;
 	const struct ipv6hdr *ip6 = data;
 
-	if (skb->ifindex == LOOPBACK_IFINDEX)
+	if (skb->ifindex == LOOPBACK_IFINDEX || (!egress && skb->pkt_type == PACKET_LOOPBACK))
 		return skip(SKIP_LOOPBACK);
 	if ((const void *)(ip4 + 1) > end)
 		return skip(SKIP_NOT_IP);

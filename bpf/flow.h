@@ -33,8 +33,8 @@ struct flow6_key {
 #define FLOW_FIRST_TX 1
 #define FLOW_FIRST_RX 2
 
-/* What was counted since the last drain. Everything but the four counters and the two opened_by bytes is written once,
- * when the entry is made. The opened_by bytes are only ever set to 1, so they need no atomic. */
+/* What was counted since the last drain. Everything but the four counters and the bytes on who opened it is written once,
+ * when the entry is made. Those bytes are only ever set to 1, so they need no atomic. */
 struct flow_value {
 	__u64 tx_bytes; /* layer-3 lengths */
 	__u64 rx_bytes;
@@ -45,12 +45,14 @@ struct flow_value {
 	__u8 opened_by_remote; /* the other way round */
 	__u8 first; /* FLOW_FIRST_* */
 	__u8 listens; /* TCP begun before: a socket listens on the local port */
-	__u32 zero;
+	__u8 answered_local; /* the answer to a SYN or INIT of the local end was seen */
+	__u8 answered_remote; /* the local end answered one */
+	__u16 zero;
 };
 
 /* Why a packet is in no row. Every early return of the programs is one of these. */
 enum flow_skip {
-	SKIP_LOOPBACK, /* rule 1 */
+	SKIP_LOOPBACK, /* rule 1; the sender's own copy of what it sent to many */
 	SKIP_NOT_IP, /* neither IPv4 nor IPv6, or its header is out of reach */
 	SKIP_ICMP_ERROR, /* errors about a connection, neighbour discovery, multicast listeners: rule 1 */
 	SKIP_RAW_COPY, /* a raw socket's copy of what another socket received */

@@ -36,6 +36,8 @@ typedef __u32 __wsum;
 
 /* Every network namespace makes its loopback device first, and the kernel insists on the number. */
 #define LOOPBACK_IFINDEX 1
+/* pkt_type (linux/if_packet.h) of what came back to its sender, a multicast group's member. */
+#define PACKET_LOOPBACK 5
 
 #define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6

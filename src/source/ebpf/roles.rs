@@ -1,6 +1,6 @@
 //! Who opened each flow, and whose socket it is: what the drained maps forget is kept here by tuple.
 //!
-//! A SYN or INIT says it; else the first packet's direction, for what began after the programs were attached; else a
+//! A SYN or INIT says it, against what is known only once it is answered; else the first packet's direction, for what began after the programs were attached; else a
 //! listener on the local port; else the lower port, which is a guess and counted as one. Bounded: the oldest idle entry
 //! leaves for a new one, counted. Knows nothing of maps, pods or rows.
 
@@ -120,11 +120,10 @@ impl RoleTable {
 
     /// The role of a flow that was just drained.
     pub fn settle(&mut self, tuple: &Tuple, counted: &Counted, now_ns: u64) -> KnownRole {
-        let began = counted.opened_by_local || counted.opened_by_remote;
         if let Some(slot) = self.table.find(tuple) {
             self.table.renew(slot);
             if let Some(role) = self.table.get_mut(slot) {
-                let anew = began || role.has_expired(now_ns);
+                let anew = begins_anew(role, counted) || role.has_expired(now_ns);
                 if anew {
                     let opener = decide(tuple, counted, self.attached_ns, now_ns);
                     role.opened_by_local = opener.local;
@@ -191,11 +190,24 @@ impl RoleTable {
     }
 }
 
+/// Whether a handshake says that a new flow has the name of a known one. Anybody can send one SYN: until it is answered
+/// it does not turn round who opened the flow.
+fn begins_anew(role: &Role, counted: &Counted) -> bool {
+    let (asked_again, turned) = match role.opened_by_local {
+        true => (counted.opened_by_local, counted.answered_remote),
+        false => (counted.opened_by_remote, counted.answered_local),
+    };
+    asked_again || turned
+}
+
 /// Decides who opened a flow from the evidence of its entry.
 fn decide(tuple: &Tuple, counted: &Counted, attached_ns: u64, now_ns: u64) -> Opener {
     let known = |local| Opener { local, guessed: false };
     if counted.opened_by_local != counted.opened_by_remote {
         return known(counted.opened_by_local);
+    }
+    if counted.answered_local != counted.answered_remote {
+        return known(counted.answered_local);
     }
     // Both at once (RFC 9293 3.5, simultaneous open), or the local end of no ports to compare.
     if counted.opened_by_local || tuple.local_port == tuple.remote_port {

@@ -71,6 +71,10 @@ pub struct Counted {
     pub opened_by_local: bool,
     /// The remote end did.
     pub opened_by_remote: bool,
+    /// The answer to a SYN or INIT of the local end was seen since the last drain.
+    pub answered_local: bool,
+    /// The local end answered one.
+    pub answered_remote: bool,
     /// The first packet since the last drain was sent by the local end.
     pub first_is_tx: bool,
     /// A TCP socket listens on the local port (looked up only where no SYN was seen first).
@@ -91,6 +95,8 @@ impl Counted {
             opened_by_remote: *value.get(41)? != 0,
             first_is_tx: *value.get(42)? == FIRST_TX,
             listens: *value.get(43)? != 0,
+            answered_local: *value.get(44)? != 0,
+            answered_remote: *value.get(45)? != 0,
         })
     }
 }

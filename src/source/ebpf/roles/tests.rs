@@ -56,9 +56,37 @@ fn the_role_outlives_the_drain_and_a_new_syn_replaces_it() {
     roles.settle(&t, &Counted { opened_by_local: true, ..sent(7) }, LATER);
     let role = roles.settle_alone(&t, &received(7), LATER + 3600 * SECOND);
     assert!(role.opened_by_local);
-    let role = roles.settle_alone(&t, &Counted { opened_by_remote: true, ..received(9) }, LATER);
+    let answered = Counted { opened_by_remote: true, answered_remote: true, ..received(9) };
+    let role = roles.settle_alone(&t, &answered, LATER);
     assert!(!role.opened_by_local);
     assert_eq!(role.cgroup, 9);
+}
+
+#[test]
+fn f13_a_lone_syn_turns_no_role_that_is_known() {
+    for by_local in [true, false] {
+        let mut roles = RoleTable::new(8, ATTACHED);
+        let t = tuple(protocol::TCP, 50_000, 40_000);
+        let opened = Counted { opened_by_local: by_local, opened_by_remote: !by_local, ..sent(7) };
+        assert_eq!(roles.settle_alone(&t, &opened, LATER).opened_by_local, by_local);
+        let stray = Counted { opened_by_local: !by_local, opened_by_remote: by_local, ..received(7) };
+        // The live socket answers a stray SYN with an ACK of its own, so packets go both ways.
+        let stray = Counted { tx: Counts { bytes: 52, packets: 1 }, ..stray };
+        for _ in 0..3 {
+            assert_eq!(roles.settle_alone(&t, &stray, LATER).opened_by_local, by_local);
+        }
+        // In the same entry as the handshake itself, too.
+        let both = Counted {
+            opened_by_local: true,
+            opened_by_remote: true,
+            answered_local: by_local,
+            answered_remote: !by_local,
+            ..received(7)
+        };
+        assert_eq!(roles.settle_alone(&t, &both, LATER).opened_by_local, by_local);
+        let answered = Counted { answered_local: !by_local, answered_remote: by_local, ..stray };
+        assert_eq!(roles.settle_alone(&t, &answered, LATER).opened_by_local, !by_local, "answered, it does");
+    }
 }
 
 #[test]
@@ -152,7 +180,8 @@ fn what_conntrack_said_stays_until_the_flow_begins_anew() {
     let settled = roles.settle(&t, &received(1), LATER);
     assert_eq!((settled.role.translation, settled.is_open), (Some(found), false));
     assert!(settled.role.opened_by_local);
-    let settled = roles.settle(&t, &Counted { opened_by_remote: true, ..received(1) }, LATER);
+    let anew = Counted { opened_by_remote: true, answered_remote: true, ..received(1) };
+    let settled = roles.settle(&t, &anew, LATER);
     assert_eq!((settled.role.translation, settled.is_open), (None, true));
 }
 

@@ -32,11 +32,13 @@ fn a_value_is_read_at_its_offsets() {
     }
     value[41] = 1;
     value[42] = 1;
+    value[45] = 1;
     let counted = Counted::read(&value).expect("48 bytes");
     assert_eq!(counted.tx, Counts { bytes: 100, packets: 3 });
     assert_eq!(counted.rx, Counts { bytes: 200, packets: 4 });
     assert_eq!(counted.cgroup, 77);
     assert!(counted.opened_by_remote && !counted.opened_by_local && counted.first_is_tx && !counted.listens);
+    assert!(counted.answered_remote && !counted.answered_local);
 }
 
 #[test]
