@@ -1,4 +1,5 @@
-//! The class of a remote address: inside the cluster's ranges, outside, or the far end of the node's own tunnels.
+//! The class of a remote address: inside the cluster's ranges, outside, the far end of the node's own tunnels, or many at
+//! once.
 //!
 //! It knows only address ranges and tunnel ports; [`crate::owner`] decides who is local.
 
@@ -24,6 +25,14 @@ impl Classes {
         let mut overlay_ports = OVERLAY_PORTS.to_vec();
         overlay_ports.extend_from_slice(more_overlay_ports);
         Classes { inside: cluster_cidrs.to_vec(), outside: outside_cidrs.to_vec(), overlay_ports }
+    }
+
+    /// Whether an address is of many: multicast (224.0.0.0/4, ff00::/8) or the broadcast of every network.
+    pub fn is_of_many(addr: Addr) -> bool {
+        match addr.is_v4() {
+            true => matches!(addr.number() as u32 >> 28, 0xe) || addr.number() as u32 == u32::MAX,
+            false => addr.number() >> 120 == 0xff,
+        }
     }
 
     /// Whether an address lies inside.
@@ -56,7 +65,7 @@ impl Classes {
     pub fn stand_in(&self, class: Class, v4: bool) -> Addr {
         let unspecified = if v4 { Addr::UNSPECIFIED_V4 } else { Addr::UNSPECIFIED_V6 };
         match class {
-            Class::Outside => unspecified,
+            Class::Outside | Class::Multicast => unspecified,
             Class::Inside | Class::Overlay => {
                 self.inside.iter().find(|range| range.is_v4() == v4).map_or(unspecified, Cidr::first)
             }

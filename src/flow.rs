@@ -195,6 +195,8 @@ listed! {
         Outside => "outside",
         /// The node's own tunnel to an inside address: shown, never pushed.
         Overlay => "overlay",
+        /// To many at once, multicast or broadcast: shown, never pushed.
+        Multicast => "multicast",
     }
 }
 

@@ -89,6 +89,8 @@ listed! {
         InboundNone => "inbound_none",
         /// The node's own tunnels (rule 6).
         Overlay => "overlay",
+        /// Multicast and broadcast, which leave no network at a price.
+        Multicast => "multicast",
         /// No DAKR is configured.
         NoDakr => "no_dakr",
     }
@@ -322,6 +324,8 @@ stats! {
     vip_unresolved: Counter "netmon_vip_unresolved_total";
     /// Connections in the connection table.
     connections: Gauge "netmon_connections";
+    /// Connections made while accounting was off, in the last full read: they show no counters and are not counted.
+    connections_uncounted: Gauge "netmon_connections_uncounted";
     /// Capacity of the connection table.
     connections_max: Gauge "netmon_connections_max";
     /// Rows in the table.

@@ -34,6 +34,9 @@ use crate::topology::Topology;
 const WAIT_NS: u64 = 60 * SECOND;
 /// Increments of a sweep that wait for the read of the host's sockets after it. Further ones use the previous read.
 const DEFERRED_MAX: usize = 4_096;
+/// A connection cannot have begun so long after the sweep did that shows it: the wall clock was set back, and no start
+/// tells what began under our eyes.
+const AHEAD_NS: u64 = 10 * SECOND;
 /// Time for which the series of a deleted pod stay for the last scrapes.
 const SERIES_IDLE_NS: u64 = 600 * SECOND;
 /// Two steps of OpenCost: so long the value of a series is to be seen after it has stopped growing.
@@ -64,6 +67,8 @@ pub struct Pipeline {
     /// Bytes of all connections in this sweep, each once, with or without an owner (rule 16).
     seen_bytes: u64,
     not_followed: u64,
+    /// Increments for which there was no time to wait, since the last sweep.
+    hurried: u64,
     /// Closed connections that are not judged yet.
     heard: Vec<Connection>,
     /// Attributed increments that are not added to their rows yet.
@@ -85,6 +90,8 @@ pub struct SweepEnd {
     pub seen_bytes: u64,
     /// Connections that are not followed because the table is full.
     pub not_followed: u64,
+    /// Increments for which the waiting table had no room.
+    pub hurried: u64,
 }
 
 impl Pipeline {
@@ -114,6 +121,7 @@ impl Pipeline {
             ends: 0,
             seen_bytes: 0,
             not_followed: 0,
+            hurried: 0,
             heard: Vec::with_capacity(AT_ONCE),
             additions: Vec::with_capacity(AT_ONCE),
             names: None,
@@ -231,6 +239,9 @@ impl Pipeline {
             self.local.still_used(c.key.src);
             self.local.still_used(c.backend);
         }
+        if c.start_ns > now.wall_ns.saturating_add(AHEAD_NS) {
+            self.baselines.distrust_starts();
+        }
         let judged = match c.reading {
             Reading::Live | Reading::Partial { .. } => self.baselines.live(c),
             Reading::Ended => self.baselines.ended(c),
@@ -293,6 +304,7 @@ impl Pipeline {
             ended_while_away: vanished.while_away,
             seen_bytes: std::mem::take(&mut self.seen_bytes),
             not_followed: std::mem::take(&mut self.not_followed),
+            hurried: std::mem::take(&mut self.hurried),
             new_ct_zone: None,
         };
         self.note_source_losses(sweep);

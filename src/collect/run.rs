@@ -321,6 +321,9 @@ impl Collector {
             self.trouble.events_lost = sweep.overflows > 0;
             self.trouble.other_ct_zone = self.p.pipeline.ct_zone().only_elsewhere();
             self.trouble.not_followed = end.not_followed;
+            self.trouble.hurried = end.hurried > 0;
+            self.trouble.uncounted = sweep.uncounted > 0;
+            self.p.stats.connections_uncounted.set(sweep.uncounted);
             // This machine's interface counters are unrelated to a recording.
             let sight = match self.p.source.played_at() {
                 Some(_) => Sight::Clear,

@@ -24,6 +24,10 @@ pub struct Trouble {
     pub other_ct_zone: bool,
     /// Connections that are not followed because the table is full.
     pub not_followed: u64,
+    /// Whether the waiting table had no room for increments whose pod is not known yet (rule 8).
+    pub hurried: bool,
+    /// Whether there are connections without counters, made while accounting was off.
+    pub uncounted: bool,
     /// Bytes of the interfaces compared with the bytes of connections (rule 16).
     pub sight: Option<Sight>,
 }
@@ -92,6 +96,20 @@ impl Trouble {
                 "the connection table is full: {} connections are not followed (-max-connections)",
                 self.not_followed
             ));
+        }
+        if self.hurried {
+            parts.push(
+                "more traffic without a known pod than can wait for one: the oldest is settled without it \
+                 (netmon_unattributed_bytes_total{reason=\"waiting_full\"}; is the API server reached?)"
+                    .into(),
+            );
+        }
+        if self.uncounted {
+            parts.push(
+                "connections made while accounting was off show no counters and are not counted until they are made \
+                 anew (netmon_connections_uncounted says how many): restart their pods, or use -collector-mode ebpf"
+                    .into(),
+            );
         }
         if let Some(Sight::Blind { interface_bytes, seen_bytes }) = self.sight {
             parts.push(format!(

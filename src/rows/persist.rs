@@ -10,7 +10,7 @@ use crate::stats::{Lost, Withheld};
 use crate::wire::Malformed;
 
 persist_as_number!(Direction { Outbound = 0, Inbound = 1 });
-persist_as_number!(Class { Inside = 0, Outside = 1, Overlay = 2 });
+persist_as_number!(Class { Inside = 0, Outside = 1, Overlay = 2, Multicast = 3 });
 persist_as_number!(Level { Named = 0, Prefix = 1, All = 2 });
 persist_as_number!(Withheld { InboundInside = 0, InboundNone = 1, Overlay = 2, NoDakr = 3 });
 persist!(RowKey { local, remote, owner, port, protocol, direction, class, level, way });

@@ -43,6 +43,8 @@ pub struct Sweep {
     pub lost_tx_bytes: u64,
     /// See `lost_tx_bytes`.
     pub lost_rx_bytes: u64,
+    /// Entries of this sweep without counters, made while accounting was off.
+    pub uncounted: u64,
     /// An immediate sweep is worth its cost: events were lost, or a map is full.
     pub sweep_soon: bool,
 }

@@ -44,6 +44,10 @@ impl Pipeline {
         let waits = match found {
             Found::Both => return,
             Found::None if !self.policy.waits => return self.count_without_owner(at),
+            // A record of both ends may be of what only passes: with busy NodePorts nothing else would find room to wait.
+            Found::None if at.of.ends == Ends::Both && !not_yet && !self.may_be_of_this_node(at) => {
+                return self.count_without_owner(at);
+            }
             Found::None => at.of.ends,
             // One end has its owner, the other may be a pod's too. Before the first list of pods every address may be;
             // afterwards only addresses near known pods, or all traffic between the node and others would wait.
@@ -63,8 +67,15 @@ impl Pipeline {
             self.ledger.hold(held);
         }
         if let Some(oldest) = self.waiting.add(&newcomer, at.wall_ns, at.mono_ns) {
+            self.hurried += 1;
             self.settle(&oldest, at.mono_ns, Some(Unattributed::WaitingFull));
         }
+    }
+
+    fn may_be_of_this_node(&self, at: &Attribution) -> bool {
+        [at.of.client, at.of.backend]
+            .iter()
+            .any(|addr| may_be_a_pods(&self.local, &self.policy.classes, *addr))
     }
 
     /// Attributes the increment to those of its ends that are local and that it covers. Returns which it found, and
@@ -114,6 +125,7 @@ impl Pipeline {
     ) {
         let inside = remote_is_local || self.policy.classes.is_inside(remote);
         let class = match inside {
+            _ if Classes::is_of_many(remote) || Classes::is_of_many(local) => Class::Multicast,
             true if owner == OwnerId::HOST && self.policy.classes.is_tunnel(at.of.protocol, at.of.port) => {
                 Class::Overlay
             }
@@ -217,7 +229,7 @@ impl Pipeline {
                 let may_be = *owned == Owned::Nobodys && waits(*end) && may_be_a_pods(local, classes, *addr);
                 may_be || *owned == Owned::NotYet
             });
-            let ready = known && !open;
+            let ready = !open && (known || at.ends == Ends::Both);
             let late = synced && mono_ns.saturating_sub(row.since_mono_ns) >= WAIT_NS;
             if ready || late {
                 decided.push(*row);
@@ -379,6 +391,7 @@ impl Policy {
         let withheld = match (direction, class, self.push_inbound) {
             // Every class by its name: a new one is to be decided here.
             (_, Class::Overlay, _) => Some(Withheld::Overlay),
+            (_, Class::Multicast, _) => Some(Withheld::Multicast),
             (Direction::Outbound, Class::Inside | Class::Outside, _) => None,
             (Direction::Inbound, Class::Inside | Class::Outside, PushInbound::All) => None,
             (Direction::Inbound, Class::Inside | Class::Outside, PushInbound::None) => Some(Withheld::InboundNone),

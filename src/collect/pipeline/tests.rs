@@ -344,6 +344,70 @@ fn rules_5_and_8_a_nodeport_waits_its_minute_too() {
 }
 
 #[test]
+fn f12_what_cannot_be_of_this_node_does_not_wait() {
+    let mut pipeline = pipeline(&config(false));
+    pipeline.set_pods(index(&[(POD_A, 1, u64::MAX, &pod("web"))]), at(2));
+    let nodeport = tcp(OUTSIDE, (NODE, 30080), (FAR_POD, 8080));
+    let passing = tcp(OTHER_NODE, (OUTSIDE, 443), (OUTSIDE, 443));
+    assert_eq!(sweep(&mut pipeline, &[nodeport, passing], at(6)).hurried, 0);
+    assert_eq!(rows(&pipeline).len(), 2, "the two rows of rule 5");
+    assert_eq!(pipeline.ledger().unattributed[Unattributed::NoLocalEnd as usize].tx.bytes, 100);
+    assert_eq!(pipeline.waiting.len(), 0);
+    // The backend may be a pod of this node that is not told yet.
+    sweep(&mut pipeline, &[tcp(OUTSIDE, (NODE, 30081), (POD_B, 8080))], at(7));
+    assert_eq!(pipeline.waiting.len(), 1);
+}
+
+#[test]
+fn f12_what_waited_for_the_first_list_is_settled_by_it() {
+    let mut pipeline = pipeline(&config(false));
+    sweep(&mut pipeline, &[tcp(OUTSIDE, (NODE, 30080), (FAR_POD, 8080))], at(6));
+    assert_eq!((rows(&pipeline).len(), pipeline.waiting.len()), (0, 1));
+    pipeline.set_pods(index(&[(POD_A, 1, u64::MAX, &pod("web"))]), at(7));
+    assert_eq!((rows(&pipeline).len(), pipeline.waiting.len()), (2, 0));
+}
+
+#[test]
+fn f12_a_full_waiting_table_is_told() {
+    let mut pipeline = Pipeline::new(&config(false), 2 * waiting::CAPACITY, 1);
+    sweep(&mut pipeline, &[], at(1));
+    let many: Vec<Connection> = (0..waiting::CAPACITY + 5)
+        .map(|n| tcp(Addr::from_v4((0x0a64_0000 + n).to_be_bytes()), (FAR_POD, 443), (FAR_POD, 443)))
+        .collect();
+    assert_eq!(sweep(&mut pipeline, &many, at(6)).hurried, 5);
+    assert_eq!(sweep(&mut pipeline, &[], at(7)).hurried, 0);
+}
+
+#[test]
+fn f34_what_goes_to_many_is_shown_and_not_pushed() {
+    for many in [[224, 0, 0, 251], [239, 255, 255, 250], [255, 255, 255, 255]].map(Addr::from_v4) {
+        let mut c = tcp(POD_A, (many, 5353), (many, 5353));
+        c.key.protocol = protocol::UDP;
+        assert_eq!(told(&[c]), [(LOCAL, POD_A, many, 5353, Outbound, Class::Multicast, 100, 1_000, false)]);
+    }
+    let mut v6 = [0u8; 16];
+    (v6[0], v6[1], v6[15]) = (0xff, 2, 0xfb);
+    assert!(Classes::is_of_many(Addr::from_v6(v6)));
+    for one in [[223, 255, 255, 255], [240, 0, 0, 1], [10, 255, 255, 255]] {
+        assert!(!Classes::is_of_many(Addr::from_v4(one)), "{one:?}");
+    }
+}
+
+#[test]
+fn f36_starts_are_no_evidence_once_the_wall_clock_was_set_back() {
+    let mut pipeline = Pipeline::new(&config(true), 1_024, at(0).wall_ns);
+    pipeline.local_ends().replace_host(&[NODE]);
+    let begun = |sport, start_ns| {
+        let c = tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443));
+        Connection { key: ConnectionKey { sport, ..c.key }, start_ns, ..c }
+    };
+    // Set back by an hour before the process started: what is older than it seems to begin in an hour.
+    let records = [begun(1, at(3_600).wall_ns), begun(2, at(0).wall_ns + 1)];
+    sweep(&mut pipeline, &records, at(1));
+    assert!(rows(&pipeline).is_empty(), "history is not counted: {:?}", rows(&pipeline));
+}
+
+#[test]
 fn rule_13_a_full_connection_table_names_what_it_loses() {
     let mut pipeline = Pipeline::new(&config(true), 1, 1);
     pipeline.local_ends().replace_host(&[NODE]);

@@ -43,7 +43,10 @@ impl Reader {
     /// Reads the next message of the kernel.
     pub fn take(&mut self, frame: &Frame<'_>, each: Each<'_>) {
         match *frame {
-            Frame::SweepBegins(_, seq) => self.dump = Dump { runs: true, seq, ..Dump::default() },
+            Frame::SweepBegins(_, seq) => {
+                self.dump = Dump { runs: true, seq, ..Dump::default() };
+                self.sweep.uncounted = 0;
+            }
             Frame::DrainBegins(_) => self.dump = Dump::default(),
             Frame::Buckets(n) => match self.dump.buckets {
                 // The kernel says nothing of a resize in mid-dump, after which entries are missing or twice there.
@@ -156,6 +159,7 @@ impl Reader {
             self.sweep.skipped.add(Skip::Loopback);
         } else if !record.has_counters {
             self.sweep.skipped.add(Skip::NoCounters);
+            self.sweep.uncounted += u64::from(reading == Reading::Live);
         } else {
             self.sweep.seen += 1;
             each(connection);

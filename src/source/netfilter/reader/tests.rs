@@ -52,6 +52,21 @@ fn a_quiet_dump_is_complete() {
 }
 
 #[test]
+fn f42_living_entries_without_counters_are_told_anew_by_each_sweep() {
+    let bare = || Entry { counters: None, ..Entry::default() }.encode();
+    let without = message(MESSAGE_NEW, 2, SEQ, &bare());
+    let sweep = play(&[without.clone(), entry(), without, done()], [1, 1]).0.expect("read");
+    assert_eq!((sweep.uncounted, sweep.seen), (2, 1));
+    let (mut reader, ignore) = (Reader::default(), &mut |_: &Connection| {});
+    reader.take(&Frame::Event(&message(MESSAGE_DELETE, 0, 0, &bare())), ignore);
+    reader.take(&BEGINS, ignore);
+    reader.take(&Frame::Chunk(&entry()), ignore);
+    reader.take(&Frame::Chunk(&done()), ignore);
+    let sweep = reader.finish().expect("read");
+    assert_eq!((sweep.uncounted, sweep.skipped.0[Skip::NoCounters as usize]), (0, 1), "what ended is not there");
+}
+
+#[test]
 fn what_cannot_be_whole_voids_and_its_records_stand() {
     let cut = entry()[..40].to_vec();
     let cases = [
