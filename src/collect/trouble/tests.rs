@@ -6,8 +6,8 @@ fn f12_and_f42_what_cannot_wait_or_be_counted_degrades_and_names_a_way_out() {
         (Trouble { hurried: true, ..Trouble::default() }, "API server"),
         (Trouble { uncounted: true, ..Trouble::default() }, "ebpf"),
     ] {
-        let (health, mut teller) = (Health::default(), Teller::default());
-        teller.tell(&trouble, true, &health);
+        let (health, mut reporter) = (Health::default(), Reporter::default());
+        reporter.report(&trouble, true, &health);
         assert_eq!(health.overall(), Status::Degraded);
         assert!(health.components()[0].message.contains(cure), "{}", health.components()[0].message);
     }
