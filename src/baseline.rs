@@ -26,10 +26,26 @@ use crate::table::{Entry, Full, NONE, Table};
 /// Complete dumps without a connection after which its baseline is removed.
 const ABSENCES: u8 = 3;
 
+/// Originator and responder are in each other's place.
+const TURNED: u8 = 1;
 /// The connection may be older than any listener, so the kernel may never report its end.
 const MAY_END_UNTOLD: u8 = 2;
 /// Restored from the state file and not seen since.
 const RESTORED: u8 = 4;
+/// Who opened the connection is a guess.
+const GUESSED: u8 = 8;
+/// Who opened the connection is decided, against what its entry says or with it.
+const DECIDED: u8 = 16;
+const OPENER: u8 = TURNED | GUESSED | DECIDED;
+
+/// Who opened a connection whose entry may be wrong about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opener {
+    /// The entry's responder did.
+    pub turned: bool,
+    /// Only the ports say so.
+    pub guessed: bool,
+}
 
 /// The meaning of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +137,8 @@ pub struct BaselineTable {
     last: u32,
     first: u32,
     may_end_untold: u32,
+    /// Some connection's opener was decided; while none was, nobody asks.
+    any_decided: bool,
 }
 
 impl BaselineTable {
@@ -142,6 +160,7 @@ impl BaselineTable {
             last: NONE,
             first: NONE,
             may_end_untold: 0,
+            any_decided: false,
         }
     }
 
@@ -216,6 +235,7 @@ impl BaselineTable {
         let mut base = known.traffic;
         if is_another {
             base = Traffic::ZERO;
+            known.flags &= !OPENER;
             if known.flags & MAY_END_UNTOLD != 0 && c.key.realm == 0 {
                 known.flags &= !MAY_END_UNTOLD;
                 self.may_end_untold -= 1;
@@ -230,6 +250,25 @@ impl BaselineTable {
     /// Reads ahead the baselines that will be judged, in any order; see [`Table::warm`].
     pub fn warm<'a>(&self, keys: impl Iterator<Item = &'a ConnectionKey>) {
         self.table.warm(keys);
+    }
+
+    /// Who opened a followed connection, where that was decided.
+    pub fn opener(&self, key: &ConnectionKey) -> Option<Opener> {
+        if !self.any_decided {
+            return None;
+        }
+        let flags = self.table.get(self.table.find(key)?)?.flags;
+        let opener = Opener { turned: flags & TURNED != 0, guessed: flags & GUESSED != 0 };
+        (flags & DECIDED != 0).then_some(opener)
+    }
+
+    /// Decides who opened a connection, for as long as it is followed.
+    pub fn set_opener(&mut self, key: &ConnectionKey, opener: Opener) {
+        if let Some(known) = self.table.find(key).and_then(|slot| self.table.get_mut(slot)) {
+            let bits = DECIDED | if opener.turned { TURNED } else { 0 } | if opener.guessed { GUESSED } else { 0 };
+            known.flags = known.flags & !OPENER | bits;
+            self.any_decided = true;
+        }
     }
 
     /// Judges the end of a connection.

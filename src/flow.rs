@@ -279,6 +279,10 @@ pub enum Reading {
     Live,
     /// The final cumulative counters of a connection that ended (a conntrack DESTROY).
     Ended,
+    /// As [`Reading::Live`], of an entry that began in the midst of its connection: the originator may be the responder.
+    PickedUp,
+    /// As [`Reading::Ended`], of an entry that ended before its connection did.
+    CutOff,
     /// Not cumulative: what was counted since the last sweep, to be taken as it is (drained BPF counters).
     Increment,
     /// As [`Reading::Live`], of a source that has entries for some connections of the host's and not for others.
@@ -288,6 +292,13 @@ pub enum Reading {
         /// Bytes of each packet that are counted and are not of layer 3 (rule 1).
         header_bytes: u8,
     },
+}
+
+impl Reading {
+    /// Whether the counters are final.
+    pub fn is_end(self) -> bool {
+        matches!(self, Reading::Ended | Reading::CutOff)
+    }
 }
 
 /// Whether what the local end sent and what it received is known apart.

@@ -352,6 +352,8 @@ stats! {
     state_bytes: Gauge "netmon_state_bytes";
     /// Flows whose originator and owner the ebpf source remembers.
     bpf_roles: Gauge "netmon_bpf_roles";
+    /// Connections that conntrack picked up in their midst and whose opener was guessed from the lower port.
+    conntrack_roles_guessed: Counter "netmon_conntrack_roles_guessed_total";
     /// Flows of the ebpf source whose originator was guessed from the lower port.
     bpf_roles_guessed: Counter "netmon_bpf_roles_guessed_total";
     /// Flows that the ebpf source dropped from its memory to make room for new ones.

@@ -1,11 +1,14 @@
 //! The netfilter source against the real kernel, in network namespaces of the test's own. Needs root.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use netmon::baseline::{BaselineTable, Judged};
 use netmon::clock;
 use netmon::flow::{Connection, Reading, protocol};
 use netmon::source::netfilter::{Netfilter, Options};
@@ -153,8 +156,122 @@ fn root_an_end_is_told_with_its_final_counters() {
         let mut ended = Vec::new();
         source.drain(clock::now(), &mut |c| ended.push(*c)).expect("events");
         assert_eq!(ended.len(), 1, "{ended:?}");
-        assert_eq!(ended[0].reading, Reading::Ended);
+        assert!(ended[0].reading.is_end());
         assert!(ended[0].traffic.orig.packets >= 3 && ended[0].traffic.reply.packets >= 2);
+    });
+}
+
+#[test]
+fn root_f31_a_connection_cut_off_and_picked_up_in_its_midst_is_told() {
+    in_namespace(|peer| {
+        let mut source = open();
+        let server = there(peer, || TcpListener::bind("10.9.0.2:80").expect("bind"));
+        let mut client = TcpStream::connect("10.9.0.2:80").expect("connect");
+        let (mut answering, _) = server.accept().expect("accept");
+        until("conntrack -D -p tcp");
+        let mut ended = Vec::new();
+        source.drain(clock::now(), &mut |c| ended.push(*c)).expect("events");
+        assert_eq!((ended.len(), ended[0].reading, ended[0].key.dport), (1, Reading::CutOff, 80));
+        answering.write_all(b"first").expect("send");
+        client.read_exact(&mut [0; 5]).expect("receive");
+        let seen: Vec<Connection> = whole_sweep(&mut source).into_iter().filter(|c| c.key.sport == 80).collect();
+        assert_eq!(seen.len(), 1, "the server is taken for the originator: {seen:?}");
+        assert_eq!(seen[0].reading, Reading::PickedUp);
+    });
+}
+
+/// The sum of a number that `conntrack -S` tells for each CPU.
+fn statistic(name: &str) -> u64 {
+    let told = Command::new("conntrack").arg("-S").output().expect("conntrack");
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    let numbers = text.split_whitespace().filter_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    numbers.filter_map(|number| number.parse::<u64>().ok()).sum()
+}
+
+/// Two threads send a datagram each from one socket at the same moment, for many sockets.
+fn race(sockets: &[UdpSocket]) {
+    let arrived = AtomicUsize::new(0);
+    let send_all = || {
+        for (n, socket) in sockets.iter().enumerate() {
+            arrived.fetch_add(1, Ordering::SeqCst);
+            let mut spins = 0;
+            while arrived.load(Ordering::SeqCst) < 2 * (n + 1) {
+                spins += 1;
+                if spins > 10_000 {
+                    std::thread::yield_now();
+                }
+            }
+            let _ = socket.send(&[0; 100]);
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(send_all);
+        send_all();
+    });
+}
+
+#[test]
+fn root_f30_two_entries_of_one_tuple_count_once_each() {
+    in_namespace(|peer| {
+        let mut source = open();
+        for n in 3..6 {
+            sh(&format!("ip -n {peer} addr add 10.9.0.{n}/24 dev veth1"));
+        }
+        sh("ip route add 10.96.0.0/16 via 10.9.0.2");
+        sh("nft add table ip lb");
+        sh("nft add chain ip lb out { type nat hook output priority -100 ; }");
+        sh("nft add rule ip lb out ip daddr 10.96.0.10 udp dport 53 dnat to numgen random mod 4 map \
+            { 0 : 10.9.0.2 , 1 : 10.9.0.3 , 2 : 10.9.0.4 , 3 : 10.9.0.5 }");
+        sh(&format!("ip netns exec {peer} nft add table ip truth"));
+        sh(&format!("ip netns exec {peer} nft add chain ip truth in {{ type filter hook input priority 0 ; }}"));
+        sh(&format!("ip netns exec {peer} nft add rule ip truth in udp dport 53 counter"));
+        // Nobody reads; what finds no room is dropped behind the counter.
+        let _server = there(peer, || UdpSocket::bind("0.0.0.0:53").expect("bind"));
+        let mut table = BaselineTable::with_capacity(65_536, 1);
+        let mut counted = 0;
+        let mut judge = |table: &mut BaselineTable, c: &Connection| {
+            let judged = if c.reading.is_end() { table.ended(c) } else { table.live(c) };
+            if let (Judged::Increment(traffic), 53) = (judged, c.key.dport) {
+                counted += traffic.orig.bytes;
+            }
+        };
+        let mut sweep_all = |source: &mut Netfilter, table: &mut BaselineTable| {
+            table.begin_sweep();
+            let sweep = source.sweep(clock::now(), &mut |c| judge(table, c)).expect("a dump");
+            table.end_sweep(sweep.complete);
+            sweep.complete
+        };
+        while !sweep_all(&mut source, &mut table) {}
+        for _ in 0..60 {
+            let sockets: Vec<UdpSocket> = (0..200)
+                .map(|_| {
+                    let socket = UdpSocket::bind("10.9.0.1:0").expect("bind");
+                    socket.connect("10.96.0.10:53").expect("connect");
+                    socket
+                })
+                .collect();
+            race(&sockets);
+            if statistic("clash_resolve") >= 10 {
+                break;
+            }
+        }
+        assert!(statistic("clash_resolve") > 0, "no packets raced");
+        // The winners are followed; then the losers, whose time is a second, end beside them.
+        sweep_all(&mut source, &mut table);
+        for _ in 0..3 {
+            clock::sleep_ns(clock::SECOND);
+            sweep_all(&mut source, &mut table);
+        }
+        sh("conntrack -F");
+        sweep_all(&mut source, &mut table);
+        sweep_all(&mut source, &mut table);
+        let listed = Command::new("ip")
+            .args(["netns", "exec", peer, "nft", "list", "chain", "ip", "truth", "in"])
+            .output()
+            .expect("nft");
+        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let truth = text.split_whitespace().skip_while(|word| *word != "bytes").nth(1).and_then(|n| n.parse().ok());
+        assert_eq!(Some(counted), truth);
     });
 }
 

@@ -1,6 +1,6 @@
 //! Persists and restores the baselines.
 
-use super::{Baseline, BaselineTable, MAY_END_UNTOLD, RESTORED};
+use super::{Baseline, BaselineTable, DECIDED, MAY_END_UNTOLD, OPENER, RESTORED};
 use crate::state::bytes::{In, Persist, persist};
 use crate::table::{Full, NONE};
 use crate::wire::Malformed;
@@ -29,7 +29,8 @@ impl BaselineTable {
         self.overflowed = Persist::take(from)?;
         for _ in 0..u32::take(from)? {
             let mut baseline = Baseline::take(from)?;
-            baseline.flags = baseline.flags & MAY_END_UNTOLD | RESTORED;
+            baseline.flags = baseline.flags & (MAY_END_UNTOLD | OPENER) | RESTORED;
+            self.any_decided |= baseline.flags & DECIDED != 0;
             if self.table.find(&baseline.key).is_some() {
                 return Err(Malformed);
             }

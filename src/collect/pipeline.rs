@@ -4,14 +4,16 @@
 //! It is pure: time is an argument and it does no I/O, so lab, replay and model test run the same code. It owns the
 //! tables; the loop around it ([`super`]) owns descriptors and channels.
 
+mod opener;
 mod persist;
 mod place;
 
 use std::sync::Arc;
 
+use self::opener::{Openers, as_opened};
 use self::place::{Addition, Attribution, Policy, end_with_socket};
 use super::ct_zone::CtZoneChoice;
-use crate::baseline::{BaselineTable, Judged};
+use crate::baseline::{BaselineTable, Judged, Opener};
 use crate::class::Classes;
 use crate::clock::{Now, SECOND};
 use crate::config::Config;
@@ -60,6 +62,7 @@ pub struct Pipeline {
     /// Cost series of a pod that is gone stay for so long: they may be shown as 0 at first.
     costs_idle_ns: u64,
     ledger: Ledger,
+    openers: Openers,
     ct_zone: CtZoneChoice,
     skipped: Skipped,
     /// Records since the last [`Pipeline::publish`] that report the end of a connection.
@@ -116,6 +119,7 @@ impl Pipeline {
             topology: Arc::default(),
             costs_idle_ns: config.opencost_hold_ns.saturating_add(TWO_STEPS_NS),
             ledger: Ledger::default(),
+            openers: Openers::new(),
             ct_zone: CtZoneChoice::new(config.conntrack_zone),
             skipped: Skipped::default(),
             ends: 0,
@@ -226,8 +230,8 @@ impl Pipeline {
 
     /// Adds one record of a sweep. Rows contain it after [`Pipeline::end_sweep`].
     pub fn record(&mut self, c: &Connection, now: Now) {
-        self.ends += u64::from(c.reading == Reading::Ended);
-        let lives = !matches!(c.reading, Reading::Ended | Reading::Increment);
+        self.ends += u64::from(c.reading.is_end());
+        let lives = !c.reading.is_end() && c.reading != Reading::Increment;
         if self.ct_zone.asks(c.key.ct_zone) && lives && self.has_local_end(c, now) {
             self.ct_zone.note_local(c.key.ct_zone);
         }
@@ -242,22 +246,37 @@ impl Pipeline {
         if c.start_ns > now.wall_ns.saturating_add(AHEAD_NS) {
             self.baselines.distrust_starts();
         }
+        let mut opener = None;
         let judged = match c.reading {
-            Reading::Live | Reading::Partial { .. } => self.baselines.live(c),
-            Reading::Ended => self.baselines.ended(c),
+            Reading::Live | Reading::PickedUp | Reading::Partial { .. } => self.baselines.live(c),
+            Reading::Ended | Reading::CutOff => {
+                opener = self.baselines.opener(&c.key);
+                self.baselines.ended(c)
+            }
             Reading::Increment => Judged::Increment(c.traffic),
         };
+        if c.reading == Reading::CutOff {
+            opener = self.decide_opener(c, opener);
+            self.openers.remember(&as_opened(c, Traffic::ZERO, opener).0);
+        }
         // Converted after the subtraction: bytes and packets of an entry may be from different moments, so bytes minus
         // headers may fall from sweep to sweep.
         let (is_partial, header_bytes) = match c.reading {
             Reading::Partial { header_bytes, .. } => (true, header_bytes),
-            Reading::Live | Reading::Ended | Reading::Increment => (false, 0),
+            Reading::Live | Reading::PickedUp | Reading::Ended | Reading::CutOff | Reading::Increment => (false, 0),
         };
         let cut = |traffic: Traffic| if is_partial { traffic.without_headers(header_bytes) } else { traffic };
         match judged {
             Judged::Increment(traffic) if traffic.is_zero() => {}
             Judged::Increment(traffic) if is_partial => self.count_entry(c, cut(traffic), now),
-            Judged::Increment(traffic) => self.count(c, traffic, now),
+            Judged::Increment(traffic) => {
+                if lives {
+                    opener = self.baselines.opener(&c.key);
+                }
+                opener = self.decide_opener(c, opener);
+                let (right, traffic) = as_opened(c, traffic, opener);
+                self.count(&right, traffic, opener.is_some_and(|opener| opener.guessed), now);
+            }
             Judged::Baseline | Judged::Stale => {}
             Judged::BeforeFirstSweep => self.skipped.add(Skip::BeforeFirstSweep),
             Judged::NotFollowed => self.not_followed += 1,
@@ -270,7 +289,7 @@ impl Pipeline {
     /// Adds one record of a drain. Rows contain it after [`Pipeline::end_drain`]. Ends are judged [`AT_ONCE`] together:
     /// their baselines lie anywhere in a table larger than the caches, and reading them ahead waits for memory once.
     pub fn hear(&mut self, c: &Connection, now: Now) {
-        if c.reading != Reading::Ended {
+        if !c.reading.is_end() {
             self.judge_heard(now);
             return self.record(c, now);
         }
@@ -367,6 +386,7 @@ impl Pipeline {
         stats.rows.set(u64::from(self.rows.len()));
         stats.rows_max.set(u64::from(self.rows.capacity()));
         stats.waiting.set(u64::from(self.waiting.len()));
+        stats.conntrack_roles_guessed.add(self.openers.take_guessed());
         stats.ends.add(std::mem::take(&mut self.ends));
         stats.cost_series.set(u64::from(self.costs.len()));
         stats.cost_joined_bytes.add(self.costs.take_joined_bytes());
@@ -388,7 +408,7 @@ impl Pipeline {
         if self.local.is_host(own) {
             self.skipped.add(Skip::HostPartial);
         } else if c.ends != Ends::Neither {
-            self.count(c, traffic, now);
+            self.count(c, traffic, false, now);
         } else if self.has_local_end(c, now) || self.baselines.follows(&c.key.of_responder()) {
             self.skipped.add(Skip::Covered);
         } else {
@@ -397,8 +417,23 @@ impl Pipeline {
         }
     }
 
+    /// Who opened a connection, where its entry may be wrong about it; sticks while the connection is followed.
+    fn decide_opener(&mut self, c: &Connection, known: Option<Opener>) -> Option<Opener> {
+        if known.is_some() {
+            return known;
+        }
+        let (local, socket_owners) = (&self.local, &self.socket_owners);
+        let listens = |addr, port| {
+            local.is_host(addr)
+                && socket_owners.as_ref().is_some_and(|sockets| sockets.listens(c.key.protocol, addr, port))
+        };
+        let decided = self.openers.decide(c, listens)?;
+        self.baselines.set_opener(&c.key, decided);
+        Some(decided)
+    }
+
     /// Attributes an increment to the ends that the record covers (rule 2), or lets it wait (rule 8).
-    fn count(&mut self, c: &Connection, traffic: Traffic, now: Now) {
+    fn count(&mut self, c: &Connection, traffic: Traffic, guessed: bool, now: Now) {
         self.seen_bytes = self.seen_bytes.saturating_add(traffic.orig.bytes).saturating_add(traffic.reply.bytes);
         if self.local.is_host(c.key.src) && self.local.is_host(c.backend) {
             self.skipped.add(Skip::Loopback);
@@ -416,7 +451,7 @@ impl Pipeline {
             split: if let Reading::Partial { split, .. } = c.reading { split } else { Split::Known },
         };
         let (wall_ns, mono_ns) = (now.wall_ns, now.mono_ns);
-        let mut at = Attribution { of, traffic, wall_ns, mono_ns, start_wall_ns: c.start_ns };
+        let mut at = Attribution { of, guessed, traffic, wall_ns, mono_ns, start_wall_ns: c.start_ns };
         if let Some(socket_owners) = &self.socket_owners {
             let end = end_with_socket(c.ends, c.key.src, &self.local);
             let is_host = self.local.is_host(if end == Ends::Originator { c.key.src } else { c.backend });
@@ -428,7 +463,7 @@ impl Pipeline {
                 match socket_owners.cgroup_of(&end) {
                     Some(cgroup) => at.of.cgroup = cgroup,
                     // A closed connection is in no later read of the sockets.
-                    None if c.reading != Reading::Ended && self.deferred.len() < DEFERRED_MAX => {
+                    None if !c.reading.is_end() && self.deferred.len() < DEFERRED_MAX => {
                         return self.deferred.push((at, end));
                     }
                     None => {}

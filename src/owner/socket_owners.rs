@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::cgroup::{CgroupTree, Member};
 use super::sockets::{HostSockets, SocketKey};
 use super::{Pod, PodIndex};
-use crate::flow::{Connection, Ends};
+use crate::flow::{Addr, Connection, Ends};
 
 /// Directories that one call of the walk reads; a node with 500 pods has some 3,000.
 const DIRECTORIES: usize = 16_384;
@@ -91,6 +91,11 @@ impl SocketOwners {
     /// The cgroup of the socket at a host end, from the last two reads.
     pub fn cgroup_of(&self, end: &HostEnd) -> Option<u64> {
         self.sockets.as_ref().and_then(|sockets| sockets.cgroup_of(end.socket, end.answers))
+    }
+
+    /// Whether a socket of this host listens there, from the last two reads.
+    pub fn listens(&self, protocol: u8, local: Addr, local_port: u16) -> bool {
+        self.sockets.as_ref().is_some_and(|sockets| sockets.listens(protocol, local, local_port))
     }
 
     /// Whether the host's sockets are read.

@@ -92,6 +92,14 @@ impl HostSockets {
             .filter(|id| *id != SEVERAL)
     }
 
+    /// Whether a socket listens on an address and port of this host, or is bound there and connected to nobody.
+    pub fn listens(&self, protocol: u8, local: Addr, local_port: u16) -> bool {
+        let at = |local: Addr| SocketKey { protocol, local, local_port, remote: unspecified(local), remote_port: 0 };
+        [at(local), at(unspecified(local)), at(Addr::UNSPECIFIED_V6)]
+            .iter()
+            .any(|key| self.latest.contains_key(key) || self.before.contains_key(key))
+    }
+
     fn dump(&mut self, family: u8, of_protocol: u8) -> io::Result<()> {
         self.seq = self.seq.wrapping_add(1);
         self.socket.discard_pending(&mut self.buffer);

@@ -21,6 +21,9 @@ pub const GROUP_DESTROY: u32 = 3;
 /// `IPS_DYING` in the status of an entry that has already ended.
 pub const STATUS_DYING: u32 = 1 << 9;
 
+/// `IPS_ASSURED`: more than a question and its answer went both ways.
+const STATUS_ASSURED: u32 = 1 << 2;
+
 /// `struct nfgenmsg`.
 const GENERIC_HEADER: usize = 4;
 const AF_INET: u8 = 2;
@@ -30,6 +33,7 @@ mod attribute {
     pub const TUPLE_ORIG: u16 = 1;
     pub const TUPLE_REPLY: u16 = 2;
     pub const STATUS: u16 = 3;
+    pub const PROTOINFO: u16 = 4;
     pub const COUNTERS_ORIG: u16 = 9;
     pub const COUNTERS_REPLY: u16 = 10;
     pub const ID: u16 = 12;
@@ -61,6 +65,10 @@ mod attribute {
     pub const COUNTERS32_BYTES: u16 = 4;
 
     pub const TIMESTAMP_START: u16 = 1;
+
+    pub const PROTOINFO_TCP: u16 = 1;
+    pub const TCP_STATE: u16 = 1;
+    pub const TCP_FLAGS_ORIGINAL: u16 = 4;
 }
 
 /// What one message says.
@@ -72,6 +80,32 @@ pub struct Record {
     pub status: u32,
     /// Whether both directions' counters are there. An entry made before accounting was on never has them.
     pub has_counters: bool,
+    /// `CTA_PROTOINFO_TCP_STATE`, 0 where absent.
+    pub tcp_state: u8,
+    /// `CTA_PROTOINFO_TCP_FLAGS_ORIGINAL`, 0 where absent.
+    pub tcp_flags: u8,
+}
+
+impl Record {
+    /// Whether conntrack saw the connection begin in its midst, so that its originator is whoever sent first since. The
+    /// kernel marks such an entry as liberal; others mark theirs so too (Open vSwitch), but those saw the handshake and
+    /// with it the window scale.
+    pub fn is_picked_up(&self) -> bool {
+        const WINDOW_SCALE: u8 = 1;
+        const BE_LIBERAL: u8 = 8;
+        self.tcp_flags & (WINDOW_SCALE | BE_LIBERAL) == BE_LIBERAL
+    }
+
+    /// Whether the entry ended before its connection did: by hand, or idle beyond its time-out. Before Linux 5.11 the end
+    /// of an entry does not tell the state, and every TCP connection may have gone on.
+    pub fn is_cut_off(&self) -> bool {
+        const ESTABLISHED: u8 = 3;
+        match self.connection.key.protocol {
+            protocol::TCP => matches!(self.tcp_state, 0 | ESTABLISHED),
+            protocol::UDP => self.status & STATUS_ASSURED != 0,
+            _ => false,
+        }
+    }
 }
 
 /// One direction of an entry. Addresses as numbers, which stay in registers; as bytes they are put together in memory
@@ -109,6 +143,7 @@ pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
     let (mut orig, mut reply): (Option<&[u8]>, Option<&[u8]>) = (None, None);
     let (mut orig_counts, mut reply_counts): (Option<&[u8]>, Option<&[u8]>) = (None, None);
     let (mut status, mut id, mut ct_zone, mut start_ns) = (0, 0, None, 0);
+    let mut protoinfo: Option<&[u8]> = None;
     for attribute in Attributes::of(attributes) {
         let attribute = attribute?;
         let value = attribute.value;
@@ -116,6 +151,7 @@ pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
             attribute::TUPLE_ORIG => orig = Some(value),
             attribute::TUPLE_REPLY => reply = Some(value),
             attribute::STATUS => status = u32_be(value).ok_or(Malformed)?,
+            attribute::PROTOINFO => protoinfo = Some(value),
             attribute::COUNTERS_ORIG => orig_counts = Some(value),
             attribute::COUNTERS_REPLY => reply_counts = Some(value),
             attribute::ID => id = u32_be(value).ok_or(Malformed)?,
@@ -152,7 +188,9 @@ pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
         traffic: Traffic { orig: orig_counts.unwrap_or_default(), reply: reply_counts.unwrap_or_default() },
         cgroup: 0,
     };
-    Ok(Record { connection, status, has_counters: orig_counts.is_some() && reply_counts.is_some() })
+    let has_counters = orig_counts.is_some() && reply_counts.is_some();
+    let (tcp_state, tcp_flags) = protoinfo.map_or(Ok((0, 0)), tcp_info)?;
+    Ok(Record { connection, status, has_counters, tcp_state, tcp_flags })
 }
 
 /// One direction of a connection with ports, as asked for by [`request`].
@@ -282,6 +320,26 @@ fn counts(value: Option<&[u8]>) -> Result<Option<Counts>, Malformed> {
         }
     }
     Ok(bytes.zip(packets).map(|(bytes, packets)| Counts { bytes, packets }))
+}
+
+/// State and flags, of TCP.
+fn tcp_info(value: &[u8]) -> Result<(u8, u8), Malformed> {
+    let (mut state, mut flags) = (0, 0);
+    for part in Attributes::of(value) {
+        let part = part?;
+        if part.kind != attribute::PROTOINFO_TCP {
+            continue;
+        }
+        for part in Attributes::of(part.value) {
+            let part = part?;
+            match part.kind {
+                attribute::TCP_STATE => state = part.value.first().copied().unwrap_or(0),
+                attribute::TCP_FLAGS_ORIGINAL => flags = part.value.first().copied().unwrap_or(0),
+                _ => {}
+            }
+        }
+    }
+    Ok((state, flags))
 }
 
 fn start(value: &[u8]) -> Result<u64, Malformed> {

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 
 use netmon::baseline::{BaselineTable, Judged};
 use netmon::clock::{self, MS, SECOND};
-use netmon::flow::{Addr, Connection, Counts, Reading, Traffic, protocol};
+use netmon::flow::{Addr, Connection, Counts, Traffic, protocol};
 use netmon::source::Source as _;
 use netmon::source::netfilter::{Netfilter, Options};
 use netmon::source::recorder::Recorder;
@@ -129,7 +129,7 @@ impl Writer {
         self.table.begin_sweep();
         let (table, sums, changed) = (&mut self.table, &mut self.sums, &mut self.changed);
         let sweep = self.conntrack.sweep(now, &mut |c| {
-            let judged = if c.reading == Reading::Ended { table.ended(c) } else { table.live(c) };
+            let judged = if c.reading.is_end() { table.ended(c) } else { table.live(c) };
             let Judged::Increment(traffic) = judged else { return };
             if traffic.is_zero() {
                 return;

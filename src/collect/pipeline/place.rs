@@ -146,7 +146,7 @@ impl Pipeline {
                 level: Level::Named,
                 way: Way::UNKNOWN,
             },
-            push: self.policy.push(direction, class),
+            push: self.policy.push(direction, class, at.guessed),
             is_of_node: remote_is_local,
             counts,
             split: at.of.split,
@@ -172,6 +172,7 @@ impl Pipeline {
             let increment = Increment { counts: a.counts, wall_ns: a.now.wall_ns };
             let charge = || match a.key.class {
                 Class::Overlay => Charge::plain(Scope::Overlay),
+                Class::Multicast => Charge::plain(Scope::Unknown),
                 _ => topology.charge(a.key.remote, a.is_of_node, classes.is_in_cluster(a.key.remote)),
             };
             let added = rows.add(&a.key, a.push, increment, classes, &mut self.ledger, charge);
@@ -229,7 +230,7 @@ impl Pipeline {
                 let may_be = *owned == Owned::Nobodys && waits(*end) && may_be_a_pods(local, classes, *addr);
                 may_be || *owned == Owned::NotYet
             });
-            let ready = !open && (known || at.ends == Ends::Both);
+            let ready = !open && (known || at.of.ends == Ends::Both);
             let late = synced && mono_ns.saturating_sub(row.since_mono_ns) >= WAIT_NS;
             if ready || late {
                 decided.push(*row);
@@ -314,6 +315,8 @@ pub(super) struct Addition {
 /// An increment and all facts that decide its rows.
 pub(super) struct Attribution {
     pub(super) of: Exchange,
+    /// Who opened the connection is a guess.
+    pub(super) guessed: bool,
     pub(super) traffic: Traffic,
     pub(super) wall_ns: u64,
     pub(super) mono_ns: u64,
@@ -342,7 +345,7 @@ impl Owned {
 
 impl Attribution {
     fn of(row: &WaitingRow, mono_ns: u64) -> Attribution {
-        Attribution { of: row.key.of, traffic: row.traffic, wall_ns: row.counted_wall_ns, mono_ns, start_wall_ns: 0 }
+        Attribution { of: row.key.of, guessed: false, traffic: row.traffic, wall_ns: row.counted_wall_ns, mono_ns, start_wall_ns: 0 }
     }
 
     /// Finds the owner by the cgroup of the socket if that is a pod's, else by the address. The cgroup comes first
@@ -387,7 +390,7 @@ impl Attribution {
 
 impl Policy {
     /// Rule 9: one node reports each connection, once, because the platform bills tx + rx of every row.
-    fn push(&self, direction: Direction, class: Class) -> Push {
+    fn push(&self, direction: Direction, class: Class, guessed: bool) -> Push {
         let withheld = match (direction, class, self.push_inbound) {
             // Every class by its name: a new one is to be decided here.
             (_, Class::Overlay, _) => Some(Withheld::Overlay),
@@ -396,6 +399,8 @@ impl Policy {
             (Direction::Inbound, Class::Inside | Class::Outside, PushInbound::All) => None,
             (Direction::Inbound, Class::Inside | Class::Outside, PushInbound::None) => Some(Withheld::InboundNone),
             (Direction::Inbound, Class::Outside, PushInbound::External) => None,
+            // Nobody else may report what is outbound in truth.
+            (Direction::Inbound, Class::Inside, PushInbound::External) if guessed => None,
             (Direction::Inbound, Class::Inside, PushInbound::External) => Some(Withheld::InboundInside),
         };
         match withheld {

@@ -2,7 +2,7 @@
 //!
 //! A pod's socket knows the ClusterIP it asked for; which backend that became, and for a server behind source NAT who
 //! the client was, only conntrack knows. Flows that cannot be translated are not looked up: a destination that was found
-//! plain is trusted for a minute, and a responder is looked up only where its client has an address of this host, for no
+//! plain is trusted for a minute, for the client that asked (a rule may translate for some clients only), and a responder is looked up only where its client has an address of this host, for no
 //! other address can be source NAT of this host's making. Never per packet.
 //!
 //! Where Cilium translates, [`Services`] are asked first.
@@ -22,8 +22,8 @@ use crate::wire::netlink::{self, Messages};
 
 /// Larger than any single entry.
 const BUFFER_BYTES: usize = 8 * 1024;
-/// Destinations of which it is known whether they are translated.
-const KNOWN_CAPACITY: u32 = 8_192;
+/// Services, and destinations that are plain for a client.
+const KNOWN_CAPACITY: u32 = 16_384;
 /// How long a plain destination is trusted to stay so.
 const PLAIN_NS: u64 = 60 * SECOND;
 /// Lookups in a row that find nothing, after which conntrack is taken to be unused (kube-proxy replaced, or no
@@ -60,11 +60,12 @@ struct Known {
     /// Not to be asked for again before; 0 for a service, whose every connection has a backend of its own.
     plain_until_ns: u64,
     mark: u32,
-    is_service: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Destination {
+    /// Unspecified of a service: what is translated for one client may be for others.
+    client: Addr,
     addr: Addr,
     port: u16,
     protocol: u16,
@@ -159,8 +160,10 @@ impl Resolver {
         if self.is_host(tuple.local) {
             return true;
         }
-        match self.known(tuple) {
-            Some(known) if known.is_service => true,
+        if self.is_service(tuple) {
+            return true;
+        }
+        match self.known(&plain(tuple)) {
             Some(known) if now_ns < known.plain_until_ns => false,
             _ => {
                 let within = self.new_left > 0;
@@ -172,11 +175,11 @@ impl Resolver {
 
     /// Whether the destination was a service address when it was last looked up.
     pub fn is_service(&self, tuple: &Tuple) -> bool {
-        self.known(tuple).is_some_and(|known| known.is_service)
+        self.known(&service(tuple)).is_some()
     }
 
-    fn known(&self, tuple: &Tuple) -> Option<&Known> {
-        self.known.find(&destination(tuple)).and_then(|slot| self.known.get(slot))
+    fn known(&self, destination: &Destination) -> Option<&Known> {
+        self.known.find(destination).and_then(|slot| self.known.get(slot))
     }
 
     /// Looks a flow up. `Ok(None)`: nobody knows it.
@@ -195,7 +198,7 @@ impl Resolver {
         let found = match answer {
             Answer::Service(found) => Some(found),
             Answer::Lost => {
-                self.remember(destination(tuple), true, now_ns);
+                self.remember(service(tuple), 0, now_ns);
                 return Ok(None);
             }
             Answer::Plain(found) => Some(self.ask_conntrack(&sent, now_ns)?.unwrap_or(found)),
@@ -203,7 +206,10 @@ impl Resolver {
         };
         if let Some(found) = found.filter(|found| found.opened_by_local) {
             let is_service = found.backend != tuple.remote || found.backend_port != tuple.remote_port;
-            self.remember(destination(tuple), is_service, now_ns);
+            match is_service {
+                true => self.remember(service(tuple), 0, now_ns),
+                false => self.remember(plain(tuple), now_ns.saturating_add(PLAIN_NS), now_ns),
+            }
         }
         Ok(found)
     }
@@ -260,14 +266,12 @@ impl Resolver {
         self.host.binary_search(&addr).is_ok()
     }
 
-    fn remember(&mut self, destination: Destination, is_service: bool, now_ns: u64) {
-        let plain_until_ns = if is_service { 0 } else { now_ns.saturating_add(PLAIN_NS) };
+    fn remember(&mut self, destination: Destination, plain_until_ns: u64, now_ns: u64) {
         if let Some(known) = self.known.find(&destination).and_then(|slot| self.known.get_mut(slot)) {
             known.plain_until_ns = plain_until_ns;
-            known.is_service = is_service;
             return;
         }
-        if self.known.insert(Known { destination, plain_until_ns, mark: 0, is_service }).is_err() && !self.cleared {
+        if self.known.insert(Known { destination, plain_until_ns, mark: 0 }).is_err() && !self.cleared {
             self.cleared = true;
             // Full: what has run out makes room. If nothing has, this destination is asked for again next time.
             for slot in self.known.slots() {
@@ -279,8 +283,15 @@ impl Resolver {
     }
 }
 
-fn destination(tuple: &Tuple) -> Destination {
-    Destination { addr: tuple.remote, port: tuple.remote_port, protocol: tuple.protocol.into() }
+/// What is plain for the client of a flow.
+fn plain(tuple: &Tuple) -> Destination {
+    let protocol = tuple.protocol.into();
+    Destination { client: tuple.local, addr: tuple.remote, port: tuple.remote_port, protocol }
+}
+
+/// What is translated, for one client at least.
+fn service(tuple: &Tuple) -> Destination {
+    Destination { client: Addr::UNSPECIFIED_V4, ..plain(tuple) }
 }
 
 /// Reads an entry that was found by one of its directions, seen from the end that sent it (`sent`) or received it.

@@ -147,10 +147,15 @@ impl Reader {
 
     #[inline]
     fn record(&mut self, payload: &[u8], reading: Reading, each: Each<'_>) {
-        let Ok(record) = conntrack::parse(payload, reading) else {
+        let Ok(mut record) = conntrack::parse(payload, reading) else {
             self.sweep.skipped.add(Skip::Malformed);
             return;
         };
+        if reading == Reading::Live && record.is_picked_up() {
+            record.connection.reading = Reading::PickedUp;
+        } else if reading == Reading::Ended && record.is_cut_off() {
+            record.connection.reading = Reading::CutOff;
+        }
         let connection = &record.connection;
         if reading == Reading::Live && record.status & STATUS_DYING != 0 {
             // Its DESTROY has been sent, or will be: that tells the final counters.

@@ -70,7 +70,7 @@ fn it_plays_in_the_recorded_order_on_the_recorded_clock() {
     assert!(!replay.ends_are_told());
     assert_eq!(replay.upcoming(), None);
     assert!(matches!(replay.sweep(Now::default(), &mut each), Err(SourceError::Finished)));
-    assert_eq!(seen, [Reading::Ended, Reading::Live]);
+    assert_eq!(seen, [Reading::CutOff, Reading::Live]);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_sweep_plays_the_drains_before_it() {
     let mut replay = open(&bytes).expect("a recording");
     let mut seen = Vec::new();
     assert!(replay.sweep(Now::default(), &mut |c| seen.push(c.reading)).expect("a sweep").complete);
-    assert_eq!(seen, [Reading::Ended, Reading::Live]);
+    assert_eq!(seen, [Reading::CutOff, Reading::Live]);
 }
 
 /// Plays to the end; the error that ended it.

@@ -33,6 +33,8 @@ fn entry() -> conntrack::Record {
         },
         status: 0,
         has_counters: true,
+        tcp_state: 3,
+        tcp_flags: 0x23,
     }
 }
 
@@ -79,16 +81,12 @@ impl Services for Two {
 
 /// The flow of a socket of 1.
 fn role(remote: Addr, remote_port: u16, opened_by_local: bool) -> Role {
-    let tuple = Tuple {
-        local: addr(1),
-        remote,
-        local_port: 40_000,
-        remote_port,
-        protocol: protocol::TCP,
-        flags: 0,
-        family: 4,
-        zero: 0,
-    };
+    role_of(addr(1), remote, remote_port, opened_by_local)
+}
+
+fn role_of(local: Addr, remote: Addr, remote_port: u16, opened_by_local: bool) -> Role {
+    let tuple =
+        Tuple { local, remote, local_port: 40_000, remote_port, protocol: protocol::TCP, flags: 0, family: 4, zero: 0 };
     let counted = Counted { opened_by_local, opened_by_remote: !opened_by_local, ..Counted::default() };
     RoleTable::new(4, 0).settle(&tuple, &counted, 0).role
 }
@@ -119,6 +117,41 @@ fn services_are_asked_where_there_is_no_conntrack() {
     assert!(resolver.is_worth_it(&role(addr(7), 50_000, false), 0));
     assert!(!resolver.is_worth_it(&role(addr(6), 50_000, false), 0));
     assert_eq!(resolver.trouble(), "trouble");
+}
+
+/// Knows 9:80 as a service for every client but 1.
+struct ForSome;
+
+impl Services for ForSome {
+    fn begin_sweep(&mut self) {}
+    fn look_up(&mut self, sent: &OneWay, opened_by_local: Option<bool>) -> Answer {
+        let plain = Translation::plain(sent, opened_by_local != Some(false));
+        match sent.src == addr(1) {
+            true => Answer::Plain(plain),
+            false => Answer::Service(Translation { backend: addr(2), ..plain }),
+        }
+    }
+    fn may_have_sent(&self, _: Addr) -> bool {
+        false
+    }
+    fn trouble(&self) -> &str {
+        ""
+    }
+}
+
+#[test]
+fn f33_what_is_plain_for_one_client_is_not_plain_for_another() {
+    let mut resolver = Resolver::open().expect("rtnetlink");
+    resolver.give_up_conntrack();
+    resolver.consult(Box::new(ForSome));
+    let one = role(addr(9), 80, true);
+    let other = role_of(addr(4), addr(9), 80, true);
+    assert_eq!(resolver.look_up(&one, 0).expect("not asked").expect("plain").backend, addr(9));
+    assert!(!resolver.is_worth_it(&one, 1), "trusted, for this client");
+    assert!(resolver.is_worth_it(&other, 1));
+    assert_eq!(resolver.look_up(&other, 1).expect("not asked").expect("translated").backend, addr(2));
+    // From now on every client is asked for, the first one too.
+    assert!(resolver.is_worth_it(&one, 2));
 }
 
 #[test]

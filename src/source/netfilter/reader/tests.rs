@@ -52,6 +52,29 @@ fn a_quiet_dump_is_complete() {
 }
 
 #[test]
+fn f31_an_entry_that_began_in_the_midst_or_ended_there_is_told() {
+    // As 6.18 writes them: flags 0x23 of a handshake that was seen, 0x2a of a connection picked up.
+    let flags = |bytes: &[u8]| bytes.windows(6).position(|w| w == [6, 0, 4, 0, 0x23, 0]).expect("its flags") + 4;
+    let mut midst = TCP_ENTRY.to_vec();
+    midst[flags(TCP_ENTRY)] = 0x2a;
+    let read = |payload: &[u8]| play(&[message(MESSAGE_NEW, 2, SEQ, payload), done()], [1, 1]).1[0].reading;
+    assert_eq!((read(TCP_ENTRY), read(&midst)), (Reading::Live, Reading::PickedUp));
+    // Open vSwitch marks all of its connections as liberal; the window scale shows that the handshake was seen.
+    midst[flags(TCP_ENTRY)] = 0x2b;
+    assert_eq!(read(&midst), Reading::Live);
+    let end = |state| {
+        let (mut reader, mut seen) = (Reader::default(), Vec::new());
+        let mut payload = TCP_ENTRY.to_vec();
+        let at = payload.windows(5).position(|w| w == [5, 0, 1, 0, 3]).expect("its state") + 4;
+        payload[at] = state;
+        let event = message(MESSAGE_DELETE, 0, 0, &payload);
+        reader.take(&Frame::Event(&event), &mut |c| seen.push(c.reading));
+        seen[0]
+    };
+    assert_eq!((end(3), end(7)), (Reading::CutOff, Reading::Ended), "ESTABLISHED, TIME_WAIT");
+}
+
+#[test]
 fn f42_living_entries_without_counters_are_told_anew_by_each_sweep() {
     let bare = || Entry { counters: None, ..Entry::default() }.encode();
     let without = message(MESSAGE_NEW, 2, SEQ, &bare());
@@ -148,7 +171,7 @@ fn an_end_tells_its_final_counters_dying_or_not() {
     reader.take(&Frame::Event(&[]), &mut each);
     let drained = reader.finish().expect("a drain");
     assert_eq!((drained.seen, drained.skipped), (1, skipped(Skip::Malformed)));
-    assert_eq!(seen[0].reading, Reading::Ended);
+    assert!(seen[0].reading.is_end());
     assert_eq!(seen[0].traffic.reply, Counts { bytes: 99, packets: 2 });
 }
 
