@@ -29,9 +29,10 @@ impl Classes {
 
     /// Whether an address is of many: multicast (224.0.0.0/4, ff00::/8) or the broadcast of every network.
     pub fn is_of_many(addr: Addr) -> bool {
+        let octets = addr.octets();
         match addr.is_v4() {
-            true => matches!(addr.number() as u32 >> 28, 0xe) || addr.number() as u32 == u32::MAX,
-            false => addr.number() >> 120 == 0xff,
+            true => octets[12] >> 4 == 0xe || octets[12..] == [0xff; 4],
+            false => octets[0] == 0xff,
         }
     }
 

@@ -27,7 +27,7 @@ fn the_originator_stands_first_whichever_end_the_socket_is() {
     assert_eq!((inbound.traffic.orig.bytes, inbound.traffic.reply.bytes), (20, 10));
     assert_eq!((inbound.reading, inbound.cgroup), (Reading::Increment, 5));
 
-    let counted = Counted { opened_by_local: true, opened_by_remote: false, ..counted };
+    let counted = Counted { opened_by_local: true, opened_by_remote: false, answered_local: true, ..counted };
     let outbound = connection(&tuple, &counted, &roles.settle(&tuple, &counted, 0).role);
     assert_eq!((outbound.key.src, outbound.backend, outbound.ends), (tuple.local, tuple.remote, Ends::Originator));
     assert_eq!((outbound.traffic.orig.bytes, outbound.traffic.reply.bytes), (10, 20));
