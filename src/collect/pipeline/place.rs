@@ -73,9 +73,7 @@ impl Pipeline {
     }
 
     fn may_be_of_this_node(&self, at: &Attribution) -> bool {
-        [at.of.client, at.of.backend]
-            .iter()
-            .any(|addr| may_be_a_pods(&self.local, &self.policy.classes, *addr))
+        [at.of.client, at.of.backend].iter().any(|addr| may_be_a_pods(&self.local, &self.policy.classes, *addr))
     }
 
     /// Attributes the increment to those of its ends that are local and that it covers. Returns which it found, and
@@ -345,7 +343,14 @@ impl Owned {
 
 impl Attribution {
     fn of(row: &WaitingRow, mono_ns: u64) -> Attribution {
-        Attribution { of: row.key.of, guessed: false, traffic: row.traffic, wall_ns: row.counted_wall_ns, mono_ns, start_wall_ns: 0 }
+        Attribution {
+            of: row.key.of,
+            guessed: false,
+            traffic: row.traffic,
+            wall_ns: row.counted_wall_ns,
+            mono_ns,
+            start_wall_ns: 0,
+        }
     }
 
     /// Finds the owner by the cgroup of the socket if that is a pod's, else by the address. The cgroup comes first
