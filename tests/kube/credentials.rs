@@ -229,7 +229,7 @@ fn what_is_not_supported_is_refused_by_name() {
     let server = "server: 'https://k.example.org'";
     for (cluster, user, words) in [
         ("server: ''", "", "no server"),
-        ("server: 'ftp://k'", "", "does not begin with https://"),
+        ("server: 'ftp://k'", "", "does not start with https://"),
         ("server: 'https://me:secret@k'", "", "with a user in it"),
         ("server: 'https://k', tls-server-name: other", "", "tls-server-name"),
         ("server: 'https://k', proxy-url: 'socks5://p'", "", "proxy-url other than"),
