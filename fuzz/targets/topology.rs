@@ -13,7 +13,8 @@ fuzz_target!(|text: &str| {
     match parse(text, &mut learner, &[]) {
         Ok(parsed) => {
             let topology = Topology::new(Arc::new(parsed.table), Arc::new(learner.finish()), 1);
-            let lines: Vec<_> = text.lines().filter_map(|line| parse_line(line).expect("the whole was taken")).collect();
+            let lines: Vec<_> =
+                text.lines().filter_map(|line| parse_line(line).expect("the whole was taken")).collect();
             assert!(topology.ranges() <= lines.len());
             for line in lines {
                 let written = line.to_string();
