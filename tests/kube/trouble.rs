@@ -36,14 +36,14 @@ fn every_refusal_of_a_list_is_named_and_survived() {
         ("server: status 502", || {
             answer("502 Bad Gateway", "Content-Type: text/html\r\n", b"<html>bad gateway</html>")
         }),
-        ("overload: the server asks to wait", || {
+        ("overload: the server is overloaded", || {
             answer("429 Too Many Requests", "Content-Type: text/plain\r\nRetry-After: 0\r\n", b"Too many requests")
         }),
-        ("overload: the server asks to wait", || {
+        ("overload: the server is overloaded", || {
             answer("429 Too Many Requests", "Retry-After: soon\r\n", b"Too many requests")
         }),
-        ("overload: the server asks to wait", || answer("429 Too Many Requests", "Retry-After: -1\r\n", b"")),
-        ("overload: the server asks to wait", || {
+        ("overload: the server is overloaded", || answer("429 Too Many Requests", "Retry-After: -1\r\n", b"")),
+        ("overload: the server is overloaded", || {
             answer("429 Too Many Requests", "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT\r\n", b"")
         }),
         ("refused: status 404", || answer("404 Not Found", "", b"404 page not found")),
