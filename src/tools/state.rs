@@ -1,7 +1,7 @@
 //! `zxporter-netmon state give`: a folder of the node to the user that the agent runs as.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::process::ExitCode;
@@ -28,11 +28,13 @@ pub fn run(given: &Given) -> ExitCode {
 
 /// A link is not followed: what it names may be anybody's.
 fn give(folder: &OsStr, uid: u32) -> io::Result<()> {
-    let flags = (OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits();
-    let folder: File = OpenOptions::new().read(true).custom_flags(flags).open(folder)?;
-    if folder.metadata()?.uid() == uid {
+    // Asked from outside: with CHOWN alone root cannot open what is another's already.
+    let now = fs::symlink_metadata(folder)?;
+    if now.is_dir() && now.uid() == uid {
         return Ok(());
     }
+    let flags = (OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits();
+    let folder: File = OpenOptions::new().read(true).custom_flags(flags).open(folder)?;
     // Before it is another's, whose mode takes one capability more.
     folder.set_permissions(Permissions::from_mode(0o700))?;
     fchown(&folder, Some(uid), Some(uid))
