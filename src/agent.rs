@@ -4,23 +4,23 @@
 //! before the first thread, so a failed start is one line and exit status 1.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use log::{info, warn};
 
-use crate::batch::Settled;
 use crate::clock::{self, MS, Now, SECOND};
 use crate::collect::handover::Handover;
+use crate::collect::pipeline::Pipeline;
+use crate::collect::player::{self, Player};
 use crate::collect::run::{Collector, Parts};
 use crate::collect::trouble::{PODS_AS_NODE, Trouble};
 use crate::config::proxy::Route;
 use crate::config::{Config, Dakr, Fallback, Mode};
 use crate::export::dakr::jitter;
 use crate::export::dakr::push::Push;
-use crate::export::dakr::transport::Http;
 use crate::export::prometheus::Labels;
 use crate::health::{Component, Health, Pulse, Status};
 use crate::http::server::{BindError, Context, Server};
@@ -38,6 +38,7 @@ use crate::owner::socket_owners::SocketOwners;
 use crate::privileges::{self, Talks, settle_talker};
 use crate::snapshot::Snapshots;
 use crate::source::recorder::Recorder;
+use crate::source::replay::{self, Replay};
 use crate::source::{self, Source, SourceError};
 use crate::stats::Stats;
 use crate::stop::Stop;
@@ -47,6 +48,7 @@ use crate::sys::privileges::drop_all_in_this_thread;
 use crate::sys::signals::{self, Signals};
 use crate::sys::waker::Waker;
 use crate::takeover::{self, Audience, Tables};
+use crate::topology::published;
 
 /// From SIGTERM to the end, whatever hangs.
 const STOP_NS: u64 = 15 * SECOND;
@@ -104,53 +106,110 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     let shared = Shared::new(&config, started);
     privileges::say_landlock(&shared.stats);
     say_what_is_pushed(&config);
+    let agent = match &config.mode {
+        Mode::Replay(recording) => start_player(recording, &config, &shared)?,
+        _ => start_collector(&config, &shared, started)?,
+    };
+    drop_all_in_this_thread();
 
+    // Only a broken kernel ends the wait with an error; ending is the best that is left then too.
+    if let Err(error) = signals.wait() {
+        warn!("cannot wait for signals: {error}");
+    }
+    agent.end(signals, &shared);
+    Ok(())
+}
+
+/// The threads of an agent that runs.
+struct Running {
+    threads: Threads,
+    kube: Option<Kube>,
+    node_stopper: Arc<Stopper>,
+    endpoint: Endpoint,
+}
+
+impl Running {
+    /// Ends everything within [`STOP_NS`].
+    fn end(self, signals: Signals, shared: &Shared) {
+        let signalled_ns = clock::now().mono_ns;
+        let deadline_ns = signalled_ns + STOP_NS;
+        info!("stopping: one last sweep and push, at most {} s", STOP_NS / SECOND);
+        shared.pulse.stopping();
+        exit_on_second_signal(signals, signalled_ns);
+        shared.stop.request(deadline_ns);
+        // The last sweep uses the names that there are.
+        if let Some(kube) = &self.kube {
+            kube.request_stop();
+        }
+        self.node_stopper.stop();
+        self.threads.join(deadline_ns);
+        // What would not leave until now is left alone: the deadline is that of the whole.
+        if let Some(kube) = self.kube {
+            let left_ns = deadline_ns.saturating_sub(clock::now().mono_ns);
+            kube.stop(std::time::Duration::from_nanos(left_ns.min(SECOND)));
+        }
+        self.endpoint.end(deadline_ns);
+    }
+}
+
+/// The thread that answers; the probes are answered until everything else has ended.
+struct Endpoint {
+    threads: Threads,
+    end: Arc<Stop>,
+}
+
+impl Endpoint {
+    fn start(server: Server, config: &Config, labels: Labels, shared: &Shared) -> Result<Endpoint, StartError> {
+        let end = Arc::new(Stop::default());
+        let Shared { stats, health, pulse, snapshots, .. } = shared;
+        let context = Context::new(config, labels, stats, health, pulse, snapshots, &end);
+        let mut threads = Threads::default();
+        threads.spawn("http", move || {
+            settle_talker(Talks::In);
+            server.run(context);
+        })?;
+        Ok(Endpoint { threads, end })
+    }
+
+    fn end(self, deadline_ns: u64) {
+        self.end.request(deadline_ns);
+        let now_ns = clock::now().mono_ns;
+        self.threads.join(deadline_ns.clamp(now_ns + ENDPOINT_NS, now_ns + SECOND));
+    }
+}
+
+/// Counts what the kernel says from now on.
+fn start_collector(config: &Arc<Config>, shared: &Shared, started: Now) -> Result<Running, StartError> {
     let mut trouble = Trouble::default();
     let recorder = match &config.record {
         Some(file) => Recorder::create(file, started).map_err(|error| StartError::Record(file.clone(), error))?,
         None => Recorder::off(),
     };
-    let mut source = open_source(&config, &shared, &recorder, started, &mut trouble)?;
-    let played_from = source.played_at().unwrap_or(started);
+    let mut source = open_source(config, shared, &recorder, started, &mut trouble)?;
     let facts = source.facts();
-    let (names, reader) = names::start(&config, &shared.stats, &shared.health, &shared.stop).unzip();
-    let labels = Labels {
-        wanted: config.mode.name().to_owned(),
-        running: facts.kind.as_str().to_owned(),
-        opencost_hold_ns: config.opencost_series.then_some(config.opencost_hold_ns),
-    };
-    let server = Server::bind(&config).map_err(StartError::Bind)?;
+    let (names, reader) = names::start(config, &shared.stats, &shared.health, &shared.stop).unzip();
+    let labels = labels(config, facts.kind.as_str());
+    let server = Server::bind(config).map_err(StartError::Bind)?;
     let addresses = HostAddresses::open().map_err(StartError::Addresses)?;
-    let waker = Waker::open().map_err(|error| StartError::Resources("the collector's waker", error))?;
-    shared.stop.wakes(&waker);
-    let snapshots_waker = waker.clone();
-    shared.snapshots.wake_collector_by(Box::new(move || snapshots_waker.wake()));
-    let kube = if config.standalone {
-        shared.health.set(Component::PodCache, Status::Healthy, "standalone mode");
-        None
-    } else {
-        Some(start_kube(&config, &shared, &waker)?)
+    let waker = shared.collectors_waker()?;
+    let (kube, pods) = match config.standalone {
+        true => {
+            shared.health.set(Component::PodCache, Status::Healthy, "standalone mode");
+            (None, None)
+        }
+        false => Some(start_kube(config, shared, &waker)?).unzip(),
     };
 
     let mut threads = Threads::default();
-    let max_connections = config.max_connections.unwrap_or_else(limits::max_connections);
-    let fresh = || Tables::new(&config, max_connections, played_from);
-    let mut tables = fresh();
-    let handover = match &config.dakr {
-        Some(dakr) => {
-            let (mut push, settled) = open_push(&config, dakr, &shared, started, &waker);
-            let take_over =
-                |dir: &PathBuf| takeover::open(dir, fresh, &mut tables, source.as_mut(), &mut push, shared.audience());
-            let taken = config.state_dir.as_ref().map(take_over).unwrap_or_default();
-            let (parcels, to_push) = bounded(2);
-            let (handle, thread) = push.start(to_push).map_err(|error| StartError::Resources("thread push", error))?;
-            threads.add("push", thread);
-            Some(Handover::new(parcels, settled, handle, taken.out, taken.persists))
-        }
-        None => None,
-    };
-    if kube.is_some() && source.played_at().is_none() {
-        match open_socket_owners(&config, facts) {
+    let mut tables = tables(config, started);
+    let mut handover = None;
+    if let Some(dakr) = &config.dakr {
+        let (ours, push) = start_push(config, dakr, shared, started, &waker, &mut tables, source.as_mut())?;
+        threads.add("push", push);
+        handover = Some(ours);
+    }
+    if kube.is_some() {
+        match open_socket_owners(config, facts) {
             Ok(socket_owners) => tables.pipeline.set_socket_owners(socket_owners),
             Err(why) => trouble.socket_owners = format!("{PODS_AS_NODE}: {why} (-cgroup-fs)"),
         }
@@ -161,34 +220,15 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     if let Some(reader) = reader {
         threads.spawn("dns", reader)?;
     }
-    let known = Arc::new(crate::topology::published::Published::default());
-    let names = tables.pipeline.topology().names().as_ref().clone();
-    let mut locator = Locator::new(locate_settings(&config), names, Arc::clone(&shared.stats));
-    let first = locator.look().unwrap_or_else(|| locator.topology());
-    tables.pipeline.set_topology(first);
-    let node_stopper = Arc::new(Stopper::default());
-    if config.topology.is_some() {
-        let question = open_question(&config, &locator, &node_stopper)?;
-        let waker = waker.clone();
-        let (known, stop) = (Arc::clone(&known), Arc::clone(&shared.stop));
-        let own_waker = Waker::open().map_err(|error| StartError::Resources("the waker of thread locate", error))?;
-        threads.spawn("locate", move || {
-            match question.as_ref().is_some_and(|(_, executes)| *executes) {
-                true => drop_all_in_this_thread(),
-                false => settle_talker(Talks::Out),
-            }
-            let question = question.map(|(question, _)| question);
-            locate::run(locator, question, &known, &stop, &own_waker, &|| waker.wake());
-        })?;
-    }
+    let (known, node_stopper) = start_locating(config, shared, &waker, &mut tables.pipeline, &mut threads)?;
     let parts = Parts {
         pipeline: tables.pipeline,
         topology: known,
-        config: Arc::clone(&config),
+        config: Arc::clone(config),
         source,
         addresses,
         recorder,
-        pods: kube.as_ref().map(|(_, published)| Arc::clone(published)),
+        pods,
         handover,
         freezer: tables.freezer,
         stats: Arc::clone(&shared.stats),
@@ -198,49 +238,101 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
         stop: Arc::clone(&shared.stop),
         waker,
     };
-    // Spreads the flushes of many nodes over the interval.
-    let phase_ns = jitter::hash([&config.node_name, ""]) % config.flush_interval_ns.max(1);
-    let collector = Collector::new(parts, trouble, played_from, phase_ns);
-    // The probes are answered until everything else has ended.
-    let end = Arc::new(Stop::default());
-    let context = Context::new(&config, labels, &shared.stats, &shared.health, &shared.pulse, &shared.snapshots, &end);
-    let mut endpoint = Threads::default();
-    endpoint.spawn("http", move || {
-        settle_talker(Talks::In);
-        server.run(context);
-    })?;
+    let collector = Collector::new(parts, trouble, started, flush_phase_ns(config));
+    let endpoint = Endpoint::start(server, config, labels, shared)?;
     let stats = Arc::clone(&shared.stats);
     threads.spawn("collect", move || {
         privileges::settle_collector(facts.needs, &stats);
         collector.run();
     })?;
-    drop_all_in_this_thread();
+    Ok(Running { threads, kube, node_stopper, endpoint })
+}
 
-    // Only a broken kernel ends the wait with an error; ending is the best that is left then too.
-    if let Err(error) = signals.wait() {
-        warn!("cannot wait for signals: {error}");
+/// The locator of remote ends; the pipeline gets what it says at the start.
+fn locator(config: &Config, shared: &Shared, pipeline: &mut Pipeline) -> Locator {
+    let names = pipeline.topology().names().as_ref().clone();
+    let mut locator = Locator::new(locate_settings(config), names, Arc::clone(&shared.stats));
+    let first = locator.look().unwrap_or_else(|| locator.topology());
+    pipeline.set_topology(first);
+    locator
+}
+
+/// Follows the file of ranges and the own node's place, where there is a file.
+fn start_locating(
+    config: &Arc<Config>,
+    shared: &Shared,
+    waker: &Waker,
+    pipeline: &mut Pipeline,
+    threads: &mut Threads,
+) -> Result<(Arc<published::Published>, Arc<Stopper>), StartError> {
+    let known = Arc::new(published::Published::default());
+    let node_stopper = Arc::new(Stopper::default());
+    let locator = locator(config, shared, pipeline);
+    if config.topology.is_some() {
+        let question = open_question(config, &locator, &node_stopper)?;
+        let waker = waker.clone();
+        let (ranges, stop) = (Arc::clone(&known), Arc::clone(&shared.stop));
+        let own_waker = Waker::open().map_err(|error| StartError::Resources("the waker of thread locate", error))?;
+        threads.spawn("locate", move || {
+            match question.as_ref().is_some_and(|(_, executes)| *executes) {
+                true => drop_all_in_this_thread(),
+                false => settle_talker(Talks::Out),
+            }
+            let question = question.map(|(question, _)| question);
+            locate::run(locator, question, &ranges, &stop, &own_waker, &|| waker.wake());
+        })?;
     }
-    let signalled_ns = clock::now().mono_ns;
-    let deadline_ns = signalled_ns + STOP_NS;
-    info!("stopping: one last sweep and push, at most {} s", STOP_NS / SECOND);
-    shared.pulse.stopping();
-    exit_on_second_signal(signals, signalled_ns);
-    shared.stop.request(deadline_ns);
-    // The last sweep uses the names that there are.
-    if let Some((kube, _)) = &kube {
-        kube.request_stop();
+    Ok((known, node_stopper))
+}
+
+/// Plays a recording in the place of a source: no push, no pods, no names.
+fn start_player(recording: &Path, config: &Arc<Config>, shared: &Shared) -> Result<Running, StartError> {
+    let recording = Replay::open(recording).map_err(StartError::Source)?;
+    shared.health.set(Component::PodCache, Status::Healthy, "a recording holds no pods");
+    let server = Server::bind(config).map_err(StartError::Bind)?;
+    let waker = shared.collectors_waker()?;
+    let Tables { mut pipeline, freezer } = tables(config, recording.played_at());
+    locator(config, shared, &mut pipeline);
+    let parts = player::Parts {
+        recording,
+        config: Arc::clone(config),
+        pipeline,
+        freezer,
+        stats: Arc::clone(&shared.stats),
+        health: Arc::clone(&shared.health),
+        pulse: Arc::clone(&shared.pulse),
+        snapshots: Arc::clone(&shared.snapshots),
+        stop: Arc::clone(&shared.stop),
+        waker,
+    };
+    let player = Player::new(parts, flush_phase_ns(config));
+    let labels = labels(config, config.mode.name());
+    let endpoint = Endpoint::start(server, config, labels, shared)?;
+    let mut threads = Threads::default();
+    let stats = Arc::clone(&shared.stats);
+    threads.spawn("collect", move || {
+        privileges::settle_collector(replay::FACTS.needs, &stats);
+        player.run();
+    })?;
+    Ok(Running { threads, kube: None, node_stopper: Arc::default(), endpoint })
+}
+
+fn labels(config: &Config, running: &str) -> Labels {
+    Labels {
+        wanted: config.mode.name().to_owned(),
+        running: running.to_owned(),
+        opencost_hold_ns: config.opencost_series.then_some(config.opencost_hold_ns),
     }
-    node_stopper.stop();
-    threads.join(deadline_ns);
-    // What would not leave until now is left alone: the deadline is that of the whole.
-    if let Some((kube, _)) = kube {
-        let left_ns = deadline_ns.saturating_sub(clock::now().mono_ns);
-        kube.stop(std::time::Duration::from_nanos(left_ns.min(SECOND)));
-    }
-    end.request(deadline_ns);
-    let now_ns = clock::now().mono_ns;
-    endpoint.join(deadline_ns.clamp(now_ns + ENDPOINT_NS, now_ns + SECOND));
-    Ok(())
+}
+
+/// Empty tables of the configured sizes.
+fn tables(config: &Config, started: Now) -> Tables {
+    Tables::new(config, config.max_connections.unwrap_or_else(limits::max_connections), started)
+}
+
+/// Spreads the flushes of many nodes over the interval.
+fn flush_phase_ns(config: &Config) -> u64 {
+    jitter::hash([&config.node_name, ""]) % config.flush_interval_ns.max(1)
 }
 
 /// What all threads share.
@@ -264,6 +356,15 @@ impl Shared {
             snapshots: Arc::default(),
             stop: Arc::default(),
         }
+    }
+
+    /// What wakes the thread that owns the tables: the end, and who asks for a snapshot.
+    fn collectors_waker(&self) -> Result<Waker, StartError> {
+        let waker = Waker::open().map_err(|error| StartError::Resources("the collector's waker", error))?;
+        self.stop.wakes(&waker);
+        let of_snapshots = waker.clone();
+        self.snapshots.wake_collector_by(Box::new(move || of_snapshots.wake()));
+        Ok(waker)
     }
 
     fn audience(&self) -> Audience {
@@ -432,13 +533,16 @@ fn say_what_is_pushed(config: &Config) {
     }
 }
 
-fn open_push(
+/// Takes over what the process before left, and starts to push; returns the collector's side of it and the thread.
+fn start_push(
     config: &Config,
     dakr: &Dakr,
     shared: &Shared,
     started: Now,
     waker: &Waker,
-) -> (Push<Http>, Receiver<Settled>) {
+    tables: &mut Tables,
+    source: &mut dyn Source,
+) -> Result<(Handover, JoinHandle<()>), StartError> {
     let (report, settled) = unbounded();
     let waker = waker.clone();
     let tell = move |news| {
@@ -447,7 +551,13 @@ fn open_push(
         waker.wake();
     };
     let (health, stats) = (Arc::clone(&shared.health), Arc::clone(&shared.stats));
-    (Push::over_http(dakr, &config.node_name, config.flush_interval_ns, started, health, stats, tell), settled)
+    let mut push = Push::over_http(dakr, &config.node_name, config.flush_interval_ns, started, health, stats, tell);
+    let fresh = || self::tables(config, started);
+    let take_over = |dir: &PathBuf| takeover::open(dir, fresh, tables, source, &mut push, shared.audience());
+    let taken = config.state_dir.as_ref().map(take_over).unwrap_or_default();
+    let (parcels, to_push) = bounded(2);
+    let (handle, thread) = push.start(to_push).map_err(|error| StartError::Resources("thread push", error))?;
+    Ok((Handover::new(parcels, settled, handle, taken.out, taken.persists), thread))
 }
 
 /// Exits at once on a second signal. A signal within 100 ms of the first is the same signal: timeout(1), for one,

@@ -14,7 +14,7 @@ use netmon::flow::{Connection, Reading, protocol};
 use netmon::source::netfilter::{Netfilter, Options};
 use netmon::source::recorder::Recorder;
 use netmon::source::replay::Replay;
-use netmon::source::{Source, SourceError, Step, Sweep};
+use netmon::source::{Source, SourceError, Sweep};
 use netmon::stats::Skip;
 use nix::sched::{CloneFlags, unshare};
 
@@ -410,12 +410,9 @@ fn root_what_is_recorded_plays_to_the_same_records() {
         let (mut played, mut played_sweeps) = (Vec::new(), Vec::new());
         while let Some(upcoming) = replay.upcoming() {
             let mut each = |c: &Connection| played.push((upcoming.at, *c));
-            played_sweeps.push(match upcoming.step {
-                Step::Sweep => replay.sweep(upcoming.at, &mut each).expect("a dump"),
-                Step::Drain => replay.drain(upcoming.at, &mut each).expect("events"),
-            });
+            played_sweeps.push(replay.play(&mut each).expect("a reading"));
         }
-        assert!(matches!(replay.sweep(clock::now(), &mut |_| {}), Err(SourceError::Finished)));
+        assert!(matches!(replay.play(&mut |_| {}), Err(SourceError::Finished)));
         assert_eq!(played_sweeps, live_sweeps);
         assert!(played == live, "{} played, {} live", played.len(), live.len());
     });

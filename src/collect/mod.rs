@@ -10,6 +10,8 @@ pub mod handover;
 pub mod pace;
 pub mod persist;
 pub mod pipeline;
+pub mod player;
+mod reading;
 pub mod run;
 pub mod snapshot;
 pub mod trouble;

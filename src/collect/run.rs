@@ -1,7 +1,5 @@
 //! The collector's loop: it does what is due, then waits.
 
-mod play;
-
 use std::sync::Arc;
 
 use log::{debug, info, warn};
@@ -11,6 +9,7 @@ use super::freezer::Freezer;
 use super::handover::{Handover, settle_waiting};
 use super::pace::{Facts, SweepPace};
 use super::pipeline::Pipeline;
+use super::reading::{self, Swept};
 use super::snapshot::Snapshotter;
 use super::trouble::{PODS_AS_NODE, Reporter, Trouble};
 use crate::clock::{self, MS, Now, SECOND};
@@ -22,7 +21,7 @@ use crate::owner::socket_owners::SocketOwners;
 use crate::snapshot::Snapshots;
 use crate::source::recorder::Recorder;
 use crate::source::{Source, SourceError, Sweep};
-use crate::stats::{Lost, Stats};
+use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::sys::addresses::{AddressChange, HostAddresses};
 use crate::sys::poll;
@@ -34,7 +33,7 @@ const DRAIN_NAP_NS: u64 = 50 * MS;
 /// Time between checks of the source's kernel settings.
 const UPKEEP_NS: u64 = 60 * SECOND;
 /// Shortest time for which settled rows stay visible.
-const LEAST_IDLE_NS: u64 = 60 * SECOND;
+pub(super) const LEAST_IDLE_NS: u64 = 60 * SECOND;
 /// Complete sweeps for which the interval stays short after a baseline vanished.
 const WARY_SWEEPS: u8 = 12;
 
@@ -127,9 +126,6 @@ impl Collector {
 
     /// Runs until the stop is requested, then delivers the open window.
     pub fn run(mut self) {
-        if self.p.source.played_at().is_some() {
-            return self.play();
-        }
         while !self.p.stop.requested() {
             self.turn();
             self.wait();
@@ -170,7 +166,8 @@ impl Collector {
             self.p.pipeline.cleanup(now, self.p.config.flush_interval_ns.max(LEAST_IDLE_NS));
         }
         if let Some(ticket) = self.p.snapshots.asked() {
-            self.publish_snapshot(ticket);
+            let now = clock::now();
+            self.snapshotter.publish(&self.p.snapshots, ticket, &self.p.pipeline, &self.p.freezer, now);
         }
         self.p.pipeline.publish(&self.p.stats);
         self.reporter.report(&self.trouble, self.p.pipeline.baselines().first_sweep_done(), &self.p.health);
@@ -200,16 +197,13 @@ impl Collector {
 
     fn follow_addresses(&mut self) {
         let (local, recorder) = (self.p.pipeline.local_ends(), &self.p.recorder);
-        let mut follow = |change| {
+        self.p.addresses.drain(&mut |change| {
             recorder.address(change);
             match change {
                 AddressChange::Added(addr) => local.add_host(addr),
                 AddressChange::Removed(addr) => local.remove_host(addr),
             }
-        };
-        if !self.p.source.addresses(&mut follow) {
-            self.p.addresses.drain(&mut follow);
-        }
+        });
     }
 
     fn follow_pods(&mut self) {
@@ -229,14 +223,9 @@ impl Collector {
 
     fn drain(&mut self, now: Now) {
         self.due.drain = u64::MAX;
-        let pipeline = &mut self.p.pipeline;
-        let drained = self.p.source.drain(now, &mut |c| pipeline.hear(c, now));
-        pipeline.end_drain(now);
-        match drained {
-            Ok(drained) => {
-                pipeline.note_source_losses(&drained);
-                self.note(&drained);
-            }
+        let (source, pipeline) = (&mut self.p.source, &mut self.p.pipeline);
+        match reading::drain(pipeline, &self.p.stats, now, |each| source.drain(now, each)) {
+            Ok(drained) => self.note(&drained),
             Err(error) => {
                 if let Some(suppressed) = self.unread_ends.allow(now) {
                     warn!("cannot read connection events: {error}{suppressed}");
@@ -299,21 +288,11 @@ impl Collector {
     }
 
     fn read(&mut self, now: Now) -> Result<bool, SourceError> {
-        let cpu_ns = clock::thread_cpu_ns();
-        let pipeline = &mut self.p.pipeline;
-        pipeline.begin_sweep();
-        let result = self.p.source.sweep(now, &mut |c| pipeline.record(c, now));
+        let (source, pipeline) = (&mut self.p.source, &mut self.p.pipeline);
+        let Swept { result, end, cost_ns } =
+            reading::sweep(pipeline, &self.p.stats, now, |each| source.sweep(now, each));
         let sweep = result.as_ref().copied().unwrap_or_default();
-        let end = pipeline.end_sweep(&sweep, now);
-        self.cost_ns = clock::thread_cpu_ns().saturating_sub(cpu_ns);
-        let stats = &self.p.stats;
-        stats.sweeps.inc();
-        stats.sweep_wall_ms.set(now.wall_ns / MS);
-        stats.sweep_cpu_ns.add(self.cost_ns);
-        stats.sweep_last_ns.set(clock::now().mono_ns.saturating_sub(now.mono_ns));
-        stats.lose_events(Lost::Vanished, end.vanished_untold);
-        stats.lose_events(Lost::ConnectionTableFull, end.not_followed);
-        stats.lose_events(Lost::Restart, end.ended_while_away);
+        self.cost_ns = cost_ns;
         self.due.sweep = u64::MAX;
         self.note(&sweep);
         if sweep.complete {
@@ -324,11 +303,9 @@ impl Collector {
             self.trouble.hurried = end.hurried > 0;
             self.trouble.uncounted = sweep.uncounted > 0;
             self.p.stats.connections_uncounted.set(sweep.uncounted);
-            // This machine's interface counters are unrelated to a recording.
-            let sight = match self.p.source.played_at() {
-                Some(_) => Sight::Clear,
-                None if !self.p.source.facts().sees_the_host => Sight::Clear,
-                None => self.watch.end_sweep(end.seen_bytes),
+            let sight = match self.p.source.facts().sees_the_host {
+                true => self.watch.end_sweep(end.seen_bytes),
+                false => Sight::Clear,
             };
             match sight {
                 Sight::Unknown => {}
@@ -342,19 +319,10 @@ impl Collector {
         result.map(|sweep| sweep.complete)
     }
 
-    /// Books the counters of a sweep or a drain.
-    fn note(&mut self, sweep: &Sweep) {
-        let stats = &self.p.stats;
-        stats.records.add(sweep.seen);
-        for (cell, n) in stats.skipped.iter().zip(sweep.skipped.0) {
-            cell.add(n);
-        }
-        if sweep.overflows > 0 {
-            // At least one event per overflow, if the kernel does not report how many.
-            stats.lose_events(Lost::EventQueueFull, sweep.events_lost.max(sweep.overflows));
-            self.trouble.events_lost = true;
-        }
-        if sweep.sweep_soon {
+    /// Does what a sweep or a drain asks for.
+    fn note(&mut self, reading: &Sweep) {
+        self.trouble.events_lost |= reading.overflows > 0;
+        if reading.sweep_soon {
             self.due.sweep = 0;
         }
     }
@@ -380,11 +348,6 @@ impl Collector {
                 debug_assert!(nothing.is_none(), "without DAKR nothing is pushed");
             }
         }
-    }
-
-    fn publish_snapshot(&mut self, ticket: u64) {
-        let now = self.p.source.played_at().unwrap_or_else(clock::now);
-        self.snapshotter.publish(&self.p.snapshots, ticket, &self.p.pipeline, &self.p.freezer, now);
     }
 
     /// Makes a last sweep, then delivers everything or books it as lost.

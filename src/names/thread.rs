@@ -9,7 +9,7 @@ use super::capture::{Capture, Captured, Seen};
 use super::health::NamesHealth;
 use super::judge::Judge;
 use crate::clock::{self, MS, SECOND};
-use crate::config::{Config, Dns, Mode};
+use crate::config::{Config, Dns};
 use crate::health::{Component, Health, Status};
 use crate::privileges;
 use crate::stats::{DnsLost, Stats};
@@ -32,7 +32,7 @@ pub fn start(
     health: &Arc<Health>,
     stop: &Arc<Stop>,
 ) -> Option<(Arc<Names>, impl FnOnce() + Send + use<>)> {
-    if config.dns == Dns::Off || matches!(config.mode, Mode::Replay(_)) {
+    if config.dns == Dns::Off {
         return None;
     }
     let names = Arc::new(Names::new(Arc::clone(stats), config.dakr.is_some()));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::config::{Config, Fallback, Mode, SourceKind};
-use crate::flow::{AddressChange, Connection};
+use crate::flow::Connection;
 use crate::health::Component;
 use crate::privileges::Needs;
 use crate::state::bytes::In;
@@ -95,7 +95,7 @@ pub trait Source: Send {
     /// What is always true of it.
     fn facts(&self) -> &'static Facts;
 
-    /// `netfilter`, `ebpf`, `cilium` or `replay`.
+    /// `netfilter`, `ebpf` or `cilium`.
     fn name(&self) -> &'static str {
         self.facts().kind.as_str()
     }
@@ -128,41 +128,6 @@ pub trait Source: Send {
     fn restore(&mut self, _from: &mut In<'_>) -> Result<(), Malformed> {
         Ok(())
     }
-
-    /// The time at which the sweep just made was made, where it was not now: a recording plays on its own clock. Before
-    /// the first one, the time at which the agent that made the recording started.
-    fn played_at(&self) -> Option<Now> {
-        None
-    }
-
-    /// What a recording wants played next; `None` where the source is live, or at the recording's end.
-    fn upcoming(&mut self) -> Option<Upcoming> {
-        None
-    }
-
-    /// What became of the host's addresses before that. Whether the source tells them at all: a recording does, and
-    /// then this machine's own are not asked.
-    fn addresses(&mut self, _each: &mut dyn FnMut(AddressChange)) -> bool {
-        false
-    }
-}
-
-/// What a recording wants played next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Upcoming {
-    /// What to call.
-    pub step: Step,
-    /// When it was recorded.
-    pub at: Now,
-}
-
-/// A call of a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// [`Source::sweep`].
-    Sweep,
-    /// [`Source::drain`].
-    Drain,
 }
 
 /// A source's report for health.
@@ -226,7 +191,7 @@ pub fn open(
             }
             Ok(Box::new(cilium))
         }
-        Mode::Replay(path) => Ok(Box::new(replay::Replay::open(path)?)),
+        Mode::Replay(_) => Err(SourceError::Open("a recording is played, and is no source".to_owned())),
     }
 }
 

@@ -1,15 +1,15 @@
-//! A recording as a source: what the kernel said then goes the same way again.
+//! Reads a recording: what the kernel said then goes the same way again.
 //!
-//! A recording plays on its own clock, and in its own order of sweeps and drains: [`Source::upcoming`] says what comes
-//! next and when it was; [`Source::addresses`] what the host's addresses became before it.
+//! A recording plays on its own clock, and in its own order of sweeps and drains: [`Replay::upcoming`] says what comes
+//! next and when it was; [`Replay::addresses`] what the host's addresses became before it. No source: it drives, and is
+//! not asked when it suits the collector.
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
-use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 use super::netfilter::Reader;
-use super::{Each, Facts, Source, SourceError, SourceHealth, Step, Sweep, Upcoming};
+use super::{Each, Facts, SourceError, Sweep};
 use crate::clock::Now;
 use crate::config::SourceKind;
 use crate::flow::AddressChange;
@@ -26,7 +26,25 @@ pub const FACTS: Facts = Facts {
     component: None,
 };
 
-/// The source.
+/// What is to be played next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upcoming {
+    /// What was recorded.
+    pub step: Step,
+    /// When it was recorded.
+    pub at: Now,
+}
+
+/// A reading of the source that was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// All connections.
+    Sweep,
+    /// What had ended between sweeps.
+    Drain,
+}
+
+/// A recording that is being played.
 pub struct Replay<R = BufReader<File>> {
     path: PathBuf,
     input: R,
@@ -146,7 +164,11 @@ impl<R: Read> Replay<R> {
     }
 
     /// Plays what is upcoming.
-    fn play(&mut self, each: Each<'_>) -> Result<Sweep, SourceError> {
+    ///
+    /// # Errors
+    /// [`SourceError::Read`] where the recording is broken, or tells of a reading that failed; [`SourceError::Finished`]
+    /// at its end.
+    pub fn play(&mut self, each: Each<'_>) -> Result<Sweep, SourceError> {
         self.look_ahead();
         let (upcoming, seq) = match std::mem::replace(&mut self.next, Next::End) {
             Next::Step(upcoming, seq) => (upcoming, seq),
@@ -177,46 +199,14 @@ impl<R: Read> Replay<R> {
         self.next = Next::Unread;
         self.reader.finish()
     }
-}
 
-impl<R: Read + Send> Source for Replay<R> {
-    fn facts(&self) -> &'static Facts {
-        &FACTS
+    /// The recorded time of what was played last; at first, when the agent that recorded it started.
+    pub fn played_at(&self) -> Now {
+        self.played
     }
 
-    /// Plays the next sweep; drains that were recorded before it are played first, as part of it.
-    fn sweep(&mut self, _now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
-        while self.upcoming().is_some_and(|upcoming| upcoming.step == Step::Drain) {
-            self.play(each)?;
-        }
-        self.play(each)
-    }
-
-    /// Plays the next drain; nothing where a sweep was recorded before it.
-    fn drain(&mut self, _now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
-        match self.upcoming() {
-            Some(Upcoming { step: Step::Drain, .. }) => self.play(each),
-            _ => Ok(Sweep::default()),
-        }
-    }
-
-    fn poll_fds(&self) -> &[RawFd] {
-        &[]
-    }
-
-    fn upkeep(&mut self, _now: Now) -> SourceHealth {
-        SourceHealth::default()
-    }
-
-    fn ends_are_told(&self) -> bool {
-        self.reader.events_are_whole()
-    }
-
-    fn played_at(&self) -> Option<Now> {
-        Some(self.played)
-    }
-
-    fn upcoming(&mut self) -> Option<Upcoming> {
+    /// What comes next; `None` at the end.
+    pub fn upcoming(&mut self) -> Option<Upcoming> {
         self.look_ahead();
         match &self.next {
             Next::Step(upcoming, _) => Some(*upcoming),
@@ -224,10 +214,10 @@ impl<R: Read + Send> Source for Replay<R> {
         }
     }
 
-    fn addresses(&mut self, each: &mut dyn FnMut(AddressChange)) -> bool {
+    /// What became of the host's addresses before that.
+    pub fn addresses(&mut self, each: &mut dyn FnMut(AddressChange)) {
         self.look_ahead();
         self.addresses.drain(..).for_each(each);
-        true
     }
 }
 

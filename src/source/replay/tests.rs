@@ -54,31 +54,20 @@ fn it_plays_in_the_recorded_order_on_the_recorded_clock() {
     let mut replay = open(&bytes).expect("a recording");
     let (mut seen, mut addresses) = (Vec::new(), Vec::new());
     let mut each = |c: &Connection| seen.push(c.reading);
-    assert_eq!(replay.played_at(), Some(at(0)), "when the agent started");
-    assert!(replay.addresses(&mut |change| addresses.push(change)));
+    assert_eq!(replay.played_at(), at(0), "when the agent started");
+    replay.addresses(&mut |change| addresses.push(change));
     assert_eq!(addresses, [AddressChange::Added(HOST)]);
     assert_eq!(replay.upcoming(), Some(Upcoming { step: Step::Drain, at: at(1) }));
-    assert_eq!(replay.drain(Now::default(), &mut each).expect("a drain").seen, 1);
-    assert_eq!(replay.played_at(), Some(at(1)));
+    assert_eq!(replay.play(&mut each).expect("a drain").seen, 1);
+    assert_eq!(replay.played_at(), at(1));
     replay.addresses(&mut |change| addresses.push(change));
     assert_eq!(addresses.last(), Some(&AddressChange::Removed(HOST)));
     assert_eq!(replay.upcoming(), Some(Upcoming { step: Step::Sweep, at: at(2) }));
-    assert_eq!(replay.drain(Now::default(), &mut each).expect("nothing to drain"), Sweep::default());
-    let sweep = replay.sweep(Now::default(), &mut each).expect("a sweep");
+    let sweep = replay.play(&mut each).expect("a sweep");
     assert!(sweep.complete && sweep.sweep_soon);
     assert_eq!((sweep.seen, sweep.overflows, sweep.events_lost), (1, 1, 2));
-    assert!(!replay.ends_are_told());
     assert_eq!(replay.upcoming(), None);
-    assert!(matches!(replay.sweep(Now::default(), &mut each), Err(SourceError::Finished)));
-    assert_eq!(seen, [Reading::CutOff, Reading::Live]);
-}
-
-#[test]
-fn a_sweep_plays_the_drains_before_it() {
-    let bytes = recording();
-    let mut replay = open(&bytes).expect("a recording");
-    let mut seen = Vec::new();
-    assert!(replay.sweep(Now::default(), &mut |c| seen.push(c.reading)).expect("a sweep").complete);
+    assert!(matches!(replay.play(&mut each), Err(SourceError::Finished)));
     assert_eq!(seen, [Reading::CutOff, Reading::Live]);
 }
 
@@ -89,7 +78,7 @@ fn play_out(bytes: &[u8]) -> SourceError {
         Err(error) => return error,
     };
     loop {
-        if let Err(error) = replay.sweep(Now::default(), &mut |_| {}) {
+        if let Err(error) = replay.play(&mut |_| {}) {
             return error;
         }
     }
@@ -143,9 +132,9 @@ fn what_a_recorder_writes_is_played() {
     let mut replay = Replay::open(&path).expect("a recording");
     std::fs::remove_file(&path).expect("it was made");
     let mut seen = 0;
-    replay.drain(Now::default(), &mut |_| seen += 1).expect("a drain");
+    replay.play(&mut |_| seen += 1).expect("a drain");
     assert_eq!(seen, 1);
-    assert!(matches!(replay.sweep(Now::default(), &mut |_| {}), Err(SourceError::Finished)));
+    assert!(matches!(replay.play(&mut |_| {}), Err(SourceError::Finished)));
 }
 
 #[test]
