@@ -228,7 +228,7 @@ fn root_cilium_with_own_programs_needs_bpf_and_net_admin() {
     let documented = documented_for_programs();
     let without = |missing| documented.iter().filter(|name| **name != missing).copied().collect::<Vec<_>>();
     for (capabilities, running, said) in [
-        (&documented, "ebpf", "so ebpf counts in its place"),
+        (&documented, "ebpf", "ebpf counts instead"),
         (&without("cap_net_admin"), "cilium", "CAP_NET_ADMIN missing"),
         (&without("cap_bpf"), "cilium", "CAP_BPF missing"),
     ] {

@@ -42,7 +42,7 @@ fn own_programs_count_where_the_maps_hold_a_sum_or_nothing() {
         let mut beside = open(&bpffs, &[&root]).expect("programs run here");
         assert_eq!(beside.name(), "ebpf");
         let said = condition(&mut *beside);
-        assert!(said.contains(why) && said.contains("so ebpf counts in its place"), "{said}");
+        assert!(said.contains(why) && said.contains("ebpf counts instead"), "{said}");
         // The next process may have no maps at all: then the programs alone go on from the state file.
         let mut state = Vec::new();
         beside.persist(&mut state);
@@ -57,7 +57,7 @@ fn own_programs_count_where_the_maps_hold_a_sum_or_nothing() {
         assert_eq!(maps.name(), "cilium");
         let said = condition(&mut *maps);
         assert!(
-            said.contains(why) && said.contains("which would tell, cannot run: ") && said.contains("/nowhere"),
+            said.contains(why) && said.contains("which count both, cannot run: ") && said.contains("/nowhere"),
             "{said}"
         );
     }

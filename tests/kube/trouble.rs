@@ -51,10 +51,10 @@ fn every_refusal_of_a_list_is_named_and_survived() {
         ("answer: text/html instead of JSON", || {
             answer("200 OK", "Content-Type: text/html\r\n", b"<html>login</html>")
         }),
-        ("answer: kind Table in place of a list", || {
+        ("answer: kind Table instead of a list", || {
             json(br#"{"kind":"Table","metadata":{"resourceVersion":"1"},"rows":[]}"#)
         }),
-        ("answer: kind Status in place of a list", || json(br#"{"kind":"Status","metadata":{},"status":"Success"}"#)),
+        ("answer: kind Status instead of a list", || json(br#"{"kind":"Status","metadata":{},"status":"Success"}"#)),
         ("answer: ", || json(b"\xef\xbb\xbf{}")),
         ("answer: ", || json(br#"{"kind":"PodList","metadata":{"name":"#)),
         ("network: ", || vec![Part::Reset]),
