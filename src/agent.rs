@@ -1,7 +1,7 @@
 //! Builds the parts, starts the threads, waits for a signal and ends in time.
 //!
-//! Threads: `main` (here), `collect`, `push`, `kube`, `http`, `dns`, `locate`. The order at the start: everything that can fail comes
-//! before the first thread, so a failed start is one line and exit status 1.
+//! Threads: `main` (here), `collect`, `push`, `kube`, `http`, `dns`, `locate`. The order at the start: everything that
+//! can fail comes before the first thread, so a failed start is one line and exit status 1.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -356,7 +356,11 @@ fn no_maps_and_unknown_maps_are_named() {
     // Beside one that is well, it degrades.
     bpffs.create(CT6, LRU_HASH, 38, 56, 100);
     let mut reader = Reader::warm(&bpffs);
-    assert!(reader.complaint().contains("cilium_ct4_global is not read: no known Cilium release has a map of type 9"), "{}", reader.complaint());
+    assert!(
+        reader.complaint().contains("cilium_ct4_global is not read: no known Cilium release has a map of type 9"),
+        "{}",
+        reader.complaint()
+    );
 }
 
 #[test]
