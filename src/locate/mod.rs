@@ -93,7 +93,9 @@ impl Locator {
     /// One that knows the names that rows bear already.
     pub fn new(settings: Settings, names: Names, stats: Arc<Stats>) -> Locator {
         let own = settings.labels.or(&settings.fallback);
-        info!("this node is in zone {:?} of region {:?} as far as is known", own.zone, own.region);
+        if own.is_known() {
+            info!("this node is in zone {:?} of region {:?}", own.zone, own.region);
+        }
         Locator { settings, node: Own::default(), names, table: Arc::default(), head: None, seen: None, stats }
     }
 

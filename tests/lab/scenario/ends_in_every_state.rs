@@ -11,6 +11,7 @@ use crate::agent::{Agent, eventually};
 use crate::api::Api;
 use crate::dakr::{Mood, TRAFFIC};
 use crate::drive::Burst;
+use crate::hang::Hang;
 use crate::lab::{Lab, Source};
 use crate::rows::{self, ADDRESS, HOST, Row, tcp};
 use crate::scenario::Scenario;
@@ -38,7 +39,7 @@ fn run(lab: &Lab) -> Result<(), String> {
 }
 
 /// An agent for which everything hangs that can, with a batch on its way, rows open, and bytes that wait for a pod.
-fn hanging<'a>(lab: &'a Lab, api: &Api, state: Option<&str>) -> Result<Agent<'a>, String> {
+fn hanging<'a>(lab: &'a Lab, api: &Api, state: Option<&str>) -> Result<(Agent<'a>, Option<Hang>), String> {
     let w = &lab.world;
     lab.dakr.set_mood(Mood::Take);
     let start = lab.agent_in_cluster(api)?;
@@ -52,12 +53,10 @@ fn hanging<'a>(lab: &'a Lab, api: &Api, state: Option<&str>) -> Result<Agent<'a>
         if api.lists_asked() > 0 { Ok(()) } else { Err("it is not".to_owned()) }
     })?;
     lab.dakr.set_mood(Mood::Hang);
-    if let Some(state) = &state {
-        // Opening a pipe without a reader hangs.
-        eventually("a pipe stands where the file is written", Duration::from_secs(10), || {
-            nix::unistd::mkfifo(&state.join("state.next"), nix::sys::stat::Mode::S_IRWXU).map_err(|e| e.to_string())
-        })?;
-    }
+    let hang = match &state {
+        Some(state) => Some(Hang::on(state).map_err(|error| format!("cannot make the folder hang: {error}"))?),
+        None => None,
+    };
     let before = lab.dakr.requests().len();
     let flow = || -> Result<(), String> {
         w.node.actor().burst(Burst::new(socket(OUTSIDE, 443), 5, 100, 3_000))?;
@@ -76,13 +75,13 @@ fn hanging<'a>(lab: &'a Lab, api: &Api, state: Option<&str>) -> Result<Agent<'a>
     flow()?;
     lab.truth()?;
     agent.wait_sweeps(2)?;
-    Ok(agent)
+    Ok((agent, hang))
 }
 
 fn ends_in_time(lab: &Lab, state: Option<&str>) -> Result<(), String> {
     let api = Api::start(lab);
     let before = lab.truth()?;
-    let mut agent = hanging(lab, &api, state)?;
+    let (mut agent, _hang) = hanging(lab, &api, state)?;
     let bytes = |name: &str| agent.metric(name).map(|bytes| bytes as u64);
     let (frozen, open, held) =
         (bytes("netmon_frozen_bytes")?, bytes("netmon_open_bytes")?, bytes("netmon_held_bytes")?);
@@ -148,7 +147,7 @@ fn unready_to_the_end(agent: &mut Agent<'_>, began_ns: u64) -> Result<std::proce
 
 fn ends_at_once(lab: &Lab) -> Result<(), String> {
     let api = Api::start(lab);
-    let mut agent = hanging(lab, &api, Some("state-2"))?;
+    let (mut agent, _hang) = hanging(lab, &api, Some("state-2"))?;
     agent.signal(Signal::SIGTERM)?;
     clock::sleep_ns(500 * MS);
     if let Some(status) = agent.ended()? {
