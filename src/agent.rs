@@ -3,17 +3,24 @@
 //! Threads: `main` (here), `collect`, `push`, `kube`, `http`, `dns`, `locate`. The order at the start: everything that
 //! can fail comes before the first thread, so a failed start is one line and exit status 1.
 
-use std::fmt;
+mod error;
+mod locating;
+mod shared;
+mod threads;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, bounded, unbounded};
+use crossbeam_channel::{bounded, unbounded};
 use log::{info, warn};
 
+pub use self::error::StartError;
+use self::locating::{locator, start_locating};
+use self::shared::Shared;
+use self::threads::Threads;
 use crate::clock::{self, MS, Now, SECOND};
 use crate::collect::handover::Handover;
-use crate::collect::pipeline::Pipeline;
 use crate::collect::player::{self, Player};
 use crate::collect::run::{Collector, Parts};
 use crate::collect::trouble::{PODS_AS_NODE, Trouble};
@@ -22,33 +29,27 @@ use crate::config::{Config, Dakr, Fallback, Mode};
 use crate::export::dakr::jitter;
 use crate::export::dakr::push::Push;
 use crate::export::prometheus::Labels;
-use crate::health::{Component, Health, Pulse, Status};
-use crate::http::server::{BindError, Context, Server};
-use crate::kube::client::{Client, Stopper, Timeouts};
-use crate::kube::credentials::{self, CredentialsError};
-use crate::kube::endpoint::Auth;
+use crate::health::{Component, Status};
+use crate::http::server::{Context, Server};
+use crate::kube::credentials::{self};
+use crate::kube::stopper::Stopper;
 use crate::kube::{self, Kube};
 use crate::limits;
-use crate::locate::own::NodeQuestion;
-use crate::locate::{self, Locator, Own};
 use crate::names;
 use crate::net::trouble::Peer;
 use crate::owner::pods::Published;
 use crate::owner::socket_owners::SocketOwners;
 use crate::privileges::{self, Talks, settle_talker};
-use crate::snapshot::Snapshots;
 use crate::source::recorder::Recorder;
 use crate::source::replay::{self, Replay};
 use crate::source::{self, Source, SourceError};
-use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::sys::addresses::HostAddresses;
 use crate::sys::cgroup;
 use crate::sys::privileges::drop_all_in_this_thread;
 use crate::sys::signals::{self, Signals};
 use crate::sys::waker::Waker;
-use crate::takeover::{self, Audience, Tables};
-use crate::topology::published;
+use crate::takeover::{self, Tables};
 
 /// From SIGTERM to the end, whatever hangs.
 const STOP_NS: u64 = 15 * SECOND;
@@ -57,38 +58,6 @@ const SAME_SIGNAL_NS: u64 = 100 * MS;
 
 /// What the endpoint gets to end, were it past the deadline.
 const ENDPOINT_NS: u64 = SECOND / 10;
-
-/// Why the agent cannot start.
-#[derive(Debug)]
-pub enum StartError {
-    /// The wanted mode, or any mode, cannot run here.
-    Source(SourceError),
-    /// The local endpoint cannot be opened.
-    Bind(BindError),
-    /// The API server cannot be reached for want of credentials.
-    Credentials(CredentialsError),
-    /// The host's addresses cannot be read.
-    Addresses(std::io::Error),
-    /// The recording cannot be made.
-    Record(PathBuf, std::io::Error),
-    /// No descriptor or thread is to be had.
-    Resources(&'static str, std::io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Source(error) => error.fmt(f),
-            StartError::Bind(error) => error.fmt(f),
-            StartError::Credentials(error) => write!(f, "cannot find the API server: {error}"),
-            StartError::Addresses(error) => write!(f, "cannot read the host's addresses by rtnetlink: {error}"),
-            StartError::Record(file, error) => write!(f, "cannot record to {}: {error}", file.display()),
-            StartError::Resources(what, error) => write!(f, "cannot start {what}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// Runs the agent until a signal ends it.
 ///
@@ -248,43 +217,6 @@ fn start_collector(config: &Arc<Config>, shared: &Shared, started: Now) -> Resul
     Ok(Running { threads, kube, node_stopper, endpoint })
 }
 
-/// The locator of remote ends; the pipeline gets what it says at the start.
-fn locator(config: &Config, shared: &Shared, pipeline: &mut Pipeline) -> Locator {
-    let names = pipeline.topology().names().as_ref().clone();
-    let mut locator = Locator::new(locate_settings(config), names, Arc::clone(&shared.stats));
-    let first = locator.look().unwrap_or_else(|| locator.topology());
-    pipeline.set_topology(first);
-    locator
-}
-
-/// Follows the file of ranges and the own node's place, where there is a file.
-fn start_locating(
-    config: &Arc<Config>,
-    shared: &Shared,
-    waker: &Waker,
-    pipeline: &mut Pipeline,
-    threads: &mut Threads,
-) -> Result<(Arc<published::Published>, Arc<Stopper>), StartError> {
-    let known = Arc::new(published::Published::default());
-    let node_stopper = Arc::new(Stopper::default());
-    let locator = locator(config, shared, pipeline);
-    if config.topology.is_some() {
-        let question = open_question(config, &locator, &node_stopper)?;
-        let waker = waker.clone();
-        let (ranges, stop) = (Arc::clone(&known), Arc::clone(&shared.stop));
-        let own_waker = Waker::open().map_err(|error| StartError::Resources("the waker of thread locate", error))?;
-        threads.spawn("locate", move || {
-            match question.as_ref().is_some_and(|(_, executes)| *executes) {
-                true => drop_all_in_this_thread(),
-                false => settle_talker(Talks::Out),
-            }
-            let question = question.map(|(question, _)| question);
-            locate::run(locator, question, &ranges, &stop, &own_waker, &|| waker.wake());
-        })?;
-    }
-    Ok((known, node_stopper))
-}
-
 /// Plays a recording in the place of a source: no push, no pods, no names.
 fn start_player(recording: &Path, config: &Arc<Config>, shared: &Shared) -> Result<Running, StartError> {
     let recording = Replay::open(recording).map_err(StartError::Source)?;
@@ -333,90 +265,6 @@ fn tables(config: &Config, started: Now) -> Tables {
 /// Spreads the flushes of many nodes over the interval.
 fn flush_phase_ns(config: &Config) -> u64 {
     jitter::hash([&config.node_name, ""]) % config.flush_interval_ns.max(1)
-}
-
-/// What all threads share.
-struct Shared {
-    stats: Arc<Stats>,
-    health: Arc<Health>,
-    pulse: Arc<Pulse>,
-    snapshots: Arc<Snapshots>,
-    stop: Arc<Stop>,
-}
-
-impl Shared {
-    fn new(config: &Config, started: Now) -> Shared {
-        let health = Arc::<Health>::default();
-        // The first heartbeat may go out before the first sweep: it names the monitor all the same.
-        health.set(Component::Monitor, Status::Unspecified, "");
-        Shared {
-            stats: Arc::default(),
-            health,
-            pulse: Arc::new(Pulse::new(started.mono_ns, config.read_interval_ns)),
-            snapshots: Arc::default(),
-            stop: Arc::default(),
-        }
-    }
-
-    /// What wakes the thread that owns the tables: the end, and who asks for a snapshot.
-    fn collectors_waker(&self) -> Result<Waker, StartError> {
-        let waker = Waker::open().map_err(|error| StartError::Resources("the collector's waker", error))?;
-        self.stop.wakes(&waker);
-        let of_snapshots = waker.clone();
-        self.snapshots.wake_collector_by(Box::new(move || of_snapshots.wake()));
-        Ok(waker)
-    }
-
-    fn audience(&self) -> Audience {
-        Audience { stop: self.stop.clone(), health: self.health.clone(), stats: self.stats.clone() }
-    }
-}
-
-/// The threads, and how one learns that they have ended.
-struct Threads {
-    handles: Vec<(&'static str, JoinHandle<()>)>,
-    ended: (crossbeam_channel::Sender<()>, Receiver<()>),
-}
-
-impl Default for Threads {
-    fn default() -> Threads {
-        Threads { handles: Vec::new(), ended: unbounded() }
-    }
-}
-
-impl Threads {
-    fn add(&mut self, name: &'static str, handle: JoinHandle<()>) {
-        self.handles.push((name, handle));
-    }
-
-    fn spawn(&mut self, name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
-        let ended = self.ended.0.clone();
-        let run = move || {
-            body();
-            // Nobody waits before the end of the agent.
-            let _ = ended.send(());
-        };
-        let handle = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-        self.handles.push((name, handle.map_err(|error| StartError::Resources(name, error))?));
-        Ok(())
-    }
-
-    /// Waits for all threads until the deadline; then names those that would not leave and goes without them.
-    fn join(self, deadline_ns: u64) {
-        const GLANCE_NS: u64 = 20_000_000;
-        while self.handles.iter().any(|(_, handle)| !handle.is_finished()) {
-            let now_ns = clock::now().mono_ns;
-            if now_ns >= deadline_ns {
-                let late = self.handles.iter().filter(|(_, handle)| !handle.is_finished());
-                let names: Vec<&str> = late.map(|(name, _)| *name).collect();
-                warn!("stopping without these threads, which are still busy: {}", names.join(", "));
-                return;
-            }
-            // Threads that were not spawned here end without a word, so the wait is short.
-            let wait_ns = GLANCE_NS.min(deadline_ns - now_ns);
-            let _ = self.ended.1.recv_timeout(std::time::Duration::from_nanos(wait_ns));
-        }
-    }
 }
 
 /// Opens the wanted source, or under `-fallback auto` the next best that runs here.
@@ -468,31 +316,6 @@ fn start_kube(config: &Config, shared: &Shared, waker: &Waker) -> Result<(Kube, 
     };
     let kube = kube::spawn(settings, outlets).map_err(|error| StartError::Resources("thread kube", error))?;
     Ok((kube, published))
-}
-
-fn locate_settings(config: &Config) -> locate::Settings {
-    let own = |zone: &String, region: &String| Own { zone: zone.clone(), region: region.clone() };
-    locate::Settings {
-        file: config.topology.clone(),
-        labels: own(&config.node_zone, &config.node_region),
-        fallback: own(&config.zone, &config.region),
-    }
-}
-
-/// How the API server is asked where this node is, where it is to be, and whether that executes a program.
-fn open_question(
-    config: &Config,
-    locator: &Locator,
-    stopper: &Arc<Stopper>,
-) -> Result<Option<(NodeQuestion, bool)>, StartError> {
-    if config.standalone || !locator.asks_for_node() {
-        return Ok(None);
-    }
-    let endpoint = credentials::discover(config.kubeconfig.as_deref(), &|name| std::env::var(name).ok())
-        .map_err(StartError::Credentials)?;
-    let executes = matches!(endpoint.auth, Auth::Plugin(_));
-    let client = Client::new(endpoint, &config.node_name, Timeouts::default(), Arc::clone(stopper));
-    Ok(Some((NodeQuestion::new(client, &config.node_name), executes)))
 }
 
 /// Finds the host's cgroup tree, which may be mounted elsewhere than it was said.

@@ -16,27 +16,17 @@
 //! A dump lists entries in nearly the same order every time. Each baseline therefore stores the slot that followed it:
 //! most records are found through the previous one, without hashing.
 
+mod entry;
 mod persist;
 mod tombstones;
 
+use self::entry::{Baseline, DECIDED, GUESSED, MAY_END_UNTOLD, OPENER, RESTORED, TURNED, is_another, is_beside};
 use self::tombstones::Tombstones;
 use crate::flow::{Connection, ConnectionKey, Traffic};
-use crate::table::{Entry, Full, NONE, Table};
+use crate::table::{Full, NONE, Table};
 
 /// Complete dumps without a connection after which its baseline is removed.
 const ABSENCES: u8 = 3;
-
-/// Originator and responder are in each other's place.
-const TURNED: u8 = 1;
-/// The connection may be older than any listener, so the kernel may never report its end.
-const MAY_END_UNTOLD: u8 = 2;
-/// Restored from the state file and not seen since.
-const RESTORED: u8 = 4;
-/// Who opened the connection is a guess.
-const GUESSED: u8 = 8;
-/// Who opened the connection is decided, against what its entry says or with it.
-const DECIDED: u8 = 16;
-const OPENER: u8 = TURNED | GUESSED | DECIDED;
 
 /// Who opened a connection whose entry may be wrong about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,43 +63,6 @@ pub struct Vanished {
     pub expected: u64,
     /// Baselines of the state file that no sweep has seen: they ended while no agent ran.
     pub while_away: u64,
-}
-
-/// In this order, 96 bytes in two or three lines of 64; see `far_end`.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Baseline {
-    key: ConnectionKey,
-    mark: u32,
-    traffic: Traffic,
-    id: u32,
-    /// Low half of the start in nanoseconds; 0 is unknown. Starts that differ by a multiple of 4.3 s look alike, which is
-    /// acceptable because id and counters are checked too.
-    start: u32,
-    /// The slot that followed this one in the last dump.
-    next: u32,
-    /// Low byte of the number of the sweep that saw it last.
-    seen: u8,
-    absences: u8,
-    flags: u8,
-}
-
-impl Entry for Baseline {
-    type Key = ConnectionKey;
-    fn key(&self) -> &ConnectionKey {
-        &self.key
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-    // Offsets 0 (within the key) and 80; the mark is at 44.
-    #[allow(clippy::cast_possible_truncation, reason = "the low bits tell two starts, or two ends, apart")]
-    fn far_end(&self) -> u32 {
-        self.key.src.number() as u32 ^ self.id
-    }
 }
 
 /// Largest memory of one followed connection in bytes: the baseline, two index cells, a free-list cell, and its share of
@@ -414,27 +367,6 @@ impl BaselineTable {
 
     fn began_under_our_eyes(&self, c: &Connection) -> bool {
         c.start_ns > self.process_start_ns && self.process_start_ns != 0
-    }
-}
-
-/// Whether the record proves another connection than the baseline's (rule 10). Equal ids prove nothing: the kernel
-/// reuses the object and with it the id.
-#[allow(clippy::cast_possible_truncation, reason = "the low bits tell two starts, or two ends, apart")]
-fn is_another(known: &Baseline, c: &Connection) -> bool {
-    let start = c.start_ns as u32;
-    (known.id != c.id && known.id != 0 && c.id != 0)
-        || (known.start != start && known.start != 0 && start != 0)
-        || c.traffic.any_below(&known.traffic)
-}
-
-/// Whether an end is of an entry that lived beside that of the baseline, or after one whose end was not told. Where the
-/// ids are equal the kernel has used the object again, so that the baseline's own connection is gone.
-#[allow(clippy::cast_possible_truncation, reason = "the low bits tell two starts, or two ends, apart")]
-fn is_beside(known: &Baseline, c: &Connection) -> bool {
-    let start = c.start_ns as u32;
-    match known.id != 0 && c.id != 0 {
-        true => known.id != c.id,
-        false => known.start != start && known.start != 0 && start != 0,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Completions of the three usual shells.
 
-use netmon::config::settings::{Kind, SETTINGS, Setting, Value};
+use netmon::config::setting::{Kind, Setting, Value};
+use netmon::config::settings::SETTINGS;
 use netmon::config::tools::{TOOLS, ToolEntry};
 
 fn flags() -> impl Iterator<Item = &'static Setting> {

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use netmon::config::settings::{Default, Group, Kind, SETTINGS, Setting, Value};
+use netmon::config::setting::{Default, Group, Kind, Setting, Value};
+use netmon::config::settings::SETTINGS;
 use netmon::config::tools::{TOOLS, ToolEntry};
 
 const HEAD: &str = r#".\" Made from the table of settings by examples/documents.rs.

@@ -1,34 +1,37 @@
 //! Converts records to increments: it selects the zone, finds the connection and subtracts the baseline. [`place`]
-//! attributes the increments to rows.
+//! attributes the increments to rows; [`settle`] does so for those that waited.
 //!
 //! It is pure: time is an argument and it does no I/O, so lab, replay and model test run the same code. It owns the
 //! tables; the loop around it ([`super`]) owns descriptors and channels.
 
+mod count;
 mod opener;
 mod persist;
 mod place;
+mod settle;
+mod upkeep;
 
 use std::sync::Arc;
 
 use self::opener::{Openers, as_opened};
-use self::place::{Addition, Attribution, Policy, end_with_socket};
+use self::place::{Addition, Attribution, Policy};
 use super::ct_zone::CtZoneChoice;
 use crate::baseline::{BaselineTable, Judged, Opener};
 use crate::class::Classes;
 use crate::clock::{Now, SECOND};
 use crate::config::Config;
 use crate::costs::CostTable;
-use crate::flow::{Addr, Connection, Direction, Ends, Reading, Split, Traffic};
+use crate::flow::{Addr, Connection, Direction, Reading, Traffic};
 use crate::ledger::{Ledger, bytes_only};
 use crate::names::Names;
 use crate::owner::local::LocalEnds;
 use crate::owner::socket_owners::{HostEnd, SocketOwners};
-use crate::owner::waiting::{self, Exchange, WaitingTable};
+use crate::owner::waiting::{self, WaitingTable};
 use crate::owner::{OwnerId, OwnerTable, Pod, PodIndex};
 use crate::rows::{Row, RowTable};
 use crate::series::SeriesTable;
 use crate::source::Sweep;
-use crate::stats::{Lost, Skip, Skipped, Stats, Unattributed};
+use crate::stats::{Lost, Skip, Skipped};
 use crate::table::AT_ONCE;
 use crate::topology::Topology;
 
@@ -353,70 +356,6 @@ impl Pipeline {
         std::mem::take(&mut self.skipped)
     }
 
-    /// Removes rows, series and owners that are no longer needed.
-    pub fn cleanup(&mut self, now: Now, idle_ns: u64) {
-        self.rows.cleanup(now.wall_ns, idle_ns);
-        let (rows, pods) = (&self.rows, self.local.pods());
-        let lives = |id: OwnerId| match self.owners.get(id) {
-            crate::owner::Owner::Pod(pod) => pods.by_uid(&pod.uid).is_some() || rows.iter().any(|r| r.key.owner == id),
-            _ => true,
-        };
-        let heir = |id: OwnerId| match self.owners.get(id) {
-            crate::owner::Owner::Pod(pod) if !lives(id) => self.owners.namesake(pod, lives),
-            _ => Some(id),
-        };
-        self.series.cleanup(now.mono_ns, SERIES_IDLE_NS, heir);
-        self.costs.cleanup(now.mono_ns, self.costs_idle_ns, heir);
-        let mut used = vec![false; self.owners.all().len()];
-        let owners = self.rows.iter().map(|row| row.key.owner).chain(self.series.iter().map(|s| s.key.owner));
-        let owners = owners.chain(self.costs.iter().map(|cost| cost.key.owner));
-        for owner in owners {
-            if let Some(mark) = used.get_mut(owner.0 as usize) {
-                *mark = true;
-            }
-        }
-        self.owners.keep_only(|id| used.get(id.0 as usize).copied().unwrap_or(false));
-    }
-
-    /// Copies sizes and books to the counters of `/metrics`.
-    pub fn publish(&mut self, stats: &Stats) {
-        self.ledger.publish(stats);
-        stats.connections.set(u64::from(self.baselines.len()));
-        stats.connections_max.set(u64::from(self.baselines.capacity()));
-        stats.rows.set(u64::from(self.rows.len()));
-        stats.rows_max.set(u64::from(self.rows.capacity()));
-        stats.waiting.set(u64::from(self.waiting.len()));
-        stats.conntrack_roles_guessed.add(self.openers.take_guessed());
-        stats.ends.add(std::mem::take(&mut self.ends));
-        stats.cost_series.set(u64::from(self.costs.len()));
-        stats.cost_joined_bytes.add(self.costs.take_joined_bytes());
-        for (cell, n) in stats.skipped.iter().zip(self.take_skipped().0) {
-            cell.add(n);
-        }
-    }
-
-    fn has_local_end(&mut self, c: &Connection, now: Now) -> bool {
-        let at = now.wall_ns;
-        self.local.owner_of(c.key.src, at, &mut self.owners).is_some()
-            || self.local.owner_of(c.backend, at, &mut self.owners).is_some()
-    }
-
-    /// Counts an increment of a partial source. Entries without a pod's end are skipped, because the source has them only
-    /// for some connections.
-    fn count_entry(&mut self, c: &Connection, traffic: Traffic, now: Now) {
-        let own = if c.ends == Ends::Responder { c.backend } else { c.key.src };
-        if self.local.is_host(own) {
-            self.skipped.add(Skip::HostPartial);
-        } else if c.ends != Ends::Neither {
-            self.count(c, traffic, false, now);
-        } else if self.has_local_end(c, now) || self.baselines.follows(&c.key.of_responder()) {
-            self.skipped.add(Skip::Covered);
-        } else {
-            self.seen_bytes = self.seen_bytes.saturating_add(traffic.orig.bytes).saturating_add(traffic.reply.bytes);
-            self.ledger.leave_unattributed(Unattributed::NoLocalEnd, traffic.seen_by(Direction::Outbound));
-        }
-    }
-
     /// Who opened a connection, where its entry may be wrong about it; sticks while the connection is followed.
     fn decide_opener(&mut self, c: &Connection, known: Option<Opener>) -> Option<Opener> {
         if known.is_some() {
@@ -431,53 +370,6 @@ impl Pipeline {
         self.baselines.set_opener(&c.key, decided);
         Some(decided)
     }
-
-    /// Attributes an increment to the ends that the record covers (rule 2), or lets it wait (rule 8).
-    fn count(&mut self, c: &Connection, traffic: Traffic, guessed: bool, now: Now) {
-        self.seen_bytes = self.seen_bytes.saturating_add(traffic.orig.bytes).saturating_add(traffic.reply.bytes);
-        if self.local.is_host(c.key.src) && self.local.is_host(c.backend) {
-            self.skipped.add(Skip::Loopback);
-            return;
-        }
-        let of = Exchange {
-            client: c.key.src,
-            asked: c.key.dst,
-            backend: c.backend,
-            port: c.backend_port,
-            protocol: c.key.protocol,
-            translated: c.key.dst != c.backend || (c.key.dport != c.backend_port && has_ports(c.key.protocol)),
-            ends: c.ends,
-            cgroup: c.cgroup,
-            split: if let Reading::Partial { split, .. } = c.reading { split } else { Split::Known },
-        };
-        let (wall_ns, mono_ns) = (now.wall_ns, now.mono_ns);
-        let mut at = Attribution { of, guessed, traffic, wall_ns, mono_ns, start_wall_ns: c.start_ns };
-        if let Some(socket_owners) = &self.socket_owners {
-            let end = end_with_socket(c.ends, c.key.src, &self.local);
-            let is_host = self.local.is_host(if end == Ends::Originator { c.key.src } else { c.backend });
-            if is_host && self.policy.classes.is_tunnel(c.key.protocol, c.backend_port) {
-                // Tunnels belong to the host, although their sockets are in the cgroup of the process that made them.
-                at.of.cgroup = 0;
-            } else if is_host && socket_owners.looks() {
-                let end = HostEnd::of(c, end);
-                match socket_owners.cgroup_of(&end) {
-                    Some(cgroup) => at.of.cgroup = cgroup,
-                    // A closed connection is in no later read of the sockets.
-                    None if !c.reading.is_end() && self.deferred.len() < DEFERRED_MAX => {
-                        return self.deferred.push((at, end));
-                    }
-                    None => {}
-                }
-            }
-        }
-        self.place(&at);
-    }
-}
-
-/// Whether the key holds ports. For ICMP it holds id, type and code, whose difference is not a translation.
-fn has_ports(protocol: u8) -> bool {
-    use crate::flow::protocol::{ICMP, ICMPV6};
-    protocol != ICMP && protocol != ICMPV6
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::settings::{Default, Group, Kind, SETTINGS, Setting, Value};
+use super::setting::{Default, Group, Kind, Setting, Value};
+use super::settings::SETTINGS;
 use super::tools::{TOOLS, Tool};
 use crate::{COMMIT, VERSION};
 

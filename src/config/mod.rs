@@ -5,6 +5,7 @@
 //!
 //! | part | duty |
 //! | --- | --- |
+//! | [`setting`] | what a setting is |
 //! | [`settings`] | the table: names, groups, defaults, help texts and parsers |
 //! | [`parse()`] | parses arguments and environment into a [`Command`] |
 //! | `value` | parses single values: addresses, ranges, ports, URL, token |
@@ -20,6 +21,7 @@ mod help;
 mod near;
 mod parse;
 pub mod proxy;
+pub mod setting;
 pub mod settings;
 pub mod tools;
 mod usage;

@@ -9,7 +9,8 @@ use std::ffi::{OsStr, OsString};
 use lexopt::{Arg, Parser};
 
 use super::near::nearest;
-use super::settings::{Apply, Default, Draft, Kind, SETTINGS, Setting};
+use super::setting::{Apply, Default, Draft, Kind, Setting};
+use super::settings::SETTINGS;
 use super::tools::{self, Asked, Given, Tool};
 use super::usage::{UsageError, double_the_dash, one_line, quoted};
 use super::{Config, Mode, proxy, value};

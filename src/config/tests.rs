@@ -4,7 +4,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use proptest::prelude::*;
 
-use super::settings::{Default, Group, Kind, MODES, SETTINGS, Value};
+use super::setting::{Default, Group, Kind, Value};
+use super::settings::{MODES, SETTINGS};
 use super::*;
 use crate::clock::{MS, SECOND};
 

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use lexopt::{Arg, Parser};
 
 use super::near::nearest;
-use super::settings::Value;
+use super::setting::Value;
 use super::usage::{UsageError, double_the_dash, one_line, quoted};
 
 /// A command beside the agent.

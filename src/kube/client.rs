@@ -1,26 +1,25 @@
 //! Sends the two requests to the API server, list and watch, with a limit on every waiting time.
 //!
-//! A thin layer over `ureq`: address, credentials and their renewal, settings of each request, and the meaning of
-//! failures. [`super::watch`] decides when to send which request.
+//! A thin layer over `ureq`: address, credentials and their renewal, settings of each request. [`super::watch`] decides
+//! when to send which request, `super::failure` what a failed one means.
 
 use std::io::{self, Read};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 use k8s_openapi::Resource;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
-use rustls::{AlertDescription, CertificateError};
 use ureq::config::Config;
-use ureq::http::{Response, header};
+use ureq::http::header;
 use ureq::unversioned::transport::DefaultConnector;
-use ureq::{Agent, Body, BodyReader};
+use ureq::{Agent, BodyReader};
 
-use super::decode::{ReadError, is_too_large, read_status};
 use super::endpoint::{Auth, Endpoint};
 use super::exec::{self, Credential};
+use super::failure::{failure, printable, refusal};
 use super::secret::{Secret, checked_token, read_file};
+use super::stopper::Stopper;
 use super::tls::{self, Pem};
 use super::watch::{Failure, ListVersion};
 use crate::clock::{Now, SECOND};
@@ -32,10 +31,6 @@ const TOKEN_AGE_NS: u64 = 60 * SECOND;
 const TLS_AGE_NS: u64 = 300 * SECOND;
 /// A plugin runs again this long before its credential expires.
 const EXPIRY_MARGIN_NS: u64 = 60 * SECOND;
-/// Bytes read of an answer that reports a failure.
-const REFUSAL_MAX_BYTES: u64 = 64 << 10;
-/// Characters of it that a message repeats.
-const MESSAGE_MAX_CHARS: usize = 240;
 
 /// Time limits for the parts of a request.
 #[derive(Clone, Copy, Debug)]
@@ -71,60 +66,6 @@ impl Default for Timeouts {
             watch_read: seconds(150),
             watch: seconds(300),
         }
-    }
-}
-
-/// Stops the client from another thread.
-#[derive(Default)]
-pub struct Stopper {
-    slot: Mutex<Slot>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Slot {
-    stopped: bool,
-    agent: Option<Agent>,
-}
-
-impl Stopper {
-    /// Ends the current request and refuses later ones. It does not interrupt a connection that is being set up; the
-    /// time limits bound that.
-    pub fn stop(&self) {
-        let agent = {
-            let mut slot = self.lock();
-            slot.stopped = true;
-            slot.agent.take()
-        };
-        self.changed.notify_all();
-        if let Some(agent) = agent {
-            agent.shutdown();
-        }
-    }
-
-    /// Whether [`Stopper::stop`] was called.
-    pub fn stopped(&self) -> bool {
-        self.lock().stopped
-    }
-
-    /// Waits for `ns` nanoseconds, or until [`Stopper::stop`] is called.
-    pub fn wait(&self, ns: u64) {
-        let slot = self.lock();
-        let wait = self.changed.wait_timeout_while(slot, Duration::from_nanos(ns), |slot| !slot.stopped);
-        drop(wait);
-    }
-
-    fn arm(&self, agent: &Agent) {
-        let mut slot = self.lock();
-        if slot.stopped {
-            agent.clone().shutdown();
-        } else {
-            slot.agent = Some(agent.clone());
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -363,127 +304,6 @@ impl Client {
             .build();
         Ok(Agent::with_parts(config, DefaultConnector::default(), NameResolver::default()))
     }
-}
-
-/// Converts an error while reading a body.
-pub fn broken(error: ReadError) -> Failure {
-    match error {
-        ReadError::CutShort => Failure::Network("the answer is truncated within an object".to_owned()),
-        ReadError::Unreadable(why) => Failure::Unreadable(printable(&why)),
-        ReadError::Read(error) if error.kind() == io::ErrorKind::FileTooLarge => Failure::Unreadable(error.to_string()),
-        ReadError::Read(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
-            Some(inner) => failure(inner),
-            None => io_failure(&error),
-        },
-    }
-}
-
-/// Converts a `Status` in the stream.
-pub fn told(status: &Status) -> Failure {
-    let retry_after_seconds = status.details.as_ref().and_then(|details| details.retry_after_seconds);
-    let retry_after_ns = retry_after_seconds.and_then(|s| u64::try_from(s).ok()).map(|s| s.saturating_mul(SECOND));
-    let code = status.code.and_then(|code| u16::try_from(code).ok()).filter(|code| *code != 0);
-    let code = code.unwrap_or(match status.reason.as_deref().unwrap_or_default() {
-        "Expired" | "Gone" => 410,
-        "TooManyRequests" => 429,
-        "Unauthorized" => 401,
-        "Forbidden" => 403,
-        "ServiceUnavailable" => 503,
-        "Timeout" | "ServerTimeout" => 504,
-        _ => 500,
-    });
-    judged(code, status, retry_after_ns)
-}
-
-fn judged(code: u16, status: &Status, retry_after_ns: Option<u64>) -> Failure {
-    let message = printable(status.message.as_deref().or(status.reason.as_deref()).unwrap_or_default());
-    match (code, status.reason.as_deref().unwrap_or_default()) {
-        _ if is_too_large(status) => Failure::TooLarge,
-        (410, _) | (_, "Expired" | "Gone") => Failure::Gone,
-        // Older servers report it only in the text.
-        _ if message.contains("too old resource version") => Failure::Gone,
-        (401, _) => Failure::Unauthorized,
-        (403, _) => Failure::Forbidden(message),
-        (429, _) => Failure::Overloaded { retry_after_ns },
-        (500..=599, _) => Failure::Server { code, retry_after_ns, message },
-        _ => Failure::Refused { code, message },
-    }
-}
-
-/// Converts an answer that reports a failure.
-fn refusal(response: Response<Body>, now: Now) -> Failure {
-    let code = response.status().as_u16();
-    let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let retry_after_ns = retry_after.and_then(|text| retry_after_ns(text, now.wall_ns));
-    let mut body = Vec::new();
-    let whole = response.into_body().into_reader().take(REFUSAL_MAX_BYTES).read_to_end(&mut body);
-    let mut status = read_status(&body);
-    if status.message.is_none() && whole.is_ok() && !body.starts_with(b"{") {
-        status.message = Some(String::from_utf8_lossy(&body).into_owned());
-    }
-    judged(code, &status, retry_after_ns)
-}
-
-/// Parses seconds, as Kubernetes sends them, or a date (RFC 9110 10.2.3). Anything else keeps the usual back-off.
-fn retry_after_ns(text: &str, wall_ns: u64) -> Option<u64> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(seconds.saturating_mul(SECOND));
-    }
-    let at = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(at.as_secs().saturating_mul(SECOND).saturating_sub(wall_ns))
-}
-
-fn failure(error: &ureq::Error) -> Failure {
-    match error {
-        ureq::Error::Timeout(ureq::Timeout::PerRead) => Failure::Idle,
-        ureq::Error::Timeout(what) => Failure::Network(format!("timed out ({what})")),
-        ureq::Error::HostNotFound => Failure::Network("the server's name cannot be resolved".to_owned()),
-        ureq::Error::Io(error) => io_failure(error),
-        ureq::Error::Rustls(error) => tls_failure(error),
-        other => Failure::Network(printable(&other.to_string())),
-    }
-}
-
-fn io_failure(error: &io::Error) -> Failure {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(inner) => tls_failure(inner),
-        None => Failure::Network(printable(&error.to_string())),
-    }
-}
-
-fn tls_failure(error: &rustls::Error) -> Failure {
-    use CertificateError::{BadSignature, Expired, ExpiredContext, NotValidYet, NotValidYetContext, UnknownIssuer};
-    match error {
-        rustls::Error::InvalidCertificate(why) => match why {
-            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
-                Failure::Clock(printable(&why.to_string()))
-            }
-            // A new authority with the old name looks like a bad signature of the old authority.
-            UnknownIssuer | BadSignature => {
-                Failure::Tls("the server's certificate is not from our certificate authority".to_owned())
-            }
-            other => Failure::Tls(printable(&other.to_string())),
-        },
-        rustls::Error::AlertReceived(
-            AlertDescription::CertificateRequired
-            | AlertDescription::BadCertificate
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::DecryptError
-            | AlertDescription::AccessDenied,
-        ) => Failure::Credentials(format!("the server refuses our client certificate: {error}")),
-        other => Failure::Tls(printable(&other.to_string())),
-    }
-}
-
-/// Converts a server's text to one line of bounded length, for log and health.
-fn printable(text: &str) -> String {
-    let mut line: String = text.chars().take(MESSAGE_MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    line.truncate(line.trim_end().len());
-    line
 }
 
 /// Percent-encoded for a query (RFC 3986 unreserved characters stay).

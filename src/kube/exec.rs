@@ -20,7 +20,8 @@ use serde::Deserialize;
 use super::secret::{Secret, checked_token};
 use super::time::rfc3339_ns;
 use crate::clock::{self, MS, SECOND};
-use crate::config::settings::{Kind, SETTINGS};
+use crate::config::setting::Kind;
+use crate::config::settings::SETTINGS;
 use crate::sys::poll::readable;
 
 /// Limit on a plugin's output.

@@ -13,12 +13,14 @@ pub mod credentials;
 pub mod decode;
 pub mod endpoint;
 pub mod exec;
+mod failure;
 pub mod index;
 pub mod kubeconfig;
 mod lenient;
 mod reflector;
 mod report;
 pub mod secret;
+pub mod stopper;
 mod time;
 mod tls;
 pub mod watch;
@@ -29,11 +31,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use client::{Client, Stopper, Timeouts};
+use client::{Client, Timeouts};
 use crossbeam_channel::Receiver;
 use endpoint::{Auth, Endpoint};
 use reflector::Reflector;
 use report::Report;
+use stopper::Stopper;
 use watch::{Machine, WatchPace};
 
 use crate::clock;

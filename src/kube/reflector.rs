@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::client::{Client, Stopper, broken, told};
+use super::client::Client;
 use super::decode::{Event, Events, PodView, read_list};
+use super::failure::{broken, told};
 use super::index::{Index, PODS_MAX};
 use super::report::{Report, Stage};
+use super::stopper::Stopper;
 use super::watch::{Failure, ListVersion, Machine, Step};
 use crate::clock::{self, Now};
 use crate::owner::pods::Published;

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use netmon::clock::{self, SECOND};
-use netmon::kube::client::{Client, Stopper, Timeouts};
+use netmon::kube::client::{Client, Timeouts};
+use netmon::kube::stopper::Stopper;
 use netmon::locate::own::{Asked, NodeQuestion};
 use netmon::locate::{Locator, Own, Settings};
 use netmon::topology::names::Names;

@@ -1,6 +1,6 @@
 //! Attributes increments to rows: finds the owner of each end, lets an increment wait for an unknown pod, and names rows.
 
-use super::{Pipeline, WAIT_NS};
+use super::Pipeline;
 use crate::class::Classes;
 use crate::clock::Now;
 use crate::config::PushInbound;
@@ -78,7 +78,7 @@ impl Pipeline {
 
     /// Attributes the increment to those of its ends that are local and that it covers. Returns which it found, and
     /// whether one is local with an owner that is not known yet. With `finally` the address decides about such an end.
-    fn attribute(&mut self, at: &Attribution, finally: bool) -> (Found, bool) {
+    pub(super) fn attribute(&mut self, at: &Attribution, finally: bool) -> (Found, bool) {
         let mut whose = |end| match at.whose(end, &self.local, &mut self.socket_owners, &mut self.owners) {
             Owned::NotYet if finally => at.by_address(end, &self.local, &mut self.owners, true),
             owned => owned,
@@ -103,7 +103,7 @@ impl Pipeline {
 
     /// Rule 5: a connection that this node translated crosses its wire twice and belongs to the host. Any other without
     /// a local end is unattributed.
-    fn count_without_owner(&mut self, at: &Attribution) {
+    pub(super) fn count_without_owner(&mut self, at: &Attribution) {
         if at.of.translated && at.of.ends == Ends::Both {
             self.add(at, OwnerId::HOST, at.of.asked, at.of.client, Direction::Inbound, false);
             self.add(at, OwnerId::HOST, at.of.asked, at.of.backend, Direction::Outbound, false);
@@ -206,90 +206,11 @@ impl Pipeline {
         };
         self.rows.set_name(slot, found.map(|(text, origin)| RowName { text, origin, is_service }));
     }
-
-    /// Settles waiting rows: by their pod if it is known now, by rule 5 if their time is over.
-    pub fn settle_waiting(&mut self, now: Now) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let (synced, mono_ns) = (self.local.pods().synced, now.mono_ns);
-        // Removed first, because settling needs the tables.
-        let mut decided: Vec<WaitingRow> = Vec::new();
-        let (local, socket_owners, owners) = (&self.local, &mut self.socket_owners, &mut self.owners);
-        let classes = &self.policy.classes;
-        self.waiting.take_if(|row| {
-            let at = Attribution::of(row, mono_ns);
-            let client = at.whose(Ends::Originator, local, socket_owners, owners);
-            let backend = at.whose(Ends::Responder, local, socket_owners, owners);
-            let waits = |end| at.of.ends == end || at.of.ends == Ends::Both;
-            let ends = [(Ends::Originator, client, at.of.client), (Ends::Responder, backend, at.of.backend)];
-            let known = ends.iter().any(|(end, owned, _)| waits(*end) && owned.known().is_some());
-            let open = ends.iter().any(|(end, owned, addr)| {
-                let may_be = *owned == Owned::Nobodys && waits(*end) && may_be_a_pods(local, classes, *addr);
-                may_be || *owned == Owned::NotYet
-            });
-            let ready = !open && (known || at.of.ends == Ends::Both);
-            let late = synced && mono_ns.saturating_sub(row.since_mono_ns) >= WAIT_NS;
-            if ready || late {
-                decided.push(*row);
-            }
-            ready || late
-        });
-        for row in decided {
-            self.settle(&row, mono_ns, None);
-        }
-        self.add_up();
-    }
-
-    /// Settles all waiting rows by what is known now. Used at the end of an agent without a state file.
-    pub fn settle_all(&mut self, now: Now) {
-        self.settle_those(now, |_, _| true);
-    }
-
-    /// At the end, where the rest waits on in the state file: what waits after its pod's end is that pod's, by its time
-    /// range, for nobody was told to have the address since.
-    pub fn settle_ended(&mut self, now: Now) {
-        self.settle_those(now, |row, local| {
-            let ends = [(Ends::Originator, row.key.of.client), (Ends::Responder, row.key.of.backend)];
-            let mut waiting =
-                ends.into_iter().filter(|(end, _)| row.key.of.ends == *end || row.key.of.ends == Ends::Both);
-            waiting.any(|(_, addr)| local.is_vacant(addr, row.counted_wall_ns))
-        });
-    }
-
-    fn settle_those(&mut self, now: Now, which: impl Fn(&WaitingRow, &LocalEnds) -> bool) {
-        let mut rows: Vec<WaitingRow> = Vec::new();
-        let local = &self.local;
-        self.waiting.take_if(|row| {
-            let taken = which(row, local);
-            rows.extend(taken.then_some(*row));
-            taken
-        });
-        for row in rows {
-            self.settle(&row, now.mono_ns, None);
-        }
-        self.add_up();
-    }
-
-    /// Settles a waiting row. `hurried`: why it could not wait longer, the reason under which an unknown owner is booked.
-    fn settle(&mut self, row: &WaitingRow, mono_ns: u64, hurried: Option<Unattributed>) {
-        let at = Attribution::of(row, mono_ns);
-        if let Some(held) = row.held() {
-            self.ledger.release(held);
-        }
-        if self.attribute(&at, true).0 != Found::None || row.key.beside {
-            return;
-        }
-        match hurried {
-            Some(reason) => self.ledger.leave_unattributed(reason, at.traffic.seen_by(Direction::Outbound)),
-            None => self.count_without_owner(&at),
-        }
-    }
 }
 
 /// The ends of an increment that have an owner.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
+pub(super) enum Found {
     None,
     Client,
     Backend,
@@ -324,7 +245,7 @@ pub(super) struct Attribution {
 
 /// The owner of an end.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Owned {
+pub(super) enum Owned {
     Nobodys,
     Known(OwnerId),
     /// Not known yet: the cgroup of its socket will decide, or a deleted pod had the address and the API server has not
@@ -333,7 +254,7 @@ enum Owned {
 }
 
 impl Owned {
-    fn known(self) -> Option<OwnerId> {
+    pub(super) fn known(self) -> Option<OwnerId> {
         match self {
             Owned::Known(owner) => Some(owner),
             Owned::Nobodys | Owned::NotYet => None,
@@ -342,7 +263,7 @@ impl Owned {
 }
 
 impl Attribution {
-    fn of(row: &WaitingRow, mono_ns: u64) -> Attribution {
+    pub(super) fn of(row: &WaitingRow, mono_ns: u64) -> Attribution {
         Attribution {
             of: row.key.of,
             guessed: false,
@@ -355,7 +276,7 @@ impl Attribution {
 
     /// Finds the owner by the cgroup of the socket if that is a pod's, else by the address. The cgroup comes first
     /// because hostNetwork pods share the node's address.
-    fn whose(
+    pub(super) fn whose(
         &self,
         end: Ends,
         local: &LocalEnds,
@@ -417,7 +338,7 @@ impl Policy {
 }
 
 /// Whether an end without an owner may belong to a pod of this node that is not known yet.
-fn may_be_a_pods(local: &LocalEnds, classes: &Classes, addr: Addr) -> bool {
+pub(super) fn may_be_a_pods(local: &LocalEnds, classes: &Classes, addr: Addr) -> bool {
     let pods = local.pods();
     !pods.synced || (pods.is_near(addr) && classes.is_inside(addr))
 }

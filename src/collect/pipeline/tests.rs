@@ -6,11 +6,11 @@ mod owners;
 
 use super::*;
 use crate::config::{self, Command, PushInbound};
-use crate::flow::{Addr, Class};
-use crate::flow::{ConnectionKey, Counts, TxRx, protocol};
+use crate::flow::{Addr, Class, ConnectionKey, Counts, Ends, Split, TxRx, protocol};
 use crate::names::LOOPBACK;
 use crate::owner::pods::{Pod, Tenure};
 use crate::rows::Push;
+use crate::stats::{Stats, Unattributed};
 
 const NODE: Addr = Addr::from_v4([192, 168, 1, 10]);
 const OTHER_NODE: Addr = Addr::from_v4([192, 168, 1, 11]);

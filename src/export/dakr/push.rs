@@ -16,6 +16,7 @@
 //!
 //! [`Lost::ShutdownAmbiguous`]: crate::stats::Lost::ShutdownAmbiguous
 
+mod ending;
 mod handle;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, select};
+use crossbeam_channel::{Receiver, select};
 pub use handle::{PushHandle, SendLimits};
 use handle::{Signs, StopBy};
 
@@ -297,76 +298,6 @@ impl<T: Transport> Push<T> {
             }
             Err(_) => {}
         }
-    }
-
-    /// The end of the thread; see the module's documentation.
-    fn stop(&mut self, deadline_ns: u64, batches: &Receiver<Parcel>, orders: &Receiver<StopBy>) {
-        if !self.signs.gave_up.load(SeqCst) {
-            self.flight.set_ceiling(deadline_ns);
-        }
-        // A handle that is gone has no more orders.
-        let never = crossbeam_channel::never();
-        let mut orders = orders;
-        loop {
-            self.last_round(deadline_ns, orders);
-            let left_ns = deadline_ns.saturating_sub(self.client.now().mono_ns);
-            if left_ns == 0 || self.signs.gave_up.load(SeqCst) {
-                // One may have been handed over in this very moment; it goes back unsent.
-                while let Ok(batch) = batches.try_recv() {
-                    self.accept(batch);
-                    self.settle_left();
-                }
-                return;
-            }
-            select! {
-                recv(batches) -> batch => match batch {
-                    Ok(batch) => self.accept(batch),
-                    Err(_) => return,
-                },
-                recv(orders) -> order => if order.is_err() { orders = &never },
-                default(Duration::from_nanos(left_ns)) => {}
-            }
-        }
-    }
-
-    /// Sends each message that is left once, and the halves of what is too large; then settles what is left. An order
-    /// ends the wait for a half's turn.
-    fn last_round(&mut self, deadline_ns: u64, orders: &Receiver<StopBy>) {
-        self.delivery.last_round();
-        loop {
-            let now_ns = self.client.now().mono_ns;
-            let until_ns = deadline_ns.min(now_ns.saturating_add(LAST_SEND_TIMEOUT_NS));
-            if until_ns <= now_ns || self.signs.gave_up.load(SeqCst) {
-                break;
-            }
-            let sent = match self.send_due(now_ns, until_ns) {
-                Ok(sent) => sent,
-                Err(again_ns) if (now_ns + 1..deadline_ns).contains(&again_ns) => {
-                    let wait_ns = again_ns - now_ns;
-                    let ordered = orders.recv_timeout(Duration::from_nanos(wait_ns));
-                    if matches!(ordered, Err(RecvTimeoutError::Disconnected)) {
-                        // A handle that is gone has no more orders.
-                        clock::sleep_ns(wait_ns);
-                    }
-                    continue;
-                }
-                Err(_) => break,
-            };
-            let mut settled = Vec::new();
-            let ended_ns = self.client.now().mono_ns;
-            let outcome = self.delivery.ended_finally(sent.index, &sent.end, ended_ns, &mut settled);
-            self.note(outcome, &sent);
-            self.persist_notes();
-            settled.into_iter().for_each(&mut self.report);
-        }
-        self.settle_left();
-    }
-
-    fn settle_left(&mut self) {
-        let mut settled = Vec::new();
-        self.delivery.finish(self.persister.is_some(), &mut settled);
-        self.persist_notes();
-        settled.into_iter().for_each(&mut self.report);
     }
 
     /// Sends the message that is due, or says when to ask again.

@@ -1,11 +1,14 @@
 //! What is made of what a server sends, and of what no server should send.
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::core::v1 as full;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
+use crate::flow::Addr;
 
 fn listed(body: &[u8]) -> (Result<List, ReadError>, Vec<PodView>, usize) {
     let (mut pods, mut bad) = (Vec::new(), 0);

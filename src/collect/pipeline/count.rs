@@ -1,0 +1,80 @@
+//! Gathers the facts that decide the rows of an increment; [`place`](super::place) decides.
+
+use super::place::{Attribution, end_with_socket};
+use super::{DEFERRED_MAX, Pipeline};
+use crate::clock::Now;
+use crate::flow::{Connection, Direction, Ends, Reading, Split, Traffic};
+use crate::owner::socket_owners::HostEnd;
+use crate::owner::waiting::Exchange;
+use crate::stats::{Skip, Unattributed};
+
+impl Pipeline {
+    pub(super) fn has_local_end(&mut self, c: &Connection, now: Now) -> bool {
+        let at = now.wall_ns;
+        self.local.owner_of(c.key.src, at, &mut self.owners).is_some()
+            || self.local.owner_of(c.backend, at, &mut self.owners).is_some()
+    }
+
+    /// Counts an increment of a partial source. Entries without a pod's end are skipped, because the source has them only
+    /// for some connections.
+    pub(super) fn count_entry(&mut self, c: &Connection, traffic: Traffic, now: Now) {
+        let own = if c.ends == Ends::Responder { c.backend } else { c.key.src };
+        if self.local.is_host(own) {
+            self.skipped.add(Skip::HostPartial);
+        } else if c.ends != Ends::Neither {
+            self.count(c, traffic, false, now);
+        } else if self.has_local_end(c, now) || self.baselines.follows(&c.key.of_responder()) {
+            self.skipped.add(Skip::Covered);
+        } else {
+            self.seen_bytes = self.seen_bytes.saturating_add(traffic.orig.bytes).saturating_add(traffic.reply.bytes);
+            self.ledger.leave_unattributed(Unattributed::NoLocalEnd, traffic.seen_by(Direction::Outbound));
+        }
+    }
+
+    /// Attributes an increment to the ends that the record covers (rule 2), or lets it wait (rule 8).
+    pub(super) fn count(&mut self, c: &Connection, traffic: Traffic, guessed: bool, now: Now) {
+        self.seen_bytes = self.seen_bytes.saturating_add(traffic.orig.bytes).saturating_add(traffic.reply.bytes);
+        if self.local.is_host(c.key.src) && self.local.is_host(c.backend) {
+            self.skipped.add(Skip::Loopback);
+            return;
+        }
+        let of = Exchange {
+            client: c.key.src,
+            asked: c.key.dst,
+            backend: c.backend,
+            port: c.backend_port,
+            protocol: c.key.protocol,
+            translated: c.key.dst != c.backend || (c.key.dport != c.backend_port && has_ports(c.key.protocol)),
+            ends: c.ends,
+            cgroup: c.cgroup,
+            split: if let Reading::Partial { split, .. } = c.reading { split } else { Split::Known },
+        };
+        let (wall_ns, mono_ns) = (now.wall_ns, now.mono_ns);
+        let mut at = Attribution { of, guessed, traffic, wall_ns, mono_ns, start_wall_ns: c.start_ns };
+        if let Some(socket_owners) = &self.socket_owners {
+            let end = end_with_socket(c.ends, c.key.src, &self.local);
+            let is_host = self.local.is_host(if end == Ends::Originator { c.key.src } else { c.backend });
+            if is_host && self.policy.classes.is_tunnel(c.key.protocol, c.backend_port) {
+                // Tunnels belong to the host, although their sockets are in the cgroup of the process that made them.
+                at.of.cgroup = 0;
+            } else if is_host && socket_owners.looks() {
+                let end = HostEnd::of(c, end);
+                match socket_owners.cgroup_of(&end) {
+                    Some(cgroup) => at.of.cgroup = cgroup,
+                    // A closed connection is in no later read of the sockets.
+                    None if !c.reading.is_end() && self.deferred.len() < DEFERRED_MAX => {
+                        return self.deferred.push((at, end));
+                    }
+                    None => {}
+                }
+            }
+        }
+        self.place(&at);
+    }
+}
+
+/// Whether the key holds ports. For ICMP it holds id, type and code, whose difference is not a translation.
+fn has_ports(protocol: u8) -> bool {
+    use crate::flow::protocol::{ICMP, ICMPV6};
+    protocol != ICMP && protocol != ICMPV6
+}

@@ -1,0 +1,90 @@
+//! Settles increments that waited for their pod (rule 8), once that is known or their time is over.
+
+use super::place::{Attribution, Found, Owned, may_be_a_pods};
+use super::{Pipeline, WAIT_NS};
+use crate::clock::Now;
+use crate::flow::{Direction, Ends};
+use crate::owner::local::LocalEnds;
+use crate::owner::waiting::WaitingRow;
+use crate::stats::Unattributed;
+
+impl Pipeline {
+    /// Settles waiting rows: by their pod if it is known now, by rule 5 if their time is over.
+    pub fn settle_waiting(&mut self, now: Now) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let (synced, mono_ns) = (self.local.pods().synced, now.mono_ns);
+        // Removed first, because settling needs the tables.
+        let mut decided: Vec<WaitingRow> = Vec::new();
+        let (local, socket_owners, owners) = (&self.local, &mut self.socket_owners, &mut self.owners);
+        let classes = &self.policy.classes;
+        self.waiting.take_if(|row| {
+            let at = Attribution::of(row, mono_ns);
+            let client = at.whose(Ends::Originator, local, socket_owners, owners);
+            let backend = at.whose(Ends::Responder, local, socket_owners, owners);
+            let waits = |end| at.of.ends == end || at.of.ends == Ends::Both;
+            let ends = [(Ends::Originator, client, at.of.client), (Ends::Responder, backend, at.of.backend)];
+            let known = ends.iter().any(|(end, owned, _)| waits(*end) && owned.known().is_some());
+            let open = ends.iter().any(|(end, owned, addr)| {
+                let may_be = *owned == Owned::Nobodys && waits(*end) && may_be_a_pods(local, classes, *addr);
+                may_be || *owned == Owned::NotYet
+            });
+            let ready = !open && (known || at.of.ends == Ends::Both);
+            let late = synced && mono_ns.saturating_sub(row.since_mono_ns) >= WAIT_NS;
+            if ready || late {
+                decided.push(*row);
+            }
+            ready || late
+        });
+        for row in decided {
+            self.settle(&row, mono_ns, None);
+        }
+        self.add_up();
+    }
+
+    /// Settles all waiting rows by what is known now. Used at the end of an agent without a state file.
+    pub fn settle_all(&mut self, now: Now) {
+        self.settle_those(now, |_, _| true);
+    }
+
+    /// At the end, where the rest waits on in the state file: what waits after its pod's end is that pod's, by its time
+    /// range, for nobody was told to have the address since.
+    pub fn settle_ended(&mut self, now: Now) {
+        self.settle_those(now, |row, local| {
+            let ends = [(Ends::Originator, row.key.of.client), (Ends::Responder, row.key.of.backend)];
+            let mut waiting =
+                ends.into_iter().filter(|(end, _)| row.key.of.ends == *end || row.key.of.ends == Ends::Both);
+            waiting.any(|(_, addr)| local.is_vacant(addr, row.counted_wall_ns))
+        });
+    }
+
+    fn settle_those(&mut self, now: Now, which: impl Fn(&WaitingRow, &LocalEnds) -> bool) {
+        let mut rows: Vec<WaitingRow> = Vec::new();
+        let local = &self.local;
+        self.waiting.take_if(|row| {
+            let taken = which(row, local);
+            rows.extend(taken.then_some(*row));
+            taken
+        });
+        for row in rows {
+            self.settle(&row, now.mono_ns, None);
+        }
+        self.add_up();
+    }
+
+    /// Settles a waiting row. `hurried`: why it could not wait longer, the reason under which an unknown owner is booked.
+    pub(super) fn settle(&mut self, row: &WaitingRow, mono_ns: u64, hurried: Option<Unattributed>) {
+        let at = Attribution::of(row, mono_ns);
+        if let Some(held) = row.held() {
+            self.ledger.release(held);
+        }
+        if self.attribute(&at, true).0 != Found::None || row.key.beside {
+            return;
+        }
+        match hurried {
+            Some(reason) => self.ledger.leave_unattributed(reason, at.traffic.seen_by(Direction::Outbound)),
+            None => self.count_without_owner(&at),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Removes what is no longer needed, and copies sizes and books to the counters.
+
+use super::{Pipeline, SERIES_IDLE_NS};
+use crate::clock::Now;
+use crate::owner::{Owner, OwnerId};
+use crate::stats::Stats;
+
+impl Pipeline {
+    /// Removes rows, series and owners that are no longer needed.
+    pub fn cleanup(&mut self, now: Now, idle_ns: u64) {
+        self.rows.cleanup(now.wall_ns, idle_ns);
+        let (rows, pods) = (&self.rows, self.local.pods());
+        let lives = |id: OwnerId| match self.owners.get(id) {
+            Owner::Pod(pod) => pods.by_uid(&pod.uid).is_some() || rows.iter().any(|r| r.key.owner == id),
+            _ => true,
+        };
+        let heir = |id: OwnerId| match self.owners.get(id) {
+            Owner::Pod(pod) if !lives(id) => self.owners.namesake(pod, lives),
+            _ => Some(id),
+        };
+        self.series.cleanup(now.mono_ns, SERIES_IDLE_NS, heir);
+        self.costs.cleanup(now.mono_ns, self.costs_idle_ns, heir);
+        let mut used = vec![false; self.owners.all().len()];
+        let owners = self.rows.iter().map(|row| row.key.owner).chain(self.series.iter().map(|s| s.key.owner));
+        let owners = owners.chain(self.costs.iter().map(|cost| cost.key.owner));
+        for owner in owners {
+            if let Some(mark) = used.get_mut(owner.0 as usize) {
+                *mark = true;
+            }
+        }
+        self.owners.keep_only(|id| used.get(id.0 as usize).copied().unwrap_or(false));
+    }
+
+    /// Copies sizes and books to the counters of `/metrics`.
+    pub fn publish(&mut self, stats: &Stats) {
+        self.ledger.publish(stats);
+        stats.connections.set(u64::from(self.baselines.len()));
+        stats.connections_max.set(u64::from(self.baselines.capacity()));
+        stats.rows.set(u64::from(self.rows.len()));
+        stats.rows_max.set(u64::from(self.rows.capacity()));
+        stats.waiting.set(u64::from(self.waiting.len()));
+        stats.conntrack_roles_guessed.add(self.openers.take_guessed());
+        stats.ends.add(std::mem::take(&mut self.ends));
+        stats.cost_series.set(u64::from(self.costs.len()));
+        stats.cost_joined_bytes.add(self.costs.take_joined_bytes());
+        for (cell, n) in stats.skipped.iter().zip(self.take_skipped().0) {
+            cell.add(n);
+        }
+    }
+}
