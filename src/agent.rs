@@ -19,13 +19,14 @@ pub use self::error::StartError;
 use self::locating::{locator, start_locating};
 use self::shared::Shared;
 use self::threads::Threads;
+use crate::audit::{Audit, Knows};
 use crate::clock::{self, MS, Now, SECOND};
 use crate::collect::handover::Handover;
 use crate::collect::player::{self, Player};
 use crate::collect::run::{Collector, Parts};
 use crate::collect::trouble::{PODS_AS_NODE, Trouble};
 use crate::config::proxy::Route;
-use crate::config::{Config, Dakr, Fallback, Mode};
+use crate::config::{Config, Dakr, Fallback, Mode, SourceKind};
 use crate::export::dakr::jitter;
 use crate::export::dakr::push::Push;
 use crate::export::prometheus::Labels;
@@ -46,6 +47,7 @@ use crate::source::{self, Source, SourceError};
 use crate::stop::Stop;
 use crate::sys::addresses::HostAddresses;
 use crate::sys::cgroup;
+use crate::sys::links::Links;
 use crate::sys::privileges::drop_all_in_this_thread;
 use crate::sys::signals::{self, Signals};
 use crate::sys::waker::Waker;
@@ -189,6 +191,10 @@ fn start_collector(config: &Arc<Config>, shared: &Shared, started: Now) -> Resul
     if let Some(reader) = reader {
         threads.spawn("dns", reader)?;
     }
+    match Links::open() {
+        Ok(links) => tables.pipeline.set_audit(Audit::new(Box::new(links), knows(facts))),
+        Err(error) => warn!("nothing is compared with the interfaces: cannot ask the kernel for links: {error}"),
+    }
     let (known, node_stopper) = start_locating(config, shared, &waker, &mut tables.pipeline, &mut threads)?;
     let parts = Parts {
         pipeline: tables.pipeline,
@@ -215,6 +221,13 @@ fn start_collector(config: &Arc<Config>, shared: &Shared, started: Now) -> Resul
         collector.run();
     })?;
     Ok(Running { threads, kube, node_stopper, endpoint })
+}
+
+/// What the audit is told about the source.
+fn knows(facts: &source::Facts) -> Knows {
+    let is_own = facts.kind == SourceKind::Ebpf;
+    let timestamps = std::fs::read("/proc/sys/net/ipv4/tcp_timestamps");
+    Knows { tunnels: !is_own, invalid: is_own, timestamps: timestamps.map_or(true, |text| text.trim_ascii() != b"0") }
 }
 
 /// Plays a recording in the place of a source: no push, no pods, no names.

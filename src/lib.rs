@@ -42,6 +42,7 @@ pub mod privileges;
 pub mod state;
 pub mod stop;
 
+pub mod audit;
 pub mod baseline;
 pub mod names;
 pub mod net;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::audit::Account;
 use crate::clock::Now;
 use crate::flow::{Addr, Class, Direction, TxRx};
 use crate::names::RowName;
@@ -100,6 +101,8 @@ pub struct Snapshot {
     pub series: Vec<SeriesView>,
     /// The series by scope, via and service.
     pub costs: Vec<CostView>,
+    /// What the uplinks carried and what became of it, each direction.
+    pub interfaces: Vec<Account>,
     /// What the numbers of services and places mean.
     pub places: Arc<Names>,
     /// The owners that `rows` and the series point to.

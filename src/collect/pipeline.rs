@@ -16,6 +16,8 @@ use std::sync::Arc;
 use self::opener::{Openers, as_opened};
 use self::place::{Addition, Attribution, Policy};
 use super::ct_zone::CtZoneChoice;
+use crate::audit::Audit;
+use crate::audit::equation::Part;
 use crate::baseline::{BaselineTable, Judged, Opener};
 use crate::class::Classes;
 use crate::clock::{Now, SECOND};
@@ -65,13 +67,13 @@ pub struct Pipeline {
     /// Cost series of a pod that is gone stay for so long: they may be shown as 0 at first.
     costs_idle_ns: u64,
     ledger: Ledger,
+    /// Compares what is counted with what the interfaces carried.
+    audit: Audit,
     openers: Openers,
     ct_zone: CtZoneChoice,
     skipped: Skipped,
     /// Records since the last [`Pipeline::publish`] that report the end of a connection.
     ends: u64,
-    /// Bytes of all connections in this sweep, each once, with or without an owner (rule 16).
-    seen_bytes: u64,
     not_followed: u64,
     /// Increments for which there was no time to wait, since the last sweep.
     hurried: u64,
@@ -92,8 +94,6 @@ pub struct SweepEnd {
     pub ended_while_away: u64,
     /// The zone that is counted from the next sweep on, if it changes.
     pub new_ct_zone: Option<u16>,
-    /// Bytes of all connections since the sweep before, each once.
-    pub seen_bytes: u64,
     /// Connections that are not followed because the table is full.
     pub not_followed: u64,
     /// Increments for which the waiting table had no room.
@@ -122,11 +122,11 @@ impl Pipeline {
             topology: Arc::default(),
             costs_idle_ns: config.opencost_hold_ns.saturating_add(TWO_STEPS_NS),
             ledger: Ledger::default(),
+            audit: Audit::default(),
             openers: Openers::new(),
             ct_zone: CtZoneChoice::new(config.conntrack_zone),
             skipped: Skipped::default(),
             ends: 0,
-            seen_bytes: 0,
             not_followed: 0,
             hurried: 0,
             heard: Vec::with_capacity(AT_ONCE),
@@ -211,6 +211,21 @@ impl Pipeline {
         &self.ledger
     }
 
+    /// The comparison with the interfaces.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// The same, for the caller to read the interfaces and to close the books.
+    pub fn audit_mut(&mut self) -> &mut Audit {
+        &mut self.audit
+    }
+
+    /// Sets whom the audit asks; without it nothing is compared.
+    pub fn set_audit(&mut self, audit: Audit) {
+        self.audit = audit;
+    }
+
     pub fn baselines(&self) -> &BaselineTable {
         &self.baselines
     }
@@ -284,7 +299,9 @@ impl Pipeline {
             Judged::BeforeFirstSweep => self.skipped.add(Skip::BeforeFirstSweep),
             Judged::NotFollowed => self.not_followed += 1,
             Judged::Lost(traffic) => {
-                self.ledger.lose(Lost::ConnectionTableFull, cut(traffic).seen_by(Direction::Outbound));
+                let what = cut(traffic).seen_by(Direction::Outbound);
+                self.ledger.lose(Lost::ConnectionTableFull, what);
+                self.audit.pass(c.key.src, c.backend, c.key.protocol, Part::Lost, what);
             }
         }
     }
@@ -324,7 +341,6 @@ impl Pipeline {
         let mut end = SweepEnd {
             vanished_untold: vanished.untold,
             ended_while_away: vanished.while_away,
-            seen_bytes: std::mem::take(&mut self.seen_bytes),
             not_followed: std::mem::take(&mut self.not_followed),
             hurried: std::mem::take(&mut self.hurried),
             new_ct_zone: None,
@@ -336,6 +352,7 @@ impl Pipeline {
             end.new_ct_zone = self.ct_zone.end_sweep(owners_known);
             if end.new_ct_zone.is_some() {
                 self.baselines.restart();
+                self.audit.restart();
             }
         }
         self.settle_waiting(now);
@@ -348,6 +365,7 @@ impl Pipeline {
         let lost = bytes_only(sweep.lost_tx_bytes, sweep.lost_rx_bytes);
         if !lost.is_zero() {
             self.ledger.lose(Lost::BpfMapFull, lost);
+            self.audit.cross_somewhere(Part::Lost, lost);
         }
     }
 

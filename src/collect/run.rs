@@ -113,7 +113,7 @@ impl Collector {
             due,
             pace,
             snapshotter: Snapshotter::default(),
-            watch: Watch::open(),
+            watch: Watch::default(),
             trouble,
             reporter,
             topology_generation: 0,
@@ -150,6 +150,7 @@ impl Collector {
         if now.mono_ns >= self.due.upkeep {
             self.due.upkeep = now.mono_ns + UPKEEP_NS;
             self.trouble.source = self.p.source.upkeep(now).degraded;
+            self.p.pipeline.audit_mut().look();
         }
         if now.mono_ns >= self.due.drain {
             self.drain(now);
@@ -242,7 +243,7 @@ impl Collector {
             self.p.stats.sweeps_voided.inc();
             complete = self.read(clock::now());
         }
-        match complete {
+        match &complete {
             Ok(_) => self.trouble.sweep.clear(),
             Err(error) => {
                 self.p.stats.sweep_errors.inc();
@@ -255,6 +256,9 @@ impl Collector {
             ends_are_told: self.p.source.ends_are_told(),
             may_end_untold: self.p.pipeline.baselines().may_end_untold() > 0 || self.wary > 0,
         };
+        if matches!(complete, Ok(true)) {
+            self.close_the_audit();
+        }
         let interval_ns = self.pace.interval_ns(facts);
         let next_ns = now.mono_ns + interval_ns;
         // A sweep may request the next one; without a pause, sweeps could follow each other for ever.
@@ -267,6 +271,21 @@ impl Collector {
             if let Some(handover) = &mut self.p.handover {
                 handover.checkpoint(self.p.source.as_ref(), &self.p.freezer, &self.p.pipeline);
             }
+        }
+    }
+
+    /// Compares with the interfaces what is placed now.
+    fn close_the_audit(&mut self) {
+        let audit = self.p.pipeline.audit_mut();
+        audit.close();
+        let sight = match self.p.source.facts().sees_the_host {
+            true => self.watch.end_sweep(audit.accounts()),
+            false => Sight::Clear,
+        };
+        match sight {
+            Sight::Unknown => {}
+            Sight::Clear => self.trouble.sight = None,
+            blind @ Sight::Blind { .. } => self.trouble.sight = Some(blind),
         }
     }
 
@@ -303,15 +322,7 @@ impl Collector {
             self.trouble.hurried = end.hurried > 0;
             self.trouble.uncounted = sweep.uncounted > 0;
             self.p.stats.connections_uncounted.set(sweep.uncounted);
-            let sight = match self.p.source.facts().sees_the_host {
-                true => self.watch.end_sweep(end.seen_bytes),
-                false => Sight::Clear,
-            };
-            match sight {
-                Sight::Unknown => {}
-                Sight::Clear => self.trouble.sight = None,
-                blind => self.trouble.sight = Some(blind),
-            }
+            self.p.pipeline.audit_mut().read();
         }
         if let Some(ct_zone) = end.new_ct_zone {
             info!("conntrack zone {ct_zone} holds the local ends; it is counted from the next sweep on");

@@ -56,7 +56,7 @@ fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: No
         class: row.key.class,
         way: row.key.way,
         place: row.place,
-        is_sum: row.split != Split::Known,
+        is_sum: row.split() != Split::Known,
         local: row.key.local,
         remote: row.key.remote,
         unsettled: match row.push {
@@ -82,6 +82,8 @@ fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: No
         rx_bytes: cost.rx_bytes,
         since_mono_ns: cost.since_mono_ns,
     }));
+    snapshot.interfaces.clear();
+    snapshot.interfaces.extend_from_slice(pipeline.audit().accounts());
     snapshot.places = Arc::clone(pipeline.topology().names());
     snapshot.owners.clear();
     snapshot.owners.extend_from_slice(pipeline.owners().all());

@@ -28,7 +28,7 @@ pub struct Trouble {
     pub hurried: bool,
     /// Whether there are connections without counters, made while accounting was off.
     pub uncounted: bool,
-    /// Bytes of the interfaces compared with the bytes of connections (rule 16).
+    /// What the audit says of the source's sight (rule 16).
     pub sight: Option<Sight>,
 }
 
@@ -111,11 +111,14 @@ impl Trouble {
                     .into(),
             );
         }
-        if let Some(Sight::Blind { interface_bytes, seen_bytes }) = self.sight {
+        if let Some(Sight::Blind { interface, is_tx, interface_bytes, unexplained_bytes }) = self.sight {
+            let interface = String::from_utf8_lossy(&interface);
             parts.push(format!(
-                "the busiest interface carried {interface_bytes} bytes, connections show only {seen_bytes}. Likely \
-                 causes: NOTRACK rules, Cilium host routing, Calico's eBPF data plane, bridge-nf-call-iptables off, a \
-                 flowtable without `counter`"
+                "{unexplained_bytes} of the {interface_bytes} bytes that interface {} {} are in no connection \
+                 (part=\"unexplained\" of netmon_reconciled_bytes_total). Likely causes: NOTRACK rules, Cilium host \
+                 routing, Calico's eBPF data plane, bridge-nf-call-iptables off, a flowtable without `counter`",
+                interface.trim_end_matches('\0'),
+                if is_tx { "sent" } else { "received" },
             ));
         }
         parts.join("; ")

@@ -5,7 +5,8 @@
 //! `remote_region` (what prices depend on: [`crate::topology`]), `split` (`unknown` where tx holds
 //! rx too, for the source knows only their sum), `owner` (of the local end), `remote_owner` where the other end is a
 //! pod of this node, `dst_domain` (with `dst_domain_from` where another of the node asked for it), `total_*`; beside the
-//! items when the snapshot was taken (`timestamp`) and when the last sweep began (`swept`), how many rows there are and their sums since the start (`totals`).
+//! items when the snapshot was taken (`timestamp`) and when the last sweep began (`swept`), how many rows there are and their sums since the start (`totals`),
+//! and what the uplinks carried and what became of it (`interfaces`, rule 19; left out while nothing is audited).
 //!
 //! `dns_lookups` holds what DAKR has not acknowledged, as the counters of the items do; it is `null` while there is none,
 //! as Go writes a nil slice. `ip2domain` names the remote addresses of the items; where pods asked by different names, it
@@ -18,6 +19,8 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use crate::audit::Account;
+use crate::audit::equation::{Closed, Part};
 use crate::flow::{Addr, TxRx};
 use crate::names::Origin;
 use crate::owner::{Owner, Workload};
@@ -130,6 +133,10 @@ impl Flows {
                     write(out, &self.snapshot.rows.len());
                     out.extend_from_slice(b",\"totals\":");
                     write(out, &Totals::from(self.snapshot.series.iter().fold(TxRx::ZERO, |sum, s| sum + s.total)));
+                    if !self.snapshot.interfaces.is_empty() {
+                        out.extend_from_slice(b",\"interfaces\":");
+                        write(out, &self.snapshot.interfaces.iter().map(InterfaceItem::from).collect::<Vec<_>>());
+                    }
                     out.extend_from_slice(b"}\n");
                     self.enter(Stage::Done);
                 }
@@ -345,6 +352,39 @@ impl From<TxRx> for Totals {
             tx_packets: sum.tx.packets,
             rx_packets: sum.rx.packets,
         }
+    }
+}
+
+/// One direction of an uplink: what it carried, and what became of it.
+#[derive(Serialize)]
+struct InterfaceItem<'a> {
+    interface: &'a str,
+    flow: &'static str,
+    bytes: u64,
+    header_bytes: u64,
+    header: &'static str,
+    parts: Parts,
+}
+
+impl<'a> From<&'a Account> for InterfaceItem<'a> {
+    fn from(account: &'a Account) -> InterfaceItem<'a> {
+        InterfaceItem {
+            interface: account.interface(),
+            flow: if account.is_tx { "tx" } else { "rx" },
+            bytes: account.closed.layer3_bytes,
+            header_bytes: account.header_bytes,
+            header: if account.is_measured { "measured" } else { "by type" },
+            parts: Parts(account.closed),
+        }
+    }
+}
+
+/// The parts of an equation, by their names.
+struct Parts(Closed);
+
+impl Serialize for Parts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Part::ALL.iter().map(|part| (part.as_str(), self.0.part(*part))))
     }
 }
 

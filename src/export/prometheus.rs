@@ -4,6 +4,7 @@
 //! Owners with the same name share one series, because labels contain a pod's name and not its uid. A name that returns
 //! (a StatefulSet's) continues its series.
 
+mod audit;
 mod costs;
 mod text;
 
@@ -59,6 +60,7 @@ impl Metrics {
     pub fn new(stats: &Stats, health: &Health, labels: &Labels, snapshot: Option<Arc<Snapshot>>) -> Metrics {
         let mut own = Vec::with_capacity(16 * 1024);
         write_own(&mut own, stats, health, labels);
+        audit::write(&mut own, snapshot.as_ref().map_or(&[], |snapshot| &snapshot.interfaces[..]));
         let mut order: Vec<u32> = snapshot.iter().flat_map(|p| 0..p.series.len() as u32).collect();
         if let Some(snapshot) = &snapshot {
             order.sort_by(|a, b| match (series(snapshot, *a), series(snapshot, *b)) {

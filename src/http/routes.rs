@@ -19,8 +19,8 @@ use crate::stop::Stop;
 const PAGE: &[u8] = include_bytes!("page.html");
 /// Only the page's own script and style may run. A test compares the hashes with the page.
 const PAGE_POLICY: &str = concat!(
-    "Content-Security-Policy: default-src 'none'; script-src 'sha256-5wr1k1OKOxXbhZzxz/WEdjtuY4cgoW2Pizooe1Hl+ok='; ",
-    "style-src 'sha256-/T3QEHiKezkBIWsuI6HYY3bn9CNfU50kBjtYVAhvu58='; connect-src 'self'; img-src data:; ",
+    "Content-Security-Policy: default-src 'none'; script-src 'sha256-E4Zk7SE6LAHB9NoPnbHNPKXF1BBADwX7Fu//qnxllBo='; ",
+    "style-src 'sha256-i88Gk8K9LYiGuHqGzg1UEPde1cB6BJ0tn0RDi03X7oI='; connect-src 'self'; img-src data:; ",
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
 );
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -78,7 +78,7 @@ impl RowTable {
             let into = self.table.get_mut(slot)?;
             into.open += row.open;
             into.total += row.total;
-            into.split = into.split.and(row.split);
+            into.join_split(row.split());
             into.changed_wall_ns = into.changed_wall_ns.max(row.changed_wall_ns);
             if into.place != row.place {
                 into.place = 0;

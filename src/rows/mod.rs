@@ -9,6 +9,7 @@ mod persist;
 
 use std::hash::{Hash, Hasher};
 
+use crate::audit::Path;
 use crate::class::Classes;
 use crate::flow::{Addr, Class, Direction, Split, TxRx};
 use crate::ledger::Ledger;
@@ -119,8 +120,28 @@ pub struct Row {
     /// Number of the zone and region of the remote end; 0 is not known.
     pub place: u16,
     pub push: Push,
-    /// Whether tx and rx are known apart.
-    pub split: Split,
+    /// Whether tx and rx are known apart, and which way its packets go.
+    pub(crate) marks: Marks,
+}
+
+/// [`Split`] and [`Path`] in one byte, so that a row is no longer for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks(u8);
+
+impl Marks {
+    fn new(split: Split, path: Path) -> Marks {
+        Marks(path.number() << 2 | split as u8)
+    }
+    fn split(self) -> Split {
+        match self.0 & 3 {
+            0 => Split::Known,
+            1 => Split::Undecided,
+            _ => Split::Unknown,
+        }
+    }
+    fn path(self) -> Path {
+        Path::of_number(self.0 >> 2)
+    }
 }
 
 impl Entry for Row {
@@ -146,6 +167,20 @@ impl Row {
     pub fn is_named(&self) -> bool {
         self.key.level == Level::Named
     }
+
+    /// Whether tx and rx are known apart.
+    pub fn split(&self) -> Split {
+        self.marks.split()
+    }
+
+    /// Which way its packets go, by the route when it was made or used again.
+    pub fn path(&self) -> Path {
+        self.marks.path()
+    }
+
+    fn join_split(&mut self, split: Split) {
+        self.marks = Marks::new(self.split().and(split), self.path());
+    }
 }
 
 /// What a local end sent and received since the last time.
@@ -162,8 +197,12 @@ pub struct Increment {
 pub struct Added {
     /// The way that it was counted under.
     pub way: Way,
-    /// The slot of a row that is new, or used again after it was settled: it is to be named.
-    pub unnamed: Option<u32>,
+    /// The slot of the row that took it; none if a row without a remote address took it, or it is lost.
+    pub slot: Option<u32>,
+    /// Whether that row is new, or used again after it was settled: it is to be named, and its way to be asked for.
+    pub is_new: bool,
+    /// Whether no row had room for it.
+    pub is_lost: bool,
 }
 
 /// The rows of this node.
@@ -271,22 +310,23 @@ impl RowTable {
             item: 0,
             place,
             push,
-            split: self.split,
+            marks: Marks::new(self.split, Path::UNKNOWN),
         };
         if self.named() < self.named_capacity()
             && let Ok(slot) = self.table.insert(row)
         {
             ledger.open += increment;
-            return Added { way, unnamed: Some(slot) };
+            return Added { way, slot: Some(slot), is_new: true, is_lost: false };
         }
-        if self.merge_into_catch_all(&row, classes) {
+        let is_lost = !self.merge_into_catch_all(&row, classes);
+        if is_lost {
+            ledger.lost[Lost::RowTableFull as usize] += increment;
+        } else {
             ledger.open += increment;
             ledger.folded_rows += 1;
             ledger.folded_bytes += increment.total_bytes();
-        } else {
-            ledger.lost[Lost::RowTableFull as usize] += increment;
         }
-        Added { way, unnamed: None }
+        Added { way, slot: None, is_new: false, is_lost }
     }
 
     /// Adds to a row that is there. What lies elsewhere now than when it was settled begins anew: nothing that was shown
@@ -299,7 +339,8 @@ impl RowTable {
         ledger: &mut Ledger,
         charge: impl FnOnce() -> Charge,
     ) -> Added {
-        let Some(row) = self.table.get_mut(slot) else { return Added { way: Way::UNKNOWN, unnamed: None } };
+        let nothing = Added { way: Way::UNKNOWN, slot: None, is_new: false, is_lost: false };
+        let Some(row) = self.table.get_mut(slot) else { return nothing };
         let was_settled = row.open.is_zero() && row.frozen.is_zero();
         if was_settled && row.is_named() {
             let now = charge();
@@ -310,9 +351,21 @@ impl RowTable {
             }
         }
         grow(row, increment, wall_ns);
-        row.split = row.split.and(self.split);
+        row.join_split(self.split);
         ledger.open += increment;
-        Added { way: row.key.way, unnamed: was_settled.then_some(slot) }
+        Added { way: row.key.way, slot: Some(slot), is_new: was_settled, is_lost: false }
+    }
+
+    /// Which way the packets of the row in a slot go.
+    pub fn path(&self, slot: u32) -> Path {
+        self.table.get(slot).map_or(Path::UNKNOWN, Row::path)
+    }
+
+    /// Sets it.
+    pub fn set_path(&mut self, slot: u32, path: Path) {
+        if let Some(row) = self.table.get_mut(slot) {
+            row.marks = Marks::new(row.split(), path);
+        }
     }
 
     /// Removes settled rows that were idle for `idle_ns`.

@@ -1,8 +1,9 @@
 //! Persists and restores the rows.
 
-use super::{Level, Push, Row, RowKey, RowTable};
+use super::{Level, Marks, Push, Row, RowKey, RowTable};
+use crate::audit::Path;
 use crate::class::Classes;
-use crate::flow::{Class, Direction, TxRx};
+use crate::flow::{Class, Direction, Split, TxRx};
 use crate::ledger::Ledger;
 use crate::persist_as_number;
 use crate::state::bytes::{In, Numbered, Persist, persist};
@@ -14,7 +15,17 @@ persist_as_number!(Class { Inside = 0, Outside = 1, Overlay = 2, Multicast = 3 }
 persist_as_number!(Level { Named = 0, Prefix = 1, All = 2 });
 persist_as_number!(Withheld { InboundInside = 0, InboundNone = 1, Overlay = 2, NoDakr = 3, Multicast = 4 });
 persist!(RowKey { local, remote, owner, port, protocol, direction, class, level, way });
-persist!(Row { key, open, frozen, total, changed_wall_ns, item, place, push, split; mark: 0 });
+persist!(Row { key, open, frozen, total, changed_wall_ns, item, place, push, marks; mark: 0 });
+
+// The number of a path means nothing to another process.
+impl Persist for Marks {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.split().put(out);
+    }
+    fn take(from: &mut In<'_>) -> Result<Marks, Malformed> {
+        Ok(Marks::new(Split::take(from)?, Path::UNKNOWN))
+    }
+}
 
 impl Persist for Push {
     fn put(&self, out: &mut Vec<u8>) {

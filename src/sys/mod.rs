@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod cgroup;
 pub mod kernel;
 pub mod landlock;
+pub mod links;
 pub mod netlink;
 pub mod options;
 pub mod poll;

@@ -9,6 +9,7 @@ pub mod netlink;
 pub mod nftables;
 pub mod protobuf;
 pub mod recording;
+pub mod rtnetlink;
 pub mod sock_diag;
 pub mod x509;
 

@@ -1,43 +1,39 @@
 use super::*;
+use crate::audit::Shown;
+use crate::audit::equation::Closed;
 
-const DEV: &[u8] = b"Inter-|   Receive                                                |  Transmit
- face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
-    lo: 9999999   99999    0    0    0     0          0         0  9999999   99999    0    0    0     0       0          0
-  eth0: 2014000    1000    0    0    0     0          0         0     1400     100    0    0    0     0       0          0
-";
-
-fn watch() -> Watch {
-    Watch { file: None, ..Watch::open() }
+fn account(name: u8, is_tx: bool, layer3_bytes: u64, unexplained: i64) -> Account {
+    let mut closed = Closed { layer3_bytes, ..Closed::default() };
+    closed.parts[Part::Unexplained as usize] = unexplained;
+    let shown = Shown::default();
+    Account { name: [name; 16], is_tx, header_bytes: 14, is_measured: false, closed, shown }
 }
 
-fn window(watch: &mut Watch, interface_bytes: u64, seen_bytes: u64) -> Sight {
-    let start = watch.at_start.first().map_or(0, |r| r.layer3_bytes);
-    let mut sight = Sight::Unknown;
-    for step in 1..=3 {
-        watch.now = vec![Reading { name: [b'e'; 16], layer3_bytes: start + interface_bytes * step / 3 }];
-        sight = watch.judge(seen_bytes / 3);
-    }
-    sight
+fn window(watch: &mut Watch, accounts: &[Account]) -> Sight {
+    assert_eq!(watch.end_sweep(accounts), Sight::Unknown);
+    assert_eq!(watch.end_sweep(accounts), Sight::Unknown);
+    watch.end_sweep(accounts)
 }
 
 #[test]
-fn loopback_and_link_headers_do_not_count() {
-    let mut readings = Vec::new();
-    parse(DEV, &mut readings);
-    assert_eq!(readings.len(), 1);
-    assert_eq!(readings[0].layer3_bytes, 2_000_000);
-    assert_eq!(&readings[0].name[..5], b"eth0\0");
+fn rule_16_more_than_half_of_an_uplink_unexplained_is_blind() {
+    let mut watch = Watch::default();
+    let base = |layer3, unexplained| [account(b'e', true, 500, 0), account(b'e', false, layer3, unexplained)];
+    assert_eq!(watch.end_sweep(&base(700, 9)), Sight::Unknown);
+    assert_eq!(window(&mut watch, &base(3_000_700, 9)), Sight::Clear);
+    let blind =
+        Sight::Blind { interface: [b'e'; 16], is_tx: false, interface_bytes: 3_000_000, unexplained_bytes: 1_500_001 };
+    assert_eq!(window(&mut watch, &base(6_000_700, 1_500_010)), blind);
+    assert_eq!(window(&mut watch, &base(9_000_700, 3_000_010)), Sight::Clear, "half is not more than half");
+    assert_eq!(window(&mut watch, &base(9_900_700, 3_900_000)), Sight::Unknown, "too little to say");
+    assert_eq!(window(&mut watch, &base(19_900_700, -5)), Sight::Clear, "more counted than carried");
 }
 
 #[test]
-fn rule_16_half_of_the_busiest_interface_unseen_is_blind() {
-    let mut watch = watch();
-    watch.now = vec![Reading { name: [b'e'; 16], layer3_bytes: 500 }];
-    assert_eq!(watch.judge(0), Sight::Unknown);
-    assert_eq!(window(&mut watch, 3_000_000, 3_000_000), Sight::Clear);
-    assert_eq!(
-        window(&mut watch, 3_000_000, 1_200_000),
-        Sight::Blind { interface_bytes: 3_000_000, seen_bytes: 1_200_000 }
-    );
-    assert_eq!(window(&mut watch, 900_000, 0), Sight::Unknown, "too little to say");
+fn rule_16_the_uplink_that_hides_most_is_named() {
+    let mut watch = Watch::default();
+    assert_eq!(watch.end_sweep(&[account(b'a', true, 0, 0), account(b'b', true, 0, 0)]), Sight::Unknown);
+    let found =
+        window(&mut watch, &[account(b'a', true, 2_000_000, 2_000_000), account(b'b', true, 9_000_000, 8_000_000)]);
+    assert!(matches!(found, Sight::Blind { interface, .. } if interface == [b'b'; 16]), "{found:?}");
 }

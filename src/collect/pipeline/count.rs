@@ -26,14 +26,12 @@ impl Pipeline {
         } else if self.has_local_end(c, now) || self.baselines.follows(&c.key.of_responder()) {
             self.skipped.add(Skip::Covered);
         } else {
-            self.seen_bytes = self.seen_bytes.saturating_add(traffic.orig.bytes).saturating_add(traffic.reply.bytes);
             self.ledger.leave_unattributed(Unattributed::NoLocalEnd, traffic.seen_by(Direction::Outbound));
         }
     }
 
     /// Attributes an increment to the ends that the record covers (rule 2), or lets it wait (rule 8).
     pub(super) fn count(&mut self, c: &Connection, traffic: Traffic, guessed: bool, now: Now) {
-        self.seen_bytes = self.seen_bytes.saturating_add(traffic.orig.bytes).saturating_add(traffic.reply.bytes);
         if self.local.is_host(c.key.src) && self.local.is_host(c.backend) {
             self.skipped.add(Skip::Loopback);
             return;
@@ -50,7 +48,8 @@ impl Pipeline {
             split: if let Reading::Partial { split, .. } = c.reading { split } else { Split::Known },
         };
         let (wall_ns, mono_ns) = (now.wall_ns, now.mono_ns);
-        let mut at = Attribution { of, guessed, traffic, wall_ns, mono_ns, start_wall_ns: c.start_ns };
+        let mut at =
+            Attribution { of, guessed, traffic, wall_ns, mono_ns, start_wall_ns: c.start_ns, has_crossed: false };
         if let Some(socket_owners) = &self.socket_owners {
             let end = end_with_socket(c.ends, c.key.src, &self.local);
             let is_host = self.local.is_host(if end == Ends::Originator { c.key.src } else { c.backend });

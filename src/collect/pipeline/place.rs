@@ -1,6 +1,8 @@
 //! Attributes increments to rows: finds the owner of each end, lets an increment wait for an unknown pod, and names rows.
 
 use super::Pipeline;
+use crate::audit::Path;
+use crate::audit::equation::Part;
 use crate::class::Classes;
 use crate::clock::Now;
 use crate::config::PushInbound;
@@ -10,7 +12,7 @@ use crate::owner::local::LocalEnds;
 use crate::owner::socket_owners::{SocketOwners, Whose};
 use crate::owner::waiting::{Exchange, Newcomer, WaitingRow};
 use crate::owner::{Owner, OwnerId, OwnerTable};
-use crate::rows::{Increment, Level, Push, RowKey};
+use crate::rows::{Added, Increment, Level, Push, RowKey};
 use crate::stats::{Unattributed, Withheld};
 use crate::table::AT_ONCE;
 use crate::topology::{Charge, Scope, Way};
@@ -65,6 +67,7 @@ impl Pipeline {
         };
         if let Some(held) = newcomer.held() {
             self.ledger.hold(held);
+            self.audit.pass(at.of.client, at.of.backend, at.of.protocol, Part::Held, held);
         }
         if let Some(oldest) = self.waiting.add(&newcomer, at.wall_ns, at.mono_ns) {
             self.hurried += 1;
@@ -108,7 +111,11 @@ impl Pipeline {
             self.add(at, OwnerId::HOST, at.of.asked, at.of.client, Direction::Inbound, false);
             self.add(at, OwnerId::HOST, at.of.asked, at.of.backend, Direction::Outbound, false);
         } else {
-            self.ledger.leave_unattributed(Unattributed::NoLocalEnd, at.traffic.seen_by(Direction::Outbound));
+            let what = at.traffic.seen_by(Direction::Outbound);
+            self.ledger.leave_unattributed(Unattributed::NoLocalEnd, what);
+            if !at.has_crossed {
+                self.audit.pass(at.of.client, at.of.backend, at.of.protocol, Part::Unattributed, what);
+            }
         }
     }
 
@@ -146,6 +153,7 @@ impl Pipeline {
             },
             push: self.policy.push(direction, class, at.guessed),
             is_of_node: remote_is_local,
+            has_crossed: at.has_crossed,
             counts,
             split: at.of.split,
             service: (direction == Direction::Outbound && at.of.asked != at.of.backend).then_some(at.of.asked),
@@ -175,11 +183,36 @@ impl Pipeline {
             };
             let added = rows.add(&a.key, a.push, increment, classes, &mut self.ledger, charge);
             self.costs.add(a.key.owner, added.way, a.counts, a.now.mono_ns);
-            if let Some(slot) = added.unnamed {
+            if let Some(slot) = added.slot.filter(|_| added.is_new) {
                 self.name(slot, &a);
             }
+            self.audit_addition(&a, added);
         }
         self.additions = additions;
+    }
+
+    /// Tells the audit which way an increment went. The way of a row is asked for when the row is named.
+    fn audit_addition(&mut self, a: &Addition, added: Added) {
+        let path = match added.slot {
+            _ if a.is_of_node => Path::UNKNOWN,
+            Some(slot) if !added.is_new => self.rows.path(slot),
+            slot => {
+                let path = self.audit.path_to(a.key.remote);
+                slot.into_iter().for_each(|slot| self.rows.set_path(slot, path));
+                path
+            }
+        };
+        let more = self.audit.more(path, a.key.protocol, a.key.remote.is_v4(), a.counts);
+        let part = match a.push {
+            _ if added.is_lost => Part::Lost,
+            Push::Yes | Push::No(Withheld::NoDakr) => Part::Rows,
+            Push::No(Withheld::InboundInside | Withheld::InboundNone | Withheld::Overlay | Withheld::Multicast) => {
+                Part::Withheld
+            }
+        };
+        if !a.has_crossed {
+            self.audit.cross(path, part, a.counts, more);
+        }
     }
 
     /// Names a row by the name that its owner resolved; behind a service by the name of the service address.
@@ -224,6 +257,8 @@ pub(super) struct Addition {
     push: Push,
     /// Whether the remote end is a pod of this node, or the node.
     is_of_node: bool,
+    /// Whether the audit was told of it when it began to wait.
+    has_crossed: bool,
     counts: TxRx,
     split: Split,
     /// The service address that the client asked for.
@@ -241,6 +276,8 @@ pub(super) struct Attribution {
     pub(super) mono_ns: u64,
     /// When the connection began, wall clock; 0 where nobody says so.
     pub(super) start_wall_ns: u64,
+    /// Whether the audit was told of it when it began to wait.
+    pub(super) has_crossed: bool,
 }
 
 /// The owner of an end.
@@ -271,6 +308,7 @@ impl Attribution {
             wall_ns: row.counted_wall_ns,
             mono_ns,
             start_wall_ns: 0,
+            has_crossed: row.held().is_some(),
         }
     }
 

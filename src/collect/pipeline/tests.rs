@@ -1,5 +1,6 @@
 //! The accounting contract, rule by rule, on records as a source hands them over.
 
+mod audit;
 mod names;
 mod orders;
 mod owners;
@@ -542,7 +543,8 @@ fn a_cilium_entry_counts_for_its_own_end_without_the_headers_of_frames() {
     };
     let of_the_node = entry(Ends::Originator, NODE, FAR_POD);
     sweep(&mut pipeline, &[entry(Ends::Responder, FAR_POD, POD_B), sum, of_the_node], at(2));
-    let mut rows: Vec<_> = pipeline.rows().iter().map(|r| (r.split == Split::Unknown, r.key.local, r.total)).collect();
+    let mut rows: Vec<_> =
+        pipeline.rows().iter().map(|r| (r.split() == Split::Unknown, r.key.local, r.total)).collect();
     rows.sort_by_key(|row| row.0);
     let (small, large) = (Counts { bytes: 72, packets: 2 }, Counts { bytes: 958, packets: 3 });
     assert_eq!(rows[0], (false, POD_B, TxRx { tx: large, rx: small }));

@@ -210,3 +210,18 @@ fn what_prices_depend_on_is_said_where_it_is_known() {
         ["scope", "via", "service", "remote_zone", "remote_region"].map(|key| item[key].as_str().unwrap_or_default());
     assert_eq!(said, ["zone", "privatelink", "aws-s3", "us-east-1a", "us-east-1"]);
 }
+
+#[test]
+fn rule_19_uplinks_stand_behind_the_totals() {
+    let mut account = Account { is_tx: false, header_bytes: 14, is_measured: true, ..Account::default() };
+    account.name[..4].copy_from_slice(b"eth0");
+    account.closed.layer3_bytes = 1_000;
+    account.closed.parts[Part::Unexplained as usize] = -100;
+    let with = text(Snapshot { interfaces: vec![account], ..Snapshot::default() }, None, 100);
+    let found: Value = serde_json::from_str(&with).expect("JSON");
+    let side = &found["interfaces"][0];
+    assert_eq!((&side["interface"], &side["flow"], &side["bytes"]), (&"eth0".into(), &"rx".into(), &1_000.into()));
+    assert_eq!((&side["header"], &side["parts"]["unexplained"]), (&"measured".into(), &(-100).into()));
+    let without = text(Snapshot::default(), None, 100);
+    assert_eq!(with.replace(&with[with.find(",\"interfaces\"").expect("there")..with.len() - 2], ""), without);
+}

@@ -1,4 +1,6 @@
 use super::*;
+use crate::audit::Account;
+use crate::audit::equation::{Closed, Part};
 use crate::flow::{Class, Direction};
 use crate::health::Component;
 use crate::owner::{Owner, Pod};
@@ -91,4 +93,25 @@ fn label_values_and_help_are_escaped() {
     head(&mut out, "a", "one\\two\n\"three\"", Kind::Gauge);
     let text = String::from_utf8(out).expect("UTF-8");
     assert_eq!(text, "a{b=\"x\\\"y\\\\z\\n\"} 3\n# HELP a one\\\\two\\n\"three\"\n# TYPE a gauge\n");
+}
+
+#[test]
+fn rule_19_uplinks_have_two_families_and_nothing_else_has() {
+    let mut closed = Closed { layer3_bytes: 1_000, ..Closed::default() };
+    closed.parts[Part::Rows as usize] = 1_100;
+    closed.parts[Part::Unexplained as usize] = -100;
+    let account = |is_tx| {
+        let mut account = Account { is_tx, header_bytes: 14, closed, ..Account::default() };
+        account.name[..4].copy_from_slice(b"eth0");
+        account.shown.raise(&closed);
+        account
+    };
+    let written = text(Some(Snapshot { interfaces: vec![account(true), account(false)], ..Snapshot::default() }), 64);
+    let lines: Vec<&str> = written.lines().filter(|line| line.contains("interface=")).collect();
+    assert_eq!(lines.len(), 2 + 2 * Part::ALL.len(), "{lines:?}");
+    assert_eq!(lines[0], "netmon_interface_bytes_total{interface=\"eth0\",flow=\"tx\"} 1000");
+    let of = |part| format!("netmon_reconciled_bytes_total{{interface=\"eth0\",flow=\"rx\",part=\"{part}\"}} ");
+    assert!(lines.contains(&&*(of("rows") + "1100")), "{lines:?}");
+    assert!(lines.contains(&&*(of("unexplained") + "0")), "a counter is not negative: {lines:?}");
+    assert!(!text(Some(Snapshot::default()), 64).contains("netmon_interface"));
 }

@@ -1,0 +1,238 @@
+//! The equation of one uplink and direction: what the interface carried is what was counted, by what became of it, and
+//! what is known not to be counted; the rest is unexplained.
+//!
+//! Pure: knows neither interfaces nor connections, but what they came to.
+
+use crate::flow::Counts;
+use crate::listed;
+
+listed! {
+    /// The right side of the equation (`part` of `netmon_reconciled_bytes_total`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(usize)]
+    pub enum Part {
+        /// In rows that are pushed, whatever has become of the push.
+        Rows => "rows",
+        /// In rows that are shown and by rule not pushed.
+        Withheld => "withheld",
+        /// Of connections without a local end.
+        Unattributed => "unattributed",
+        /// Counted while the pod was not known.
+        Held => "held",
+        /// Lost by a reason that is counted.
+        Lost => "lost",
+        /// The kernel's tunnels around packets that are counted, where the source does not see the tunnels.
+        Tunnels => "tunnels",
+        /// Not tracked, or invalid; at most, for there are only their packets to tell by.
+        Untracked => "untracked",
+        /// Frames too short for any protocol that is counted: ARP and the like.
+        NotIp => "not_ip",
+        /// Headers of the further frames that one packet became.
+        Segmentation => "segmentation",
+        /// Nothing of that.
+        Unexplained => "unexplained",
+    }
+}
+
+/// Bytes of ARP behind the frame's header; a frame that came over Ethernet is padded to 46.
+const ARP_BYTES: i64 = 28;
+const PADDED_BYTES: i64 = 46;
+/// No packet of TCP is shorter.
+const LEAST_TCP_BYTES: i64 = 40;
+/// What options may add to a header of TCP: selective acknowledgements.
+const OPTION_BYTES: i64 = 12;
+/// The largest header of a link that is believed.
+const MOST_HEADER_BYTES: u64 = 64;
+/// Packets from which on a window tells the header of a link.
+const LEAST_PACKETS: u64 = 4;
+
+/// What the further frames of packets may add.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segments {
+    /// Frames beyond one for each packet, and the bytes of their layer-3 and layer-4 headers.
+    pub more: Counts,
+    /// The smallest and the largest of these headers.
+    pub least: u64,
+    /// See `least`.
+    pub most: u64,
+}
+
+impl Segments {
+    /// Adds what one increment may have added.
+    pub fn add(&mut self, more: Counts) {
+        let Some(header) = more.bytes.checked_div(more.packets) else { return };
+        self.least = if self.more.packets == 0 { header } else { self.least.min(header) };
+        self.most = self.most.max(more.bytes.div_ceil(more.packets));
+        self.more += more;
+    }
+}
+
+/// One direction of one uplink, since the audit began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    /// Frames, and bytes with the link's headers, by the interface.
+    pub carried: Counts,
+    /// Packets and bytes that were counted, by what became of them: all parts up to [`Part::Tunnels`].
+    pub counted: [Counts; Part::Untracked as usize],
+    /// What segmentation may have added to them.
+    pub segments: Segments,
+    /// Bytes of the link's header that the interface counts with each frame.
+    pub header_bytes: u64,
+    /// Whether traffic told it; else the type of the link did.
+    pub is_measured: bool,
+    /// What the last window told it to be.
+    told: Option<u64>,
+    /// Where the last window ended.
+    last: (Counts, Counts),
+}
+
+/// The equation, solved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// Layer-3 bytes of the interface.
+    pub layer3_bytes: u64,
+    /// Its sum is `layer3_bytes`. Segmentation is negative where the interface counts fewer packets than the source, what
+    /// is unexplained where the source counts more bytes.
+    pub parts: [i64; Part::ALL.len()],
+}
+
+impl Closed {
+    /// One part.
+    pub fn part(&self, part: Part) -> i64 {
+        self.parts[part as usize]
+    }
+
+    /// What is unexplained, in millionths of what the interface carried.
+    pub fn unexplained_ppm(&self) -> u64 {
+        let unexplained = self.part(Part::Unexplained).unsigned_abs();
+        unexplained.saturating_mul(1_000_000).checked_div(self.layer3_bytes).unwrap_or(0)
+    }
+}
+
+impl Side {
+    /// Nothing yet, over a link whose type has headers of so many bytes.
+    pub fn new(header_bytes: u64) -> Side {
+        Side {
+            carried: Counts::ZERO,
+            counted: [Counts::ZERO; Part::Untracked as usize],
+            segments: Segments::default(),
+            header_bytes,
+            is_measured: false,
+            told: None,
+            last: (Counts::ZERO, Counts::ZERO),
+        }
+    }
+
+    /// The same link, from now on.
+    pub fn again(&self) -> Side {
+        Side { is_measured: self.is_measured, ..Side::new(self.header_bytes) }
+    }
+
+    /// All that was counted.
+    pub fn sum(&self) -> Counts {
+        self.counted.iter().fold(Counts::ZERO, |sum, part| sum + *part)
+    }
+
+    /// Ends a window. Where each frame of it was one counted packet, the bytes between them are the link's headers; two
+    /// windows that agree overrule the link's type. A virtual link may count none, or only on one side.
+    pub fn end_window(&mut self) {
+        let now = (self.carried, self.sum());
+        let (frames, counted) = (now.0 - self.last.0, now.1 - self.last.1);
+        self.last = now;
+        if frames.packets < LEAST_PACKETS || frames.packets != counted.packets || frames.bytes < counted.bytes {
+            return;
+        }
+        let headers = frames.bytes - counted.bytes;
+        let header = headers / frames.packets;
+        if headers % frames.packets != 0 || header > MOST_HEADER_BYTES {
+            return;
+        }
+        if self.told == Some(header) {
+            self.header_bytes = header;
+            self.is_measured = true;
+        }
+        self.told = Some(header);
+    }
+
+    /// Solves it. `odd_packets`: packets that the kernel saw and the source is known to have left out.
+    #[allow(clippy::cast_possible_wrap, reason = "no interface carries 8 EiB")]
+    pub fn close(&self, odd_packets: u64) -> Closed {
+        let headers = self.carried.packets.saturating_mul(self.header_bytes);
+        let layer3_bytes = self.carried.bytes.saturating_sub(headers);
+        let sum = self.sum();
+        let mut closed = Closed { layer3_bytes, ..Closed::default() };
+        for (to, from) in closed.parts.iter_mut().zip(&self.counted) {
+            *to = from.bytes as i64;
+        }
+        let mut rest = Rest {
+            frames: self.carried.packets as i64 - sum.packets as i64,
+            bytes: layer3_bytes as i64 - sum.bytes as i64,
+        };
+        closed.parts[Part::Segmentation as usize] = rest.take_segments(&self.segments);
+        closed.parts[Part::NotIp as usize] = rest.take_short();
+        closed.parts[Part::Untracked as usize] = rest.take_odd(odd_packets as i64);
+        closed.parts[Part::Unexplained as usize] = rest.bytes;
+        closed
+    }
+}
+
+/// Frames without a packet, and bytes, for which there is no explanation yet.
+#[derive(Clone, Copy)]
+struct Rest {
+    frames: i64,
+    bytes: i64,
+}
+
+impl Rest {
+    fn take(&mut self, frames: i64, bytes: i64) -> i64 {
+        self.frames -= frames;
+        self.bytes -= bytes;
+        bytes
+    }
+
+    /// An interface may count frames or what they are cut from, so the number of its frames tells how many there are; the
+    /// source knows only how many there can be, and what headers they have.
+    #[allow(clippy::cast_possible_wrap, reason = "no interface carries 2^63 frames")]
+    fn take_segments(&mut self, segments: &Segments) -> i64 {
+        let (frames, bytes) = (segments.more.packets as i64, segments.more.bytes as i64);
+        let most_frames = frames + frames / 64 + 2;
+        if frames == 0 || self.frames == 0 {
+            return 0;
+        }
+        if self.frames > most_frames {
+            // Others are among them. What can be of segments is, unless there is too little for it.
+            return if self.bytes >= bytes { self.take(frames, bytes) } else { 0 };
+        }
+        if self.frames < 0 {
+            // Packets that were cut before they were counted: each of them has a header that the interface did not see.
+            let is_of_headers = self.bytes <= self.frames * 20 && self.bytes >= self.frames * 80;
+            return if is_of_headers { self.take(self.frames, self.bytes) } else { 0 };
+        }
+        // Options vary.
+        let (least, most) = (segments.least as i64, segments.most as i64 + OPTION_BYTES);
+        if self.bytes >= self.frames * least && self.bytes <= self.frames * most {
+            return self.take(self.frames, self.bytes);
+        }
+        // Some of them are too short for that: so many of 28 bytes, the others of the usual header.
+        let header = bytes / frames;
+        if header <= ARP_BYTES {
+            return 0;
+        }
+        let found = ((self.bytes - ARP_BYTES * self.frames) / (header - ARP_BYTES)).clamp(0, self.frames);
+        self.take(found, found * header)
+    }
+
+    fn take_short(&mut self) -> i64 {
+        let Rest { frames, bytes } = *self;
+        let is_short = bytes >= frames * ARP_BYTES && bytes < frames * LEAST_TCP_BYTES;
+        if frames > 0 && (is_short || bytes == frames * PADDED_BYTES) { self.take(frames, bytes) } else { 0 }
+    }
+
+    fn take_odd(&mut self, odd_packets: i64) -> i64 {
+        let Rest { frames, bytes } = *self;
+        if frames > 0 && bytes > 0 && frames <= odd_packets { self.take(frames, bytes) } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests;

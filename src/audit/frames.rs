@@ -1,0 +1,51 @@
+//! How many frames packets become, where the source counts what the kernel hands over and not the frames (rule 17).
+//!
+//! Pure: knows lengths and headers, nothing of links.
+
+use crate::flow::{Counts, TxRx, protocol};
+
+/// TCP's timestamps, with their padding.
+const TIMESTAMPS: u64 = 12;
+const TCP_HEADER: u64 = 20;
+
+/// Bytes of the IP header that every frame has, without options.
+fn ip_header(is_v4: bool) -> u64 {
+    if is_v4 { 20 } else { 40 }
+}
+
+/// What an increment of one way adds on the wire to its bytes and packets, by the largest layer-3 length. TCP fills its
+/// frames; whatever else is longer than a frame, by its mean, goes in fragments. A lower bound: packets of TCP without
+/// data leave room that others fill.
+pub fn more(counts: Counts, protocol: u8, is_v4: bool, mtu: u32, has_timestamps: bool) -> Counts {
+    let (mtu, ip) = (u64::from(mtu), ip_header(is_v4));
+    // No link carries less (RFC 791), so it is not known.
+    if mtu < 68 || counts.bytes <= mtu {
+        return Counts::ZERO;
+    }
+    if protocol == self::protocol::TCP {
+        let header = ip + TCP_HEADER + if has_timestamps { TIMESTAMPS } else { 0 };
+        let payload = counts.bytes.saturating_sub(header.saturating_mul(counts.packets));
+        let frames = payload.div_ceil(mtu.saturating_sub(header).max(1)).max(counts.packets);
+        let packets = frames - counts.packets;
+        return Counts { bytes: packets.saturating_mul(header), packets };
+    }
+    let Some(mean) = counts.bytes.checked_div(counts.packets).filter(|mean| *mean > mtu) else { return Counts::ZERO };
+    // IPv6 has a header of 8 bytes in each fragment, the first one too.
+    let fragment = if is_v4 { 0 } else { 8 };
+    let room = mtu.saturating_sub(ip + fragment) & !7;
+    let fragments = mean.saturating_sub(ip).div_ceil(room.max(8));
+    let packets = counts.packets.saturating_mul(fragments - 1);
+    let bytes = packets.saturating_mul(ip + fragment).saturating_add(counts.packets.saturating_mul(fragment));
+    Counts { bytes, packets }
+}
+
+/// Both ways of an increment.
+pub fn more_of(counts: TxRx, protocol: u8, is_v4: bool, mtu: u32, has_timestamps: bool) -> TxRx {
+    TxRx {
+        tx: more(counts.tx, protocol, is_v4, mtu, has_timestamps),
+        rx: more(counts.rx, protocol, is_v4, mtu, has_timestamps),
+    }
+}
+
+#[cfg(test)]
+mod tests;

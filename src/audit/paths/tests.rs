@@ -1,0 +1,30 @@
+use super::*;
+
+fn addr(n: u8) -> Addr {
+    Addr::from_v4([10, 0, 0, n])
+}
+
+#[test]
+fn a_way_is_kept_until_it_is_forgotten() {
+    let mut paths = Paths::default();
+    assert_eq!(paths.known(addr(1)), None);
+    let eth0 = Way { uplink: Some(0), mtu: 1500 };
+    let path = paths.learn(addr(1), eth0);
+    assert_eq!(paths.known(addr(1)), Some(path));
+    assert_eq!(paths.known(addr(2)), None);
+    assert_eq!(paths.learn(addr(2), eth0), path, "one number for one way");
+    assert_eq!(paths.way(path), eth0);
+    assert_eq!(paths.learn(addr(3), Way::default()), Path::UNKNOWN);
+    paths.forget();
+    assert_eq!(paths.known(addr(1)), None);
+    assert_eq!(paths.way(path), eth0, "the number still means it");
+}
+
+#[test]
+fn ways_without_a_number_left_are_unknown() {
+    let mut paths = Paths::default();
+    let numbers: Vec<u8> = (1..=70).map(|mtu| paths.learn(addr(1), Way { uplink: Some(0), mtu }).number()).collect();
+    assert_eq!(numbers[..63], (1..64).collect::<Vec<u8>>());
+    assert_eq!(numbers[63..], [0; 7]);
+    assert_eq!(Path::of_number(64), Path::UNKNOWN);
+}

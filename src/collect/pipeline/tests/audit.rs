@@ -1,0 +1,103 @@
+//! What the pipeline tells the audit: each increment crosses the uplink once, whatever becomes of it.
+
+use std::io;
+
+use super::*;
+use crate::audit::equation::Closed;
+use crate::audit::{Audit, Kernel, Knows};
+use crate::wire::rtnetlink::{Hop, Link, LinkKind};
+
+/// One uplink, by which everything is reached that is not a pod of this node; it never carries anything.
+struct OneUplink;
+
+impl Kernel for OneUplink {
+    fn links(&mut self, each: &mut dyn FnMut(&Link, bool)) -> io::Result<()> {
+        let (kind, mtu) = (LinkKind::Plain, 1500);
+        each(&Link { index: 2, name: [b'e'; 16], kind, lower: 0, master: 0, mtu, is_ethernet: true }, true);
+        Ok(())
+    }
+    fn counters(&mut self, _: u32) -> io::Result<TxRx> {
+        Ok(TxRx::ZERO)
+    }
+    fn route(&mut self, addr: Addr) -> io::Result<Hop> {
+        let is_near = addr == NODE || addr.octets()[12..15] == [10, 244, 1];
+        Ok(Hop { link: if is_near { 9 } else { 2 }, mtu: 0 })
+    }
+    fn odd_packets(&mut self) -> u64 {
+        0
+    }
+}
+
+/// Of a port of its own, with so many bytes each way, one packet each.
+fn connection(client: Addr, backend: Addr, sport: u16, orig: u64, reply: u64) -> Connection {
+    let mut c = tcp(client, (backend, 80), (backend, 80));
+    c.key.sport = sport;
+    let counts = |bytes| Counts { bytes, packets: u64::from(bytes > 0) };
+    Connection { traffic: Traffic { orig: counts(orig), reply: counts(reply) }, ..c }
+}
+
+fn audited(config: &Config) -> Pipeline {
+    let mut pipeline = pipeline(config);
+    let knows = Knows { tunnels: true, invalid: false, timestamps: true };
+    pipeline.set_audit(Audit::new(Box::new(OneUplink), knows));
+    closed(&mut pipeline);
+    pipeline
+}
+
+/// What was sent and received by the uplink.
+fn closed(pipeline: &mut Pipeline) -> [Closed; 2] {
+    pipeline.audit_mut().read();
+    pipeline.audit_mut().close();
+    let accounts = pipeline.audit().accounts();
+    [accounts[0].closed, accounts[1].closed]
+}
+
+fn sums(pipeline: &mut Pipeline) -> Vec<(&'static str, i64, i64)> {
+    let [tx, rx] = closed(pipeline);
+    let counted = Part::ALL.iter().take(Part::Untracked as usize);
+    let each = counted.map(|part| (part.as_str(), tx.part(*part), rx.part(*part)));
+    each.filter(|(_, tx, rx)| *tx != 0 || *rx != 0).collect()
+}
+
+#[test]
+fn rule_19_a_row_crosses_by_its_remote_end_alone() {
+    let mut pipeline = audited(&config(true));
+    sweep(&mut pipeline, &[connection(POD_A, OUTSIDE, 1, 100, 70)], at(2));
+    assert_eq!(sums(&mut pipeline), [("rows", 100, 70)]);
+    sweep(&mut pipeline, &[connection(OUTSIDE, POD_A, 2, 5, 9)], at(3));
+    assert_eq!(sums(&mut pipeline), [("rows", 109, 75)]);
+    sweep(&mut pipeline, &[connection(POD_A, POD_B, 3, 1_000, 1_000)], at(4));
+    assert_eq!(sums(&mut pipeline), [("rows", 109, 75)], "what stays on the node crosses nothing");
+    sweep(&mut pipeline, &[connection(FAR_POD, POD_B, 4, 20, 30)], at(5));
+    assert_eq!(sums(&mut pipeline), [("rows", 109, 75), ("withheld", 30, 20)], "its own node pushes it");
+}
+
+#[test]
+fn rule_19_what_has_no_local_end_crosses_twice() {
+    let mut pipeline = audited(&config(true));
+    sweep(&mut pipeline, &[connection(OUTSIDE, FAR_POD, 1, 100, 70)], at(2));
+    assert_eq!(sums(&mut pipeline), [("unattributed", 170, 170)]);
+}
+
+#[test]
+fn rule_19_what_waited_has_crossed_once() {
+    let mut pipeline = audited(&config(false));
+    sweep(&mut pipeline, &[connection(POD_A, OUTSIDE, 1, 100, 70)], at(2));
+    assert_eq!(sums(&mut pipeline), [("held", 100, 70)]);
+    pipeline.settle_all(at(3));
+    assert_eq!(sums(&mut pipeline), [("held", 100, 70)], "settled, and not counted anew");
+    assert!(pipeline.ledger().is_balanced());
+}
+
+#[test]
+fn rule_19_what_finds_no_room_is_lost_where_it_crossed() {
+    let mut pipeline = audited(&config(true));
+    pipeline.note_source_losses(&Sweep { lost_tx_bytes: 3, lost_rx_bytes: 4, ..Sweep::default() });
+    assert_eq!(sums(&mut pipeline), [("lost", 3, 4)]);
+    let of = |n, reading| Connection { reading, ..connection(POD_A, OUTSIDE, n, 100, 0) };
+    let all: Vec<Connection> = (0..1_025).map(|n| of(n, Reading::Live)).collect();
+    sweep(&mut pipeline, &all, at(2));
+    take(&mut pipeline, &of(2_000, Reading::Ended), at(3));
+    let lost = pipeline.ledger().lost[Lost::ConnectionTableFull as usize].tx.bytes;
+    assert_eq!((lost, sums(&mut pipeline)), (100, vec![("rows", 102_400, 0), ("lost", 103, 4)]));
+}

@@ -1,0 +1,113 @@
+//! Asks the kernel for links, their counters and routes by rtnetlink; no capability is needed.
+//!
+//! Keeps nothing: what an answer means is for the audit to say.
+
+use std::io;
+
+use super::netlink::{Family, RequestSocket};
+use crate::flow::{Addr, TxRx};
+use crate::wire::netlink::{self, Messages};
+use crate::wire::rtnetlink::{self, Hop, Link};
+
+/// The socket of such questions.
+pub struct Links {
+    socket: RequestSocket,
+    buffer: Vec<u8>,
+    request: Vec<u8>,
+}
+
+impl Links {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// When the process has no descriptors left.
+    pub fn open() -> io::Result<Links> {
+        // Of what a dump sends at once, only the pages that it fills are resident.
+        Ok(Links { socket: RequestSocket::open(Family::Route)?, buffer: vec![0; 32 * 1024], request: Vec::new() })
+    }
+
+    /// Hands over every link of this network namespace.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn list(&mut self, each: &mut dyn FnMut(&Link)) -> io::Result<()> {
+        self.socket.discard_pending(&mut self.buffer);
+        self.socket.send(&rtnetlink::all_links())?;
+        loop {
+            let len = self.socket.receive(&mut self.buffer)?;
+            for message in Messages::of(self.buffer.get(..len).unwrap_or_default()) {
+                let message = message.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+                match message.kind {
+                    netlink::DONE => return Ok(()),
+                    netlink::ERROR => return Err(io::Error::from_raw_os_error(message.errno())),
+                    rtnetlink::NEW_LINK => rtnetlink::link(message.payload).iter().for_each(&mut *each),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// What a link sent and received since it was made, frames with the headers that its driver counts.
+    ///
+    /// # Errors
+    /// ENODEV where there is no such link any more.
+    pub fn counters(&mut self, index: u32) -> io::Result<TxRx> {
+        self.request = rtnetlink::counters_of(index, std::mem::take(&mut self.request));
+        self.ask(rtnetlink::NEW_STATS, rtnetlink::counters)
+    }
+
+    /// Which way packets of the node to an address go.
+    ///
+    /// # Errors
+    /// ENETUNREACH and the like where there is none.
+    pub fn route(&mut self, addr: Addr) -> io::Result<Hop> {
+        self.request = rtnetlink::route_to(addr, std::mem::take(&mut self.request));
+        self.ask(rtnetlink::NEW_ROUTE, rtnetlink::hop)
+    }
+
+    /// Packets that conntrack called invalid, over all CPUs; 0 where it does not say (`/proc/net/stat/nf_conntrack`).
+    pub fn invalid_packets(&mut self) -> u64 {
+        const FILE: &str = "/proc/thread-self/net/stat/nf_conntrack";
+        let Ok(mut file) = std::fs::File::open(FILE) else { return 0 };
+        let Ok(len) = io::Read::read(&mut file, &mut self.buffer) else { return 0 };
+        invalid_of(std::str::from_utf8(self.buffer.get(..len).unwrap_or_default()).unwrap_or_default())
+    }
+
+    fn ask<T>(&mut self, kind: u16, read: fn(&[u8]) -> Option<T>) -> io::Result<T> {
+        self.socket.send(&self.request)?;
+        let len = self.socket.receive(&mut self.buffer)?;
+        let answer = Messages::of(self.buffer.get(..len).unwrap_or_default()).next().and_then(Result::ok);
+        match answer {
+            Some(message) if message.kind == kind => read(message.payload),
+            Some(message) if message.kind == netlink::ERROR => {
+                return Err(io::Error::from_raw_os_error(message.errno()));
+            }
+            _ => None,
+        }
+        .ok_or_else(|| {
+            // What is still under way would be taken for the answer to the next question.
+            self.socket.discard_pending(&mut self.buffer);
+            io::Error::from(io::ErrorKind::InvalidData)
+        })
+    }
+}
+
+/// One line of names, then one of hexadecimal numbers for each CPU.
+fn invalid_of(text: &str) -> u64 {
+    let mut lines = text.lines();
+    let Some(at) = lines.next().and_then(|names| names.split_whitespace().position(|name| name == "invalid")) else {
+        return 0;
+    };
+    let number = |line: &str| line.split_whitespace().nth(at).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+    lines.filter_map(number).sum()
+}
+
+/// Whether a device of the machine is behind a link.
+pub fn has_device(name: &[u8]) -> bool {
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    let Ok(name) = std::str::from_utf8(name) else { return false };
+    !name.contains('/') && std::path::Path::new("/sys/class/net").join(name).join("device").exists()
+}
+
+#[cfg(test)]
+mod tests;
