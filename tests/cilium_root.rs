@@ -87,7 +87,7 @@ impl Reader {
             let way = if row.key.direction == Direction::Outbound { "to" } else { "from" };
             let text =
                 format!("{} {way} {} port {} by {}", row.key.local, row.key.remote, row.key.port, row.key.protocol);
-            (text, (row.total, row.split != Split::Known))
+            (text, (row.total, row.split() != Split::Known))
         });
         rows.collect()
     }
