@@ -160,7 +160,7 @@ fn main() {
         let rounds = if quick { 1 } else { 15 };
         let narrow = || {
             let event = Events::new(line.as_bytes()).next().expect("an event").expect("readable");
-            assert!(matches!(event, Event::Changed { pod: Some(_), .. }));
+            assert!(matches!(event, Event::Changed { object: Some(_), .. }));
             event
         };
         let full = || {

@@ -1,6 +1,6 @@
 //! Builds the parts, starts the threads, waits for a signal and ends in time.
 //!
-//! Threads: `main` (here), `collect`, `push`, `kube`, `http`, `dns`, `locate`. The order at the start: everything that
+//! Threads: `main` (here), `collect`, `push`, `kube`, `http`, `dns`, `locate`, `nodes`. The order at the start: everything that
 //! can fail comes before the first thread, so a failed start is one line and exit status 1.
 
 mod error;
@@ -16,7 +16,7 @@ use crossbeam_channel::{bounded, unbounded};
 use log::{info, warn};
 
 pub use self::error::StartError;
-use self::locating::{locator, start_locating};
+use self::locating::{Locating, kube_settings, locator, start_locating};
 use self::shared::Shared;
 use self::threads::Threads;
 use crate::audit::{Audit, Knows};
@@ -32,8 +32,6 @@ use crate::export::dakr::push::Push;
 use crate::export::prometheus::Labels;
 use crate::health::{Component, Status};
 use crate::http::server::{Context, Server};
-use crate::kube::credentials::{self};
-use crate::kube::stopper::Stopper;
 use crate::kube::{self, Kube};
 use crate::limits;
 use crate::names;
@@ -95,7 +93,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
 struct Running {
     threads: Threads,
     kube: Option<Kube>,
-    node_stopper: Arc<Stopper>,
+    locating: Locating,
     endpoint: Endpoint,
 }
 
@@ -112,7 +110,7 @@ impl Running {
         if let Some(kube) = &self.kube {
             kube.request_stop();
         }
-        self.node_stopper.stop();
+        self.locating.request_stop();
         self.threads.join(deadline_ns);
         // What would not leave until now is left alone: the deadline is that of the whole.
         if let Some(kube) = self.kube {
@@ -195,7 +193,7 @@ fn start_collector(config: &Arc<Config>, shared: &Shared, started: Now) -> Resul
         Ok(links) => tables.pipeline.set_audit(Audit::new(Box::new(links), knows(facts))),
         Err(error) => warn!("nothing is compared with the interfaces: cannot ask the kernel for links: {error}"),
     }
-    let (known, node_stopper) = start_locating(config, shared, &waker, &mut tables.pipeline, &mut threads)?;
+    let (known, locating) = start_locating(config, shared, &waker, &mut tables.pipeline, &mut threads)?;
     let parts = Parts {
         pipeline: tables.pipeline,
         topology: known,
@@ -220,7 +218,7 @@ fn start_collector(config: &Arc<Config>, shared: &Shared, started: Now) -> Resul
         privileges::settle_collector(facts.needs, &stats);
         collector.run();
     })?;
-    Ok(Running { threads, kube, node_stopper, endpoint })
+    Ok(Running { threads, kube, locating, endpoint })
 }
 
 /// What the audit is told about the source.
@@ -259,7 +257,7 @@ fn start_player(recording: &Path, config: &Arc<Config>, shared: &Shared) -> Resu
         privileges::settle_collector(replay::FACTS.needs, &stats);
         player.run();
     })?;
-    Ok(Running { threads, kube: None, node_stopper: Arc::default(), endpoint })
+    Ok(Running { threads, kube: None, locating: Locating::default(), endpoint })
 }
 
 fn labels(config: &Config, running: &str) -> Labels {
@@ -311,16 +309,9 @@ fn open_source(
 }
 
 fn start_kube(config: &Config, shared: &Shared, waker: &Waker) -> Result<(Kube, Arc<Published>), StartError> {
-    let endpoint = credentials::discover(config.kubeconfig.as_deref(), &|name| std::env::var(name).ok())
-        .map_err(StartError::Credentials)?;
     let published = Arc::new(Published::default());
     let waker = waker.clone();
-    let settings = kube::Settings {
-        endpoint,
-        node_name: config.node_name.clone(),
-        pace: kube::watch::WatchPace::default(),
-        timeouts: kube::client::Timeouts::default(),
-    };
+    let settings = kube_settings(config)?;
     let outlets = kube::Outlets {
         published: Arc::clone(&published),
         health: Arc::clone(&shared.health),

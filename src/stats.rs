@@ -205,9 +205,9 @@ stats! {
     cost_series: Gauge "netmon_cost_series";
     /// Bytes that are shown without their service or pod for want of room, tx and rx together.
     cost_joined_bytes: Counter "netmon_cost_joined_bytes_total";
-    /// Requests to the API server for the list of pods.
+    /// Requests to the API server for a list: of pods, and with `-topology-source nodes` of nodes.
     kube_lists: Counter "netmon_kube_lists_total";
-    /// Requests to the API server to watch pods.
+    /// Requests to the API server to watch pods or nodes.
     kube_watches: Counter "netmon_kube_watches_total";
     /// Events that watches received, bookmarks included.
     kube_events: Counter "netmon_kube_events_total";

@@ -15,6 +15,7 @@ complete -c zxporter-netmon -o cluster-cidrs -x -d 'address ranges inside the cl
 complete -c zxporter-netmon -o outside-cidrs -x -d 'ranges that are outside although -cluster-cidrs contains them'
 complete -c zxporter-netmon -o overlay-ports -x -d 'UDP ports of tunnels between nodes, besides the well-known ones'
 complete -c zxporter-netmon -o topology -r -F -d 'ranges of zones, regions and services, by which scopes are told'
+complete -c zxporter-netmon -o topology-source -x -a 'none routes nodes' -d 'where ranges come from besides -topology'
 complete -c zxporter-netmon -o zone -x -d 'the zone of this node, where no label tells it'
 complete -c zxporter-netmon -o region -x -d 'the region of this node, where no label tells it'
 complete -c zxporter-netmon -o standalone -d 'run without Kubernetes and count this host\'s own addresses'

@@ -118,6 +118,18 @@ pub enum PushInbound {
     None,
 }
 
+/// Where ranges come from besides `-topology`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TopologySource {
+    /// From nowhere.
+    #[default]
+    None,
+    /// From the kernel's routes.
+    Routes,
+    /// From all nodes of the cluster.
+    Nodes,
+}
+
 /// Which conntrack zone is counted (rule 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CtZone {
@@ -230,6 +242,8 @@ pub struct Config {
     pub outside_cidrs: Vec<Cidr>,
     /// `-topology`: ranges of zones, regions and services.
     pub topology: Option<PathBuf>,
+    /// `-topology-source`.
+    pub topology_source: TopologySource,
     /// `NODE_ZONE`: this node's, by the labels that its pods have; empty if not given.
     pub node_zone: String,
     /// `NODE_REGION`, likewise.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::proxy::Route;
 use super::value::Wanted;
-use super::{Config, CtZone, Dakr, DakrProtocol, Dns, Fallback, MetricsFormat, Mode, PushInbound};
+use super::{Config, CtZone, Dakr, DakrProtocol, Dns, Fallback, MetricsFormat, Mode, PushInbound, TopologySource};
 
 /// Where a setting is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +155,7 @@ impl Draft {
             cluster_cidrs_given: false,
             outside_cidrs: Vec::new(),
             topology: None,
+            topology_source: TopologySource::None,
             node_zone: String::new(),
             node_region: String::new(),
             zone: String::new(),

@@ -2,7 +2,9 @@
 
 use super::setting::{Apply, Default, Group, Kind, Setting, Value};
 use super::value::{self, Wanted};
-use super::{CtZone, DakrProtocol, Dns, Fallback, MAX_DNS_PORTS, MetricsFormat, Mode, PushInbound, SourceKind};
+use super::{
+    CtZone, DakrProtocol, Dns, Fallback, MAX_DNS_PORTS, MetricsFormat, Mode, PushInbound, SourceKind, TopologySource,
+};
 use crate::clock::{MS, SECOND};
 
 /// The values of `-collector-mode`. Other values are refused.
@@ -183,6 +185,24 @@ pub const SETTINGS: &[Setting] = &[
         long: "`CIDR [zone=] [region=] [scope=] [via=] [service=]` a line, `#` comments; the longest range wins. Read again \
                when it changes, whole or not at all; may be packed by gzip. See docs/cost.md.",
         apply: Apply::Path(|draft, path| draft.config.topology = path),
+    },
+    Setting {
+        name: "topology-source", kind: Kind::Flag, group: Group::Addresses, value: TOPOLOGY_SOURCES,
+        default: Default::Text("none"),
+        short: "where ranges come from besides -topology",
+        long: "`routes`: a range that the kernel routes by another node is where that node's address is by -topology; no \
+               request. `nodes`: each agent lists and watches all nodes (`nodes: list, watch`); nodes of 20 KB written every \
+               5 minutes cost the API server, for n agents, n * n * 20 KB at the start and n * n * 67 B/s: 1.8 GB and \
+               6 MB/s at 300, 500 GB and 1.7 GB/s at 5,000. Above some 300 nodes use `topology publish`.",
+        apply: Apply::Text(|draft, text| {
+            let source = match text {
+                "none" => Some(TopologySource::None),
+                "routes" => Some(TopologySource::Routes),
+                "nodes" => Some(TopologySource::Nodes),
+                _ => None,
+            };
+            set(&mut draft.config.topology_source, source, TOPOLOGY_SOURCES)
+        }),
     },
     Setting {
         name: "zone", kind: Kind::Flag, group: Group::Addresses, value: Value::Word("NAME"), default: NONE,
@@ -433,6 +453,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 const FALLBACKS: Value = Value::Choice(&["auto", "none"]);
+const TOPOLOGY_SOURCES: Value = Value::Choice(&["none", "routes", "nodes"]);
 const ZONES: Value = Value::Choice(&["auto", "N"]);
 const DNS: Value = Value::Choice(&["auto", "off"]);
 const INBOUND: Value = Value::Choice(&["external", "all", "none"]);

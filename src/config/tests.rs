@@ -111,16 +111,19 @@ fn every_flag_reaches_its_field() {
 #[test]
 fn where_this_node_is_and_what_opencost_is_shown() {
     let c = config_with(
-        "-topology /etc/t -zone z1 -region r1 -opencost-series -opencost-hold 5m",
+        "-topology /etc/t -topology-source nodes -zone z1 -region r1 -opencost-series -opencost-hold 5m",
         &[("NODE_ZONE", "a1"), ("NODE_REGION", "a")],
     );
     assert_eq!((c.topology, c.zone.as_str(), c.region.as_str()), (Some("/etc/t".into()), "z1", "r1"));
     assert_eq!((c.node_zone.as_str(), c.node_region.as_str()), ("a1", "a"));
     assert_eq!((c.opencost_series, c.opencost_hold_ns), (true, 300 * SECOND));
+    assert_eq!(c.topology_source, TopologySource::Nodes);
+    assert_eq!(config("-topology-source routes").topology_source, TopologySource::Routes);
     let c = config("");
+    assert_eq!(c.topology_source, TopologySource::None);
     assert_eq!((c.topology, c.opencost_series, c.opencost_hold_ns), (None, false, 360 * SECOND));
     assert!(c.zone.is_empty() && c.region.is_empty() && c.node_zone.is_empty() && c.node_region.is_empty());
-    for wrong in ["-zone a/b", "-region a=b", "-opencost-hold 0s"] {
+    for wrong in ["-zone a/b", "-region a=b", "-opencost-hold 0s", "-topology-source pods"] {
         assert!(refusal(wrong).starts_with("invalid value"), "{wrong}");
     }
 }

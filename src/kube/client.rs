@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
-use k8s_openapi::Resource;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::{ListableResource, Resource};
 use ureq::config::Config;
 use ureq::http::header;
 use ureq::unversioned::transport::DefaultConnector;
@@ -69,10 +69,46 @@ impl Default for Timeouts {
     }
 }
 
+/// What is listed and watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// The pods of a node.
+    PodsOf(String),
+    /// The pods of the cluster.
+    Pods,
+    /// The nodes of the cluster.
+    Nodes,
+}
+
+impl Followed {
+    /// The kind of its lists.
+    pub fn list_kind(&self) -> &'static str {
+        match self {
+            Followed::PodsOf(_) | Followed::Pods => Pod::LIST_KIND,
+            Followed::Nodes => Node::LIST_KIND,
+        }
+    }
+
+    /// Path and the constant part of the query, which begins there.
+    fn target(&self) -> String {
+        // With the phase in the selector, lists stay small on nodes with many finished jobs. The server reports a pod
+        // that finishes as deleted.
+        const LIVING: &str = "status.phase!=Succeeded,status.phase!=Failed";
+        let pods = |selector: &str| {
+            format!("/api/{}/{}?fieldSelector={}", Pod::API_VERSION, Pod::URL_PATH_SEGMENT, encoded(selector))
+        };
+        match self {
+            Followed::PodsOf(node) => pods(&format!("spec.nodeName={node},{LIVING}")),
+            Followed::Pods => pods(LIVING),
+            Followed::Nodes => format!("/api/{}/{}?pretty=false", Node::API_VERSION, Node::URL_PATH_SEGMENT),
+        }
+    }
+}
+
 pub struct Client {
     endpoint: Endpoint,
     /// Path and the constant part of the query.
-    pods: String,
+    followed: String,
     timeouts: Timeouts,
     stopper: Arc<Stopper>,
     agent: Option<(Agent, Pem)>,
@@ -100,16 +136,17 @@ impl Read for Answer {
 }
 
 impl Client {
-    /// Reads no file and opens no connection before the first request.
+    /// Follows the pods of a node.
     pub fn new(endpoint: Endpoint, node_name: &str, timeouts: Timeouts, stopper: Arc<Stopper>) -> Client {
-        // With the phase in the selector, lists stay small on nodes with many finished jobs. The server reports a pod
-        // that finishes as deleted.
-        let selector = format!("spec.nodeName={node_name},status.phase!=Succeeded,status.phase!=Failed");
-        let (version, segment) = (Pod::API_VERSION, Pod::URL_PATH_SEGMENT);
-        let pods = format!("{}/api/{version}/{segment}?fieldSelector={}", endpoint.url, encoded(&selector));
+        Client::following(endpoint, &Followed::PodsOf(node_name.to_owned()), timeouts, stopper)
+    }
+
+    /// Reads no file and opens no connection before the first request.
+    pub fn following(endpoint: Endpoint, followed: &Followed, timeouts: Timeouts, stopper: Arc<Stopper>) -> Client {
+        let followed = format!("{}{}", endpoint.url, followed.target());
         Client {
             endpoint,
-            pods,
+            followed,
             timeouts,
             stopper,
             agent: None,
@@ -125,9 +162,9 @@ impl Client {
         &self.endpoint.url
     }
 
-    /// Requests the list of pods. `more` is the `continue` of an incomplete answer, whose rest is requested.
+    /// Requests the list. `more` is the `continue` of an incomplete answer, whose rest is requested.
     pub fn list(&mut self, now: Now, version: &ListVersion, more: Option<&str>) -> Result<Answer, Failure> {
-        let mut url = self.pods.clone();
+        let mut url = self.followed.clone();
         match (more, version) {
             // A continued list has its version already.
             (Some(more), _) => url.extend(["&continue=", &encoded(more)]),
@@ -151,7 +188,7 @@ impl Client {
     pub fn watch(&mut self, now: Now, version: &str, timeout_seconds: u32) -> Result<Answer, Failure> {
         let url = format!(
             "{}&watch=true&allowWatchBookmarks=true&timeoutSeconds={timeout_seconds}&resourceVersion={}",
-            self.pods,
+            self.followed,
             encoded(version)
         );
         let Timeouts { watch_read, watch, .. } = self.timeouts;

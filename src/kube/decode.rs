@@ -13,13 +13,15 @@ use std::cell::Cell;
 use std::io::{self, BufReader, Read};
 use std::rc::Rc;
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Status};
 use k8s_openapi::{ListableResource, Resource};
 use serde::de::{DeserializeSeed, MapAccess};
 
-use self::object::{Metadata, Object};
+use self::object::Metadata;
+pub use self::object::Object;
 use super::lenient::{self, Into, Lenient, Text, skip, value};
-use crate::flow::Addr;
+use crate::flow::{Addr, Cidr};
 
 /// Size limit of a list after decompression. A node's list is 4 MB with 250 pods; 10,000 pods are 170 MB.
 pub const LIST_MAX_BYTES: u64 = 256 << 20;
@@ -56,20 +58,36 @@ pub struct PodView {
     pub started_ns: Option<u64>,
 }
 
+/// The fields of a node that decide where its addresses and those of its pods lie.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeView {
+    /// `metadata.name`.
+    pub name: String,
+    /// Label `topology.kubernetes.io/zone`; empty where there is none.
+    pub zone: String,
+    /// Label `topology.kubernetes.io/region`; empty where there is none.
+    pub region: String,
+    /// The valid ranges of `spec.podCIDR` and `spec.podCIDRs`, without duplicates.
+    pub ranges: Vec<Cidr>,
+    /// The valid addresses of type `InternalIP` in `status.addresses`.
+    pub addresses: Vec<Addr>,
+}
+
 /// One line of a watch.
 #[derive(Debug, PartialEq)]
-pub enum Event {
-    /// `ADDED` or `MODIFIED`: the pod as it is now; `None` if the object is not a usable pod.
+#[allow(clippy::large_enum_variant, reason = "one lives at a time, and not for long")]
+pub enum Event<T = Option<PodView>> {
+    /// `ADDED` or `MODIFIED`: the object as it is now; of a pod `None` if it is not usable.
     Changed {
         /// `metadata.resourceVersion`.
         version: Option<String>,
-        pod: Option<PodView>,
+        object: T,
     },
-    /// `DELETED`: the pod's last state; its addresses may already be cleared.
+    /// `DELETED`: the object's last state; a pod's addresses may already be cleared.
     Deleted {
         /// `metadata.resourceVersion`: that of the deletion.
         version: Option<String>,
-        pod: Option<PodView>,
+        object: T,
     },
     /// `BOOKMARK`: there is no event up to this version.
     Bookmark {
@@ -115,9 +133,9 @@ impl From<serde_json::Error> for ReadError {
     }
 }
 
-/// Reads a list. `each` gets the pods one by one, and `None` for an unusable item.
+/// Reads a list of pods. `each` gets the pods one by one, and `None` for an unusable item.
 pub fn read_list(mut reader: impl Read, mut each: impl FnMut(Option<PodView>)) -> Result<List, ReadError> {
-    read_list_dyn(&mut reader, &mut each)
+    read_objects(&mut reader, Pod::LIST_KIND, &mut |object| each(object.into_pod()))
 }
 
 /// The reader of a stream. One type for all origins, so that the binary contains the decoder once.
@@ -127,7 +145,8 @@ fn source<'a>(reader: impl Read + 'a, budget: Rc<Cell<u64>>) -> Source<'a> {
     BufReader::with_capacity(READ_BYTES, Capped { reader: Box::new(reader), budget })
 }
 
-fn read_list_dyn(reader: &mut dyn Read, each: &mut dyn FnMut(Option<PodView>)) -> Result<List, ReadError> {
+/// Reads a list of this kind, whose objects `each` gets one by one.
+pub fn read_objects(reader: &mut dyn Read, kind: &str, each: &mut dyn FnMut(Object)) -> Result<List, ReadError> {
     let reader = source(reader, Rc::new(Cell::new(LIST_MAX_BYTES)));
     let mut json = serde_json::Deserializer::from_reader(reader);
     let mut list = ListBody { each, kind: Text::default(), metadata: Metadata::default() };
@@ -135,9 +154,9 @@ fn read_list_dyn(reader: &mut dyn Read, each: &mut dyn FnMut(Option<PodView>)) -
     // Reads to the end of the body, so that the connection can be reused.
     json.end()?;
     match list.kind.given() {
-        Some(kind) if kind == k8s_openapi::api::core::v1::Pod::LIST_KIND => {}
-        Some(kind) => return Err(ReadError::Unreadable(format!("kind {kind} instead of a list of pods"))),
-        None => return Err(ReadError::Unreadable("an object without kind instead of a list of pods".to_owned())),
+        Some(given) if given == kind => {}
+        Some(given) => return Err(ReadError::Unreadable(format!("kind {given} instead of a list ({kind})"))),
+        None => return Err(ReadError::Unreadable(format!("an object without kind instead of a list ({kind})"))),
     }
     match list.metadata.version.given() {
         Some(version) => Ok(List { version, more: list.metadata.more.given() }),
@@ -158,15 +177,26 @@ impl<'a> Events<'a> {
         let json = serde_json::Deserializer::from_reader(source(reader, budget.clone())).into_iter();
         Events { json, budget }
     }
+
+    /// Blocks until the next event is whole. `None`: the server ended the watch between two events.
+    pub fn next_object(&mut self) -> Option<Result<Event<Object>, ReadError>> {
+        self.budget.set(EVENT_MAX_BYTES);
+        Some(self.json.next()?.map(EventBody::into_event).map_err(ReadError::from))
+    }
 }
 
+/// Of a watch of pods.
 impl Iterator for Events<'_> {
     type Item = Result<Event, ReadError>;
 
-    /// Blocks until the next event is whole. `None`: the server ended the watch between two events.
     fn next(&mut self) -> Option<Self::Item> {
-        self.budget.set(EVENT_MAX_BYTES);
-        Some(self.json.next()?.map(EventBody::into_event).map_err(ReadError::from))
+        Some(self.next_object()?.map(|event| match event {
+            Event::Changed { version, object } => Event::Changed { version, object: object.into_pod() },
+            Event::Deleted { version, object } => Event::Deleted { version, object: object.into_pod() },
+            Event::Bookmark { version } => Event::Bookmark { version },
+            Event::Error(status) => Event::Error(status),
+            Event::Unknown { version } => Event::Unknown { version },
+        }))
     }
 }
 
@@ -206,7 +236,7 @@ impl<R: Read> Read for Capped<R> {
 }
 
 struct ListBody<'a> {
-    each: &'a mut dyn FnMut(Option<PodView>),
+    each: &'a mut dyn FnMut(Object),
     kind: Text,
     metadata: Metadata,
 }
@@ -216,7 +246,7 @@ impl Lenient for ListBody<'_> {
         match key {
             "kind" => self.kind = value(map)?,
             "metadata" => self.metadata = value(map)?,
-            "items" => lenient::each(map, |item: Object| (self.each)(item.into_pod()))?,
+            "items" => lenient::each(map, |item: Object| (self.each)(item))?,
             _ => skip(map)?,
         }
         Ok(())
@@ -250,12 +280,12 @@ impl<'de> serde::Deserialize<'de> for EventBody {
 }
 
 impl EventBody {
-    fn into_event(self) -> Event {
+    fn into_event(self) -> Event<Object> {
         let EventBody { kind, mut object } = self;
         let version = object.metadata.version.0.take().filter(|version| !version.is_empty());
         match kind.0.as_deref() {
-            Some("ADDED" | "MODIFIED") => Event::Changed { version, pod: object.into_pod() },
-            Some("DELETED") => Event::Deleted { version, pod: object.into_pod() },
+            Some("ADDED" | "MODIFIED") => Event::Changed { version, object },
+            Some("DELETED") => Event::Deleted { version, object },
             Some("BOOKMARK") => Event::Bookmark { version },
             Some("ERROR") => Event::Error(object.into_status()),
             _ => Event::Unknown { version },

@@ -1,7 +1,8 @@
 //! Follows the pods of this node through the Kubernetes API: one list, then watches, on a thread of its own.
 //!
 //! It publishes a whole [`PodIndex`](crate::owner::PodIndex) after each change. The rest of the agent never waits for the
-//! API server: its failures appear as health of the component `pod_cache` and as counters.
+//! API server: its failures appear as health of the component `pod_cache` and as counters. Where it is wanted, the nodes
+//! of the cluster or all its pods are followed in the same way ([`places`]).
 //!
 //! ```text
 //!  credentials, kubeconfig, exec ──▶ client ──▶ decode ──▶ index ──▶ PodIndex
@@ -17,6 +18,8 @@ mod failure;
 pub mod index;
 pub mod kubeconfig;
 mod lenient;
+pub mod places;
+mod pods;
 mod reflector;
 mod report;
 pub mod secret;
@@ -31,10 +34,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use client::{Client, Timeouts};
+use client::{Client, Followed, Timeouts};
 use crossbeam_channel::Receiver;
 use endpoint::{Auth, Endpoint};
-use reflector::Reflector;
+use places::{PlaceStore, Places};
+use pods::PodStore;
+use reflector::{Reflector, Store};
 use report::Report;
 use stopper::Stopper;
 use watch::{Machine, WatchPace};
@@ -49,7 +54,7 @@ use crate::sys::privileges::drop_all_in_this_thread;
 /// The settings of the thread.
 pub struct Settings {
     pub endpoint: Endpoint,
-    /// The node whose pods are followed. [`spawn`] refuses an empty name, which would select the whole cluster.
+    /// This node, whose pods [`spawn`] follows; it refuses an empty name, which would select the whole cluster.
     pub node_name: String,
     /// Waiting times of list and watch.
     pub pace: WatchPace,
@@ -79,13 +84,43 @@ pub struct Kube {
 /// # Errors
 /// If the node has no name, or the thread cannot be started.
 pub fn spawn(settings: Settings, outlets: Outlets) -> io::Result<Kube> {
-    let Settings { endpoint, node_name, pace, timeouts } = settings;
-    if node_name.is_empty() {
+    if settings.node_name.is_empty() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "NODE_NAME is empty: the agent would watch the pods of the whole cluster",
         ));
     }
+    let Outlets { published, health, stats, wake } = outlets;
+    let followed = Followed::PodsOf(settings.node_name.clone());
+    let store = Box::new(PodStore::new(published, wake));
+    start("kube", settings, followed, Some(health), stats, store)
+}
+
+/// Starts a thread that follows the nodes of the cluster, or all its pods. `wake` is called after each change.
+///
+/// # Errors
+/// If the thread cannot be started.
+pub fn spawn_places(
+    settings: Settings,
+    followed: Followed,
+    places: Arc<Places>,
+    stats: Arc<Stats>,
+    wake: Box<dyn Fn() + Send>,
+) -> io::Result<Kube> {
+    let name = if followed == Followed::Nodes { "nodes" } else { "pods" };
+    let store = Box::new(PlaceStore::new(&followed, places, wake));
+    start(name, settings, followed, None, stats, store)
+}
+
+fn start(
+    name: &str,
+    settings: Settings,
+    followed: Followed,
+    health: Option<Arc<Health>>,
+    stats: Arc<Stats>,
+    store: Box<dyn Store>,
+) -> io::Result<Kube> {
+    let Settings { endpoint, node_name, pace, timeouts } = settings;
     if endpoint.insecure {
         log::warn!("the API server's certificate is not checked (insecure-skip-tls-verify in {})", endpoint.origin);
     }
@@ -95,12 +130,11 @@ pub fn spawn(settings: Settings, outlets: Outlets) -> io::Result<Kube> {
     let seed = node_name.bytes().fold(now.wall_ns, |seed, b| seed.wrapping_mul(0x0100_0000_01B3) ^ u64::from(b));
     let in_cluster = matches!(endpoint.auth, Auth::TokenFile(_)) && endpoint.origin == "in-cluster";
     let executes = matches!(endpoint.auth, Auth::Plugin(_));
-    let report = Report::new(outlets.health, outlets.stats.clone(), &endpoint.url, &node_name, in_cluster);
-    let client = Client::new(endpoint, &node_name, timeouts, stopper.clone());
+    let report = Report::new(health, stats.clone(), &endpoint.url, followed.clone(), in_cluster);
+    let client = Client::following(endpoint, &followed, timeouts, stopper.clone());
     let machine = Machine::new(pace, seed, now.mono_ns);
-    let (published, stats, wake) = (outlets.published, outlets.stats, outlets.wake);
-    let reflector = Reflector::new(client, machine, stopper.clone(), report, stats, published, wake);
-    let thread = std::thread::Builder::new().name("kube".to_owned()).spawn(move || {
+    let reflector = Reflector::new(client, followed.list_kind(), machine, store, stopper.clone(), report, stats);
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         // `stop` waits until the end of the thread drops this.
         let _ended = ended;
         match executes {

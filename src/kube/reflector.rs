@@ -1,43 +1,76 @@
-//! The thread `kube`: executes the steps of [`Machine`] with [`Client`], and updates the [`Index`].
+//! Executes the steps of [`Machine`] with [`Client`], and hands what it reads to a [`Store`].
 
 use std::sync::Arc;
 
 use super::client::Client;
-use super::decode::{Event, Events, PodView, read_list};
+use super::decode::{Event, Events, Object, read_objects};
 use super::failure::{broken, told};
-use super::index::{Index, PODS_MAX};
 use super::report::{Report, Stage};
 use super::stopper::Stopper;
 use super::watch::{Failure, ListVersion, Machine, Step};
 use crate::clock::{self, Now};
-use crate::owner::pods::Published;
 use crate::stats::{KubeSkip, Stats};
 
 /// Limit on the pages of a list. We request no pages; a server that sends more than this loops.
 const PAGES_MAX: u32 = 1000;
 
+/// Keeps the objects that are followed.
+pub trait Store: Send {
+    /// A list begins. What was listed of one that was cut is forgotten.
+    fn begin(&mut self);
+
+    /// An object of the list.
+    ///
+    /// # Errors
+    /// Why it is not kept.
+    fn listed(&mut self, object: Object) -> Result<(), KubeSkip>;
+
+    /// The list is whole: what is not in it is gone. How many are beyond the capacity.
+    fn complete(&mut self, now: Now) -> u64;
+
+    /// An object is new, or other than before.
+    ///
+    /// # Errors
+    /// Why it is not kept.
+    fn changed(&mut self, now: Now, object: Object) -> Result<(), KubeSkip>;
+
+    /// An object is gone.
+    ///
+    /// # Errors
+    /// Why that cannot be used.
+    fn gone(&mut self, now: Now, object: Object) -> Result<(), KubeSkip>;
+
+    /// Time passed.
+    fn forget(&mut self, now: Now);
+
+    /// Objects that are there.
+    fn living(&self) -> usize;
+
+    /// Shows others what changed since the last call.
+    fn publish(&mut self);
+}
+
 pub struct Reflector {
     client: Client,
     machine: Machine,
-    index: Index,
+    store: Box<dyn Store>,
+    list_kind: &'static str,
     stopper: Arc<Stopper>,
     report: Report,
     stats: Arc<Stats>,
-    published: Arc<Published>,
-    wake: Box<dyn Fn() + Send>,
 }
 
 impl Reflector {
     pub fn new(
         client: Client,
+        list_kind: &'static str,
         machine: Machine,
+        store: Box<dyn Store>,
         stopper: Arc<Stopper>,
         report: Report,
         stats: Arc<Stats>,
-        published: Arc<Published>,
-        wake: Box<dyn Fn() + Send>,
     ) -> Reflector {
-        Reflector { client, machine, index: Index::default(), stopper, report, stats, published, wake }
+        Reflector { client, machine, store, list_kind, stopper, report, stats }
     }
 
     /// Runs until the stopper is called.
@@ -56,17 +89,17 @@ impl Reflector {
     }
 
     fn list(&mut self, now: Now, version: &ListVersion) -> Result<(), Failure> {
-        let mut pods: Vec<PodView> = Vec::new();
         let mut more: Option<String> = None;
         let mut pages = 0;
+        self.store.begin();
         let listed = loop {
             self.stats.kube_lists.inc();
-            let answer = self.client.list(now, version, more.as_deref())?;
-            let stats = &self.stats;
-            let list = read_list(answer, |pod| match pod {
-                Some(pod) if pods.len() < PODS_MAX => pods.push(pod),
-                Some(_) => stats.kube_skipped[KubeSkip::TooMany as usize].inc(),
-                None => stats.kube_skipped[KubeSkip::NoPod as usize].inc(),
+            let mut answer = self.client.list(now, version, more.as_deref())?;
+            let (stats, store) = (&self.stats, &mut self.store);
+            let list = read_objects(&mut answer, self.list_kind, &mut |object| {
+                if let Err(reason) = store.listed(object) {
+                    stats.kube_skipped[reason as usize].inc();
+                }
             });
             let list = list.map_err(broken)?;
             pages += 1;
@@ -80,11 +113,11 @@ impl Reflector {
             }
         };
         let now = clock::now();
-        let left_out = self.index.replace(now, pods);
+        let left_out = self.store.complete(now);
         self.stats.kube_skipped[KubeSkip::TooMany as usize].add(left_out);
         self.machine.listed(now.mono_ns, listed);
-        self.publish();
-        self.report.listed(now, self.index.living());
+        self.store.publish();
+        self.report.listed(now, self.store.living());
         Ok(())
     }
 
@@ -95,10 +128,10 @@ impl Reflector {
             Err(failure) => return self.failed(Stage::Opening, &failure),
         };
         self.machine.watching();
-        self.report.watching(clock::now(), self.index.living());
+        self.report.watching(clock::now(), self.store.living());
         let mut events = Events::new(answer);
         let failure = loop {
-            match events.next() {
+            match events.next_object() {
                 None => break Failure::Ended,
                 Some(Err(error)) => break broken(error),
                 Some(Ok(Event::Error(status))) => break told(&status),
@@ -111,40 +144,26 @@ impl Reflector {
         self.failed(Stage::Reading, &failure);
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: Event<Object>) {
         let now = clock::now();
         self.stats.kube_events.inc();
-        let skip = |reason: KubeSkip| self.stats.kube_skipped[reason as usize].inc();
-        let version = match event {
-            Event::Changed { version, pod } => {
-                match pod.map(|pod| self.index.upsert(now, pod)) {
-                    Some(true) => {}
-                    Some(false) => skip(KubeSkip::TooMany),
-                    None => skip(KubeSkip::NoPod),
-                }
-                version
-            }
-            Event::Deleted { version, pod } => {
-                match pod {
-                    Some(pod) => self.index.remove(now, &pod.uid),
-                    None => skip(KubeSkip::NoPod),
-                }
-                version
-            }
+        let (version, kept) = match event {
+            Event::Changed { version, object } => (version, self.store.changed(now, object)),
+            Event::Deleted { version, object } => (version, self.store.gone(now, object)),
             Event::Bookmark { version } => {
-                self.index.forget(now);
-                version
+                self.store.forget(now);
+                (version, Ok(()))
             }
-            Event::Unknown { version } => {
-                skip(KubeSkip::UnknownType);
-                version
-            }
+            Event::Unknown { version } => (version, Err(KubeSkip::UnknownType)),
             // An error event ended the watch already.
-            Event::Error(_) => None,
+            Event::Error(_) => (None, Ok(())),
         };
+        if let Err(reason) = kept {
+            self.stats.kube_skipped[reason as usize].inc();
+        }
         self.machine.event(now.mono_ns, version);
-        self.publish();
-        self.report.alive(now, self.index.living());
+        self.store.publish();
+        self.report.alive(now, self.store.living());
     }
 
     fn failed(&mut self, stage: Stage, failure: &Failure) {
@@ -161,12 +180,5 @@ impl Reflector {
         let relist = self.machine.failed(now.mono_ns, failure);
         self.report.failed(now, stage, failure, relist);
         self.report.renewals_failed(self.client.renewals_failed);
-    }
-
-    fn publish(&mut self) {
-        if let Some(index) = self.index.snapshot() {
-            self.published.publish(index);
-            (self.wake)();
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::client::Followed;
 use super::watch::Failure;
 use crate::clock::{Now, SECOND};
 use crate::health::{Component, Health, Status};
@@ -19,12 +20,12 @@ pub enum Stage {
     Reading,
 }
 
-/// Reports for the component `pod_cache`.
+/// Reports for the component `pod_cache`, or where others than the node's pods are followed to the log alone.
 pub struct Report {
-    health: Arc<Health>,
+    health: Option<Arc<Health>>,
     stats: Arc<Stats>,
     url: String,
-    node_name: String,
+    followed: Followed,
     in_cluster: bool,
     /// Time of the last list, event or bookmark, monotonic; `None` before the first list.
     heard_ns: Option<u64>,
@@ -36,25 +37,48 @@ pub struct Report {
 
 impl Report {
     /// Nothing is known yet.
-    pub fn new(health: Arc<Health>, stats: Arc<Stats>, url: &str, node_name: &str, in_cluster: bool) -> Report {
-        health.set(Component::PodCache, Status::Unspecified, "waiting for the first list of pods");
-        Report {
-            health,
-            stats,
-            url: url.to_owned(),
-            node_name: node_name.to_owned(),
-            in_cluster,
-            heard_ns: None,
-            well: None,
-            logged: None,
+    pub fn new(
+        health: Option<Arc<Health>>,
+        stats: Arc<Stats>,
+        url: &str,
+        followed: Followed,
+        in_cluster: bool,
+    ) -> Report {
+        let url = url.to_owned();
+        let report = Report { health, stats, url, followed, in_cluster, heard_ns: None, well: None, logged: None };
+        report.set(Status::Unspecified, "waiting for the first list of pods");
+        report
+    }
+
+    fn set(&self, status: Status, message: &str) {
+        if let Some(health) = &self.health {
+            health.set(Component::PodCache, status, message);
         }
     }
 
-    pub fn listed(&mut self, now: Now, pods: usize) {
-        if self.heard_ns.is_none() {
-            log::info!("{pods} pods run on node {} (API server {})", self.node_name, self.url);
+    fn note(&self, key: &str, value: &str) {
+        if let Some(health) = &self.health {
+            health.note(Component::PodCache, key, value);
         }
-        self.watching(now, pods);
+    }
+
+    fn what(&self) -> &'static str {
+        match self.followed {
+            Followed::PodsOf(_) | Followed::Pods => "pods",
+            Followed::Nodes => "nodes",
+        }
+    }
+
+    pub fn listed(&mut self, now: Now, count: usize) {
+        if self.heard_ns.is_none() {
+            match &self.followed {
+                Followed::PodsOf(node) => log::info!("{count} pods run on node {node} (API server {})", self.url),
+                Followed::Pods | Followed::Nodes => {
+                    log::info!("the cluster has {count} {} (API server {})", self.what(), self.url);
+                }
+            }
+        }
+        self.watching(now, count);
     }
 
     pub fn watching(&mut self, now: Now, pods: usize) {
@@ -68,6 +92,7 @@ impl Report {
     /// An event or a bookmark arrived.
     pub fn alive(&mut self, now: Now, pods: usize) {
         self.heard_ns = Some(now.mono_ns);
+        let Followed::PodsOf(node) = &self.followed else { return };
         self.stats.pods.set(pods as u64);
         if self.well == Some(pods) {
             return;
@@ -75,35 +100,35 @@ impl Report {
         self.well = Some(pods);
         // The agent itself is a pod of the node.
         if pods == 0 && self.in_cluster {
-            let message = format!("no pod runs on node {:?}, not even this agent: is NODE_NAME right?", self.node_name);
-            self.health.set(Component::PodCache, Status::Degraded, &message);
+            let message = format!("no pod runs on node {node:?}, not even this agent: is NODE_NAME right?");
+            self.set(Status::Degraded, &message);
             log::warn!("{message}");
         } else {
-            self.health.set(Component::PodCache, Status::Healthy, "informer synced");
+            self.set(Status::Healthy, "informer synced");
         }
-        self.health.note(Component::PodCache, "pods", &pods.to_string());
+        self.note("pods", &pods.to_string());
     }
 
     /// A request failed. `relist`: whether the pods are listed again because of it.
     pub fn failed(&mut self, now: Now, stage: Stage, failure: &Failure, relist: bool) {
         let (kind, message) = self.words(failure);
         if relist {
-            self.health.note(Component::PodCache, "listed_again", kind);
+            self.note("listed_again", kind);
         }
         let usual = stage == Stage::Reading && matches!(failure, Failure::Ended | Failure::Idle | Failure::Network(_));
         if usual || (stage != Stage::Listing && *failure == Failure::Gone) {
-            log::debug!("a watch of pods ended: {message}");
+            log::debug!("a watch of {} ended: {message}", self.what());
             return;
         }
         self.stats.kube_failures.inc();
         let known = match self.heard_ns {
             Some(heard_ns) => {
-                format!("pods as of {} s ago", now.mono_ns.saturating_sub(heard_ns) / SECOND)
+                format!("{} as of {} s ago", self.what(), now.mono_ns.saturating_sub(heard_ns) / SECOND)
             }
-            None => "no pods known yet".to_owned(),
+            None => format!("no {} known yet", self.what()),
         };
         self.well = None;
-        self.health.set(Component::PodCache, Status::Degraded, &format!("{kind}: {message}; {known}"));
+        self.set(Status::Degraded, &format!("{kind}: {message}; {known}"));
         match &mut self.logged {
             Some((last, at_ns, suppressed))
                 if *last == kind && now.mono_ns.saturating_sub(*at_ns) < LOG_INTERVAL_NS =>
@@ -129,13 +154,15 @@ impl Report {
         match failure {
             Failure::Ended => ("ended", text("the server ended the watch")),
             Failure::Idle => ("silence", text("no event or bookmark arrived in time")),
-            Failure::Gone => ("too old", text("the server dropped the resource version; pods are listed again")),
+            Failure::Gone => {
+                ("too old", format!("the server dropped the resource version; {} are listed again", self.what()))
+            }
             Failure::TooLarge => ("too old", text("the server's data are older than before (restored from a backup?)")),
             Failure::Overloaded { .. } => ("overload", text("the server is overloaded (429)")),
             Failure::Server { code, message, .. } => ("server", format!("status {code}: {message}")),
             Failure::Unauthorized => ("credentials", text("the server refuses our token or certificate (401)")),
             Failure::Forbidden(message) => {
-                ("RBAC", format!("{message} (the service account needs list and watch on pods)"))
+                ("RBAC", format!("{message} (the service account needs list and watch on {})", self.what()))
             }
             Failure::Refused { code, message } => ("refused", format!("status {code}: {message}")),
             Failure::Tls(message) => ("TLS", message.clone()),

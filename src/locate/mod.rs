@@ -1,4 +1,5 @@
-//! Keeps the topology up to date, on a thread of its own: the file of `-topology`, and where this node is.
+//! Keeps the topology up to date, on a thread of its own: the file of `-topology`, what nodes or routes tell besides, and
+//! where this node is.
 //!
 //! What comes out is a [`Topology`], published whole whenever it changed. Whatever is wrong with a source, the table
 //! before stays in use, the trouble is logged with its place, and counted.
@@ -17,24 +18,33 @@ use log::{info, warn};
 use self::file::{FileError, Stamp};
 use self::own::{Asked, NodeQuestion};
 use crate::clock::{self, Now, SECOND};
+use crate::config::TopologySource;
+use crate::flow::{Addr, Cidr};
+use crate::kube::places::Places;
 use crate::stats::{Stats, TopologyRefused};
 use crate::stop::Stop;
 use crate::sys::poll;
+use crate::sys::routes::Routes;
 use crate::sys::waker::Waker;
 use crate::topology::Topology;
+use crate::topology::cluster::{Found, TooMuch};
 use crate::topology::lines::{self, Head, LineError, Wrong};
 use crate::topology::names::{Learner, Names};
 use crate::topology::published::Published;
-use crate::topology::table::Table;
+use crate::topology::table::{Refused, Table};
 
 /// From look to look at the file. A ConfigMap takes a minute or so anyway.
 const LOOK_NS: u64 = 10 * SECOND;
+/// From one table to the next, however often nodes change.
+const TABLE_NS: u64 = SECOND;
 
 /// What is known from the start.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// `-topology`.
     pub file: Option<PathBuf>,
+    /// `-topology-source`.
+    pub source: TopologySource,
     /// `NODE_ZONE` and `NODE_REGION`: what the API server copied from the node's labels.
     pub labels: Own,
     /// `-zone` and `-region`: where nothing else tells.
@@ -82,7 +92,14 @@ pub struct Locator {
     /// Of the node's labels, as the API server tells them.
     node: Own,
     names: Names,
+    /// Of the file.
     table: Arc<Table>,
+    /// The same with what nodes or routes tell.
+    whole: Arc<Table>,
+    /// What the nodes tell.
+    found: Found,
+    /// Ranges, and the nodes behind which they lie.
+    hops: Vec<(Cidr, Addr)>,
     head: Option<Head>,
     /// Of the file as it was looked at last, good or bad.
     seen: Option<Stamp>,
@@ -96,12 +113,44 @@ impl Locator {
         if own.is_known() {
             info!("this node is in zone {:?} of region {:?}", own.zone, own.region);
         }
-        Locator { settings, node: Own::default(), names, table: Arc::default(), head: None, seen: None, stats }
+        Locator {
+            settings,
+            node: Own::default(),
+            names,
+            table: Arc::default(),
+            whole: Arc::default(),
+            found: Found::default(),
+            hops: Vec::new(),
+            head: None,
+            seen: None,
+            stats,
+        }
     }
 
     /// Whether the API server is worth a question: nothing else has told where this node is, and it matters.
     pub fn asks_for_node(&self) -> bool {
-        self.settings.file.is_some() && !self.settings.labels.is_known()
+        let matters = match self.settings.source {
+            TopologySource::None => self.settings.file.is_some(),
+            TopologySource::Routes => true,
+            // It is among them.
+            TopologySource::Nodes => false,
+        };
+        matters && !self.settings.labels.is_known()
+    }
+
+    /// What the nodes of the cluster tell, and where this one is by its labels. The topology that follows.
+    pub fn set_nodes(&mut self, found: Found, own: Own) -> Arc<Topology> {
+        self.found = found;
+        self.node = own;
+        self.topology()
+    }
+
+    /// What the routes tell; the topology where that is new.
+    pub fn set_hops(&mut self, hops: Vec<(Cidr, Addr)>) -> Option<Arc<Topology>> {
+        (self.hops != hops).then(|| {
+            self.hops = hops;
+            self.topology()
+        })
     }
 
     /// What the API server said.
@@ -121,7 +170,6 @@ impl Locator {
         match self.read(&path) {
             Ok(()) => {
                 info!("topology {}: {} ranges", path.display(), self.table.len());
-                self.stats.topology_ranges.set(self.table.len() as u64);
                 Some(self.topology())
             }
             Err(refusal) => {
@@ -142,12 +190,48 @@ impl Locator {
         let mut learner = Learner::new(std::mem::take(&mut self.names));
         // With no number left the node is nowhere, and says so by `unknown`.
         let number = learner.place(&own.zone, &own.region).unwrap_or(0);
+        match self.merged(&mut learner) {
+            Ok(whole) => self.whole = whole,
+            Err(refused) => self.refuse(&refused),
+        }
+        self.stats.topology_ranges.set(self.whole.len() as u64);
         self.names = learner.finish();
-        Arc::new(Topology::new(Arc::clone(&self.table), Arc::new(self.names.clone()), number))
+        Arc::new(Topology::new(Arc::clone(&self.whole), Arc::new(self.names.clone()), number))
+    }
+
+    /// The nodes tell too much.
+    fn refuse_nodes(&mut self) {
+        self.refuse(&Refused::TooMany);
+    }
+
+    fn refuse(&self, refused: &Refused) {
+        self.stats.topology_refused[TopologyRefused::Source as usize].inc();
+        warn!("what nodes or routes tell is not used: {refused}; {} ranges stay in use", self.whole.len());
+    }
+
+    /// The file's ranges, and the others where the file has none like them.
+    fn merged(&self, learner: &mut Learner) -> Result<Arc<Table>, Refused> {
+        if self.found.ranges.is_empty() && self.hops.is_empty() {
+            return Ok(Arc::clone(&self.table));
+        }
+        // With no number left a place is not known, and says so by `unknown`.
+        let places: Vec<u16> =
+            self.found.places.iter().map(|(zone, region)| learner.place(zone, region).unwrap_or(0)).collect();
+        let of_nodes = self.found.ranges.iter().map(|(range, place)| (*range, places.get(usize::from(*place))));
+        let mut more: Vec<(Cidr, u16)> = of_nodes.filter_map(|(range, place)| Some((range, *place?))).collect();
+        for (range, node) in &self.hops {
+            more.extend(self.table.find(*node).filter(|said| said.place != 0).map(|said| (*range, said.place)));
+        }
+        self.table.with(&more).map(Arc::new)
     }
 
     fn own(&self) -> Own {
-        self.settings.labels.or(&self.node).or(&self.settings.fallback)
+        let (labels, fallback) = (&self.settings.labels, &self.settings.fallback);
+        match self.settings.source {
+            // A watch hears of a new label; the pod has the one of its start.
+            TopologySource::Nodes => self.node.or(labels).or(fallback),
+            TopologySource::None | TopologySource::Routes => labels.or(&self.node).or(fallback),
+        }
     }
 
     fn read(&mut self, path: &Path) -> Result<(), Refusal> {
@@ -155,8 +239,9 @@ impl Locator {
         let own = self.own();
         // Names of a text that is refused are forgotten.
         let mut learner = Learner::new(self.names.clone());
-        let here = learner.place(&own.zone, &own.region).unwrap_or(0);
-        let parsed = lines::parse(&text, &mut learner, &[here]).map_err(Refusal::Line)?;
+        let mut nodes = vec![learner.place(&own.zone, &own.region).unwrap_or(0)];
+        nodes.extend(self.found.places.iter().filter_map(|(zone, region)| learner.place(zone, region).ok()));
+        let parsed = lines::parse(&text, &mut learner, &nodes).map_err(Refusal::Line)?;
         if let (Some(theirs), Some(ours)) = (parsed.head, self.head)
             && theirs.generation < ours.generation
         {
@@ -173,41 +258,108 @@ impl Locator {
     }
 }
 
-/// Looks until the agent ends. `question` is how the API server is asked for this node, where it is to be.
+/// Who is asked besides the file.
+#[derive(Default)]
+pub struct Sources {
+    /// How the API server is asked for this node, where it is to be.
+    pub question: Option<NodeQuestion>,
+    /// The nodes of the cluster, and the name of this one.
+    pub nodes: Option<(Arc<Places>, String)>,
+    /// The kernel's routes.
+    pub routes: Option<Routes>,
+}
+
+/// Looks until the agent ends. `waker` is also called when nodes change.
 pub fn run(
     mut locator: Locator,
-    mut question: Option<NodeQuestion>,
+    mut sources: Sources,
     published: &Published,
     stop: &Stop,
     waker: &Waker,
     wake_collector: &dyn Fn(),
 ) {
     stop.wakes(waker);
+    let mut heard = Heard::default();
     while !stop.requested() {
         let now: Now = clock::now();
-        let mut news = None;
-        let due = question.as_mut().map(|question| question.ask_if_due(now));
-        match due {
-            Some(Asked::Told(own)) => {
-                info!("by its labels this node is in zone {:?} of region {:?}", own.zone, own.region);
-                locator.set_node(own);
-                news = Some(locator.topology());
-                question = None;
+        let answered = ask(&mut locator, &mut sources.question, now);
+        let told = sources.nodes.as_ref().and_then(|(places, own)| heard.nodes(&mut locator, places, own, now));
+        let routed = sources.routes.as_mut().and_then(|routes| match routes.next_hops() {
+            Ok(hops) => locator.set_hops(hops),
+            Err(error) => {
+                warn!("cannot read the kernel's routes: {error}");
+                None
             }
-            Some(Asked::Never(why)) => {
-                warn!("the zone of this node is not known: {why} (NODE_ZONE, or -zone and -region)");
-                question = None;
-            }
-            Some(Asked::NotYet) | None => {}
-        }
-        if let Some(topology) = locator.look().or(news) {
+        });
+        // The last is made of all that is known.
+        if let Some(topology) = locator.look().or(routed).or(told).or(answered) {
             published.publish(topology);
             wake_collector();
         }
         waker.clear();
         let mut fds = [-1; poll::MAX_FDS];
         fds[0] = waker.raw_fd();
-        poll::readable(&fds, LOOK_NS);
+        poll::readable(&fds, heard.wait_ns(now));
+    }
+}
+
+/// What the answer about this node changes.
+fn ask(locator: &mut Locator, question: &mut Option<NodeQuestion>, now: Now) -> Option<Arc<Topology>> {
+    match question.as_mut()?.ask_if_due(now) {
+        Asked::Told(own) => {
+            info!("by its labels this node is in zone {:?} of region {:?}", own.zone, own.region);
+            locator.set_node(own);
+            *question = None;
+            Some(locator.topology())
+        }
+        Asked::Never(why) => {
+            warn!("the zone of this node is not known: {why} (NODE_ZONE, or -zone and -region)");
+            *question = None;
+            None
+        }
+        Asked::NotYet => None,
+    }
+}
+
+/// Which state of the nodes is in use.
+#[derive(Default)]
+struct Heard {
+    generation: u64,
+    /// No other table before.
+    due_mono_ns: u64,
+    is_waiting: bool,
+}
+
+impl Heard {
+    /// What a change of the nodes changes, at most once a second.
+    fn nodes(&mut self, locator: &mut Locator, places: &Places, own: &str, now: Now) -> Option<Arc<Topology>> {
+        let generation = places.generation();
+        self.is_waiting = generation != self.generation && now.mono_ns < self.due_mono_ns;
+        if generation == self.generation || self.is_waiting {
+            return None;
+        }
+        self.generation = generation;
+        self.due_mono_ns = now.mono_ns.saturating_add(TABLE_NS);
+        let (ranges, here) = {
+            let cluster = places.lock();
+            let here =
+                cluster.node(own).map(|node| Own { zone: node.zone.to_string(), region: node.region.to_string() });
+            (cluster.ranges(), here.unwrap_or_default())
+        };
+        match ranges {
+            Ok(found) => Some(locator.set_nodes(found, here)),
+            Err(TooMuch) => {
+                locator.refuse_nodes();
+                None
+            }
+        }
+    }
+
+    fn wait_ns(&self, now: Now) -> u64 {
+        match self.is_waiting {
+            true => self.due_mono_ns.saturating_sub(now.mono_ns).min(LOOK_NS),
+            false => LOOK_NS,
+        }
     }
 }
 

@@ -39,7 +39,7 @@ fn own(zone: &str, region: &str) -> Own {
 }
 
 fn locator(folder: &Folder) -> Locator {
-    let settings = Settings { file: Some(folder.file()), labels: own("a1", "a"), fallback: Own::default() };
+    let settings = Settings { file: Some(folder.file()), labels: own("a1", "a"), ..Settings::default() };
     Locator::new(settings, Names::default(), Arc::default())
 }
 
@@ -167,7 +167,7 @@ fn the_first_that_knows_tells_where_this_node_is() {
     let folder = Folder::new("own");
     folder.write("10.0.0.0/24 zone=z region=r\n");
     let with = |labels: Own, node: Own, fallback: Own| {
-        let settings = Settings { file: Some(folder.file()), labels, fallback };
+        let settings = Settings { file: Some(folder.file()), labels, fallback, ..Settings::default() };
         let mut locator = Locator::new(settings, Names::default(), Arc::default());
         let asks = locator.asks_for_node();
         locator.set_node(node);
@@ -189,4 +189,83 @@ fn numbers_of_a_refused_text_are_given_again() {
     folder.write("10.0.0.0/24 zone=bad\n10.0.1.1/24 zone=a\n");
     assert!(locator.look().is_none());
     assert!(locator.names.places().all(|(zone, _)| zone != "bad"));
+}
+
+fn range(text: &str) -> Cidr {
+    lines::range_of(text).expect("a range")
+}
+
+fn with_source(folder: &Folder, source: TopologySource) -> Locator {
+    let settings = Settings { file: Some(folder.file()), source, labels: own("a1", "a"), fallback: Own::default() };
+    Locator::new(settings, Names::default(), Arc::default())
+}
+
+#[test]
+fn nodes_tell_what_the_file_does_not_and_the_longest_range_wins_over_both() {
+    let folder = Folder::new("nodes");
+    folder.write("10.0.0.0/25 zone=a1 region=a\n10.0.0.0/16 region=a via=peering\n");
+    let mut locator = with_source(&folder, TopologySource::Nodes);
+    assert!(!locator.asks_for_node(), "it is among them");
+    locator.look().expect("a file");
+    let found = Found {
+        ranges: vec![(range("10.0.0.0/25"), 1), (range("10.0.0.128/25"), 0), (range("10.0.0.200/32"), 1)],
+        places: vec![("a2".into(), "a".into()), ("b1".into(), "b".into())],
+    };
+    let topology = locator.set_nodes(found.clone(), own("a1", "a"));
+    assert_eq!(scope(&topology, 1), Scope::Zone, "of the same range the file counts");
+    assert_eq!(scope(&topology, 130), Scope::Region, "a longer one than the file's");
+    assert_eq!(scope(&topology, 200), Scope::CrossRegion, "the node's own address");
+    assert_eq!(locator.stats.topology_ranges.get(), 4);
+    // A new label of this node is heard by the watch, while the pod has the one of its start.
+    let moved = locator.set_nodes(found, own("a2", "a"));
+    assert_eq!((scope(&moved, 1), scope(&moved, 130)), (Scope::Region, Scope::Zone));
+    // A file that changes or is refused leaves what the nodes tell.
+    folder.write("10.0.0.0/25 zone=a2 region=a\n");
+    assert_eq!(scope(&locator.look().expect("it changed"), 130), Scope::Zone);
+    folder.write("10.0.0.1/25 zone=a2\n");
+    assert!(locator.look().is_none());
+    assert_eq!(scope(&locator.topology(), 130), Scope::Zone);
+    // All nodes gone: so are their ranges.
+    let none = locator.set_nodes(Found::default(), Own::default());
+    assert_eq!((scope(&none, 130), locator.stats.topology_ranges.get()), (Scope::Unknown, 1));
+}
+
+#[test]
+fn a_range_lies_where_the_file_says_its_next_hop_is() {
+    let folder = Folder::new("routes");
+    folder.write("192.168.1.0/24 zone=a1 region=a\n192.168.2.0/24 zone=a2 region=a\n192.168.3.0/24 scope=region\n");
+    let mut locator = with_source(&folder, TopologySource::Routes);
+    locator.look().expect("a file");
+    let hop = |range_: &str, node: [u8; 4]| (range(range_), Addr::from_v4(node));
+    let hops = vec![
+        hop("10.0.0.0/26", [192, 168, 1, 7]),
+        hop("10.0.0.64/26", [192, 168, 2, 7]),
+        hop("10.0.0.128/26", [192, 168, 3, 7]),
+        hop("10.0.0.192/26", [172, 16, 0, 1]),
+    ];
+    let topology = locator.set_hops(hops.clone()).expect("new");
+    let scopes = [1, 65, 129, 193].map(|last| scope(&topology, last));
+    assert_eq!(
+        scopes,
+        [Scope::Zone, Scope::Region, Scope::Unknown, Scope::Unknown],
+        "a place is taken over, nothing else"
+    );
+    assert!(locator.set_hops(hops).is_none(), "nothing changed");
+    // The node moved to another subnet, or the lines say another zone of it.
+    folder.write("192.168.1.0/24 zone=a2 region=a\n");
+    let moved = locator.look().expect("it changed");
+    assert_eq!([1, 65].map(|last| scope(&moved, last)), [Scope::Region, Scope::Unknown]);
+}
+
+#[test]
+fn more_than_a_table_holds_leaves_the_old_one_and_is_counted() {
+    let folder = Folder::new("too-much");
+    folder.write(GOOD);
+    let mut locator = with_source(&folder, TopologySource::Nodes);
+    locator.look().expect("a file");
+    let every_other = |n: u32| (Cidr::new(Addr::from_v4((0x0b00_0000 + 2 * n).to_be_bytes()), 32).expect("one"), 0);
+    let found = Found { ranges: (0..65_535).map(every_other).collect(), places: vec![("a1".into(), "a".into())] };
+    let topology = locator.set_nodes(found, own("a1", "a"));
+    assert_eq!((scope(&topology, 200), topology.ranges()), (Scope::Region, 2));
+    assert_eq!(refused(&locator), [("source", 1)]);
 }

@@ -172,6 +172,8 @@ listed! {
         Older => "older",
         /// It was published in a form that is not known here.
         Version => "version",
+        /// The nodes or routes tell more ranges than a table holds.
+        Source => "source",
     }
 }
 

@@ -13,6 +13,7 @@ pub mod options;
 pub mod poll;
 pub mod privileges;
 pub mod programs;
+pub mod routes;
 pub mod signals;
 pub mod small_file;
 pub mod waker;

@@ -11,9 +11,11 @@
 //! | [`lines`] | the text form of ranges, from and to |
 //! | [`names`] | zones, regions and services as numbers |
 //! | [`published`] | where the latest one lies |
+//! | [`cluster`] | the ranges that follow from where nodes are |
 //! | [`compile`] | the clouds' published range files to lines |
 //! | [`join`] | fewer ranges that say the same |
 
+pub mod cluster;
 pub mod compile;
 pub mod join;
 pub mod lines;

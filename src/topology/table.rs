@@ -139,6 +139,25 @@ impl Table {
         self.len() == 0
     }
 
+    /// The same, and these ranges where it does not have them, each with its place.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn with(&self, more: &[(Cidr, u16)]) -> Result<Table, Refused> {
+        let mut builder = Builder { v4: self.v4.to_vec(), v6: self.v6.to_vec(), is_full: false };
+        for (range, place) in more {
+            let has = match range.is_v4() {
+                true => has(&self.v4, narrow(range.first()), range.prefix()),
+                false => has(&self.v6, wide(range.first()), range.prefix()),
+            };
+            if !has {
+                let said = Said { scope: None, via: Via::None, service: 0, place: *place, is_single: false };
+                builder.add(*range, said)?;
+            }
+        }
+        builder.finish()
+    }
+
     /// Bytes that its ranges take.
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.v4) + size_of_val(&*self.v6)
@@ -234,6 +253,10 @@ impl<B: Bits> Range<B> {
             is_single: self.prefix == B::WIDTH,
         }
     }
+}
+
+fn has<B: Bits>(ranges: &[Range<B>], first: B, prefix: u8) -> bool {
+    ranges.binary_search_by_key(&(first, prefix), |range| (range.first, range.prefix)).is_ok()
 }
 
 #[inline]

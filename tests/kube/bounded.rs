@@ -14,7 +14,7 @@ const LARGE_BYTES: usize = 1_000_000;
 fn heap_of(line: &str) -> u64 {
     assert!(line.len() > LARGE_BYTES, "{} bytes", line.len());
     let (read, most) = peak_of(|| Events::new(line.as_bytes()).next().expect("an event").expect("readable"));
-    assert!(matches!(read, Event::Changed { pod: Some(_), .. }), "{read:?}");
+    assert!(matches!(read, Event::Changed { object: Some(_), .. }), "{read:?}");
     most
 }
 
@@ -44,6 +44,6 @@ fn a_name_of_1_mb_is_dropped_and_its_heap_is_given_back() {
     let line =
         event("MODIFIED", &full_pod(7), "6").replace("\"uid\":\"", &format!("\"uid\":\"{}", "x".repeat(LARGE_BYTES)));
     let (read, most) = peak_of(|| Events::new(line.as_bytes()).next().expect("an event").expect("readable"));
-    assert!(matches!(read, Event::Changed { pod: None, .. }), "{read:?}");
+    assert!(matches!(read, Event::Changed { object: None, .. }), "{read:?}");
     assert!(most <= 3 * LARGE_BYTES as u64, "{most} bytes of heap");
 }

@@ -1,29 +1,31 @@
-//! The fields of an object that are stored: those of a pod, and those of a `Status`.
+//! The fields of an object that are stored: those of a pod, of a node, and of a `Status`.
 
 use std::net::IpAddr;
 
 use k8s_openapi::Resource;
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Status, StatusCause, StatusDetails};
 use serde::de::MapAccess;
 
-use super::PodView;
-use crate::flow::Addr;
+use super::{NodeView, PodView};
+use crate::flow::{Addr, Cidr};
 use crate::kube::lenient::{self, Flag, Lenient, Number, Text, skip, value};
 use crate::kube::time::rfc3339_ns;
+use crate::topology::lines::range_of;
 
 /// Addresses of a pod that are stored. Dual stack needs two; further ones are ignored.
 const ADDRESSES_MAX: usize = 8;
 /// Causes in a `Status` that are stored; one is looked for.
 const CAUSES_MAX: usize = 8;
 
-/// An object of a list or an event: a pod or a `Status`.
-#[derive(Default)]
-pub(super) struct Object {
+/// An object of a list or an event: a pod, a node or a `Status`.
+#[derive(Debug, Default)]
+pub struct Object {
     pub(super) kind: Text,
     pub(super) metadata: Metadata,
     spec: Spec,
-    /// An object in a pod, a word in a `Status`.
-    status: PodStatus,
+    /// An object in a pod or node, a word in a `Status`.
+    status: ObjectStatus,
     code: Number,
     reason: Text,
     message: Text,
@@ -49,7 +51,7 @@ impl Lenient for Object {
 
 impl Object {
     /// Returns the pod; `None` if name or uid is missing, or if `kind` is another one.
-    pub(super) fn into_pod(self) -> Option<PodView> {
+    pub fn into_pod(self) -> Option<PodView> {
         let Object { kind, metadata, spec, status, .. } = self;
         // Items of a list have no kind.
         if kind.given().is_some_and(|kind| kind != k8s_openapi::api::core::v1::Pod::KIND) {
@@ -60,13 +62,28 @@ impl Object {
             namespace: metadata.namespace.given()?,
             name: metadata.name.given()?,
             controller: metadata.controller,
-            template_hash: metadata.template_hash.given(),
+            template_hash: metadata.labels.template_hash.given(),
             config_hash: metadata.config_hash.given(),
             node_name: spec.node_name.given(),
             host_network: spec.host_network.0,
             terminal: matches!(status.phase.0.as_deref(), Some("Succeeded" | "Failed")),
             started_ns: status.start_time.0.as_deref().and_then(rfc3339_ns),
             addresses: status.into_addresses(),
+        })
+    }
+
+    /// Returns the node; `None` if its name is missing, or if `kind` is another one.
+    pub fn into_node(self) -> Option<NodeView> {
+        let Object { kind, metadata, spec, status, .. } = self;
+        if kind.given().is_some_and(|kind| kind != Node::KIND) {
+            return None;
+        }
+        Some(NodeView {
+            name: metadata.name.given()?,
+            zone: metadata.labels.zone.given().unwrap_or_default(),
+            region: metadata.labels.region.given().unwrap_or_default(),
+            ranges: spec.into_ranges(),
+            addresses: status.node_addresses,
         })
     }
 
@@ -86,7 +103,7 @@ impl Object {
     }
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Metadata {
     name: Text,
     namespace: Text,
@@ -94,7 +111,7 @@ pub(super) struct Metadata {
     pub(super) version: Text,
     pub(super) more: Text,
     controller: Option<OwnerReference>,
-    template_hash: Text,
+    labels: Labels,
     config_hash: Text,
 }
 
@@ -106,7 +123,7 @@ impl Lenient for Metadata {
             "uid" => self.uid = value(map)?,
             "resourceVersion" => self.version = value(map)?,
             "continue" => self.more = value(map)?,
-            "labels" => self.template_hash = value::<Labels, A>(map)?.template_hash,
+            "labels" => self.labels = value(map)?,
             "annotations" => self.config_hash = value::<Annotations, A>(map)?.config_hash,
             "ownerReferences" => {
                 self.controller = None;
@@ -122,15 +139,19 @@ impl Lenient for Metadata {
     }
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Labels {
     template_hash: Text,
+    zone: Text,
+    region: Text,
 }
 
 impl Lenient for Labels {
     fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "pod-template-hash" => self.template_hash = value(map)?,
+            "topology.kubernetes.io/zone" => self.zone = value(map)?,
+            "topology.kubernetes.io/region" => self.region = value(map)?,
             _ => skip(map)?,
         }
         Ok(())
@@ -188,10 +209,12 @@ impl Owner {
     }
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Spec {
     node_name: Text,
     host_network: Flag,
+    range: Text,
+    ranges: Vec<Cidr>,
 }
 
 impl Lenient for Spec {
@@ -199,21 +222,44 @@ impl Lenient for Spec {
         match key {
             "nodeName" => self.node_name = value(map)?,
             "hostNetwork" => self.host_network = value(map)?,
+            "podCIDR" => self.range = value(map)?,
+            "podCIDRs" => {
+                self.ranges.clear();
+                lenient::each(map, |range: Text| push_range(&mut self.ranges, &range))?;
+            }
             _ => skip(map)?,
         }
         Ok(())
     }
 }
 
-#[derive(Default)]
-struct PodStatus {
+impl Spec {
+    fn into_ranges(mut self) -> Vec<Cidr> {
+        push_range(&mut self.ranges, &self.range);
+        self.ranges
+    }
+}
+
+fn push_range(ranges: &mut Vec<Cidr>, text: &Text) {
+    let parsed = text.0.as_deref().and_then(|text| range_of(text).ok());
+    if let Some(range) = parsed.filter(|range| !ranges.contains(range))
+        && ranges.len() < ADDRESSES_MAX
+    {
+        ranges.push(range);
+    }
+}
+
+/// Of a pod or a node.
+#[derive(Debug, Default)]
+struct ObjectStatus {
     phase: Text,
     start_time: Text,
     pod_ip: Text,
     pod_ips: Vec<Addr>,
+    node_addresses: Vec<Addr>,
 }
 
-impl Lenient for PodStatus {
+impl Lenient for ObjectStatus {
     fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "phase" => self.phase = value(map)?,
@@ -223,13 +269,21 @@ impl Lenient for PodStatus {
                 self.pod_ips.clear();
                 lenient::each(map, |pod_ip: PodIp| push_address(&mut self.pod_ips, &pod_ip.ip))?;
             }
+            "addresses" => {
+                self.node_addresses.clear();
+                lenient::each(map, |of_node: NodeAddress| {
+                    if of_node.kind.0.as_deref() == Some("InternalIP") {
+                        push_address(&mut self.node_addresses, &of_node.address);
+                    }
+                })?;
+            }
             _ => skip(map)?,
         }
         Ok(())
     }
 }
 
-impl PodStatus {
+impl ObjectStatus {
     fn into_addresses(mut self) -> Vec<Addr> {
         push_address(&mut self.pod_ips, &self.pod_ip);
         self.pod_ips
@@ -261,8 +315,25 @@ impl Lenient for PodIp {
     }
 }
 
-/// Of a `Status`.
 #[derive(Default)]
+struct NodeAddress {
+    kind: Text,
+    address: Text,
+}
+
+impl Lenient for NodeAddress {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "type" => self.kind = value(map)?,
+            "address" => self.address = value(map)?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+/// Of a `Status`.
+#[derive(Debug, Default)]
 struct Details {
     causes: Vec<StatusCause>,
     retry_after: Number,

@@ -136,7 +136,7 @@ fn five_megabytes_of_annotation_and_depth_two_hundred_are_skipped() {
     );
     let read = events(line.as_bytes());
     assert_eq!(read.len(), 1);
-    assert!(matches!(&read[0], Ok(Event::Changed { version: Some(version), pod: Some(_) }) if version == "9"));
+    assert!(matches!(&read[0], Ok(Event::Changed { version: Some(version), object: Some(_) }) if version == "9"));
 }
 
 #[test]
@@ -164,11 +164,11 @@ fn many_events_at_once_blank_lines_and_unknown_types() {
     );
     let read: Vec<Event> = events(body.as_bytes()).into_iter().map(|event| event.expect("readable")).collect();
     assert_eq!(read.len(), 5);
-    assert!(matches!(&read[0], Event::Changed { pod: Some(pod), .. } if pod.uid == "a"));
-    assert!(matches!(&read[1], Event::Changed { pod: Some(pod), .. } if pod.uid == "b"));
+    assert!(matches!(&read[0], Event::Changed { object: Some(pod), .. } if pod.uid == "a"));
+    assert!(matches!(&read[1], Event::Changed { object: Some(pod), .. } if pod.uid == "b"));
     assert_eq!(read[2], Event::Unknown { version: Some("8".to_owned()) });
     assert_eq!(read[3], Event::Unknown { version: None });
-    assert_eq!(read[4], Event::Deleted { version: None, pod: None });
+    assert_eq!(read[4], Event::Deleted { version: None, object: None });
 }
 
 #[test]
@@ -287,7 +287,7 @@ proptest! {
             let line = serde_json::json!({ "type": "MODIFIED", "object": pod }).to_string();
             let version = pod.metadata.resource_version.clone().filter(|version| !version.is_empty());
             let read: Vec<Event> = events(line.as_bytes()).into_iter().map(|event| event.expect("readable")).collect();
-            prop_assert_eq!(read, vec![Event::Changed { version, pod: expected(pod) }]);
+            prop_assert_eq!(read, vec![Event::Changed { version, object: expected(pod) }]);
         }
     }
 
@@ -306,4 +306,34 @@ proptest! {
         let _ = events(&line).len();
         let _ = listed(&list_of(&String::from_utf8_lossy(&line)));
     }
+}
+
+fn node_of(json: &str) -> Option<NodeView> {
+    let body = format!(r#"{{"kind":"NodeList","metadata":{{"resourceVersion":"5"}},"items":[{json}]}}"#);
+    let mut nodes = Vec::new();
+    read_objects(&mut body.as_bytes(), full::Node::LIST_KIND, &mut |object| nodes.push(object.into_node()))
+        .expect("a list");
+    nodes.pop().expect("one item")
+}
+
+#[test]
+fn a_node_is_its_labels_ranges_and_internal_addresses() {
+    let node = node_of(
+        r#"{"metadata":{"name":"n1","labels":{"topology.kubernetes.io/zone":"z1","topology.kubernetes.io/region":"r1"}},
+            "spec":{"podCIDR":"10.1.0.0/24","podCIDRs":["10.1.0.0/24","fd00:1::/64","10.1.0.1/24","x",null]},
+            "status":{"addresses":[{"type":"Hostname","address":"n1"},{"type":"InternalIP","address":"192.168.0.1"},
+            {"type":"ExternalIP","address":"203.0.113.1"},{"type":"InternalIP","address":"nonsense"}],"images":[{"names":["x"]}]}}"#,
+    )
+    .expect("a node");
+    assert_eq!((node.name.as_str(), node.zone.as_str(), node.region.as_str()), ("n1", "z1", "r1"));
+    let ranges: Vec<String> = node.ranges.iter().map(ToString::to_string).collect();
+    assert_eq!(ranges, ["10.1.0.0/24", "fd00:1::/64"]);
+    assert_eq!(node.addresses, [Addr::from_v4([192, 168, 0, 1])], "what is outside is no zone's");
+    let bare = node_of(r#"{"metadata":{"name":"n2"},"spec":null,"status":5}"#).expect("a node");
+    assert_eq!(bare, NodeView { name: "n2".to_owned(), ..NodeView::default() });
+    assert_eq!(node_of(r#"{"metadata":{}}"#), None);
+    assert_eq!(node_of(r#"{"kind":"Pod","metadata":{"name":"n"}}"#), None);
+    let pods = br#"{"kind":"PodList","metadata":{"resourceVersion":"5"},"items":[]}"#;
+    let refused = read_objects(&mut &pods[..], full::Node::LIST_KIND, &mut |_| {});
+    assert!(matches!(refused, Err(ReadError::Unreadable(why)) if why.contains("PodList instead of a list (NodeList)")));
 }
