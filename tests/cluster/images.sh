@@ -71,6 +71,15 @@ if [ -n "${LAB_BINARY:-}" ]; then
     strip "$root/zxporter-netmon"
     setcap cap_net_admin,cap_bpf,cap_perfmon,cap_sys_resource+p "$root/zxporter-netmon"
     image netmon:1 "$root" 65532:65532 /zxporter-netmon
+elif [ -n "${ENGINE_IMAGE:-}" ]; then
+    # As the engine wrote it, but for the name by which containerd takes it in.
+    rm -rf "$scratch/layout"
+    mkdir "$scratch/layout"
+    tar --extract --file "$ENGINE_IMAGE" --directory "$scratch/layout"
+    jq '.manifests[0].annotations = { "io.containerd.image.name": "cluster.test/netmon:1" }' \
+        "$scratch/layout/index.json" >"$scratch/index"
+    mv "$scratch/index" "$scratch/layout/index.json"
+    tar --create --file "$images/netmon.tar" --directory "$scratch/layout" .
 else
     script/image
     image netmon:1 "$PWD/target/image" 65532:65532 /zxporter-netmon
