@@ -67,9 +67,10 @@ pub struct Pod {
 impl Namespace {
     pub fn new(name: &str) -> Result<Namespace, String> {
         apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))?;
+        // Controllers that lost the API server try again at growing intervals.
         // Pods are refused until their account is there.
         let account = || run("kubectl", &["-n", name, "get", "serviceaccount", "default"]);
-        eventually("the namespace has its account", Duration::from_secs(20), account)?;
+        eventually("the namespace has its account", Duration::from_secs(90), account)?;
         Ok(Namespace { name: name.to_owned() })
     }
 
