@@ -9,7 +9,7 @@ use netmon::flow::{Addr, Class, Connection, ConnectionKey, Counts, Direction, En
 use netmon::ledger::Ledger;
 use netmon::owner::OwnerId;
 use netmon::rows::{Increment, Level, Push, RowKey, RowTable};
-use netmon::topology::{Charge, Way};
+use netmon::topology::{Charge, Scope, Way};
 
 const ROUNDS: usize = 9;
 
@@ -108,13 +108,13 @@ fn add_rows(connections: &[Connection]) -> u64 {
     };
     for connection in connections {
         rows.add(&key(connection), Push::Yes, Increment { counts: one, wall_ns: 1 }, &classes, &mut ledger, || {
-            Charge::UNKNOWN
+            Charge::plain(Scope::Unknown)
         });
     }
     let start = thread_cpu_ns();
     for connection in connections {
         rows.add(&key(connection), Push::Yes, Increment { counts: one, wall_ns: 2 }, &classes, &mut ledger, || {
-            Charge::UNKNOWN
+            Charge::plain(Scope::Unknown)
         });
     }
     thread_cpu_ns() - start

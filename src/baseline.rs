@@ -121,10 +121,6 @@ impl BaselineTable {
         self.table.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Largest number of connections.
     pub fn capacity(&self) -> u32 {
         self.table.capacity()

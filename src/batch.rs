@@ -62,9 +62,8 @@ pub enum Note {
 /// A message from `push` to `collect`.
 #[derive(Debug)]
 pub enum Settled {
-    /// The fate of items `first_item .. first_item + items` of batch `seq`.
+    /// The fate of items `first_item .. first_item + items` of the batch under way.
     Items {
-        seq: u64,
         /// Number of the first item.
         first_item: u32,
         items: u32,

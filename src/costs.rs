@@ -168,11 +168,6 @@ impl CostTable {
         self.table.len()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
     /// Bytes that found no place under their own name, since the last call.
     pub fn take_joined_bytes(&mut self) -> u64 {
         std::mem::take(&mut self.joined_bytes)

@@ -8,28 +8,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::clock::SECOND;
 use crate::listed;
 
-/// State of a component, ordered by severity. The numbers are DAKR's `HealthStatus`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Status {
-    /// No state is known yet.
-    #[default]
-    Unspecified = 0,
-    Healthy = 1,
-    /// Works in part; the message names what is missing.
-    Degraded = 2,
-    Unhealthy = 3,
-}
-
-impl Status {
-    /// `unspecified`, `healthy`, `degraded` or `unhealthy`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Status::Unspecified => "unspecified",
-            Status::Healthy => "healthy",
-            Status::Degraded => "degraded",
-            Status::Unhealthy => "unhealthy",
-        }
+listed! {
+    /// State of a component, ordered by severity. The order is that of DAKR's `HealthStatus`, whose numbers start at 0.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+    #[repr(u8)]
+    pub enum Status {
+        /// No state is known yet.
+        #[default]
+        Unspecified => "unspecified",
+        Healthy => "healthy",
+        /// Works in part; the message names what is missing.
+        Degraded => "degraded",
+        Unhealthy => "unhealthy",
     }
 }
 

@@ -67,6 +67,18 @@ pub mod tools;
 
 pub mod agent;
 
+// Compiled as a program, with `--cfg alone`, the library exports nothing: what the agent never uses shows as dead code
+// (tests/dead_code.rs). What only tests outside the library use is left out then, by `cfg(not(alone))`.
+#[cfg(alone)]
+extern crate self as netmon;
+#[cfg(alone)]
+#[path = "main.rs"]
+pub(crate) mod program;
+#[cfg(alone)]
+fn main() -> std::process::ExitCode {
+    program::main()
+}
+
 /// The version, `major.minor.patch`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The short commit that the binary was built from, or `unknown`.

@@ -6,7 +6,7 @@ use netmon::config::tools::{Given, Tool};
 use netmon::config::{self, Command};
 use netmon::{agent, logging, tools};
 
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     let arguments = std::env::args_os().skip(1);
     let config = match config::parse(arguments, |name| std::env::var_os(name), nix::unistd::gethostname().ok()) {
         Ok(Command::Run(config)) => *config,

@@ -159,10 +159,12 @@ impl SeriesTable {
         self.table.iter().map(|(_, series)| series)
     }
 
+    #[cfg(test)]
     pub fn len(&self) -> u32 {
         self.table.len()
     }
 
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }

@@ -230,11 +230,6 @@ stats! {
 }
 
 impl Stats {
-    /// Counts bytes lost for a reason.
-    pub fn lose_bytes(&self, reason: Lost, bytes: u64) {
-        self.lost_bytes[reason as usize].add(bytes);
-    }
-
     /// Counts an event after which an unknown number of bytes is missing.
     pub fn lose_events(&self, reason: Lost, events: u64) {
         self.lost_events[reason as usize].add(events);

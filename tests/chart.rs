@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use helm::Helm;
 use netmon::config::tools::Tool;
-use netmon::config::{self, Command};
+use netmon::config::{self, Command, SourceKind};
 use serde_json::{Value, json};
 
 const MODES: [&str; 3] = ["netfilter", "ebpf", "cilium"];
@@ -27,7 +27,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filter = arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", |f| f.as_str());
     type Case = (&'static str, Option<fn(&Helm)>, fn());
-    let cases: [Case; 13] = [
+    let cases: [Case; 14] = [
         ("chart_renders_every_profile_and_mode", Some(renders_every_profile_and_mode), nothing),
         ("chart_takes_the_incumbents_values", Some(takes_the_incumbents_values), nothing),
         ("chart_passes_every_value_on", Some(passes_every_value_on), nothing),
@@ -43,6 +43,7 @@ fn main() {
         ("chart_refuses_bad_values", Some(refuses_bad_values), nothing),
         ("chart_says_what_happens_beside_the_incumbent", Some(says_what_happens_beside_the_incumbent), nothing),
         ("chart_comments_say_what_the_settings_say", None, values::comments_say_what_the_settings_say),
+        ("chart_and_lab_know_every_mode", None, know_every_mode),
         ("chart_readme_holds_the_table_of_values", None, values::readme_holds_the_table),
         ("chart_dashboard_names_our_series", None, values::dashboard_names_our_series),
     ];
@@ -72,6 +73,24 @@ fn main() {
     println!("\ntest result: ok. {passed} passed; 0 failed; {ignored} skipped");
     let required = std::env::var("CI").is_ok_and(|ci| ci == "true");
     assert!(ignored == 0 || !required, "CI is to skip nothing for want of helm");
+}
+
+/// A mode that is added has its place in the chart's schema and capabilities, in these tests, and in the lab.
+fn know_every_mode() {
+    let schema = fs::read_to_string(path("chart/values.schema.json")).expect("the schema");
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    let allowed = &schema["properties"]["config"]["properties"]["collectorMode"]["enum"];
+    let allowed: Vec<&str> = allowed.as_array().expect("a list of modes").iter().filter_map(Value::as_str).collect();
+    let helper = fs::read_to_string(path("chart/templates/_helpers.tpl")).expect("the helpers");
+    let lab = fs::read_to_string(path("tests/lab/lab.rs")).expect("the lab");
+    let modes: Vec<&str> =
+        SourceKind::ALL.into_iter().filter(|kind| kind.mode().is_some()).map(SourceKind::as_str).collect();
+    assert_eq!(allowed, modes, "chart/values.schema.json");
+    assert_eq!(MODES[..], modes, "tests/chart.rs");
+    for mode in modes {
+        assert!(helper.contains(&format!("eq $mode \"{mode}\"")), "chart/templates/_helpers.tpl: no {mode}");
+        assert!(lab.contains(&format!("=> \"{mode}\"")), "tests/lab/lab.rs: no {mode}");
+    }
 }
 
 fn nothing() {}

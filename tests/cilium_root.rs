@@ -274,7 +274,7 @@ fn rule_11_an_entry_that_is_away_for_one_sweep_is_counted_on() {
     for _ in 0..3 {
         reader.sweep();
     }
-    assert!(reader.pipeline.baselines().is_empty());
+    assert!(reader.pipeline.baselines().len() == 0);
 }
 
 #[test]

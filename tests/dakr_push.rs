@@ -399,26 +399,3 @@ fn a_stop_in_a_send_that_hangs_settles_everything_by_the_deadline() {
     pushing.thread.join().expect("no panic");
     assert!(clock::now().mono_ns - now.mono_ns < 6 * SECOND);
 }
-
-#[test]
-fn giving_up_ends_a_send_at_once() {
-    let (url, _sees) = serve(|request| if is_beat(request) { ok(&[]) } else { wait_long() });
-    let mut pushing = push(&url, Token::new("t", None));
-    give(&pushing, batch(1, &[1]));
-    clock::sleep_ns(200_000_000);
-    let now = clock::now();
-    pushing.handle.stop(now, now.mono_ns + 15 * SECOND);
-    clock::sleep_ns(100_000_000);
-    pushing.handle.give_up();
-    let unknown = Verdict::Drop(netmon::stats::Lost::ShutdownAmbiguous);
-    assert_eq!(until_batch(&pushing.settled).0, [(0, 1, unknown)]);
-    pushing.batches = None;
-    pushing.thread.join().expect("no panic");
-    assert!(clock::now().mono_ns - now.mono_ns < 5 * SECOND);
-}
-
-/// No answer for longer than any test.
-fn wait_long() -> Vec<u8> {
-    clock::sleep_ns(60 * SECOND);
-    Vec::new()
-}

@@ -89,3 +89,16 @@ fn what_builds_on_no_promise_is_pinned() {
     assert!(built_on.is_ok_and(|status| status.success()), "nothing builds on it: the pin may go");
     assert!(ureq.contains("version = \"=3."), "{ureq}");
 }
+
+/// Readers get pods as snapshots and ask for names under a lock; the picture in `lib.rs` must not say otherwise.
+#[test]
+fn the_picture_in_lib_rs_says_how_pods_and_names_arrive() {
+    let picture = read("src/lib.rs");
+    let arriving = picture.lines().find(|line| line.contains("immutable snapshots")).expect("how pods arrive");
+    assert!(arriving.contains("pods") && !arriving.contains("names"), "{arriving}");
+    let asked = picture.lines().find(|line| line.contains("under a lock")).expect("how names are asked for");
+    assert!(asked.contains("names"), "{asked}");
+    let (pods, names) = (read("src/owner/pods.rs"), read("src/names/mod.rs"));
+    assert!(pods.contains("Arc<PodIndex>"), "pods are published whole");
+    assert!(names.contains("Mutex<"), "names are behind a lock");
+}

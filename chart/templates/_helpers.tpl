@@ -29,8 +29,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{- define "netmon.capabilities" -}}
 {{- $mode := .Values.config.collectorMode -}}
-{{- $needed := list "NET_ADMIN" -}}
-{{- if eq $mode "ebpf" -}}
+{{- $needed := list -}}
+{{- if eq $mode "netfilter" -}}
+{{- $needed = list "NET_ADMIN" -}}
+{{- else if eq $mode "ebpf" -}}
 {{- $needed = list "BPF" "NET_ADMIN" -}}
 {{- else if eq $mode "cilium" -}}
 {{- $needed = ternary (list "BPF") (list "BPF" "NET_ADMIN") (eq .Values.config.fallback "none") -}}

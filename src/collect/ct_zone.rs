@@ -96,6 +96,7 @@ impl CtZoneChoice {
     }
 
     /// The zone that is counted.
+    #[cfg(test)]
     pub fn chosen(&self) -> u16 {
         self.chosen
     }

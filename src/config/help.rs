@@ -5,12 +5,6 @@ use std::fmt::Write;
 use super::setting::{Default, Group, Kind, Setting, Value};
 use super::settings::SETTINGS;
 use super::tools::{TOOLS, Tool};
-use crate::{COMMIT, VERSION};
-
-/// The output of `--version`, without a line end.
-pub fn version() -> String {
-    format!("zxporter-netmon {VERSION} ({COMMIT})")
-}
 
 /// Columns of the help text.
 const WIDTH: usize = 100;
@@ -120,6 +114,7 @@ fn wrap(text: &mut String, words: &str, mut column: usize, indent: usize) {
 }
 
 /// Returns the settings as Markdown: a heading and a table for each group.
+#[cfg(test)]
 pub fn readme_table() -> String {
     let mut text = String::new();
     for group in Group::ALL {

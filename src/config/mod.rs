@@ -37,9 +37,10 @@ use std::path::PathBuf;
 use crate::flow::Cidr;
 use crate::listed;
 
-pub use help::{help, help_of, readme_table, version};
+#[cfg(test)]
+use help::readme_table;
+pub use help::{help, help_of};
 pub use parse::{Command, parse};
-pub use usage::UsageError;
 
 /// Ports of `-dns-ports` that the programs can compare with (`DNS_PORTS_MAX` in `bpf/dns.h`).
 pub const MAX_DNS_PORTS: usize = 8;

@@ -112,6 +112,7 @@ pub struct Setting {
     /// One line for `--help`, lower case, without a full stop.
     pub short: &'static str,
     /// Whole sentences that README and man page add; may be empty.
+    #[cfg_attr(alone, allow(dead_code, reason = "README and man page are not the agent's"))]
     pub long: &'static str,
     pub(super) apply: Apply,
 }

@@ -195,7 +195,7 @@ fn write_own(out: &mut Vec<u8>, stats: &Stats, health: &Health, labels: &Labels)
             Kind::Gauge,
         );
         for component in &components {
-            for state in [Status::Healthy, Status::Degraded, Status::Unhealthy] {
+            for state in Status::ALL.into_iter().filter(|state| *state != Status::Unspecified) {
                 let labels = [("component", component.name), ("state", state.as_str())];
                 sample(out, "netmon_component_health", &labels, u64::from(component.status == state), 1);
             }

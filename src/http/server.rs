@@ -5,7 +5,6 @@
 //! the process has no other left.
 
 use std::fs::File;
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 
@@ -81,7 +80,8 @@ impl Server {
     ///
     /// # Errors
     /// If getsockname(2) fails, which a listening socket rules out.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    #[cfg(not(alone))]
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 

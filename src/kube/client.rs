@@ -157,11 +157,6 @@ impl Client {
         }
     }
 
-    /// The server's URL, for messages.
-    pub fn url(&self) -> &str {
-        &self.endpoint.url
-    }
-
     /// Requests the list. `more` is the `continue` of an incomplete answer, whose rest is requested.
     pub fn list(&mut self, now: Now, version: &ListVersion, more: Option<&str>) -> Result<Answer, Failure> {
         let mut url = self.followed.clone();

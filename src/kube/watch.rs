@@ -287,11 +287,6 @@ impl Machine {
         !listing && self.list.is_some()
     }
 
-    /// When the server last gave a sign of life: an event, a bookmark or a list.
-    pub fn life_ns(&self) -> u64 {
-        self.life_ns
-    }
-
     fn success(&mut self) {
         self.errors_since_ns = None;
         self.unreadable = 0;

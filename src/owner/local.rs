@@ -41,6 +41,7 @@ impl LocalEnds {
     }
 
     /// The host has exactly these addresses.
+    #[cfg(not(alone))]
     pub fn replace_host(&mut self, addrs: &[Addr]) {
         let lost: Vec<Addr> = self.host.iter().filter(|a| !addrs.contains(a)).copied().collect();
         for addr in lost {

@@ -121,6 +121,7 @@ impl PodIndex {
     }
 
     /// The pods, sorted by uid.
+    #[cfg(not(alone))]
     pub fn pods(&self) -> &[Arc<Pod>] {
         &self.pods
     }
@@ -128,15 +129,6 @@ impl PodIndex {
     /// The tenures, sorted by address and start.
     pub fn tenures(&self) -> &[Tenure] {
         &self.tenures
-    }
-
-    /// Number of pods, recently deleted ones included.
-    pub fn len(&self) -> usize {
-        self.pods.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.pods.is_empty()
     }
 }
 

@@ -239,10 +239,6 @@ impl RowTable {
         self.table.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
     /// Largest number of rows.
     pub fn capacity(&self) -> u32 {
         self.table.capacity()

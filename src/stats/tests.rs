@@ -9,7 +9,7 @@ fn reasons_stand_at_their_own_numbers() {
 #[test]
 fn a_counter_is_found_under_its_name_and_reason() {
     let stats = Stats::default();
-    stats.lose_bytes(Lost::RowTableFull, 7);
+    stats.lost_bytes[Lost::RowTableFull as usize].add(7);
     let families = stats.families();
     let lost = families.iter().find(|f| f.name == "netmon_lost_bytes_total").expect("defined above");
     assert_eq!(lost.label, "reason");

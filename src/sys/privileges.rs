@@ -47,11 +47,6 @@ impl Capabilities {
     pub const fn len(self) -> u32 {
         self.0.count_ones()
     }
-
-    /// Whether there is none.
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
 }
 
 /// By name those that this program knows, the others by their number.

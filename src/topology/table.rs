@@ -134,11 +134,6 @@ impl Table {
         self.v4.len() + self.v6.len()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The same, and these ranges where it does not have them, each with its place.
     ///
     /// # Errors
@@ -159,6 +154,7 @@ impl Table {
     }
 
     /// Bytes that its ranges take.
+    #[cfg(not(alone))]
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.v4) + size_of_val(&*self.v6)
     }

@@ -45,7 +45,7 @@ fn lists_and_watches_and_owns_addresses() {
     let kube = Running::of(Settings { endpoint, node_name, pace, timeouts: Timeouts::default() });
     wait_until("pods", || kube.index().synced && kube.stats.kube_watches.get() == 1);
     let index = kube.index();
-    assert!(!index.is_empty(), "the node has pods");
+    assert!(!index.pods().is_empty(), "the node has pods");
     for tenure in index.tenures() {
         assert!(!tenure.pod.host_network);
         let owner = index.owner_of(tenure.addr, netmon::clock::now().wall_ns).expect("somebody has it");

@@ -29,7 +29,7 @@ fn rule_12_what_ended_while_no_agent_ran_is_told() {
         assert_eq!(sweep(&mut table, &[]).1, Vanished::default());
     }
     assert_eq!(sweep(&mut table, &[]).1, Vanished { while_away: 1, ..Vanished::default() });
-    assert!(table.is_empty());
+    assert!(table.len() == 0);
 }
 
 #[test]

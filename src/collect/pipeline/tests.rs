@@ -561,7 +561,7 @@ fn what_passes_through_is_covered_by_the_pods_entry_or_nobodys() {
     sweep(&mut pipeline, &[entry(Ends::Responder, OUTSIDE, POD_B), here, elsewhere], at(2));
     assert_eq!(pipeline.take_skipped().0[Skip::Covered as usize], 1);
     assert_eq!(pipeline.ledger().unattributed[Unattributed::NoLocalEnd as usize].total_bytes(), 72 + 958);
-    assert!(pipeline.rows().is_empty(), "the pod's bytes wait for it");
+    assert!(pipeline.rows().len() == 0, "the pod's bytes wait for it");
     assert_eq!(pipeline.waiting.len(), 1);
 }
 

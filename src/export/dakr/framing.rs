@@ -15,36 +15,28 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
+use crate::listed;
+
 /// Size limit of an answer, compressed and decompressed. Known answers have two bytes.
 pub const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 /// Messages from this size on are compressed.
 const MIN_GZIP_BYTES: usize = 1024;
 
-/// A framing of unary calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Framing {
-    /// Connect unary: the bare message as the body.
-    Connect,
-    /// gRPC-Web: the message in an envelope, trailers as a last envelope of the answer.
-    GrpcWeb,
-    /// gRPC over HTTP/1.1: the same envelope, trailers in the HTTP trailers, which ureq drops.
-    Grpc,
+listed! {
+    /// A framing of unary calls, in the order in which they are tried.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Framing {
+        /// Connect unary: the bare message as the body.
+        Connect => "connect",
+        /// gRPC-Web: the message in an envelope, trailers as a last envelope of the answer.
+        GrpcWeb => "grpc-web",
+        /// gRPC over HTTP/1.1: the same envelope, trailers in the HTTP trailers, which ureq drops.
+        Grpc => "grpc",
+    }
 }
 
 impl Framing {
-    /// In the order they are tried.
-    pub const ALL: [Framing; 3] = [Framing::Connect, Framing::GrpcWeb, Framing::Grpc];
-
-    /// `connect`, `grpc-web` or `grpc`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Framing::Connect => "connect",
-            Framing::GrpcWeb => "grpc-web",
-            Framing::Grpc => "grpc",
-        }
-    }
-
     /// Writes the request body that carries `message` to `body` and returns the headers that go with it. The server is
     /// told to give up after `timeout_ms`.
     pub fn request(self, message: &[u8], timeout_ms: u64, body: &mut Vec<u8>) -> Vec<(&'static str, String)> {
@@ -120,6 +112,7 @@ macro_rules! codes {
 
         impl Code {
             /// All of them, by number.
+            #[cfg(not(alone))]
             pub const ALL: &[Code] = &[ $( Code::$variant, )* ];
 
             /// By its name in Connect.

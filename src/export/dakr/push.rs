@@ -1,18 +1,16 @@
-//! The `push` thread: sends frozen batches and heartbeats, and reports what became of them.
+//! The `push` thread: sends frozen batches and heartbeats, and reports what became of them. It knows nothing of rows.
 //!
-//! Knows nothing of rows. What it is told and what it tells:
-//!
-//! - `batches`: [`Parcel`]s: a batch at a time, none while the last one is on its way; and, with a state file
-//!   ([`Push::persist_in`]), the collector's tables, answered by [`Settled::Persisted`].
-//! - `report` is called with every [`Settled`], and has to wake who waits for it. The last about a batch is
-//!   [`Settled::Batch`], which hands its buffers back.
-//! - [`PushHandle::stop`], when the agent stops. A push in flight gets 10 s at most, a heartbeat none. Then every unsettled message is sent
-//!   once more, and what is left is settled as [`Verdict::Merge`] (surely not counted) or as [`Verdict::Drop`] with
-//!   [`Lost::ShutdownAmbiguous`] (unknown; with a state file it stays in there, [`Settled::Left`]). The thread then takes batches from the channel, the last one, sends each
-//!   message once, settles it likewise, and ends: when the sender of `batches` is dropped, or at the deadline. So whoever
-//!   owns the rows waits for [`Settled::Batch`] if a batch is out, freezes what is open, sends it, drops the sender, and
-//!   waits for [`Settled::Batch`] again: it comes in any case.
-//! - [`PushHandle::give_up`]: every wait ends at once, what is left is settled as above, the thread ends.
+//! - It receives [`Parcel`]s: one batch at a time, the next after [`Settled::Batch`]; and, with a state file
+//!   ([`Push::persist_in`]), the collector's tables, which it answers by [`Settled::Persisted`].
+//! - It calls `report` with every [`Settled`], and `report` must wake whoever waits. The last one about a batch is
+//!   [`Settled::Batch`], which returns the batch's buffers.
+//! - [`PushHandle::stop`] ends it. A push in flight gets at most 10 s, a heartbeat no time. Then it sends each unsettled
+//!   message once more. What is left after that was surely not counted, and is settled as [`Verdict::Merge`]; or nobody
+//!   knows, and it is [`Verdict::Drop`] with [`Lost::ShutdownAmbiguous`]. With a state file that stays in the file
+//!   ([`Settled::Left`]).
+//! - The thread then takes the last batch from the channel and treats it alike. It ends when the sender of the channel is
+//!   dropped, or at the deadline. So whoever owns the rows waits for [`Settled::Batch`] if a batch is out, freezes what
+//!   is open, sends it, drops the sender, and waits for [`Settled::Batch`] again, which arrives in any case.
 //!
 //! [`Lost::ShutdownAmbiguous`]: crate::stats::Lost::ShutdownAmbiguous
 
@@ -57,7 +55,7 @@ pub const SEND_TIMEOUT_NS: u64 = 15 * SECOND;
 pub const LAST_SEND_TIMEOUT_NS: u64 = 10 * SECOND;
 /// How long the agent may take to stop.
 pub const STOP_TIMEOUT_NS: u64 = 15 * SECOND;
-/// How long before the deadline the thread is done, so that what it reports is heard.
+/// Time between the end of the thread and the deadline, in which its last report is received.
 const STOP_MARGIN_NS: u64 = 200 * MS;
 /// Items of a message, unless the framing holds fewer.
 pub const MAX_ITEMS: u32 = 5_000;
@@ -83,7 +81,7 @@ pub struct Push<T> {
 }
 
 impl Push<Http> {
-    /// The push to the DAKR that the configuration names, over HTTP.
+    /// Connects to the configured DAKR over HTTP.
     pub fn over_http(
         dakr: &Dakr,
         node_name: &str,
@@ -109,7 +107,7 @@ impl Push<Http> {
 }
 
 impl<T: Transport> Push<T> {
-    /// `flight` is what ends the requests of the client's transport.
+    /// `flight` can end the requests of the client's transport.
     pub fn new(
         client: Client<T>,
         flight: Arc<Flight>,
@@ -119,7 +117,7 @@ impl<T: Transport> Push<T> {
         report: impl FnMut(Settled) + Send + 'static,
     ) -> Push<T> {
         let jitter = Jitter::new(hash([&settings.node_name, &settings.boot]));
-        // A host may be named as no header can be.
+        // A host's name may hold bytes that no header may.
         let node: String = settings.node_name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect();
         Push {
             sender: format!("{node}/{}", settings.boot),
@@ -137,27 +135,26 @@ impl<T: Transport> Push<T> {
         }
     }
 
-    /// Keeps what is not settled in a state file from now on.
+    /// Stores what is not settled in a state file from now on.
     pub fn persist_in(&mut self, persister: Persister) {
         self.persister = Some(persister);
     }
 
-    /// Goes on with the batch of the process before. Returns how the part of it was settled that was, and whether some
-    /// is left.
+    /// Continues the batch of the previous process. Returns what was already settled, and whether anything remains.
     ///
     /// # Errors
-    /// When what the state holds cannot be a batch; the push is of no use then.
+    /// If the state holds no batch; the push must then be discarded.
     pub fn resume(&mut self, state: State) -> Result<(Vec<Settlement>, bool), Malformed> {
         let now_ns = self.client.now().mono_ns;
         let same_boot = state.gone != Some(Gone::Boot);
         let settlements = self.delivery.resume(&mut In(&state.batch), state.notes, same_boot, now_ns)?;
         self.resumed = self.delivery.seq().map(|seq| (seq, state.sender));
-        // As it stands now: notes are appended to a file of our own. And if it cannot be written, it is gone.
+        // Written anew, because notes may only be appended to a file of our own. A file that cannot be written is removed.
         self.persist_tables(state.tables);
         Ok((settlements, !self.delivery.is_idle()))
     }
 
-    /// Nothing of the process before is gone on with: its state file goes.
+    /// Removes the state file of the previous process, of which nothing is continued.
     pub fn discard_state(&mut self) {
         if let Some(persister) = &mut self.persister {
             persister.discard();
@@ -188,21 +185,21 @@ impl<T: Transport> Push<T> {
             select! {
                 recv(orders) -> order => break match order {
                     Ok(StopBy(deadline_ns)) => deadline_ns,
-                    // The handle is gone: stop as if told.
+                    // The handle is gone: stop as by an order.
                     Err(_) => self.client.now().mono_ns.saturating_add(STOP_TIMEOUT_NS),
                 },
                 recv(source) -> batch => match batch {
                     Ok(batch) => self.accept(batch),
-                    // Nothing more will come; heartbeats and what is on its way go on until the stop.
+                    // No more batches; heartbeats and the batch in flight continue until the stop.
                     Err(_) => source = &never,
                 },
                 default(wait) => {}
             }
         };
-        self.stop(deadline_ns, batches, orders);
+        self.stop(deadline_ns, batches);
     }
 
-    /// Takes a batch, to be sent from the next step on: once it is in the state file, where there is one.
+    /// Takes a batch. Where there is a state file the batch is in it before its first send.
     pub fn accept(&mut self, parcel: Parcel) {
         let (batch, tables) = match parcel {
             Parcel::Batch(batch, tables) => (batch, tables),
@@ -213,11 +210,11 @@ impl<T: Transport> Push<T> {
         };
         let mut settled = Vec::new();
         if let Err(batch) = self.delivery.accept(batch, &mut settled) {
-            // Against the contract. Its items go back rather than being lost.
-            log::error!("a batch came while another is on its way");
+            // A bug of the caller. Its items return to the rows rather than being lost.
+            log::error!("a batch arrived while another is in flight; its rows are sent later");
             for message in &batch.messages {
-                let (seq, first_item, items) = (batch.seq, message.first_item, message.items);
-                settled.push(Settled::Items { seq, first_item, items, verdict: Verdict::Merge });
+                let (first_item, items) = (message.first_item, message.items);
+                settled.push(Settled::Items { first_item, items, verdict: Verdict::Merge });
             }
             settled.push(Settled::Batch(batch));
         } else if let Some(tables) = tables {
@@ -226,11 +223,11 @@ impl<T: Transport> Push<T> {
         settled.into_iter().for_each(&mut self.report);
     }
 
-    /// Sends at most one request, whichever is due. Returns when to be called again, on the monotonic clock.
+    /// Sends at most one request, whichever is due. Returns the time of the next call, on the monotonic clock.
     pub fn step(&mut self) -> u64 {
         let now_ns = self.client.now().mono_ns;
         if self.signs.stopping.load(SeqCst) {
-            // The order is about to arrive, and has its own way of sending.
+            // The order is about to arrive. What is sent after it has other limits.
             return now_ns.saturating_add(MS);
         }
         if self.heart.is_due(now_ns) {
@@ -241,7 +238,9 @@ impl<T: Transport> Push<T> {
         let ambiguous_bytes = self.delivery.pass(now_ns, &mut settled);
         if ambiguous_bytes > 0 {
             self.stats.ambiguous_bytes.add(ambiguous_bytes);
-            log::warn!("whether DAKR counted {ambiguous_bytes} bytes is unknown for an hour; they will be sent anew");
+            log::warn!(
+                "for an hour DAKR has not confirmed {ambiguous_bytes} bytes; they are sent again and may count twice"
+            );
         }
         let again_ns = match self.send_due(now_ns, now_ns.saturating_add(SEND_TIMEOUT_NS)) {
             Ok(sent) => {
@@ -252,26 +251,26 @@ impl<T: Transport> Push<T> {
             Err(again_ns) => again_ns.min(self.heart.next_ns()),
         };
         self.persist_notes();
-        // Before the report, for whoever hears it may freeze the next batch at once.
+        // Set before the report, because its receiver may freeze the next batch at once.
         let most = if self.delivery.framing() == Framing::Grpc { MAX_GRPC_ITEMS } else { MAX_ITEMS };
         self.pace.set(most, self.delivery.gate_ns());
         settled.into_iter().for_each(&mut self.report);
         again_ns
     }
 
-    /// Writes the collector's tables and the batch as it stands; whether they are on the disk.
+    /// Writes the collector's tables and the batch. Returns whether they are on the disk.
     fn persist_tables(&mut self, tables: Vec<u8>) -> bool {
         let Some(persister) = &mut self.persister else { return false };
         let sender = match &self.resumed {
             Some((seq, sender)) if self.delivery.seq() == Some(*seq) => sender,
             _ => &self.sender,
         };
-        // It says all that the notes would.
+        // The whole state contains what the notes would add.
         self.delivery.take_notes();
         persister.persist(tables, sender, &self.delivery)
     }
 
-    /// Writes what became of messages since.
+    /// Appends what became of messages since the last write.
     fn persist_notes(&mut self) {
         let notes = self.delivery.take_notes();
         if let Some(persister) = &mut self.persister {
@@ -281,7 +280,7 @@ impl<T: Transport> Push<T> {
 
     fn beat(&mut self, now_ns: u64) {
         self.signs.beating.store(true, SeqCst);
-        // Told to stop in this very moment: the time is for batches.
+        // If the stop came just now, the time is for batches.
         let until_ns = if self.signs.stopping.load(SeqCst) { now_ns } else { now_ns.saturating_add(SEND_TIMEOUT_NS) };
         let beat = self.heart.beat(&mut self.client, self.condition.health(), &self.stats, now_ns, until_ns);
         self.signs.beating.store(false, SeqCst);
@@ -292,7 +291,7 @@ impl<T: Transport> Push<T> {
                     (self.report)(Settled::CollectNow);
                 }
             }
-            // One that the stop has cut short says nothing of DAKR.
+            // A heartbeat that the stop ended tells nothing about DAKR.
             Err((outcome, cause)) if !self.signs.stopping.load(SeqCst) => {
                 self.condition.beat_failed(outcome, &cause, self.client.now().mono_ns);
             }
@@ -300,9 +299,9 @@ impl<T: Transport> Push<T> {
         }
     }
 
-    /// Sends the message that is due, or says when to ask again.
+    /// Sends the message that is due, or returns when the next one is.
     fn send_due(&mut self, now_ns: u64, until_ns: u64) -> Result<Sent, u64> {
-        // It may have to be halved first: then the state file knows before the first half goes.
+        // A message may be halved here. The state file has to say so before the first half is sent.
         self.delivery.next(now_ns)?;
         self.persist_notes();
         let due = self.delivery.next(now_ns)?;
@@ -328,7 +327,7 @@ impl<T: Transport> Push<T> {
         Ok(Sent { index, items, end, cause })
     }
 
-    /// What the end of a push means for token, counters, health and log.
+    /// Updates token, counters, health and log after a push.
     fn note(&mut self, outcome: Outcome, sent: &Sent) {
         if outcome == Outcome::Acknowledged {
             self.stats.pushes_ok.inc();

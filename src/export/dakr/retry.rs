@@ -314,12 +314,10 @@ impl Delivery {
         }
         let part = self.parts.remove(index);
         self.notes.push(Note::Ended(part.name, verdict));
-        if let Some(batch) = &self.batch
-            && part.items > 0
-        {
-            let (seq, first_item, items) = (batch.seq, part.first_item, part.items);
+        if part.items > 0 {
+            let (first_item, items) = (part.first_item, part.items);
             self.settlements.push((first_item, items, verdict));
-            settled.push(Settled::Items { seq, first_item, items, verdict });
+            settled.push(Settled::Items { first_item, items, verdict });
         }
         if part.lookups > 0 {
             settled.push(Settled::Lookups { first: part.first_lookup, count: part.lookups, verdict });

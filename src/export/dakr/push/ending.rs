@@ -1,11 +1,9 @@
 //! The end of the thread: one last try for each message, then every item is settled.
 
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::handle::StopBy;
 use super::{LAST_SEND_TIMEOUT_NS, Push};
 use crate::batch::Parcel;
 use crate::clock;
@@ -13,17 +11,12 @@ use crate::export::dakr::transport::Transport;
 
 impl<T: Transport> Push<T> {
     /// The end of the thread; see the module's documentation.
-    pub(super) fn stop(&mut self, deadline_ns: u64, batches: &Receiver<Parcel>, orders: &Receiver<StopBy>) {
-        if !self.signs.gave_up.load(SeqCst) {
-            self.flight.set_ceiling(deadline_ns);
-        }
-        // A handle that is gone has no more orders.
-        let never = crossbeam_channel::never();
-        let mut orders = orders;
+    pub(super) fn stop(&mut self, deadline_ns: u64, batches: &Receiver<Parcel>) {
+        self.flight.set_ceiling(deadline_ns);
         loop {
-            self.last_round(deadline_ns, orders);
+            self.last_round(deadline_ns);
             let left_ns = deadline_ns.saturating_sub(self.client.now().mono_ns);
-            if left_ns == 0 || self.signs.gave_up.load(SeqCst) {
+            if left_ns == 0 {
                 // One may have been handed over in this very moment; it goes back unsent.
                 while let Ok(batch) = batches.try_recv() {
                     self.accept(batch);
@@ -31,36 +24,27 @@ impl<T: Transport> Push<T> {
                 }
                 return;
             }
-            select! {
-                recv(batches) -> batch => match batch {
-                    Ok(batch) => self.accept(batch),
-                    Err(_) => return,
-                },
-                recv(orders) -> order => if order.is_err() { orders = &never },
-                default(Duration::from_nanos(left_ns)) => {}
+            match batches.recv_timeout(Duration::from_nanos(left_ns)) {
+                Ok(batch) => self.accept(batch),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    /// Sends each message that is left once, and the halves of what is too large; then settles what is left. An order
-    /// ends the wait for a half's turn.
-    pub(super) fn last_round(&mut self, deadline_ns: u64, orders: &Receiver<StopBy>) {
+    /// Sends each message that is left once, and the halves of what is too large; then settles what is left.
+    pub(super) fn last_round(&mut self, deadline_ns: u64) {
         self.delivery.last_round();
         loop {
             let now_ns = self.client.now().mono_ns;
             let until_ns = deadline_ns.min(now_ns.saturating_add(LAST_SEND_TIMEOUT_NS));
-            if until_ns <= now_ns || self.signs.gave_up.load(SeqCst) {
+            if until_ns <= now_ns {
                 break;
             }
             let sent = match self.send_due(now_ns, until_ns) {
                 Ok(sent) => sent,
                 Err(again_ns) if (now_ns + 1..deadline_ns).contains(&again_ns) => {
-                    let wait_ns = again_ns - now_ns;
-                    let ordered = orders.recv_timeout(Duration::from_nanos(wait_ns));
-                    if matches!(ordered, Err(RecvTimeoutError::Disconnected)) {
-                        // A handle that is gone has no more orders.
-                        clock::sleep_ns(wait_ns);
-                    }
+                    clock::sleep_ns(again_ns - now_ns);
                     continue;
                 }
                 Err(_) => break,

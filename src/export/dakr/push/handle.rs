@@ -58,8 +58,6 @@ pub(super) struct Signs {
     pub(super) beating: AtomicBool,
     /// The agent stops.
     pub(super) stopping: AtomicBool,
-    /// It does not even wait for its batches.
-    pub(super) gave_up: AtomicBool,
 }
 
 impl PushHandle {
@@ -72,18 +70,8 @@ impl PushHandle {
             true => now.mono_ns,
             false => deadline_ns.min(now.mono_ns.saturating_add(LAST_SEND_TIMEOUT_NS)),
         };
-        // An earlier order to give up stands.
-        if !self.signs.gave_up.load(SeqCst) {
-            self.flight.set_ceiling(limit_ns);
-        }
+        self.flight.set_ceiling(limit_ns);
         let _ = self.orders.send(StopBy(deadline_ns));
-    }
-
-    /// See the module's documentation.
-    pub fn give_up(&self) {
-        self.signs.gave_up.store(true, SeqCst);
-        self.flight.set_ceiling(0);
-        let _ = self.orders.send(StopBy(0));
     }
 
     /// What the thread tells about its pace.

@@ -78,7 +78,7 @@ impl Bench {
     fn settled(&mut self) -> (Vec<(u32, u32, Verdict)>, bool) {
         let mut back = false;
         let ranges = self.settled.drain(..).filter_map(|settled| match settled {
-            Settled::Items { seq: 1, first_item, items, verdict } => Some((first_item, items, verdict)),
+            Settled::Items { first_item, items, verdict } => Some((first_item, items, verdict)),
             Settled::Batch(_) => {
                 back = true;
                 None
