@@ -53,10 +53,10 @@ use crate::takeover::{self, Tables};
 
 /// From SIGTERM to the end, whatever hangs.
 const STOP_NS: u64 = 15 * SECOND;
-/// A signal that comes so soon after another is the same one.
+/// A signal this soon after another is the same signal.
 const SAME_SIGNAL_NS: u64 = 100 * MS;
 
-/// What the endpoint gets to end, were it past the deadline.
+/// Time that the endpoint gets even after the deadline.
 const ENDPOINT_NS: u64 = SECOND / 10;
 
 /// Runs the agent until a signal ends it.
@@ -81,7 +81,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     };
     drop_all_in_this_thread();
 
-    // Only a broken kernel ends the wait with an error; ending is the best that is left then too.
+    // An error here means a broken kernel; the agent can only stop.
     if let Err(error) = signals.wait() {
         warn!("cannot wait for signals: {error}");
     }
@@ -89,7 +89,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The threads of an agent that runs.
+/// A running agent.
 struct Running {
     threads: Threads,
     kube: Option<Kube>,
@@ -106,13 +106,13 @@ impl Running {
         shared.pulse.stopping();
         exit_on_second_signal(signals, signalled_ns);
         shared.stop.request(deadline_ns);
-        // The last sweep uses the names that there are.
+        // Stopped first: the last sweep uses the pods that are known.
         if let Some(kube) = &self.kube {
             kube.request_stop();
         }
         self.locating.request_stop();
         self.threads.join(deadline_ns);
-        // What would not leave until now is left alone: the deadline is that of the whole.
+        // A thread that is still busy is left behind: the deadline is for the whole agent.
         if let Some(kube) = self.kube {
             let left_ns = deadline_ns.saturating_sub(clock::now().mono_ns);
             kube.stop(std::time::Duration::from_nanos(left_ns.min(SECOND)));
@@ -121,7 +121,7 @@ impl Running {
     }
 }
 
-/// The thread that answers; the probes are answered until everything else has ended.
+/// The thread `http`. It ends last, so that probes are answered until then.
 struct Endpoint {
     threads: Threads,
     end: Arc<Stop>,
@@ -147,7 +147,7 @@ impl Endpoint {
     }
 }
 
-/// Counts what the kernel says from now on.
+/// Starts counting from the kernel.
 fn start_collector(config: &Arc<Config>, shared: &Shared, started: Now) -> Result<Running, StartError> {
     let mut trouble = Trouble::default();
     let recorder = match &config.record {
@@ -228,7 +228,7 @@ fn knows(facts: &source::Facts) -> Knows {
     Knows { tunnels: !is_own, invalid: is_own, timestamps: timestamps.map_or(true, |text| text.trim_ascii() != b"0") }
 }
 
-/// Plays a recording in the place of a source: no push, no pods, no names.
+/// Plays a recording instead of reading a source: without push, pods and names.
 fn start_player(recording: &Path, config: &Arc<Config>, shared: &Shared) -> Result<Running, StartError> {
     let recording = Replay::open(recording).map_err(StartError::Source)?;
     shared.health.set(Component::PodCache, Status::Healthy, "a recording holds no pods");
@@ -322,7 +322,7 @@ fn start_kube(config: &Config, shared: &Shared, waker: &Waker) -> Result<(Kube, 
     Ok((kube, published))
 }
 
-/// Finds the host's cgroup tree, which may be mounted elsewhere than it was said.
+/// Finds the host's cgroup tree. If `-cgroup-fs` is wrong, the one in mountinfo is used.
 fn open_socket_owners(config: &Config, facts: &source::Facts) -> Result<SocketOwners, String> {
     let asked = config.cgroup_fs.as_deref();
     let root = cgroup::find(asked).or_else(|error| if asked.is_some() { cgroup::find(None) } else { Err(error) });
@@ -360,7 +360,7 @@ fn say_what_is_pushed(config: &Config) {
     }
 }
 
-/// Takes over what the process before left, and starts to push; returns the collector's side of it and the thread.
+/// Restores the state of the previous process, and starts the push. Returns the collector's side and the thread.
 fn start_push(
     config: &Config,
     dakr: &Dakr,
@@ -373,7 +373,7 @@ fn start_push(
     let (report, settled) = unbounded();
     let waker = waker.clone();
     let tell = move |news| {
-        // The collector is gone only at the very end, when nothing is left to settle.
+        // The receiver is dropped only at the end, when nothing is left to settle.
         let _ = report.send(news);
         waker.wake();
     };

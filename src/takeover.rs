@@ -58,8 +58,8 @@ pub struct Audience {
     pub stats: Arc<Stats>,
 }
 
-/// Opens the folder. Whatever is wrong with it is said and counted, and the agent starts without; a folder that cannot be
-/// used is tried again.
+/// Opens the folder. A fault is logged and counted, and the agent starts without the state; a folder that cannot be used
+/// is tried again later.
 pub fn open<T: Transport>(
     dir: &Path,
     fresh: impl Fn() -> Tables,
@@ -72,7 +72,7 @@ pub fn open<T: Transport>(
     let place = match store::here() {
         Ok(place) => place,
         Err(error) => {
-            warn!("cannot read the boot id: {error}; without it no state file can be kept");
+            warn!("cannot read the boot id: {error}; without it no state file can be written");
             health.set(Component::StateFile, Status::Degraded, &format!("cannot read the boot id: {error}"));
             stats.state_failures.inc();
             return TakenOver::default();
@@ -86,7 +86,7 @@ pub fn open<T: Transport>(
     });
     push.persist_in(persister);
     let Some(Left { file, written_wall_ns }) = left else {
-        info!("no state file is gone on from in {}", dir.display());
+        info!("no state file in {}: counting starts afresh", dir.display());
         return TakenOver { persists: true, out: false };
     };
     let now = clock::now();
@@ -101,7 +101,7 @@ pub fn open<T: Transport>(
                         dir.display()
                     );
                     match gone {
-                        Some(gone) => warn!("the connections of the state file are of no use: {gone}"),
+                        Some(gone) => warn!("the connections of the state file cannot be used: {gone}"),
                         None => warn!("{}", gap(source.facts().kind, now.wall_ns.saturating_sub(written_wall_ns))),
                     }
                     return TakenOver { persists: true, out };
@@ -118,22 +118,22 @@ pub fn open<T: Transport>(
     TakenOver { persists: true, out: false }
 }
 
-/// What a source could not count while no agent ran (rule 14): said at each start that goes on from a state file.
+/// Describes what a source could not count while no agent ran (rule 14). Logged at each start that uses a state file.
 fn gap(source: SourceKind, since_written_ns: u64) -> String {
     let (seconds, tenths) = (since_written_ns / SECOND, since_written_ns % SECOND / (SECOND / 10));
     let what = match source {
-        SourceKind::Ebpf => "what was carried since is in no counter, for the programs that count end with the agent",
+        SourceKind::Ebpf => "traffic since then is in no counter, because the programs that count end with the agent",
         SourceKind::Cilium => {
-            "what was carried since is counted from Cilium's maps, but for entries that left them meanwhile"
+            "traffic since then is counted from Cilium's maps, except entries that Cilium removed meanwhile"
         }
         SourceKind::Netfilter | SourceKind::Replay => {
-            "what was carried since is counted from conntrack, but for the last bytes of connections that ended meanwhile"
+            "traffic since then is counted from conntrack, except the last bytes of connections that ended meanwhile"
         }
     };
     format!("the state file was last written {seconds}.{tenths} s ago: {what}")
 }
 
-/// Whether a batch is out.
+/// Restores all parts. Returns whether a batch is still to be settled.
 fn restore<T: Transport>(
     state: State,
     now: Now,

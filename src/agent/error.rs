@@ -14,13 +14,13 @@ pub enum StartError {
     Source(SourceError),
     /// The local endpoint cannot be opened.
     Bind(BindError),
-    /// The API server cannot be reached for want of credentials.
+    /// No credentials for the API server.
     Credentials(CredentialsError),
     /// The host's addresses cannot be read.
     Addresses(std::io::Error),
     /// The recording cannot be made.
     Record(PathBuf, std::io::Error),
-    /// No descriptor or thread is to be had.
+    /// A descriptor or a thread cannot be created.
     Resources(&'static str, std::io::Error),
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(config: &Config, started: Now) -> Shared {
         let health = Arc::<Health>::default();
-        // The first heartbeat may go out before the first sweep: it names the monitor all the same.
+        // The first heartbeat may be sent before the first sweep, and has to name the monitor too.
         health.set(Component::Monitor, Status::Unspecified, "");
         Shared {
             stats: Arc::default(),
@@ -34,7 +34,7 @@ impl Shared {
         }
     }
 
-    /// What wakes the thread that owns the tables: the end, and who asks for a snapshot.
+    /// Opens the waker of the collector, which a stop and a request for a snapshot use.
     pub(super) fn collectors_waker(&self) -> Result<Waker, StartError> {
         let waker = Waker::open().map_err(|error| StartError::Resources("the collector's waker", error))?;
         self.stop.wakes(&waker);

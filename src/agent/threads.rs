@@ -8,7 +8,7 @@ use log::warn;
 use super::error::StartError;
 use crate::clock;
 
-/// The threads, and how one learns that they have ended.
+/// The threads, and a channel that reports their ends.
 pub(super) struct Threads {
     handles: Vec<(&'static str, JoinHandle<()>)>,
     ended: (crossbeam_channel::Sender<()>, Receiver<()>),
@@ -29,7 +29,7 @@ impl Threads {
         let ended = self.ended.0.clone();
         let run = move || {
             body();
-            // Nobody waits before the end of the agent.
+            // The receiver may be gone: it is read only at the end of the agent.
             let _ = ended.send(());
         };
         let handle = std::thread::Builder::new().name(name.to_owned()).spawn(run);
@@ -37,7 +37,7 @@ impl Threads {
         Ok(())
     }
 
-    /// Waits for all threads until the deadline; then names those that would not leave and goes without them.
+    /// Waits for all threads until the deadline. Logs those that are still busy, and leaves them behind.
     pub(super) fn join(self, deadline_ns: u64) {
         const GLANCE_NS: u64 = 20_000_000;
         while self.handles.iter().any(|(_, handle)| !handle.is_finished()) {
@@ -48,7 +48,7 @@ impl Threads {
                 warn!("stopping without these threads, which are still busy: {}", names.join(", "));
                 return;
             }
-            // Threads that were not spawned here end without a word, so the wait is short.
+            // Threads that were not spawned here do not report their end, so the wait is short.
             let wait_ns = GLANCE_NS.min(deadline_ns - now_ns);
             let _ = self.ended.1.recv_timeout(std::time::Duration::from_nanos(wait_ns));
         }

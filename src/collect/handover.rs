@@ -1,4 +1,4 @@
-//! The collector's side of the channel to the push: it sends one batch at a time, and settles the verdicts in the rows.
+//! The collector's side of the channel to the push: sends one batch at a time, and settles the verdicts in the rows.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::flow::TxRx;
 use crate::source::Source;
 use crate::stats::Lost;
 
-/// The channels, and what is under way.
+/// The channels, and the states of what was sent through them.
 pub struct Handover {
     parcels: Option<Sender<Parcel>>,
     settled: Receiver<Settled>,
@@ -28,35 +28,35 @@ pub struct Handover {
     collect_now: bool,
 }
 
-/// What became of the batch that was handed over last.
+/// State of the last batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Batch {
-    /// All of it is settled, or there was none.
+    /// Every item is settled, or there was no batch.
     Settled,
     /// The push has it.
     Out,
-    /// The push stops, and what is left of it is for the state file.
+    /// The push has stopped; the unsettled rest belongs in the state file.
     Left,
-    /// The push has ended without a word about it.
+    /// The push ended without a report about it.
     Gone,
 }
 
-/// What became of the tables that were handed over last, without a batch, for the state file.
+/// State of the last tables that were sent without a batch, for the state file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum StateFile {
     /// There is no state file.
     None,
-    /// The push has yet to say.
+    /// The push has not answered yet.
     Awaited,
     /// They are in the file.
     Written,
-    /// They are not, or none were handed over yet.
+    /// They are not in the file, or none were sent yet.
     Behind,
 }
 
 impl Handover {
-    /// `parcels` holds two, a batch and the tables; `settled` is written by the push. `out`: the push goes on with a
-    /// batch of the process before, whose items stand frozen in the rows. `persists`: there is a state file.
+    /// `parcels` has room for two: a batch and the tables. `out`: the push continues a batch of the previous process,
+    /// whose items are frozen in the rows. `persists`: there is a state file.
     pub fn new(
         parcels: Sender<Parcel>,
         settled: Receiver<Settled>,
@@ -79,12 +79,12 @@ impl Handover {
         self.state_file != StateFile::None
     }
 
-    /// Whether a window may be frozen: the batch before is settled, and the push would send it now.
+    /// Whether a window may be frozen: the last batch is settled, and the push would send the next one now.
     pub fn is_open(&self, now: Now) -> bool {
         self.batch == Batch::Settled && now.mono_ns >= self.handle.pace().gate_ns()
     }
 
-    /// When what came back may be sent again, monotonic; `u64::MAX` where nothing did or a batch is out.
+    /// When merged items may be sent again, monotonic; `u64::MAX` if there are none or a batch is out.
     pub fn again_ns(&self) -> u64 {
         if self.merged && self.batch == Batch::Settled { self.handle.pace().gate_ns() } else { u64::MAX }
     }
@@ -94,12 +94,12 @@ impl Handover {
         std::mem::take(&mut self.collect_now)
     }
 
-    /// Whether what is left at the end stays in a state file.
+    /// Whether unsettled items outlive the process in a state file.
     pub fn persists(&self) -> bool {
         matches!(self.state_file, StateFile::Awaited | StateFile::Written)
     }
 
-    /// Freezes the open window and hands it over.
+    /// Freezes the open window and sends it to the push.
     pub fn flush(&mut self, source: &dyn Source, freezer: &mut Freezer, pipeline: &mut Pipeline, now: Now) {
         self.merged = false;
         let max_items = self.handle.pace().max_items();
@@ -108,10 +108,10 @@ impl Handover {
         };
         let Some(parcels) = &self.parcels else { return };
         let tables = self.has_state_file().then(|| persist::tables(source, pipeline, freezer));
-        // The channel holds two, none is out and tables come singly, so this does not block.
+        // Does not block: the channel has room for two, no batch is out, and at most one set of tables is queued.
         match parcels.send(Parcel::Batch(batch, tables)) {
             Ok(()) => self.batch = Batch::Out,
-            // The push is gone: nobody has sent any of it.
+            // The push has ended, so nothing of the batch was sent.
             Err(SendError(parcel)) => {
                 unfreeze(freezer, pipeline);
                 if let Parcel::Batch(batch, _) = parcel {
@@ -121,8 +121,8 @@ impl Handover {
         }
     }
 
-    /// Hands the tables over for the state file, so that it does not fall behind while nothing can be frozen. Not while
-    /// the push has yet to take what was handed over before.
+    /// Sends the tables for the state file, so that the file stays current while nothing can be frozen. Does nothing
+    /// while the push has not answered for the previous tables.
     pub fn checkpoint(&mut self, source: &dyn Source, freezer: &Freezer, pipeline: &Pipeline) {
         let Some(parcels) = &self.parcels else { return };
         if matches!(self.state_file, StateFile::Written | StateFile::Behind)
@@ -165,8 +165,8 @@ impl Handover {
         }
     }
 
-    /// The end: one resend of what is out, then what is open is sent once. What is left stays in the state file; where
-    /// there is none, or it cannot be written, what is left is settled and named.
+    /// Ends the agent's delivery: resends the batch that is out, then sends the open window once. The rest stays in the
+    /// state file. Without one, or if it cannot be written, the rest is settled as lost and logged.
     pub fn finish(mut self, source: &dyn Source, freezer: &mut Freezer, pipeline: &mut Pipeline, deadline_ns: u64) {
         self.handle.stop(clock::now(), deadline_ns);
         self.wait(freezer, pipeline, deadline_ns, |handover| handover.batch != Batch::Out);
@@ -189,15 +189,15 @@ impl Handover {
             settle_waiting(pipeline);
         }
         if self.batch == Batch::Gone {
-            // It always says what became of a batch that it took, so it did not take this one.
+            // The push reports on every batch that it takes, so it did not take this one.
             unfreeze(freezer, pipeline);
         }
         freezer.settle_lookups(pipeline, 0, u32::MAX, Verdict::Drop(Lost::ShutdownAmbiguous));
         let (rows, ledger, _) = pipeline.books();
-        // Still frozen: the push did not answer in time, so nobody knows.
+        // Still frozen: the push did not answer in time, so DAKR may have counted them.
         rows.settle(0, u32::MAX, Verdict::Drop(Lost::ShutdownAmbiguous), ledger);
         rows.abandon_open(Lost::Shutdown, ledger);
-        // From the books, for the push settled a part of it.
+        // Read from the ledger, because the push settled a part already.
         let lost = |reason: Lost| ledger.lost[reason as usize].total_bytes();
         let (unknown, unsent) = (lost(Lost::ShutdownAmbiguous), lost(Lost::Shutdown));
         if unknown + unsent > 0 {
@@ -232,15 +232,14 @@ impl Handover {
     }
 }
 
-/// What is frozen was not sent: it goes back.
+/// Returns frozen items, which were not sent, to the open window.
 fn unfreeze(freezer: &mut Freezer, pipeline: &mut Pipeline) {
     freezer.settle_lookups(pipeline, 0, u32::MAX, Verdict::Merge);
     let (rows, ledger, _) = pipeline.books();
     rows.settle(0, u32::MAX, Verdict::Merge, ledger);
 }
 
-/// At the end, where nothing outlives it: settles what waits for its pod by what is known now, and names what is
-/// nobody's.
+/// At an end without a state file: settles waiting rows by what is known now, and logs the bytes that have no owner.
 pub fn settle_waiting(pipeline: &mut Pipeline) {
     let nobodys = |pipeline: &Pipeline| pipeline.ledger().unattributed.iter().map(TxRx::total_bytes).sum::<u64>();
     let before = nobodys(pipeline);

@@ -5,6 +5,6 @@ fn f18_the_time_that_is_missing_is_said_for_each_source() {
     let said = gap(SourceKind::Ebpf, 61_250_000_000);
     assert!(said.contains("61.2 s ago") && said.contains("in no counter"), "{said}");
     for source in [SourceKind::Netfilter, SourceKind::Cilium] {
-        assert!(gap(source, SECOND).contains("1.0 s ago: what was carried since is counted"), "{source:?}");
+        assert!(gap(source, SECOND).contains("1.0 s ago: traffic since then is counted"), "{source:?}");
     }
 }

@@ -1,10 +1,8 @@
-//! What to do when a send has ended: the delivery table of ARCHITECTURE.md ("Delivery in one table") as a state machine
-//! on virtual time.
+//! Decides what follows when a send ends: the delivery table of ARCHITECTURE.md ("Delivery in one table") as a state
+//! machine on virtual time. It knows no sockets, tokens or threads.
 //!
-//! Pure: time comes in, decisions go out. Knows nothing of sockets, tokens or threads.
-//!
-//! One thing goes beyond the table's rows: once a send of a message has ended in the unknown, no later refusal can say
-//! that the earlier send was not counted. Such a message is neither cut nor merged back before its hour is over.
+//! One rule is not in the table. After a send with an unknown outcome, no later refusal proves that DAKR did not count the
+//! message. So the message is neither halved nor merged back until its hour is over.
 
 mod last;
 mod persist;
@@ -35,7 +33,7 @@ struct Part {
     message: usize,
     /// `<part>`, with `.0` and `.1` for halves.
     name: String,
-    /// The bytes of a half; a whole message's stand in the batch.
+    /// The bytes of a half; those of a whole message are in the batch.
     half: Option<Vec<u8>>,
     first_item: u32,
     items: u32,
@@ -44,7 +42,7 @@ struct Part {
     total_bytes: u64,
     /// When it is next sent, or merged back.
     due_ns: u64,
-    /// The server asked for patience: merged back when due.
+    /// DAKR answered that it is busy: merged back when due.
     merge_when_due: bool,
     /// Since when it may have been counted.
     doubt_since_ns: Option<u64>,
@@ -54,56 +52,53 @@ struct Part {
 }
 
 impl Part {
-    /// Its bytes; `messages` are the batch's.
+    /// Returns the bytes to send; `messages` are the batch's.
     fn body<'a>(&'a self, messages: &'a [Message]) -> &'a [u8] {
         let whole = messages.get(self.message).map(|message| message.body.as_slice());
         self.half.as_deref().or(whole).unwrap_or_default()
     }
 }
 
-/// A message to be sent now.
+/// A message that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due<'a> {
-    /// What [`Delivery::ended`] is to be called with.
+    /// The argument of [`Delivery::ended`].
     pub index: usize,
     /// Sequence number of the batch.
     pub seq: u64,
     /// `<part>`, with `.0` and `.1` for halves.
     pub name: &'a str,
-    /// How many items it holds.
     pub items: u32,
-    /// Its bytes.
     pub body: &'a [u8],
-    /// How it travels.
     pub framing: Framing,
 }
 
-/// Items that are settled: the first, how many, and how.
+/// Settled items: the first, their number, the verdict.
 pub type Settlement = (u32, u32, Verdict);
 
-/// One frozen batch on its way, and the pace of sending.
+/// One frozen batch in flight, and when the next send may be.
 #[derive(Debug)]
 pub struct Delivery {
     framings: Framings,
     flush_interval_ns: u64,
     jitter: Jitter,
-    /// Sends in a row that reached nobody, or a server that asks for patience.
+    /// Consecutive sends that reached no server, or a busy one.
     failures: u32,
-    /// Nothing is sent before.
+    /// Nothing is sent before this time.
     gate_ns: u64,
-    /// What is known of the size that the server takes.
+    /// What is known about the largest message that DAKR accepts.
     size: Size,
     batch: Option<Batch>,
-    /// In order.
+    /// The unsettled messages, in their order.
     parts: Vec<Part>,
-    /// What of the batch is settled.
+    /// The settled items of the batch, for the state file.
     settlements: Vec<Settlement>,
-    /// What the state file has not been told.
+    /// Facts that are not in the state file yet.
     notes: Vec<Note>,
 }
 
 impl Delivery {
-    /// Nothing on its way.
+    /// Starts without a batch.
     pub fn new(protocol: DakrProtocol, flush_interval_ns: u64, jitter: Jitter) -> Delivery {
         Delivery {
             framings: Framings::new(protocol),
@@ -124,12 +119,12 @@ impl Delivery {
         self.framings.current()
     }
 
-    /// Nothing is sent before this moment.
+    /// Nothing is sent before this time, monotonic.
     pub fn gate_ns(&self) -> u64 {
         self.gate_ns
     }
 
-    /// Takes a batch. There is at most one: `None` if another is still on its way, which comes back then.
+    /// Takes a batch; returns it as an error while another is in flight.
     pub fn accept(&mut self, batch: Batch, settled: &mut Vec<Settled>) -> Result<(), Batch> {
         if self.batch.is_some() {
             return Err(batch);
@@ -162,17 +157,18 @@ impl Delivery {
         Ok(())
     }
 
-    /// Number of the batch that is on its way.
+    /// Sequence number of the batch in flight.
     pub fn seq(&self) -> Option<u64> {
         self.batch.as_ref().map(|batch| batch.seq)
     }
 
-    /// Whether nothing is on its way.
+    /// Whether no batch is in flight.
     pub fn is_idle(&self) -> bool {
         self.batch.is_none()
     }
 
-    /// Settles what time settles: waits that are over, doubts that are an hour old. Says how many bytes became ambiguous.
+    /// Settles messages whose wait is over, and those whose outcome is unknown for an hour. Returns the bytes of the
+    /// latter, which are then ambiguous.
     pub fn pass(&mut self, now_ns: u64, settled: &mut Vec<Settled>) -> u64 {
         let mut ambiguous_bytes = 0u64;
         let mut at = 0;
@@ -190,8 +186,8 @@ impl Delivery {
         ambiguous_bytes
     }
 
-    /// The message that is due at `now_ns`, of several the one that is due longest; or when to ask again (`u64::MAX`:
-    /// when a batch comes).
+    /// Returns the message that has been due the longest. Otherwise returns when the next one is due (`u64::MAX`: not
+    /// before the next batch).
     pub fn next(&mut self, now_ns: u64) -> Result<Due<'_>, u64> {
         let mut again_ns = u64::MAX;
         let mut found: Option<(u64, usize)> = None;
@@ -220,7 +216,7 @@ impl Delivery {
         })
     }
 
-    /// What the send of message `index` ended with. Returns the row of the table, after framings were considered.
+    /// Applies the end of the send of message `index`. Returns the row of the delivery table that decided.
     pub fn ended(&mut self, index: usize, end: &SendEnd, now_ns: u64, settled: &mut Vec<Settled>) -> Outcome {
         let (outcome, retry_after_ns) = match self.considered(end) {
             Some(considered) => considered,
@@ -243,7 +239,8 @@ impl Delivery {
                 let wait_ns = self.jitter.backoff_ns(self.failures).max(retry_after_ns);
                 self.hold(index, now_ns.saturating_add(wait_ns), outcome == Outcome::Busy, settled);
             }
-            // Never faster than the flush interval, and no faster for a token that was re-read: it may be as bad.
+            // At the flush interval, even with a token that was read again: the new one may be refused too, and thousands
+            // of nodes would ask at once.
             Outcome::Denied => self.hold(index, now_ns.saturating_add(self.flush_interval_ns), false, settled),
             Outcome::TooLarge => self.too_large(index, now_ns, retry_after_ns, settled),
             Outcome::WrongFraming | Outcome::Refused => self.refused(index, Lost::Refused, now_ns, settled),
@@ -255,12 +252,13 @@ impl Delivery {
         outcome
     }
 
-    /// What the state file has not been told since the last call.
+    /// Returns the facts for the state file since the last call.
     pub fn take_notes(&mut self) -> Vec<Note> {
         std::mem::take(&mut self.notes)
     }
 
-    /// The outcome once framings were considered, and how long the server asks to wait; `None`: try the next framing.
+    /// Returns the outcome and how long the server asks to wait. `None`: the answer is not of this framing, and the next
+    /// one is tried at once.
     fn considered(&mut self, end: &SendEnd) -> Option<(Outcome, u64)> {
         let outcome = match (end.outcome(), end) {
             (Outcome::WrongFraming, SendEnd::Answered { status, .. }) => self.framings.wrong(*status)?,
@@ -276,7 +274,7 @@ impl Delivery {
         Some((outcome, retry_after_ns))
     }
 
-    /// Nothing goes out before `until_ns`. The message is merged back, now or then, unless it may have been counted.
+    /// Sends nothing before `until_ns`. Merges the message back, now or then (`keep`), unless it may have been counted.
     fn hold(&mut self, index: usize, until_ns: u64, keep: bool, settled: &mut Vec<Settled>) {
         self.gate_ns = until_ns;
         let Some(part) = self.parts.get_mut(index) else { return };
@@ -290,7 +288,7 @@ impl Delivery {
         }
     }
 
-    /// Its very bytes are sent again, ever later.
+    /// Schedules the same bytes again, each time later: DAKR recognises a repeat only if it is byte-identical.
     fn doubt(&mut self, index: usize, now_ns: u64, retry_after_ns: u64) {
         let Some(part) = self.parts.get_mut(index) else { return };
         part.unknown = part.unknown.saturating_add(1);
@@ -298,7 +296,7 @@ impl Delivery {
         part.due_ns = now_ns.saturating_add(wait_ns);
     }
 
-    /// Sent again at the next flush, so often; then given up.
+    /// Schedules a refused message for the next flush, [`MAX_RESENDS_OF_REFUSED`] times; then drops it.
     fn refused(&mut self, index: usize, reason: Lost, now_ns: u64, settled: &mut Vec<Settled>) {
         let Some(part) = self.parts.get_mut(index) else { return };
         part.refusals += 1;

@@ -1,19 +1,17 @@
-//! What the thread `push` needs to know of configuration and process.
+//! The part of configuration and process that the thread `push` uses.
 
 use crate::config::DakrProtocol;
 
-/// Who sends, and how.
+/// Identity of the sender, and its framing and times.
 pub struct Settings {
-    /// The node.
     pub node_name: String,
-    /// The cluster, empty if unknown.
+    /// The cluster's id in DAKR; empty if unknown.
     pub cluster_id: String,
-    /// Tells this process from its predecessors on the node.
+    /// Distinguishes this process from earlier ones on the node: its start in hexadecimal nanoseconds.
     pub boot: String,
-    /// Framing.
     pub protocol: DakrProtocol,
     /// `FLUSH_INTERVAL`.
     pub flush_interval_ns: u64,
-    /// When the process started, nanoseconds since the epoch.
+    /// Start of the process, nanoseconds since the epoch.
     pub started_wall_ns: u64,
 }

@@ -1,25 +1,23 @@
-//! Halves the body of a push that DAKR finds too large.
+//! Halves the body of a push that is too large for DAKR.
 //!
-//! Works on the encoded bytes, for the rows that made them may have changed: items, lookups and names are divided, the
-//! header's fields stand in both halves.
+//! Works on the encoded bytes, because the rows behind them may have changed. Items, lookups and names are divided; both
+//! halves repeat the fields of the header.
 
 use super::encode::{DNS_LOOKUPS, IP2DOMAIN, ITEMS, RX_BYTES, TX_BYTES};
 use crate::wire::protobuf::{Fields, Value};
 
-/// One half.
+/// One half of a request body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Half {
-    /// A whole request body.
+    /// Complete in itself.
     pub body: Vec<u8>,
-    /// How many items it holds.
     pub items: u32,
-    /// How many DNS lookups it holds.
     pub lookups: u32,
     /// tx plus rx bytes of its items.
     pub total_bytes: u64,
 }
 
-/// The two halves of a request body, the first with the first items; `None` if it holds a single entry, or is malformed.
+/// Returns the two halves, the first items in the first; `None` if there is a single entry, or the body is malformed.
 pub fn split(body: &[u8]) -> Option<(Half, Half)> {
     let mut entries = [0usize; 3];
     for field in Fields::of(body) {
@@ -57,13 +55,13 @@ pub fn split(body: &[u8]) -> Option<(Half, Half)> {
     Some(halves)
 }
 
-/// How many DNS lookups a request body holds.
+/// Counts the DNS lookups in a request body.
 #[allow(clippy::cast_possible_truncation, reason = "a message has at most 5,000 items")]
 pub fn lookups(body: &[u8]) -> u32 {
     Fields::of(body).filter(|field| field.as_ref().is_ok_and(|field| field.number == DNS_LOOKUPS)).count() as u32
 }
 
-/// Index of what is divided; `None` for what is repeated.
+/// Index of a divided field; `None` for one that both halves repeat.
 fn kind(field: u64) -> Option<usize> {
     [ITEMS, DNS_LOOKUPS, IP2DOMAIN].iter().position(|divided| *divided == field)
 }

@@ -1,8 +1,8 @@
-//! Reads a recording: what the kernel said then goes the same way again.
+//! Reads a recording, and feeds the recorded messages to the same reader as the kernel's.
 //!
-//! A recording plays on its own clock, and in its own order of sweeps and drains: [`Replay::upcoming`] says what comes
-//! next and when it was; [`Replay::addresses`] what the host's addresses became before it. No source: it drives, and is
-//! not asked when it suits the collector.
+//! A recording plays on its own clock and in its own order of sweeps and drains. [`Replay::upcoming`] returns the next
+//! step and its time, [`Replay::addresses`] the changes of the host's addresses before it. It is not a [`super::Source`],
+//! because a source is read when the collector chooses.
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
@@ -16,7 +16,7 @@ use crate::flow::AddressChange;
 use crate::privileges::Needs;
 use crate::wire::recording::{self, Corrupt, FRAME_HEADER, Frame, HEADER};
 
-/// See [`Facts`]. A file is read.
+/// A file needs no capability and has no rank in the fallback.
 pub const FACTS: Facts = Facts {
     kind: SourceKind::Replay,
     needs: Needs { net_admin: false, bpf_maps: false },
@@ -26,21 +26,20 @@ pub const FACTS: Facts = Facts {
     component: None,
 };
 
-/// What is to be played next.
+/// The next step of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upcoming {
-    /// What was recorded.
     pub step: Step,
-    /// When it was recorded.
+    /// The recorded time.
     pub at: Now,
 }
 
-/// A reading of the source that was recorded.
+/// A recorded reading of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// All connections.
     Sweep,
-    /// What had ended between sweeps.
+    /// Connections that ended between sweeps.
     Drain,
 }
 
@@ -48,7 +47,7 @@ pub enum Step {
 pub struct Replay<R = BufReader<File>> {
     path: PathBuf,
     input: R,
-    /// Where the frame that comes next begins.
+    /// Where the next frame begins.
     offset: u64,
     head: [u8; FRAME_HEADER],
     body: Vec<u8>,
@@ -60,15 +59,15 @@ pub struct Replay<R = BufReader<File>> {
     played: Now,
 }
 
-/// What comes after what was played.
+/// What follows the step that was played last.
 enum Next {
     /// Not read yet.
     Unread,
-    /// This, with the frame that begins it.
+    /// A step, with the sequence number of its dump.
     Step(Upcoming, u32),
-    /// Nothing: the end.
+    /// The recording was closed.
     End,
-    /// Nothing more that can be read; told once.
+    /// The rest cannot be read. Reported once.
     Broken(String),
 }
 
@@ -85,7 +84,7 @@ impl Replay {
 }
 
 impl<R: Read> Replay<R> {
-    /// Plays from anything that can be read; `path` is what errors call it.
+    /// Plays from any reader; errors name it `path`.
     ///
     /// # Errors
     /// As [`Replay::open`].
@@ -157,17 +156,17 @@ impl<R: Read> Replay<R> {
 
     fn out_of_order(&self) -> String {
         format!(
-            "cannot play the recording {} beyond byte {}: a frame stands where none of its kind can",
+            "cannot play the recording {} beyond byte {}: a frame of this kind is not allowed here",
             self.path.display(),
             self.offset
         )
     }
 
-    /// Plays what is upcoming.
+    /// Plays the next step.
     ///
     /// # Errors
-    /// [`SourceError::Read`] where the recording is broken, or tells of a reading that failed; [`SourceError::Finished`]
-    /// at its end.
+    /// [`SourceError::Read`] if the recording is broken or contains a failed reading; [`SourceError::Finished`] at its
+    /// end.
     pub fn play(&mut self, each: Each<'_>) -> Result<Sweep, SourceError> {
         self.look_ahead();
         let (upcoming, seq) = match std::mem::replace(&mut self.next, Next::End) {
@@ -200,12 +199,12 @@ impl<R: Read> Replay<R> {
         self.reader.finish()
     }
 
-    /// The recorded time of what was played last; at first, when the agent that recorded it started.
+    /// The recorded time of the last step; at first the start of the agent that recorded it.
     pub fn played_at(&self) -> Now {
         self.played
     }
 
-    /// What comes next; `None` at the end.
+    /// The next step; `None` at the end.
     pub fn upcoming(&mut self) -> Option<Upcoming> {
         self.look_ahead();
         match &self.next {
@@ -214,7 +213,7 @@ impl<R: Read> Replay<R> {
         }
     }
 
-    /// What became of the host's addresses before that.
+    /// Passes on the changes of the host's addresses before the next step.
     pub fn addresses(&mut self, each: &mut dyn FnMut(AddressChange)) {
         self.look_ahead();
         self.addresses.drain(..).for_each(each);

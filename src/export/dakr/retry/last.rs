@@ -1,11 +1,11 @@
-//! The end of the agent: what is left is sent once more, and then settled or left to the state file.
+//! The end of the agent: each remaining message is sent once more, then settled or left in the state file.
 
 use super::{Delivery, Outcome, SendEnd};
 use crate::batch::{Settled, Verdict};
 use crate::stats::Lost;
 
 impl Delivery {
-    /// The agent stops: everything that is left is due now, once; halves of what is too large after it.
+    /// Makes every remaining message due now, once. Halves of a message that is too large follow it.
     pub fn last_round(&mut self) -> usize {
         self.gate_ns = 0;
         self.forget_refusals();
@@ -16,7 +16,7 @@ impl Delivery {
         self.parts.len()
     }
 
-    /// What the last send of message `index` ended with: settled or left where it is.
+    /// Applies the end of the last send of message `index`.
     pub fn ended_finally(&mut self, index: usize, end: &SendEnd, now_ns: u64, settled: &mut Vec<Settled>) -> Outcome {
         let Some((outcome, _)) = self.considered(end) else { return Outcome::WrongFraming };
         match outcome {
@@ -28,7 +28,7 @@ impl Delivery {
             Outcome::TooLarge if self.too_large_finally(index, now_ns) => {}
             outcome => {
                 if let Some(part) = self.parts.get_mut(index) {
-                    // Not due any more in this life.
+                    // This process does not send it again.
                     part.due_ns = u64::MAX;
                     if outcome == Outcome::Unknown {
                         part.doubt_since_ns.get_or_insert(now_ns);
@@ -39,8 +39,8 @@ impl Delivery {
         outcome
     }
 
-    /// The agent stops: settles what is left as surely not counted, or unsettled; with a state file (`persists`) what
-    /// may have been counted stays for it.
+    /// Settles what is left: merged back if DAKR surely did not count it, else dropped as ambiguous. With a state file
+    /// (`persists`) the ambiguous rest stays for the next process.
     pub fn finish(&mut self, persists: bool, settled: &mut Vec<Settled>) {
         let mut at = 0;
         while let Some(part) = self.parts.get(at) {

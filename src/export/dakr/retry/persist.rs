@@ -1,4 +1,4 @@
-//! The batch on its way in the state file, and from it.
+//! Writes the batch in flight to the state file, and reads it back.
 
 use super::{Delivery, Part, Settlement};
 use crate::batch::{Batch, Message, Note};
@@ -17,7 +17,7 @@ struct Head {
 persist!(Head { name, first_item, items, total_bytes, doubt_since_ns });
 
 impl Delivery {
-    /// Appends what is not settled of the batch, with its bytes, and how the rest was settled.
+    /// Appends the unsettled messages with their bytes, and the verdicts of the settled items.
     pub fn persist(&self, out: &mut Vec<u8>) {
         self.settlements.len().put(out);
         for (first_item, items, verdict) in &self.settlements {
@@ -38,12 +38,13 @@ impl Delivery {
         }
     }
 
-    /// Goes on with the batch of the process before, after what it noted since; nothing may be on its way yet. Nobody
-    /// knows whether what is left was sent, so it is in doubt: the very same bytes are sent until a definite answer
-    /// comes; before another boot (not `same_boot`) since now, for its clock began anew. Returns how the rest was settled.
+    /// Continues the batch of the previous process, and applies its notes. Requires that no batch is in flight. Whether
+    /// the unsettled messages were sent is unknown, so their outcome is: the same bytes are sent until a definite answer
+    /// arrives. After a reboot (not `same_boot`) their hour starts now, because the monotonic clock restarted. Returns
+    /// how the other items were settled.
     ///
     /// # Errors
-    /// When the bytes cannot be what [`Delivery::persist`] wrote.
+    /// If the bytes are not what [`Delivery::persist`] writes.
     pub fn resume(
         &mut self,
         from: &mut In<'_>,
@@ -86,7 +87,7 @@ impl Delivery {
                     half: None,
                     first_item,
                     items,
-                    // What became of them concerned the process before.
+                    // Lookups are not persisted: they were the previous process's.
                     first_lookup: 0,
                     lookups: 0,
                     total_bytes,
@@ -99,8 +100,8 @@ impl Delivery {
             }
             self.batch = Some(batch);
         }
-        // What the rows are told below is told by the return value.
-        let mut told = Vec::new();
+        // The caller learns of these by the returned settlements, not by reports.
+        let mut reported = Vec::new();
         for note in notes {
             let find = |name: &str| self.parts.iter().position(|part| part.name == name);
             match note {
@@ -109,7 +110,7 @@ impl Delivery {
                         return Err(Malformed);
                     }
                 }
-                Note::Ended(name, verdict) => self.settle(find(&name).ok_or(Malformed)?, verdict, &mut told),
+                Note::Ended(name, verdict) => self.settle(find(&name).ok_or(Malformed)?, verdict, &mut reported),
             }
         }
         if from.0.is_empty() { Ok(()) } else { Err(Malformed) }

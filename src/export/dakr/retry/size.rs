@@ -1,7 +1,7 @@
-//! What DAKR finds too large goes in halves, as long as it surely was not counted.
+//! Halves messages that are too large for DAKR, as long as DAKR surely did not count them.
 //!
-//! A server that refuses halves, too, is asked ever less often: it may refuse everything, and then thousands of nodes
-//! would come with thousands of halves each. Knows bytes, not items, for that is what a server measures.
+//! If halves are refused too, the waits grow: a server may refuse everything, and thousands of nodes would send thousands
+//! of halves each. Sizes are bytes, not items, because a server measures bytes.
 
 use super::{Delivery, MAX_GRPC_ITEMS, Note, Part};
 use crate::batch::Settled;
@@ -15,14 +15,14 @@ const LAST_WAIT_NS: u64 = 125 * MS;
 /// The longest wait there.
 const LAST_WAIT_MAX_NS: u64 = SECOND;
 
-/// What is known of the size that the server takes.
+/// What is known about the largest message that DAKR accepts.
 #[derive(Debug)]
 pub(super) struct Size {
-    /// Refusals for size since anything was taken.
+    /// Refusals for size since the last accepted message.
     refusals: u32,
-    /// Something of this batch was refused.
+    /// A message of this batch was refused for its size.
     matters: bool,
-    /// What is longer is cut before it is sent.
+    /// Longer messages are halved before they are sent.
     longest: usize,
 }
 
@@ -33,14 +33,14 @@ impl Default for Size {
 }
 
 impl Size {
-    /// A new batch: the server may have changed its mind.
+    /// Forgets the size for a new batch: the server's limit may have changed.
     pub(super) fn begin(&mut self) {
         (self.matters, self.longest) = (false, usize::MAX);
     }
 }
 
 impl Delivery {
-    /// A message was taken: twice its length may be, too.
+    /// A message was accepted: one of twice its length is tried next.
     pub(super) fn fits(&mut self, index: usize) {
         self.size.refusals = 0;
         if let (true, Some(part), Some(batch)) = (self.size.matters, self.parts.get(index), &self.batch) {
@@ -48,15 +48,15 @@ impl Delivery {
         }
     }
 
-    /// Whether a message need not be sent to know that it is too large.
+    /// Whether a message is known to be too large without sending it.
     pub(super) fn is_known_too_large(&self, index: usize) -> bool {
         let (Some(part), Some(batch)) = (self.parts.get(index), &self.batch) else { return false };
         let many = self.framings.current() == Framing::Grpc && part.items > MAX_GRPC_ITEMS;
         many || part.body(&batch.messages).len() > self.size.longest
     }
 
-    /// A message was refused for its size. In doubt it stays whole: the refusal says nothing of the send before, and a
-    /// half is not recognised as a repeat.
+    /// A message was refused for its size. With an earlier unknown outcome it stays whole: the refusal proves nothing
+    /// about the earlier send, and DAKR does not recognise a half as a repeat.
     pub(super) fn too_large(&mut self, index: usize, now_ns: u64, retry_after_ns: u64, settled: &mut Vec<Settled>) {
         if self.parts.get(index).is_none_or(|part| part.doubt_since_ns.is_some()) {
             return self.doubt(index, now_ns, retry_after_ns);
