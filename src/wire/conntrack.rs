@@ -2,6 +2,8 @@
 //!
 //! Reads dump entries and DESTROY events alike into a [`Record`]; whether it is to be believed is decided elsewhere.
 
+mod usual;
+
 use super::Malformed;
 use super::netlink::{Attributes, Writer, u16_be, u32_be, u64_be};
 use crate::flow::{Addr, Connection, ConnectionKey, Counts, Ends, Reading, Traffic, protocol};
@@ -160,9 +162,9 @@ pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
             _ => {}
         }
     }
-    let orig = tuple(orig.ok_or(Malformed)?)?;
-    let reply = tuple(reply.ok_or(Malformed)?)?;
-    let (orig_counts, reply_counts) = (counts(orig_counts)?, counts(reply_counts)?);
+    let orig = read_tuple(orig.ok_or(Malformed)?)?;
+    let reply = read_tuple(reply.ok_or(Malformed)?)?;
+    let (orig_counts, reply_counts) = (read_counts(orig_counts)?, read_counts(reply_counts)?);
     if orig.addresses != addresses || reply.addresses != addresses {
         return Err(Malformed);
     }
@@ -252,6 +254,24 @@ pub(super) fn has_ports(number: u8) -> bool {
     matches!(number, protocol::TCP | protocol::UDP | protocol::SCTP | DCCP | UDPLITE)
 }
 
+#[inline(always)]
+fn read_tuple(value: &[u8]) -> Result<Tuple, Malformed> {
+    match usual::tuple(value) {
+        Some(tuple) => Ok(tuple),
+        None => tuple(value),
+    }
+}
+
+#[inline(always)]
+fn read_counts(value: Option<&[u8]>) -> Result<Option<Counts>, Malformed> {
+    let Some(value) = value else { return Ok(None) };
+    match usual::counts(value) {
+        None => counts(value),
+        read => Ok(read),
+    }
+}
+
+#[cold]
 fn tuple(value: &[u8]) -> Result<Tuple, Malformed> {
     let mut tuple = Tuple::default();
     for part in Attributes::of(value) {
@@ -306,8 +326,8 @@ fn ports(value: &[u8], tuple: &mut Tuple) -> Result<(), Malformed> {
     Ok(())
 }
 
-fn counts(value: Option<&[u8]>) -> Result<Option<Counts>, Malformed> {
-    let Some(value) = value else { return Ok(None) };
+#[cold]
+fn counts(value: &[u8]) -> Result<Option<Counts>, Malformed> {
     let (mut bytes, mut packets) = (None, None);
     for part in Attributes::of(value) {
         let part = part?;

@@ -294,7 +294,51 @@ fn entries() -> impl Strategy<Value = Entry> {
     )
 }
 
+/// The values of an entry's attributes of these kinds.
+fn values(payload: &[u8], kinds: [u16; 2]) -> Vec<Vec<u8>> {
+    let attributes = Attributes::of(&payload[GENERIC_HEADER..]).map(|attribute| attribute.expect("whole"));
+    attributes.filter(|attribute| kinds.contains(&attribute.kind)).map(|attribute| attribute.value.to_vec()).collect()
+}
+
+const TUPLES: [u16; 2] = [attribute::TUPLE_ORIG, attribute::TUPLE_REPLY];
+const COUNTERS: [u16; 2] = [attribute::COUNTERS_ORIG, attribute::COUNTERS_REPLY];
+
+#[test]
+fn what_the_kernel_usually_writes_is_read_without_a_walk() {
+    for entry in [TCP_ENTRY, UDP_END] {
+        for value in values(entry, TUPLES) {
+            assert_eq!(usual::tuple(&value), tuple(&value).ok());
+            assert!(usual::tuple(&value).is_some());
+        }
+        for value in values(entry, COUNTERS) {
+            assert_eq!(Ok(usual::counts(&value)), super::counts(&value));
+            assert!(usual::counts(&value).is_some());
+        }
+    }
+    assert!(values(ICMP_ENTRY, TUPLES).iter().all(|value| usual::tuple(value).is_none()));
+}
+
 proptest! {
+    #[test]
+    fn what_is_read_without_a_walk_is_what_the_walk_reads(
+        entry in prop::sample::select(vec![TCP_ENTRY, UDP_END, ICMP_ENTRY, ZONE_OF_ONE_DIRECTION]),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+    ) {
+        for (kinds, is_tuple) in [(TUPLES, true), (COUNTERS, false)] {
+            for mut value in values(entry, kinds) {
+                for (place, byte) in &changes {
+                    *place.get_mut(value.as_mut_slice()) = *byte;
+                }
+                if is_tuple && let Some(read) = usual::tuple(&value) {
+                    prop_assert_eq!(Ok(read), tuple(&value));
+                }
+                if !is_tuple && let Some(read) = usual::counts(&value) {
+                    prop_assert_eq!(Ok(Some(read)), super::counts(&value));
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_an_encoder_writes_is_read(entry in entries()) {
         let record = live(&entry.encode());
