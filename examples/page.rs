@@ -126,6 +126,7 @@ fn row(n: u64) -> RowView {
         way: Way::UNKNOWN,
         place: 0,
         is_sum: false,
+        source: netmon::config::SourceKind::Netfilter,
         local: Addr::from_v4([10, 244, 1, (n % 6) as u8 + 2]),
         remote,
         unsettled: TxRx::ZERO,

@@ -171,6 +171,7 @@ fn start_collector(config: &Arc<Config>, shared: &Shared, started: Now) -> Resul
 
     let mut threads = Threads::default();
     let mut tables = tables(config, started);
+    tables.pipeline.read_by(facts.kind);
     let mut handover = None;
     if let Some(dakr) = &config.dakr {
         let (ours, push) = start_push(config, dakr, shared, started, &waker, &mut tables, source.as_mut())?;
@@ -379,7 +380,12 @@ fn start_push(
     };
     let (health, stats) = (Arc::clone(&shared.health), Arc::clone(&shared.stats));
     let mut push = Push::over_http(dakr, &config.node_name, config.flush_interval_ns, started, health, stats, tell);
-    let fresh = || self::tables(config, started);
+    let kind = source.facts().kind;
+    let fresh = || {
+        let mut tables = self::tables(config, started);
+        tables.pipeline.read_by(kind);
+        tables
+    };
     let take_over = |dir: &PathBuf| takeover::open(dir, fresh, tables, source, &mut push, shared.audience());
     let taken = config.state_dir.as_ref().map(take_over).unwrap_or_default();
     let (parcels, to_push) = bounded(2);

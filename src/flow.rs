@@ -271,6 +271,24 @@ pub enum Ends {
     Neither,
 }
 
+impl Ends {
+    /// Whether a record that covers these covers that end, too.
+    pub fn has(self, end: Ends) -> bool {
+        self == end || self == Ends::Both
+    }
+
+    /// These ends but for one.
+    pub fn without(self, end: Ends) -> Ends {
+        match (self, end) {
+            (Ends::Both, Ends::Originator) => Ends::Responder,
+            (Ends::Both, Ends::Responder) => Ends::Originator,
+            (_, Ends::Both) => Ends::Neither,
+            (ends, end) if ends == end => Ends::Neither,
+            (ends, _) => ends,
+        }
+    }
+}
+
 /// The meaning of a record's counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -285,6 +303,8 @@ pub enum Reading {
     CutOff,
     /// Not cumulative: what was counted since the last sweep, to be taken as it is (drained BPF counters).
     Increment,
+    /// As [`Reading::Increment`], of a tuple that conntrack was just found to count, too.
+    Tracked,
     /// As [`Reading::Live`], of a source that has entries for some connections of the host's and not for others.
     Partial {
         /// Whether both ways are known apart.
@@ -298,6 +318,11 @@ impl Reading {
     /// Whether the counters are final.
     pub fn is_end(self) -> bool {
         matches!(self, Reading::Ended | Reading::CutOff)
+    }
+
+    /// Whether the counters are what was counted since the last reading.
+    pub fn is_increment(self) -> bool {
+        matches!(self, Reading::Increment | Reading::Tracked)
     }
 }
 

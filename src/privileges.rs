@@ -2,7 +2,7 @@
 //!
 //! | thread | keeps |
 //! | --- | --- |
-//! | `collect` | netfilter: `CAP_NET_ADMIN`, which the kernel checks at every dump. ebpf: the same, to look up service addresses in conntrack. cilium: none. Before kernel 5.19 ebpf and cilium keep `CAP_BPF` too, because every call of bpf(2) needs it |
+//! | `collect` | netfilter: `CAP_NET_ADMIN`, which the kernel checks at every dump. ebpf and auto: the same, to look up service addresses in conntrack. cilium: none. Before kernel 5.19 ebpf, auto and cilium keep `CAP_BPF` too, because every call of bpf(2) needs it |
 //! | `dns` | none; with kernels before 5.19 `CAP_BPF`, as above |
 //! | `push`, `kube`, `http`, `main` | nothing |
 //!

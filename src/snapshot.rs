@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::audit::Account;
 use crate::clock::Now;
+use crate::config::SourceKind;
 use crate::flow::{Addr, Class, Direction, TxRx};
 use crate::names::RowName;
 use crate::owner::{Owner, Pod};
@@ -37,6 +38,8 @@ pub struct RowView {
     pub place: u16,
     /// Whether tx holds rx too.
     pub is_sum: bool,
+    /// Which source counts it.
+    pub source: SourceKind,
     /// The local end.
     pub local: Addr,
     /// The remote end.

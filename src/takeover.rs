@@ -123,6 +123,10 @@ fn gap(source: SourceKind, since_written_ns: u64) -> String {
     let (seconds, tenths) = (since_written_ns / SECOND, since_written_ns % SECOND / (SECOND / 10));
     let what = match source {
         SourceKind::Ebpf => "traffic since then is in no counter, because the programs that count end with the agent",
+        SourceKind::Auto => {
+            "traffic of pods with sockets since then is in no counter, because the programs that count end with the agent; \
+             conntrack counts the rest, except the last bytes of connections that ended meanwhile"
+        }
         SourceKind::Cilium => {
             "traffic since then is counted from Cilium's maps, except entries that Cilium removed meanwhile"
         }

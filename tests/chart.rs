@@ -21,7 +21,7 @@ use netmon::config::tools::Tool;
 use netmon::config::{self, Command, SourceKind};
 use serde_json::{Value, json};
 
-const MODES: [&str; 3] = ["netfilter", "ebpf", "cilium"];
+const MODES: [&str; 4] = ["netfilter", "ebpf", "cilium", "auto"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -161,6 +161,8 @@ fn grants_least_privilege(helm: &Helm) {
         ("netfilter", "auto", 65532, json!(["NET_ADMIN"])),
         ("ebpf", "auto", 65532, json!(["BPF", "NET_ADMIN"])),
         ("ebpf", "none", 65532, json!(["BPF", "NET_ADMIN"])),
+        ("auto", "auto", 65532, json!(["BPF", "NET_ADMIN"])),
+        ("auto", "none", 65532, json!(["BPF", "NET_ADMIN"])),
         ("cilium", "auto", 0, json!(["BPF", "NET_ADMIN"])),
         ("cilium", "none", 0, json!(["BPF"])),
     ] {
@@ -207,7 +209,7 @@ fn gives_the_folder_to_the_agents_user(helm: &Helm) {
         let objects = manifest::objects(&helm.template(&["--set", &format!("state.type=hostPath,{sets}")]));
         manifest::find(&objects, "DaemonSet")["spec"]["template"]["spec"].clone()
     };
-    for mode in ["netfilter", "ebpf"] {
+    for mode in ["netfilter", "ebpf", "auto"] {
         let pod = pod(&format!("config.collectorMode={mode}"));
         let (first, agent) = (&pod["initContainers"][0], &pod["containers"][0]);
         let arguments = first["args"].as_array().expect("arguments").iter();

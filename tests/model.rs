@@ -16,6 +16,8 @@ mod kernel;
 #[path = "model/sink.rs"]
 mod sink;
 mod support;
+#[path = "model/two_sources.rs"]
+mod two_sources;
 #[path = "model/unheard.rs"]
 mod unheard;
 #[path = "model/world.rs"]
@@ -181,5 +183,38 @@ fn every_mutant_of_the_rule_is_caught() {
         Mutant::OneEntryAKey,
     ] {
         assert!(run(mutant, 3_000).is_err(), "{mutant:?} was not caught");
+    }
+}
+
+fn run_two_sources(mutant: two_sources::Mutant, cases: u32) -> Result<(), String> {
+    let config = RunnerConfig { cases, failure_persistence: None, max_shrink_iters: 2_000, ..RunnerConfig::default() };
+    let mut runner = TestRunner::new_with_rng(
+        config,
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    );
+    runner
+        .run(&proptest::collection::vec(two_sources::step(), 1..60), |steps| {
+            let mut world = two_sources::World::new(mutant);
+            for step in &steps {
+                world.step(step).map_err(TestCaseError::fail)?;
+            }
+            world.check_at_rest().map_err(TestCaseError::fail)
+        })
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn rule_21_a_byte_is_counted_by_one_source() {
+    let cases = if std::env::var_os("NETMON_LONG").is_some() { 100_000 } else { 3_000 };
+    if let Err(error) = run_two_sources(two_sources::Mutant::None, cases) {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn rule_21_every_mutant_of_the_choice_is_caught() {
+    use two_sources::Mutant::{Both, ChosenByArrival, Flapping, Neither};
+    for mutant in [Both, Neither, Flapping, ChosenByArrival] {
+        assert!(run_two_sources(mutant, 3_000).is_err(), "{mutant:?} was not caught");
     }
 }

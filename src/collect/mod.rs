@@ -3,6 +3,7 @@
 //! It counts from second 0 on, whatever the API server or DAKR do. Between sweeps it waits in poll(2) for closed
 //! connections, address changes, messages of the push and requests for snapshots.
 
+pub mod arbiter;
 pub mod blind;
 pub mod ct_zone;
 pub mod freezer;

@@ -9,19 +9,21 @@ mod opener;
 mod persist;
 mod place;
 mod settle;
+mod shared;
 mod upkeep;
 
 use std::sync::Arc;
 
 use self::opener::{Openers, as_opened};
 use self::place::{Addition, Attribution, Policy};
+use super::arbiter::Arbiter;
 use super::ct_zone::CtZoneChoice;
 use crate::audit::Audit;
 use crate::audit::equation::Part;
 use crate::baseline::{BaselineTable, Judged, Opener};
 use crate::class::Classes;
 use crate::clock::{Now, SECOND};
-use crate::config::Config;
+use crate::config::{Config, SourceKind};
 use crate::costs::CostTable;
 use crate::flow::{Addr, Connection, Direction, Reading, Traffic};
 use crate::ledger::{Ledger, bytes_only};
@@ -70,6 +72,9 @@ pub struct Pipeline {
     /// Compares what is counted with what the interfaces carried.
     audit: Audit,
     openers: Openers,
+    source: SourceKind,
+    /// Where two sources are read: which counts an end.
+    arbiter: Option<Box<Arbiter>>,
     ct_zone: CtZoneChoice,
     skipped: Skipped,
     /// Records since the last [`Pipeline::publish`] that report the end of a connection.
@@ -124,6 +129,8 @@ impl Pipeline {
             ledger: Ledger::default(),
             audit: Audit::default(),
             openers: Openers::new(),
+            source: SourceKind::Netfilter,
+            arbiter: None,
             ct_zone: CtZoneChoice::new(config.conntrack_zone),
             skipped: Skipped::default(),
             ends: 0,
@@ -238,22 +245,27 @@ impl Pipeline {
     /// Sets the latest pods, and settles rows that waited for them.
     pub fn set_pods(&mut self, pods: Arc<PodIndex>, now: Now) {
         self.local.set_pods(pods);
+        self.follow_pods_of_addresses(now);
         self.settle_waiting(now);
     }
 
     /// Called before the first record of a sweep.
     pub fn begin_sweep(&mut self) {
         self.baselines.begin_sweep();
+        if let Some(arbiter) = &mut self.arbiter {
+            arbiter.begin_sweep();
+        }
     }
 
     /// Adds one record of a sweep. Rows contain it after [`Pipeline::end_sweep`].
     pub fn record(&mut self, c: &Connection, now: Now) {
         self.ends += u64::from(c.reading.is_end());
-        let lives = !c.reading.is_end() && c.reading != Reading::Increment;
+        let is_increment = c.reading.is_increment();
+        let lives = !c.reading.is_end() && !is_increment;
         if self.ct_zone.asks(c.key.ct_zone) && lives && self.has_local_end(c, now) {
             self.ct_zone.note_local(c.key.ct_zone);
         }
-        if !self.ct_zone.counts(c.key.ct_zone) {
+        if !is_increment && !self.ct_zone.counts(c.key.ct_zone) {
             self.skipped.add(Skip::CtZone);
             return;
         }
@@ -271,7 +283,7 @@ impl Pipeline {
                 opener = self.baselines.opener(&c.key);
                 self.baselines.ended(c)
             }
-            Reading::Increment => Judged::Increment(c.traffic),
+            Reading::Increment | Reading::Tracked => Judged::Increment(c.traffic),
         };
         if c.reading == Reading::CutOff {
             opener = self.decide_opener(c, opener);
@@ -281,9 +293,15 @@ impl Pipeline {
         // headers may fall from sweep to sweep.
         let (is_partial, header_bytes) = match c.reading {
             Reading::Partial { header_bytes, .. } => (true, header_bytes),
-            Reading::Live | Reading::PickedUp | Reading::Ended | Reading::CutOff | Reading::Increment => (false, 0),
+            Reading::Live | Reading::PickedUp | Reading::Ended | Reading::CutOff => (false, 0),
+            Reading::Increment | Reading::Tracked => (false, 0),
         };
         let cut = |traffic: Traffic| if is_partial { traffic.without_headers(header_bytes) } else { traffic };
+        if let Judged::Increment(traffic) = judged
+            && c.reading.is_end()
+        {
+            self.entry_ended(c, traffic);
+        }
         match judged {
             Judged::Increment(traffic) if traffic.is_zero() => {}
             Judged::Increment(traffic) if is_partial => self.count_entry(c, cut(traffic), now),
@@ -346,6 +364,7 @@ impl Pipeline {
             new_ct_zone: None,
         };
         self.note_source_losses(sweep);
+        self.end_arbitration(sweep, now);
         if sweep.complete {
             self.local.end_sweep();
             let owners_known = !self.policy.waits || self.local.pods().synced;

@@ -266,6 +266,9 @@ impl Collector {
         self.due.sweep = if self.due.sweep == 0 { soonest_ns.min(next_ns) } else { next_ns };
         self.p.stats.sweep_interval_ms.set(interval_ns / MS);
         self.p.pulse.cycle_completed(clock::now().mono_ns, interval_ns);
+        if let Some(arbiter) = self.p.pipeline.arbiter() {
+            self.reporter.say_choices(arbiter.tally(), &self.p.health);
+        }
         if self.p.pipeline.baselines().first_sweep_done() && self.p.pulse.sweep_completed() {
             // Without this, an agent that is killed before its first flush would start afresh.
             if let Some(handover) = &mut self.p.handover {
@@ -348,6 +351,8 @@ impl Collector {
             }
         }
         let now = clock::now();
+        // The state file holds rows, not what waits for a look at sockets.
+        self.p.pipeline.place_deferred();
         match &mut self.p.handover {
             Some(handover) if handover.is_open(now) => {
                 handover.flush(self.p.source.as_ref(), &mut self.p.freezer, &mut self.p.pipeline, now);

@@ -43,6 +43,7 @@ fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: No
     snapshot.rows.clear();
     snapshot.names.clear();
     let names = &mut snapshot.names;
+    let claimed = pipeline.claimed();
     snapshot.rows.extend(pipeline.rows().iter_named().map(|(row, name)| RowView {
         owner: row.key.owner.0,
         remote_owner: pipeline.remote_pod(row).map(|id| id.0),
@@ -57,6 +58,7 @@ fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: No
         way: row.key.way,
         place: row.place,
         is_sum: row.split() != Split::Known,
+        source: pipeline.source_of(&row.key, &claimed),
         local: row.key.local,
         remote: row.key.remote,
         unsettled: match row.push {

@@ -38,12 +38,14 @@ pub struct Reporter {
     /// The source's own component.
     component: Option<Component>,
     reported: Option<Trouble>,
+    /// Of two sources: how many addresses each counts, as told last.
+    choices: [u32; 3],
 }
 
 impl Reporter {
     /// For a source that is open: its own component, if it has one, is healthy.
     pub fn new(component: Option<Component>, health: &Health) -> Reporter {
-        let reporter = Reporter { component, reported: None };
+        let reporter = Reporter { component, reported: None, choices: [0; 3] };
         reporter.report_source(&Trouble::default(), health);
         reporter
     }
@@ -53,8 +55,27 @@ impl Reporter {
         let Some(component) = self.component else { return };
         let faults: Vec<&str> = [&*trouble.sweep, &*trouble.source].into_iter().filter(|s| !s.is_empty()).collect();
         match faults[..] {
-            [] => health.set(component, Status::Healthy, "attached"),
+            [] => health.set(component, Status::Healthy, &self.attached()),
             _ => health.set(component, Status::Degraded, &faults.join("; ")),
+        }
+    }
+
+    fn attached(&self) -> String {
+        match self.choices {
+            [0, 0, 0] => "attached".to_owned(),
+            [programs, conntrack, open] => format!(
+                "attached; of the addresses of this node that were seen the programs count {programs}, conntrack \
+                 {conntrack} that have no sockets here, and {open} are not decided"
+            ),
+        }
+    }
+
+    /// Says which source counts how many addresses: the programs, conntrack, not decided.
+    pub fn say_choices(&mut self, choices: [u32; 3], health: &Health) {
+        if self.choices != choices {
+            self.choices = choices;
+            let none = Trouble::default();
+            self.report_source(self.reported.as_ref().unwrap_or(&none), health);
         }
     }
 

@@ -54,6 +54,8 @@ pub enum Mode {
     Ebpf,
     /// Cilium's conntrack maps.
     Cilium,
+    /// Conntrack and the programs, each for the ends that it sees whole (rule 21).
+    Auto,
     /// A recording made with `-record`.
     Replay(PathBuf),
 }
@@ -68,6 +70,8 @@ listed! {
         Ebpf => "ebpf",
         /// Cilium's conntrack maps.
         Cilium => "cilium",
+        /// Conntrack and our own BPF programs.
+        Auto => "auto",
         /// A recording.
         Replay => "replay",
     }
@@ -80,6 +84,7 @@ impl SourceKind {
             SourceKind::Netfilter => Some(Mode::Netfilter),
             SourceKind::Ebpf => Some(Mode::Ebpf),
             SourceKind::Cilium => Some(Mode::Cilium),
+            SourceKind::Auto => Some(Mode::Auto),
             SourceKind::Replay => None,
         }
     }
@@ -87,7 +92,7 @@ impl SourceKind {
     /// How `-collector-mode` names it.
     pub const fn usage(self) -> &'static str {
         match self {
-            SourceKind::Netfilter | SourceKind::Ebpf | SourceKind::Cilium => self.as_str(),
+            SourceKind::Netfilter | SourceKind::Ebpf | SourceKind::Cilium | SourceKind::Auto => self.as_str(),
             SourceKind::Replay => "replay:FILE",
         }
     }
@@ -100,6 +105,7 @@ impl Mode {
             Mode::Netfilter => SourceKind::Netfilter,
             Mode::Ebpf => SourceKind::Ebpf,
             Mode::Cilium => SourceKind::Cilium,
+            Mode::Auto => SourceKind::Auto,
             Mode::Replay(_) => SourceKind::Replay,
         }
     }

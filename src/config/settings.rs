@@ -33,14 +33,16 @@ pub const SETTINGS: &[Setting] = &[
         short: "source of the counted connections",
         long: "`netfilter` reads the kernel's connection tracking by netlink and needs only `CAP_NET_ADMIN`. `ebpf` \
                counts with its own BPF programs and needs `CAP_BPF` too. `cilium` reads Cilium's maps; where these \
-               hold only sums or no counters, BPF programs count instead. `replay:FILE` reads a recording made with \
+               hold only sums or no counters, BPF programs count instead. `auto` reads connection tracking and counts with \
+               BPF programs at once: each local end is counted by the source that sees it whole. It needs what `ebpf` \
+               needs. `replay:FILE` reads a recording made with \
                `-record`.",
         apply: Apply::Text(|draft, text| set(&mut draft.config.mode, mode(text), Value::Choice(MODES))),
     },
     Setting {
         name: "fallback", kind: Kind::Flag, group: Group::Counting, value: FALLBACKS, default: Default::Text("auto"),
         short: "what to do if the collector mode cannot run",
-        long: "`auto` runs the next mode in the order cilium, ebpf, netfilter, and reports degraded health. `none` \
+        long: "`auto` runs the next mode in the order cilium, ebpf, netfilter (after mode `auto`: ebpf, netfilter), and reports degraded health. `none` \
                exits with status 1.",
         apply: Apply::Text(|draft, text| {
             let fallback = match text { "auto" => Some(Fallback::Auto), "none" => Some(Fallback::None), _ => None };

@@ -372,7 +372,7 @@ fn secrets_are_in_no_message_and_no_debug_output() {
 
 #[test]
 fn modes_that_are_not_ready_are_refused_by_name() {
-    for mode in ["netfilter", "ebpf", "cilium"] {
+    for mode in ["netfilter", "ebpf", "cilium", "auto"] {
         let result = run(&format!("-standalone -collector-mode {mode}"), &[]);
         assert_eq!(result.is_ok(), MODES.contains(&mode), "{mode}: {result:?}");
     }

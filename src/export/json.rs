@@ -232,6 +232,7 @@ struct Item<'a> {
     direction: &'static str,
     class: &'static str,
     scope: &'static str,
+    source: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     via: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -278,6 +279,7 @@ impl<'a> Item<'a> {
             direction: row.direction.as_str(),
             class: row.class.as_str(),
             scope: row.way.scope().as_str(),
+            source: row.source.as_str(),
             via: row.way.via().as_str(),
             service: snapshot.places.service(row.way.service()),
             remote_zone: snapshot.places.zone(row.place),

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{OwnerId, OwnerTable, PodIndex};
+use super::{OwnerId, OwnerTable, Pod, PodIndex};
 use crate::flow::{Addr, Cidr};
 
 /// Complete sweeps without a connection after which a lost address is no longer local.
@@ -83,6 +83,11 @@ impl LocalEnds {
         self.cidrs.iter().any(|range| range.contains(addr)).then_some((OwnerId::ADDRESS, false))
     }
 
+    /// Whether an address that is not the host's is known to be a local end.
+    pub fn is_known(&self, addr: Addr, at_wall_ns: u64) -> bool {
+        self.pods.tenure_of(addr, at_wall_ns).is_some() || self.cidrs.iter().any(|range| range.contains(addr))
+    }
+
     /// Whether the pod that [`LocalEnds::owner_of`] returns had lost the address by then. The bytes may belong to a new
     /// pod that the API server has not reported yet.
     pub fn is_vacant(&self, addr: Addr, at_wall_ns: u64) -> bool {
@@ -93,6 +98,20 @@ impl LocalEnds {
     pub fn had_address(&self, addr: Addr, at_wall_ns: u64, then_wall_ns: u64) -> bool {
         let covers = |from_ns: u64, ended_ns: u64| (from_ns..=ended_ns).contains(&then_wall_ns);
         self.pods.tenure_of(addr, at_wall_ns).is_some_and(|tenure| covers(tenure.from_ns, tenure.ended_ns))
+    }
+
+    /// Whether an address is another pod's than that of a socket which has it: its own pod is known to be elsewhere. An
+    /// address that changed hands is not, for its new pod has none other.
+    pub fn is_anothers(&self, addr: Addr, of_socket: &Pod, at_wall_ns: u64) -> bool {
+        let tenures = self.pods.tenures();
+        let has_another =
+            || tenures.iter().any(|t| t.pod.uid == of_socket.uid && t.addr != addr && t.addr.is_v4() == addr.is_v4());
+        !self.is_host(addr)
+            && self
+                .pods
+                .tenure_of(addr, at_wall_ns)
+                .is_some_and(|t| t.pod.uid != of_socket.uid && !t.is_over(at_wall_ns))
+            && (of_socket.host_network || has_another())
     }
 
     /// Whether some address has left lately, so that [`LocalEnds::still_used`] is worth calling.

@@ -27,7 +27,7 @@ pub enum Whose<'a> {
 /// An end of a connection with a host socket.
 #[derive(Clone, Copy, Debug)]
 pub struct HostEnd {
-    socket: SocketKey,
+    pub socket: SocketKey,
     answers: bool,
 }
 

@@ -16,6 +16,7 @@ use crate::state::bytes::In;
 use crate::stats::{Skipped, Stats};
 use crate::wire::Malformed;
 
+pub mod auto;
 pub mod cilium;
 pub mod ebpf;
 pub mod netfilter;
@@ -47,6 +48,26 @@ pub struct Sweep {
     pub uncounted: u64,
     /// An immediate sweep is worth its cost: events were lost, or a map is full.
     pub sweep_soon: bool,
+    /// Of two sources one does not run any more: what the programs counted is left to conntrack (rule 21).
+    pub programs_are_gone: bool,
+}
+
+impl Sweep {
+    /// Adds what another source read in the same sweep or drain.
+    fn add(&mut self, other: &Sweep) {
+        self.seen += other.seen;
+        for (mine, theirs) in self.skipped.0.iter_mut().zip(other.skipped.0) {
+            *mine += theirs;
+        }
+        self.complete &= other.complete;
+        self.overflows += other.overflows;
+        self.events_lost += other.events_lost;
+        self.lost_tx_bytes += other.lost_tx_bytes;
+        self.lost_rx_bytes += other.lost_rx_bytes;
+        self.uncounted += other.uncounted;
+        self.sweep_soon |= other.sweep_soon;
+        self.programs_are_gone |= other.programs_are_gone;
+    }
 }
 
 /// Constant properties of a source. Each states its own, as `FACTS` in its module.
@@ -73,6 +94,7 @@ pub fn facts(kind: SourceKind) -> &'static Facts {
     match kind {
         SourceKind::Netfilter => &netfilter::FACTS,
         SourceKind::Ebpf => &ebpf::FACTS,
+        SourceKind::Auto => &auto::FACTS,
         SourceKind::Cilium => &cilium::FACTS,
         SourceKind::Replay => &replay::FACTS,
     }
@@ -83,7 +105,8 @@ pub fn candidates(config: &Config) -> Vec<Mode> {
     let mut modes = vec![config.mode.clone()];
     if let (Fallback::Auto, Some(wanted)) = (config.fallback, facts(config.mode.source()).rank) {
         let mut others: Vec<SourceKind> = SourceKind::ALL.to_vec();
-        others.retain(|kind| facts(*kind).rank.is_some_and(|rank| rank > wanted));
+        // Two sources at once are asked for, never fallen back to.
+        others.retain(|kind| *kind != SourceKind::Auto && facts(*kind).rank.is_some_and(|rank| rank > wanted));
         others.sort_by_key(|kind| facts(*kind).rank);
         modes.extend(others.into_iter().filter_map(SourceKind::mode));
     }
@@ -95,7 +118,7 @@ pub trait Source: Send {
     /// What is always true of it.
     fn facts(&self) -> &'static Facts;
 
-    /// `netfilter`, `ebpf` or `cilium`.
+    /// `netfilter`, `ebpf`, `cilium` or `auto`.
     fn name(&self) -> &'static str {
         self.facts().kind.as_str()
     }
@@ -171,10 +194,14 @@ pub fn open(
     now: Now,
 ) -> Result<Box<dyn Source>, SourceError> {
     match mode {
-        Mode::Netfilter => {
-            let options =
-                netfilter::Options { manage_conntrack: config.manage_conntrack, standalone: config.standalone };
-            Ok(Box::new(netfilter::Netfilter::open(options, recorder.clone())?))
+        Mode::Netfilter => Ok(Box::new(open_conntrack(config, recorder)?)),
+        Mode::Auto => {
+            let conntrack = open_conntrack(config, recorder)?;
+            let mut programs = open_programs(config, stats, now)?;
+            if cilium::is_here(config.cilium_bpf_root.as_deref()) {
+                programs.ask_first(Box::new(cilium::CiliumServices::new(config.cilium_bpf_root.as_deref())));
+            }
+            Ok(Box::new(auto::Auto::new(conntrack, programs)))
         }
         Mode::Ebpf => Ok(Box::new(open_programs(config, stats, now)?)),
         Mode::Cilium => {
@@ -193,6 +220,11 @@ pub fn open(
         }
         Mode::Replay(_) => Err(SourceError::Open("a recording is played, and is no source".to_owned())),
     }
+}
+
+fn open_conntrack(config: &Config, recorder: &recorder::Recorder) -> Result<netfilter::Netfilter, SourceError> {
+    let options = netfilter::Options { manage_conntrack: config.manage_conntrack, standalone: config.standalone };
+    netfilter::Netfilter::open(options, recorder.clone())
 }
 
 fn open_programs(config: &Config, stats: &Arc<Stats>, now: Now) -> Result<ebpf::Ebpf, SourceError> {

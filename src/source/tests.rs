@@ -27,6 +27,7 @@ fn the_fallback_goes_from_the_wanted_source_on() {
     assert_eq!(of("cilium", "auto"), [Mode::Cilium, Mode::Ebpf, Mode::Netfilter]);
     assert_eq!(of("ebpf", "auto"), [Mode::Ebpf, Mode::Netfilter]);
     assert_eq!(of("netfilter", "auto"), [Mode::Netfilter]);
+    assert_eq!(of("auto", "auto"), [Mode::Auto, Mode::Ebpf, Mode::Netfilter]);
     assert_eq!(of("cilium", "none"), [Mode::Cilium]);
     assert_eq!(of("replay:x", "auto"), [Mode::Replay("x".into())]);
 }

@@ -18,6 +18,7 @@ persist_as_number!(Lost {
     ShutdownAmbiguous = 8,
     Restart = 9,
     StateFile = 10,
+    SourceChanged = 11,
 });
 
 impl Persist for Verdict {

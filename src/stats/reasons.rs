@@ -30,6 +30,8 @@ listed! {
         Restart => "restart",
         /// What waited in a state file that could not be gone on from; events, its bytes cannot be known.
         StateFile => "state_file",
+        /// Carried while the source that counts an end changed, by neither's account whole (mode auto, rule 21).
+        SourceChanged => "source_changed",
     }
 }
 
@@ -90,6 +92,8 @@ listed! {
         HostPartial => "host_partial",
         /// A Cilium entry of forwarded traffic, whose bytes a local pod's entry counts.
         Covered => "covered",
+        /// What another source counts of the same end (mode auto, rule 21).
+        OtherSource => "other_source",
     }
 }
 

@@ -180,6 +180,7 @@ fn row(n: u32) -> RowView {
         way: Way::UNKNOWN,
         place: 0,
         is_sum: false,
+        source: netmon::config::SourceKind::Netfilter,
         local: Addr::from_v4([10, 244, 1, n as u8]),
         remote: Addr::from_v4([198, 51, (n >> 8) as u8, n as u8]),
         unsettled: TxRx { tx: counts, rx: counts },

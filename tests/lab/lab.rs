@@ -28,6 +28,8 @@ pub enum Source {
     Ebpf,
     /// Cilium's maps, filled from conntrack in the layout that `LAB_SOURCE` names.
     Cilium,
+    /// Conntrack and BPF programs at once.
+    Auto,
 }
 
 impl Source {
@@ -36,14 +38,22 @@ impl Source {
         match std::env::var("LAB_SOURCE").as_deref() {
             Err(_) | Ok("" | "netfilter") => Ok(Source::Netfilter),
             Ok("ebpf") => Ok(Source::Ebpf),
+            Ok("auto") => Ok(Source::Auto),
             Ok("cilium" | "cilium-b" | "cilium-c") => Ok(Source::Cilium),
-            Ok(other) => Err(format!("LAB_SOURCE is {other:?}, not netfilter, ebpf, cilium, cilium-b or cilium-c")),
+            Ok(other) => {
+                Err(format!("LAB_SOURCE is {other:?}, not netfilter, ebpf, auto, cilium, cilium-b or cilium-c"))
+            }
         }
     }
 
     /// Layout of Cilium's maps: `a` until 1.15, `b` from 1.16, `c` from 1.19 on.
     pub fn layout(self) -> char {
         std::env::var("LAB_SOURCE").ok().and_then(|name| name.strip_prefix("cilium-")?.chars().next()).unwrap_or('a')
+    }
+
+    /// Whether programs in the scenario's cgroups count.
+    pub fn has_programs(self) -> bool {
+        matches!(self, Source::Ebpf | Source::Auto)
     }
 
     /// Whether it knows only the sum of what was sent and received.
@@ -57,6 +67,7 @@ impl Source {
             Source::Netfilter => "netfilter",
             Source::Ebpf => "ebpf",
             Source::Cilium => "cilium",
+            Source::Auto => "auto",
         }
     }
 }
@@ -167,7 +178,7 @@ impl Lab {
         let scratch = std::env::temp_dir().join(&name);
         std::fs::create_dir_all(&scratch).map_err(|e| format!("no scratch directory: {e}"))?;
         let scratch = Scratch(scratch);
-        let cgroups = if source == Source::Ebpf || cgroup2().is_ok() { Cgroups::new(&name)? } else { Cgroups(None) };
+        let cgroups = if source.has_programs() || cgroup2().is_ok() { Cgroups::new(&name)? } else { Cgroups(None) };
         let world = World::new(scenario.wish, &|host| cgroups.place(host))?;
         Truth::install(&world.node.netns, scenario.ignored)?;
         let mirror = match source {
@@ -201,7 +212,7 @@ impl Lab {
             None => start,
         };
         match &self.cgroups.0 {
-            Some(root) if self.source == Source::Ebpf => start.flag("-cgroup-root", &root.to_string_lossy()),
+            Some(root) if self.source.has_programs() => start.flag("-cgroup-root", &root.to_string_lossy()),
             _ => start,
         }
     }

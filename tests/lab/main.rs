@@ -4,7 +4,7 @@
 //! ```text
 //! cargo test --test lab                 every scenario
 //! cargo test --test lab -- NAME         those whose name contains NAME; --list names them
-//! LAB_SOURCE=ebpf cargo test --test lab through another source than netfilter (cilium, cilium-b, cilium-c: its layouts)
+//! LAB_SOURCE=ebpf cargo test --test lab through another source than netfilter (auto; cilium, cilium-b, cilium-c: its layouts)
 //! LAB_HURRY=1                           the minute of load is ten seconds
 //! LAB_BINARY=FILE                       judges this binary instead of the one that cargo built: the static one
 //! LAB_KILLS=500                         as many kills in the scenario of that name

@@ -254,7 +254,7 @@ pub fn sum<K: Ord + Clone>(one: &BTreeMap<K, TxRx>, other: &BTreeMap<K, TxRx>) -
 fn slack(source: Source, connections: u64) -> Counts {
     match source {
         Source::Netfilter | Source::Cilium => Counts::ZERO,
-        Source::Ebpf => Counts { packets: 4 * connections, bytes: 160 * connections },
+        Source::Ebpf | Source::Auto => Counts { packets: 4 * connections, bytes: 160 * connections },
     }
 }
 

@@ -36,6 +36,10 @@ impl Pipeline {
             self.skipped.add(Skip::Loopback);
             return;
         }
+        let Some((ends, beside)) = self.arbitrate(c, traffic, now.wall_ns) else {
+            self.skipped.add(Skip::OtherSource);
+            return;
+        };
         let of = Exchange {
             client: c.key.src,
             asked: c.key.dst,
@@ -43,25 +47,34 @@ impl Pipeline {
             port: c.backend_port,
             protocol: c.key.protocol,
             translated: c.key.dst != c.backend || (c.key.dport != c.backend_port && has_ports(c.key.protocol)),
-            ends: c.ends,
+            ends,
             cgroup: c.cgroup,
             split: if let Reading::Partial { split, .. } = c.reading { split } else { Split::Known },
         };
         let (wall_ns, mono_ns) = (now.wall_ns, now.mono_ns);
-        let mut at =
-            Attribution { of, guessed, traffic, wall_ns, mono_ns, start_wall_ns: c.start_ns, has_crossed: false };
+        let mut at = Attribution {
+            of,
+            beside,
+            guessed,
+            traffic,
+            wall_ns,
+            mono_ns,
+            start_wall_ns: c.start_ns,
+            has_crossed: false,
+        };
         if let Some(socket_owners) = &self.socket_owners {
-            let end = end_with_socket(c.ends, c.key.src, &self.local);
+            let end = end_with_socket(ends, c.key.src, &self.local);
             let is_host = self.local.is_host(if end == Ends::Originator { c.key.src } else { c.backend });
             if is_host && self.policy.classes.is_tunnel(c.key.protocol, c.backend_port) {
                 // Tunnels belong to the host, although their sockets are in the cgroup of the process that made them.
                 at.of.cgroup = 0;
-            } else if is_host && socket_owners.looks() {
+            } else if is_host && socket_owners.looks() && c.cgroup == 0 {
                 let end = HostEnd::of(c, end);
-                match socket_owners.cgroup_of(&end) {
+                let by_programs = self.cgroup_by_programs(&end);
+                match by_programs.or_else(|| socket_owners.cgroup_of(&end)) {
                     Some(cgroup) => at.of.cgroup = cgroup,
-                    // A closed connection is in no later read of the sockets.
-                    None if !c.reading.is_end() && self.deferred.len() < DEFERRED_MAX => {
+                    // A closed connection is in no later read of the sockets, but in the programs' buffers.
+                    None if self.deferred.len() < DEFERRED_MAX && (self.arbiter.is_some() || !c.reading.is_end()) => {
                         return self.deferred.push((at, end));
                     }
                     None => {}

@@ -32,7 +32,7 @@ impl Pipeline {
         let mut deferred = std::mem::take(&mut self.deferred);
         for (mut at, end) in deferred.drain(..) {
             at.of.cgroup =
-                self.socket_owners.as_ref().and_then(|socket_owners| socket_owners.cgroup_of(&end)).unwrap_or(0);
+                self.cgroup_by_programs(&end).or_else(|| self.socket_owners.as_ref()?.cgroup_of(&end)).unwrap_or(0);
             self.place(&at);
         }
         self.deferred = deferred;
@@ -41,10 +41,29 @@ impl Pipeline {
 
     /// Attributes an increment to its ends, or lets it wait.
     pub(super) fn place(&mut self, at: &Attribution) {
+        let (shared, open) = self.shared(at);
+        if shared.of.ends == Ends::Neither {
+            return;
+        }
+        let at = &shared;
+        if open {
+            let waits = Newcomer { of: at.of, beside: at.beside, fine: false, traffic: at.traffic };
+            return self.let_wait(at, &waits);
+        }
         let (found, not_yet) = self.attribute(at, !self.policy.waits);
         let other = if found == Found::Client { at.of.backend } else { at.of.client };
         let waits = match found {
             Found::Both => return,
+            Found::None if at.beside => match at.of.ends {
+                _ if !self.policy.waits => return,
+                Ends::Originator if !(not_yet || may_be_a_pods(&self.local, &self.policy.classes, at.of.client)) => {
+                    return;
+                }
+                Ends::Responder if !(not_yet || may_be_a_pods(&self.local, &self.policy.classes, at.of.backend)) => {
+                    return;
+                }
+                ends => ends,
+            },
             Found::None if !self.policy.waits => return self.count_without_owner(at),
             // A record of both ends may be of what only passes: with busy NodePorts nothing else would find room to wait.
             Found::None if at.of.ends == Ends::Both && !not_yet && !self.may_be_of_this_node(at) => {
@@ -57,7 +76,7 @@ impl Pipeline {
             Found::Client => Ends::Responder,
             Found::Backend => Ends::Originator,
         };
-        let beside = found != Found::None;
+        let beside = found != Found::None || at.beside;
         let speaks = !beside || end_with_socket(at.of.ends, at.of.client, &self.local) == waits;
         let newcomer = Newcomer {
             of: Exchange { ends: waits, cgroup: if speaks { at.of.cgroup } else { 0 }, ..at.of },
@@ -65,11 +84,15 @@ impl Pipeline {
             fine: [at.of.client, at.of.backend].iter().any(|addr| self.local.is_vacant(*addr, at.wall_ns)),
             traffic: at.traffic,
         };
+        self.let_wait(at, &newcomer);
+    }
+
+    fn let_wait(&mut self, at: &Attribution, newcomer: &Newcomer) {
         if let Some(held) = newcomer.held() {
             self.ledger.hold(held);
             self.audit.pass(at.of.client, at.of.backend, at.of.protocol, Part::Held, held);
         }
-        if let Some(oldest) = self.waiting.add(&newcomer, at.wall_ns, at.mono_ns) {
+        if let Some(oldest) = self.waiting.add(newcomer, at.wall_ns, at.mono_ns) {
             self.hurried += 1;
             self.settle(&oldest, at.mono_ns, Some(Unattributed::WaitingFull));
         }
@@ -267,8 +290,11 @@ pub(super) struct Addition {
 }
 
 /// An increment and all facts that decide its rows.
+#[derive(Clone, Copy)]
 pub(super) struct Attribution {
     pub(super) of: Exchange,
+    /// The other end has its row already, or another source counts it.
+    pub(super) beside: bool,
     /// Who opened the connection is a guess.
     pub(super) guessed: bool,
     pub(super) traffic: Traffic,
@@ -303,6 +329,7 @@ impl Attribution {
     pub(super) fn of(row: &WaitingRow, mono_ns: u64) -> Attribution {
         Attribution {
             of: row.key.of,
+            beside: row.key.beside,
             guessed: false,
             traffic: row.traffic,
             wall_ns: row.counted_wall_ns,
@@ -326,6 +353,8 @@ impl Attribution {
             && end_with_socket(self.of.ends, self.of.client, local) == end
         {
             match socket_owners.whose(self.of.cgroup, local.pods()) {
+                // A mesh's proxy has sockets in the networks of the pods that it serves.
+                Whose::Pod(pod) if local.is_anothers(self.addr(end), pod, self.wall_ns) => {}
                 Whose::Pod(pod) => return Owned::Known(owners.id_of(pod)),
                 Whose::NotYet => return Owned::NotYet,
                 Whose::NoPod => {}
@@ -337,7 +366,7 @@ impl Attribution {
     /// What comes from the address of a pod that went waits, for it may be a new pod's; `finally` it is the old one's, and
     /// at once where the connection began while that had the address.
     fn by_address(&self, end: Ends, local: &LocalEnds, owners: &mut OwnerTable, finally: bool) -> Owned {
-        let addr = if end == Ends::Originator { self.of.client } else { self.of.backend };
+        let addr = self.addr(end);
         match local.holder_of(addr, self.wall_ns, owners) {
             Some((_, is_vacant)) if is_vacant && !finally && !self.began_with(addr, local) => Owned::NotYet,
             Some((owner, _)) => Owned::Known(owner),
@@ -347,6 +376,10 @@ impl Attribution {
 }
 
 impl Attribution {
+    fn addr(&self, end: Ends) -> Addr {
+        if end == Ends::Originator { self.of.client } else { self.of.backend }
+    }
+
     fn began_with(&self, addr: Addr, local: &LocalEnds) -> bool {
         self.start_wall_ns != 0 && local.had_address(addr, self.wall_ns, self.start_wall_ns)
     }

@@ -1,7 +1,7 @@
 //! Settles increments that waited for their pod (rule 8), once that is known or their time is over.
 
 use super::place::{Attribution, Found, Owned, may_be_a_pods};
-use super::{Pipeline, WAIT_NS};
+use super::{Pipeline, WAIT_NS, shared};
 use crate::clock::Now;
 use crate::flow::{Direction, Ends};
 use crate::owner::local::LocalEnds;
@@ -17,10 +17,21 @@ impl Pipeline {
         let (synced, mono_ns) = (self.local.pods().synced, now.mono_ns);
         // Removed first, because settling needs the tables.
         let mut decided: Vec<WaitingRow> = Vec::new();
+        let mut shrunk: Vec<WaitingRow> = Vec::new();
         let (local, socket_owners, owners) = (&self.local, &mut self.socket_owners, &mut self.owners);
-        let classes = &self.policy.classes;
+        let (classes, arbiter) = (&self.policy.classes, &mut self.arbiter);
+        let in_cluster = self.policy.waits;
         self.waiting.take_if(|row| {
-            let at = Attribution::of(row, mono_ns);
+            let (at, undecided) = shared::of(arbiter, local, &Attribution::of(row, mono_ns));
+            let late = (synced || !in_cluster) && mono_ns.saturating_sub(row.since_mono_ns) >= WAIT_NS;
+            if undecided && !late {
+                return false;
+            }
+            // The programs have an end of it by now: what is left waits by itself.
+            if at.of.ends != row.key.of.ends {
+                shrunk.push(*row);
+                return true;
+            }
             let client = at.whose(Ends::Originator, local, socket_owners, owners);
             let backend = at.whose(Ends::Responder, local, socket_owners, owners);
             let waits = |end| at.of.ends == end || at.of.ends == Ends::Both;
@@ -30,8 +41,7 @@ impl Pipeline {
                 let may_be = *owned == Owned::Nobodys && waits(*end) && may_be_a_pods(local, classes, *addr);
                 may_be || *owned == Owned::NotYet
             });
-            let ready = !open && (known || at.of.ends == Ends::Both);
-            let late = synced && mono_ns.saturating_sub(row.since_mono_ns) >= WAIT_NS;
+            let ready = !in_cluster || !open && (known || at.of.ends == Ends::Both);
             if ready || late {
                 decided.push(*row);
             }
@@ -39,6 +49,12 @@ impl Pipeline {
         });
         for row in decided {
             self.settle(&row, mono_ns, None);
+        }
+        for row in shrunk {
+            if let Some(held) = row.held() {
+                self.ledger.release(held);
+            }
+            self.place(&Attribution::of(&row, row.since_mono_ns));
         }
         self.add_up();
     }
@@ -79,7 +95,8 @@ impl Pipeline {
         if let Some(held) = row.held() {
             self.ledger.release(held);
         }
-        if self.attribute(&at, true).0 != Found::None || row.key.beside {
+        let (at, _) = self.shared(&at);
+        if at.of.ends == Ends::Neither || self.attribute(&at, true).0 != Found::None || at.beside {
             return;
         }
         match hurried {

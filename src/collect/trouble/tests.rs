@@ -43,3 +43,16 @@ fn a_source_with_a_component_of_its_own_shows_its_faults_there() {
     Reporter::new(None, &none).report(&detached, true, &none);
     assert!(none.components().iter().all(|c| c.name != "ebpf_tracer"), "netfilter has none");
 }
+
+#[test]
+fn rule_21_health_says_which_source_counts_how_many_addresses() {
+    let health = Health::default();
+    let mut reporter = Reporter::new(Some(Component::EbpfTracer), &health);
+    let said = |health: &Health| format!("{health:?}");
+    reporter.say_choices([3, 1, 0], &health);
+    assert!(said(&health).contains("the programs count 3, conntrack 1"), "{health:?}");
+    let broken = Trouble { source: "detached".to_owned(), ..Trouble::default() };
+    reporter.report(&broken, true, &health);
+    reporter.say_choices([2, 1, 0], &health);
+    assert!(!said(&health).contains("the programs count"), "{health:?}");
+}

@@ -143,6 +143,7 @@ fn chunks_make_up_the_same_bytes() {
             way: crate::topology::Way::UNKNOWN,
             place: 0,
             is_sum: false,
+            source: crate::config::SourceKind::Netfilter,
             local: Addr::UNSPECIFIED_V4,
             remote: Addr::UNSPECIFIED_V6,
             unsettled: crate::flow::TxRx::ZERO,

@@ -51,6 +51,11 @@ pub struct Cilium {
     no_programs: String,
 }
 
+/// Whether Cilium's maps are pinned here, below `root` or where Cilium has them, and can be opened.
+pub fn is_here(root: Option<&Path>) -> bool {
+    Places::new(root).open().is_ok_and(|opened| opened.maps.iter().any(Option::is_some))
+}
+
 impl Cilium {
     /// Finds the maps below `root`, or where Cilium has them, and looks through them once for how they count.
     ///

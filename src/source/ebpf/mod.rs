@@ -36,7 +36,7 @@ use tuple::{Counted, KEY4_BYTES, KEY6_BYTES, KernelStats, STATS_BYTES, Tuple, VA
 pub const FACTS: Facts = Facts {
     kind: SourceKind::Ebpf,
     needs: Needs { net_admin: true, bpf_maps: true },
-    rank: Some(1),
+    rank: Some(2),
     tells_cgroups: true,
     sees_the_host: true,
     component: Some(Component::EbpfTracer),
@@ -76,6 +76,8 @@ pub struct Ebpf {
     unresolved: String,
     /// Why another source does not count.
     instead: String,
+    /// Whole dumps of conntrack, where it is read beside; 1 at first.
+    dumps: u32,
     fds: [RawFd; 1],
     stats: Arc<Stats>,
 }
@@ -101,6 +103,7 @@ impl Ebpf {
             resolver,
             unresolved: String::new(),
             instead: String::new(),
+            dumps: 1,
             fds,
             stats,
         })
@@ -113,6 +116,30 @@ impl Ebpf {
         if let Some(resolver) = &mut self.resolver {
             resolver.consult(services);
         }
+    }
+
+    /// Conntrack is read beside: tuples of the node are looked up, so that it is known which of them it has.
+    pub fn stand_beside_conntrack(&mut self) {
+        if let Some(resolver) = &mut self.resolver {
+            resolver.stand_beside_conntrack();
+        }
+    }
+
+    /// A whole dump of conntrack has shown what was found before it.
+    pub fn dump_was_whole(&mut self) {
+        self.dumps = self.dumps.wrapping_add(1).max(1);
+    }
+
+    /// Asks `services` before conntrack.
+    pub fn ask_first(&mut self, services: Box<dyn Services>) {
+        if let Some(resolver) = &mut self.resolver {
+            resolver.consult(services);
+        }
+    }
+
+    /// Whether the programs run.
+    pub fn is_attached(&self) -> bool {
+        programs::are_attached(&self.programs.links)
     }
 
     fn read_all(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
@@ -129,6 +156,7 @@ impl Ebpf {
             resolver: &mut self.resolver,
             unresolved: &mut self.unresolved,
             stats: &self.stats,
+            dumps: self.dumps,
             now,
         };
         empty(v4, fill, &mut self.reader_v4, &mut book, &mut sweep, each)?;
@@ -175,7 +203,9 @@ fn empty(
         .drain(quiet, &mut |key, value| match Tuple::read(key).zip(Counted::read(value)) {
             Some((tuple, counted)) => {
                 sweep.seen += 1;
-                each(&connection(&tuple, &counted, &book.settle(&tuple, &counted)));
+                let (role, tracked) = book.settle(&tuple, &counted);
+                let reading = if tracked { Reading::Tracked } else { Reading::Increment };
+                each(&Connection { reading, ..connection(&tuple, &counted, &role) });
             }
             None => sweep.skipped.add(Skip::Malformed),
         })
@@ -189,23 +219,25 @@ struct Book<'a> {
     resolver: &'a mut Option<Resolver>,
     unresolved: &'a mut String,
     stats: &'a Stats,
+    dumps: u32,
     now: Now,
 }
 
 impl Book<'_> {
-    fn settle(&mut self, tuple: &Tuple, counted: &Counted) -> Role {
+    /// The flow's role, and whether conntrack was just found to count it, too.
+    fn settle(&mut self, tuple: &Tuple, counted: &Counted) -> (Role, bool) {
         let mut settled = self.roles.settle(tuple, counted, self.now.mono_ns);
-        if settled.is_open {
-            self.look_up(&mut settled);
-        }
+        // What was found is asked again until a whole dump has shown it.
+        let is_open = settled.is_open || settled.role.found_at_dump == self.dumps;
+        let tracked = is_open && self.look_up(&mut settled);
         self.roles.count_guess(&settled);
-        settled.role
+        (settled.role, tracked)
     }
 
-    fn look_up(&mut self, settled: &mut KnownRole) {
-        let Some(resolver) = self.resolver else { return };
+    fn look_up(&mut self, settled: &mut KnownRole) -> bool {
+        let Some(resolver) = self.resolver else { return false };
         if !resolver.is_worth_it(&settled.role, self.now.mono_ns) {
-            return;
+            return false;
         }
         self.stats.bpf_lookups.inc();
         match resolver.look_up(&settled.role, self.now.mono_ns) {
@@ -213,12 +245,16 @@ impl Book<'_> {
                 if found.is_none() && settled.role.opened_by_local && resolver.is_service(&settled.role.tuple) {
                     self.stats.vip_unresolved.inc();
                 }
+                let tracked = resolver.is_counted_by_conntrack() && resolver.is_of_node(&settled.role.tuple);
+                settled.role.found_at_dump = if tracked { self.dumps } else { settled.role.found_at_dump };
                 self.roles.translate(settled, found);
+                tracked
             }
             // The kernel has no conntrack, or refuses: another try would meet the same.
             Err(error) => {
                 *self.unresolved = format!("cannot look up connections in conntrack: {error} (CAP_NET_ADMIN missing?)");
                 resolver.give_up_conntrack();
+                false
             }
         }
     }
@@ -281,7 +317,7 @@ impl Source for Ebpf {
     }
 
     fn upkeep(&mut self, _: Now) -> SourceHealth {
-        let degraded = if programs::are_attached(&self.programs.links) {
+        let degraded = if self.is_attached() {
             let services = self.resolver.as_ref().map_or("", Resolver::trouble);
             let said = [self.unresolved.as_str(), services, &self.instead];
             said.into_iter().filter(|why| !why.is_empty()).collect::<Vec<_>>().join("; ")

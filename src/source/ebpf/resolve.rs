@@ -40,6 +40,10 @@ pub struct Resolver {
     /// There is no conntrack to be asked.
     given_up: bool,
     services: Option<Box<dyn Services>>,
+    /// Conntrack is read beside.
+    is_beside: bool,
+    /// Conntrack answered the last question, with counters.
+    is_counted: bool,
     addresses: HostAddresses,
     host: Vec<Addr>,
     known: Table<Known>,
@@ -91,6 +95,8 @@ impl Resolver {
             socket: RequestSocket::open(Family::Netfilter).ok(),
             given_up: false,
             services: None,
+            is_beside: false,
+            is_counted: false,
             addresses: HostAddresses::open()?,
             host: Vec::new(),
             known: Table::with_capacity(KNOWN_CAPACITY),
@@ -109,6 +115,21 @@ impl Resolver {
     /// Asks `services` first from now on.
     pub fn consult(&mut self, services: Box<dyn Services>) {
         self.services = Some(services);
+    }
+
+    /// Every tuple of the node is asked for from now on.
+    pub fn stand_beside_conntrack(&mut self) {
+        self.is_beside = true;
+    }
+
+    /// Whether conntrack counts what was looked up last.
+    pub fn is_counted_by_conntrack(&self) -> bool {
+        self.is_beside && self.is_counted
+    }
+
+    /// Whether a flow is the node's own.
+    pub fn is_of_node(&self, tuple: &Tuple) -> bool {
+        self.is_host(tuple.local)
     }
 
     /// Asks conntrack no more.
@@ -152,6 +173,9 @@ impl Resolver {
         if !has_ports || tuple.flags != 0 || !is_answered {
             return false;
         }
+        if self.is_beside && self.is_host(tuple.local) {
+            return true;
+        }
         if !role.opened_by_local {
             let is_theirs = self.services.as_ref().is_some_and(|services| services.may_have_sent(tuple.remote));
             return role.guessed || is_theirs || self.is_host(tuple.remote);
@@ -184,6 +208,7 @@ impl Resolver {
 
     /// Looks a flow up. `Ok(None)`: nobody knows it.
     pub fn look_up(&mut self, role: &Role, now_ns: u64) -> io::Result<Option<Translation>> {
+        self.is_counted = false;
         let tuple = &role.tuple;
         let sent = OneWay {
             src: tuple.local,
@@ -253,7 +278,11 @@ impl Resolver {
                     continue;
                 }
                 return match message.kind {
-                    MESSAGE_NEW => Ok(conntrack::parse(message.payload, Reading::Live).ok()),
+                    MESSAGE_NEW => {
+                        let found = conntrack::parse(message.payload, Reading::Live).ok();
+                        self.is_counted = found.as_ref().is_some_and(|record| record.has_counters);
+                        Ok(found)
+                    }
                     netlink::ERROR if message.errno() == nix::libc::ENOENT => Ok(None),
                     netlink::ERROR => Err(io::Error::from_raw_os_error(message.errno())),
                     _ => continue,

@@ -38,6 +38,8 @@ pub struct Role {
     pub guessed: bool,
     /// Times that conntrack was asked and did not know it.
     unknown: u8,
+    /// Number of the last whole dump when conntrack was found to count this; 0 if it never was, or is not read beside.
+    pub found_at_dump: u32,
     /// The result of the conntrack lookup.
     pub translation: Option<Translation>,
 }
@@ -130,6 +132,7 @@ impl RoleTable {
                     role.guessed = opener.guessed;
                     role.replied = false;
                     role.unknown = 0;
+                    role.found_at_dump = 0;
                     role.translation = None;
                 }
                 // The kernel answers for a TCP socket that is gone from a socket of its own, in the root cgroup: the
@@ -153,6 +156,7 @@ impl RoleTable {
             replied: !counted.tx.is_zero() && !counted.rx.is_zero(),
             guessed: opener.guessed,
             unknown: 0,
+            found_at_dump: 0,
             translation: None,
         };
         if self.table.is_full()
@@ -185,6 +189,7 @@ impl RoleTable {
             kept.opened_by_local = role.opened_by_local;
             kept.guessed = role.guessed;
             kept.unknown = role.unknown;
+            kept.found_at_dump = role.found_at_dump;
             kept.translation = role.translation;
         }
     }

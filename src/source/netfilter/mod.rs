@@ -29,7 +29,7 @@ use crate::wire::recording::Frame;
 pub const FACTS: Facts = Facts {
     kind: SourceKind::Netfilter,
     needs: Needs { net_admin: true, bpf_maps: false },
-    rank: Some(2),
+    rank: Some(3),
     tells_cgroups: false,
     sees_the_host: true,
     component: None,

@@ -9,8 +9,11 @@ use crate::topology::socket;
 
 /// Cilium mode leaves the node's own traffic out (rule 15).
 pub const SCENARIO: Scenario =
-    Scenario::new("address_comes_and_goes", "rules 2, 8; local ends of the standalone mode", run)
-        .only(&[Source::Netfilter, Source::Ebpf]);
+    Scenario::new("address_comes_and_goes", "rules 2, 8; local ends of the standalone mode", run).only(&[
+        Source::Netfilter,
+        Source::Ebpf,
+        Source::Auto,
+    ]);
 
 const GUEST: &str = "10.10.0.77";
 const EXPECTED: &[Row] = &[Row::inbound(HOST, GUEST, PEER, tcp(9100)), Row::outbound(HOST, GUEST, PEER, tcp(9101))];

@@ -15,7 +15,7 @@ use crate::topology::addr::*;
 use crate::topology::socket;
 
 /// See the file's head. Conntrack tells no sockets: there the owner of an address goes by time (`pods`).
-pub const SCENARIO: Scenario = Scenario::new("changing_cgroups", "rule 8", run).only(&[Source::Ebpf]);
+pub const SCENARIO: Scenario = Scenario::new("changing_cgroups", "rule 8", run).only(&[Source::Ebpf, Source::Auto]);
 
 const FIRST: &str = "pod shop/first";
 const SECOND: &str = "pod shop/second";
@@ -61,7 +61,7 @@ fn run(lab: &Lab) -> Result<(), String> {
 
     // The address is the new pod's when the list is made, and has been, it says, for ten minutes.
     let since_s = (clock::now().wall_ns / clock::SECOND) as i64 - 600;
-    let old = pod("old", 3, &["10.244.1.99"], since_s);
+    let old = pod("old", 3, &[P1], since_s - 600);
     let pods = [
         host_pod("first", 1, NODE, since_s),
         host_pod("second", 2, NODE, since_s),

@@ -10,7 +10,8 @@ use crate::topology::addr::*;
 use crate::topology::socket;
 
 /// See the file's head.
-pub const SCENARIO: Scenario = Scenario::new("deleted_by_hand", "rule 11", run).only(&[Source::Netfilter]);
+pub const SCENARIO: Scenario =
+    Scenario::new("deleted_by_hand", "rule 11", run).only(&[Source::Netfilter, Source::Auto]);
 
 const EXPECTED: &[Row] = &[Row::outbound(ADDRESS, P1, REMOTE_POD, udp(5353))];
 const CONNECTIONS: u16 = 20;

@@ -16,7 +16,7 @@ use crate::topology::socket;
 
 /// Cilium mode leaves the node's own traffic out (rule 15).
 pub const SCENARIO: Scenario =
-    Scenario::new("host_network", "rules 8, 9", run).only(&[Source::Netfilter, Source::Ebpf]);
+    Scenario::new("host_network", "rules 8, 9", run).only(&[Source::Netfilter, Source::Ebpf, Source::Auto]);
 
 const WEB: &str = "pod shop/web";
 const EXPORTER: &str = "pod shop/exporter";

@@ -6,7 +6,8 @@ use crate::scenario::Scenario;
 use crate::topology::addr::*;
 
 /// BPF at sockets does not see who answers an echo (rule 15).
-pub const SCENARIO: Scenario = Scenario::new("icmp", "rules 1, 4", run).only(&[Source::Netfilter, Source::Cilium]);
+pub const SCENARIO: Scenario =
+    Scenario::new("icmp", "rules 1, 4", run).only(&[Source::Netfilter, Source::Cilium, Source::Auto]);
 
 const EXPECTED: &[Row] = &[
     Row::outbound(ADDRESS, P1, REMOTE_POD, ICMP),

@@ -87,7 +87,7 @@ pub struct Scenario {
 impl Scenario {
     /// For every source, in the usual world.
     pub const fn new(name: &'static str, rules: &'static str, run: fn(&Lab) -> Result<(), String>) -> Scenario {
-        let sources = &[Source::Netfilter, Source::Ebpf, Source::Cilium];
+        let sources = &[Source::Netfilter, Source::Ebpf, Source::Cilium, Source::Auto];
         Scenario { name, rules, sources, alone: false, wish: Wish::USUAL, ignored: &[], programs: &[], run }
     }
 

@@ -12,7 +12,8 @@ use crate::topology::socket;
 use crate::truth::Flow;
 
 /// BPF at sockets does not see what is forwarded, Cilium has entries for some of it (rule 15).
-pub const SCENARIO: Scenario = Scenario::new("no_local_end", "rules 5, 12", run).only(&[Source::Netfilter]);
+pub const SCENARIO: Scenario =
+    Scenario::new("no_local_end", "rules 5, 12", run).only(&[Source::Netfilter, Source::Auto]);
 
 const EXPECTED: &[Row] = &[];
 const FORWARDED: (&str, &str, (u8, u16)) = (PEER, OUTSIDE, tcp(443));

@@ -9,7 +9,8 @@ use crate::topology::addr::*;
 use crate::topology::{NODE_PORT_REMOTE, socket};
 
 /// BPF at sockets does not see what is forwarded, Cilium has entries for some of it (rule 15).
-pub const SCENARIO: Scenario = Scenario::new("nodeport_remote", "rules 5, 9", run).only(&[Source::Netfilter]);
+pub const SCENARIO: Scenario =
+    Scenario::new("nodeport_remote", "rules 5, 9", run).only(&[Source::Netfilter, Source::Auto]);
 
 const EXPECTED: &[Row] = &[
     Row::inbound(HOST, WAN, OUTSIDE, tcp(8080)).outside().carried(OUTSIDE, REMOTE_POD),

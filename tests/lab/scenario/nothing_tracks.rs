@@ -10,7 +10,7 @@ use crate::topology::{Wish, socket};
 /// See the file's head.
 pub const SCENARIO: Scenario = Scenario::new("nothing_tracks", "design of the standalone mode; rules 1, 2", run)
     .within(Wish { nat: false, accounting: false, events: "2" })
-    .only(&[Source::Netfilter]);
+    .only(&[Source::Netfilter, Source::Auto]);
 
 const EXPECTED: &[Row] =
     &[Row::outbound(ADDRESS, P1, REMOTE_POD, tcp(8080)), Row::inbound(HOST, WAN, OUTSIDE, tcp(9100)).outside()];

@@ -8,7 +8,8 @@ use crate::topology::addr::*;
 use crate::topology::socket;
 
 /// The kernel's tunnel has no socket that BPF would see (rule 15).
-pub const SCENARIO: Scenario = Scenario::new("tunnel", "rules 6, 9", run).only(&[Source::Netfilter, Source::Cilium]);
+pub const SCENARIO: Scenario =
+    Scenario::new("tunnel", "rules 6, 9", run).only(&[Source::Netfilter, Source::Cilium, Source::Auto]);
 
 const FAR_POD: &str = "10.244.3.10";
 const EXPECTED: &[Row] = &[

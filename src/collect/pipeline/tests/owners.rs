@@ -124,6 +124,29 @@ fn rule_8_a_cgroup_tells_more_than_an_address_that_changed_hands() {
 }
 
 #[test]
+fn f41_a_socket_in_the_network_of_another_pod_is_that_pods() {
+    let cgroups = Cgroups::new("mesh");
+    let proxy = cgroups.pod(Cgroups::POD);
+    let mut pipeline = cgroups.pipeline();
+    let (mesh, served) = (pod(Cgroups::POD), pod("served"));
+    pipeline.set_pods(index(&[(POD_A, 1, u64::MAX, &served), (POD_B, 1, u64::MAX, &mesh)]), at(5));
+    take(&mut pipeline, &in_cgroup(proxy, tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443))), at(6));
+    assert_eq!(owner_names(&pipeline), [("served".to_owned(), 100)]);
+    take(&mut pipeline, &in_cgroup(proxy, tcp(POD_B, (OUTSIDE, 443), (OUTSIDE, 443))), at(6));
+    assert_eq!(owner_names(&pipeline), [(Cgroups::POD.to_owned(), 100), ("served".to_owned(), 100)]);
+    // So it is where the proxy is on the node's network.
+    pipeline.set_pods(host_pods_beside(&[(Cgroups::POD, "ztunnel")], &served), at(7));
+    take(&mut pipeline, &in_cgroup(proxy, tcp(POD_A, (OUTSIDE, 444), (OUTSIDE, 444))), at(8));
+    assert!(!owner_names(&pipeline).iter().any(|(name, _)| name == "ztunnel"), "{:?}", owner_names(&pipeline));
+}
+
+fn host_pods_beside(names: &[(&str, &str)], served: &Arc<Pod>) -> Arc<PodIndex> {
+    let pods = host_pods(names).pods().iter().cloned().chain([Arc::clone(served)]).collect();
+    let tenure = Tenure { addr: POD_A, from_ns: 0, ended_ns: u64::MAX, until_ns: u64::MAX, pod: Arc::clone(served) };
+    Arc::new(PodIndex::new(vec![tenure], pods, true, 1))
+}
+
+#[test]
 fn rule_6_a_tunnel_is_the_hosts_whoever_made_it() {
     let cgroups = Cgroups::new("tunnel");
     let own = cgroups.pod(Cgroups::POD);

@@ -9,7 +9,7 @@ use crate::wire::Malformed;
 
 persist!(Tuple { local, remote, local_port, remote_port, protocol, flags, family; zero: 0 });
 persist!(Translation { src, dst, backend, sport, dport, backend_port, opened_by_local });
-persist!(Role { tuple, cgroup, last_ns, opened_by_local, replied, guessed, unknown, translation; mark: 0 });
+persist!(Role { tuple, cgroup, last_ns, opened_by_local, replied, guessed, unknown, translation; mark: 0; found_at_dump: 0 });
 
 impl RoleTable {
     /// Appends every role, the one that was idle longest first.
