@@ -32,7 +32,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $needed := list -}}
 {{- if eq $mode "netfilter" -}}
 {{- $needed = list "NET_ADMIN" -}}
-{{- else if has $mode (list "ebpf" "auto") -}}
+{{- else if eq $mode "ebpf" -}}
+{{- $needed = list "BPF" "NET_ADMIN" -}}
+{{- else if eq $mode "auto" -}}
 {{- $needed = list "BPF" "NET_ADMIN" -}}
 {{- else if eq $mode "cilium" -}}
 {{- $needed = ternary (list "BPF") (list "BPF" "NET_ADMIN") (eq .Values.config.fallback "none") -}}

@@ -9,7 +9,7 @@ _zxporter_netmon() {
     'state'*) mapfile -t COMPREPLY < <(compgen -W 'give' -- "$word"); return ;;
     esac
     case $previous in
-    -collector-mode | --collector-mode) mapfile -t COMPREPLY < <(compgen -W 'netfilter ebpf cilium' -- "$word"); return ;;
+    -collector-mode | --collector-mode) mapfile -t COMPREPLY < <(compgen -W 'netfilter ebpf cilium auto' -- "$word"); return ;;
     -fallback | --fallback) mapfile -t COMPREPLY < <(compgen -W 'auto none' -- "$word"); return ;;
     -read-interval | --read-interval) COMPREPLY=(); return ;;
     -cleanup-interval | --cleanup-interval) COMPREPLY=(); return ;;

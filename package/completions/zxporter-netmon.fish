@@ -1,5 +1,5 @@
 # Made from the table of settings by examples/documents.rs.
-complete -c zxporter-netmon -o collector-mode -x -a 'netfilter ebpf cilium' -d 'source of the counted connections'
+complete -c zxporter-netmon -o collector-mode -x -a 'netfilter ebpf cilium auto' -d 'source of the counted connections'
 complete -c zxporter-netmon -o fallback -x -a 'auto none' -d 'what to do if the collector mode cannot run'
 complete -c zxporter-netmon -o read-interval -x -d 'time between two sweeps (full reads of the source), at least 100ms'
 complete -c zxporter-netmon -o cleanup-interval -x -d 'time between removals of settled, idle rows, at least 1s'
