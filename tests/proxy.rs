@@ -1,9 +1,12 @@
 //! Which proxy a URL is reached by, against Go's own answers: recorded in `tests/golden/proxies.txt`, and asked anew
 //! where Go is installed.
 
+#[path = "support/go.rs"]
+mod go;
+
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use netmon::config::proxy::{Route, route};
@@ -199,18 +202,7 @@ fn ours((url, environment): &(String, Vec<String>)) -> String {
 
 /// Go's answers, by case; `None` where Go is not installed.
 fn go(cases: &[(String, Vec<String>)]) -> Option<Vec<String>> {
-    Command::new("go").arg("version").stdout(Stdio::null()).status().ok().filter(|status| status.success())?;
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("proxy");
-    std::fs::create_dir_all(&folder).expect("a folder");
-    std::fs::write(folder.join("main.go"), GO).expect("written");
-    let status = Command::new("go")
-        .args(["build", "-o", "control", "main.go"])
-        .current_dir(&folder)
-        .envs([("CGO_ENABLED", "0"), ("GO111MODULE", "off"), ("GOFLAGS", "")])
-        .status()
-        .expect("go");
-    assert!(status.success(), "the control in Go does not build");
-    let mut child = Command::new(folder.join("control"))
+    let mut child = Command::new(go::build("proxy", GO)?)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

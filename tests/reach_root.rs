@@ -4,6 +4,8 @@
 
 #[path = "reach_root/certificates.rs"]
 mod certificates;
+#[path = "support/go.rs"]
+mod go;
 #[path = "reach_root/names.rs"]
 mod names;
 #[path = "reach_root/proxies.rs"]

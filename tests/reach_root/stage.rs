@@ -160,19 +160,5 @@ pub fn send(http: &mut Http) -> Result<Reply, Failure> {
 
 /// A program in Go, made once; `None` where Go is not installed.
 pub fn go(name: &'static str, source: &str, once: &'static OnceLock<Option<PathBuf>>) -> Option<&'static Path> {
-    let make = || {
-        Command::new("go").arg("version").stdout(Stdio::null()).status().ok().filter(|status| status.success())?;
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::create_dir_all(&folder).expect("a folder");
-        std::fs::write(folder.join("main.go"), source).expect("written");
-        let status = Command::new("go")
-            .args(["build", "-o", "control", "main.go"])
-            .current_dir(&folder)
-            .envs([("CGO_ENABLED", "0"), ("GO111MODULE", "off"), ("GOFLAGS", "")])
-            .status()
-            .expect("go");
-        assert!(status.success(), "the control in Go does not build");
-        Some(folder.join("control"))
-    };
-    once.get_or_init(make).as_deref()
+    once.get_or_init(|| crate::go::build(name, source)).as_deref()
 }

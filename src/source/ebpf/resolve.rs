@@ -1,9 +1,12 @@
-//! What became of a service address: the socket's tuple looked up in the host's conntrack table, at first sight.
+//! Looks up in the host's conntrack table what a service address became: once for each new flow, never for each packet.
 //!
-//! A pod's socket knows the ClusterIP it asked for; which backend that became, and for a server behind source NAT who
-//! the client was, only conntrack knows. Flows that cannot be translated are not looked up: a destination that was found
-//! plain is trusted for a minute, for the client that asked (a rule may translate for some clients only), and a responder is looked up only where its client has an address of this host, for no
-//! other address can be source NAT of this host's making. Never per packet.
+//! A pod's socket holds the ClusterIP that it asked for. Only conntrack holds the backend, and the client of a server
+//! behind source NAT. Flows that cannot be translated are not looked up:
+//!
+//! - A destination that was found plain stays so for a minute, for the client that asked: a rule may translate for some
+//!   clients only.
+//! - A responder is looked up only if its client has an address of this host. No other address can come from this
+//!   host's source NAT.
 //!
 //! Where Cilium translates, [`Services`] are asked first.
 

@@ -1,8 +1,9 @@
-//! Who opened each flow, and whose socket it is: what the drained maps forget is kept here by tuple.
+//! Remembers by tuple who opened each flow and whose socket it is, because a drain removes that from the maps.
 //!
-//! A SYN or INIT says it, against what is known only once it is answered; else the first packet's direction, for what began after the programs were attached; else a
-//! listener on the local port; else the lower port, which is a guess and counted as one. Bounded: the oldest idle entry
-//! leaves for a new one, counted. Knows nothing of maps, pods or rows.
+//! The opener is decided by the first of these that is there: a SYN or INIT; a listener on the local port; the direction
+//! of the first packet, if the flow began after the attach; the lower port, which is a guess and counted as one. Against
+//! a known opener a SYN counts only once it is answered. The table is bounded: a new entry replaces the one that has been
+//! idle the longest, and that is counted. It knows no maps, pods or rows.
 
 mod persist;
 

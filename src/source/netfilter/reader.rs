@@ -1,7 +1,7 @@
 //! Converts the kernel's messages to records, in order. Only this module decides whether an entry counts or is skipped,
 //! and whether a dump was complete.
 //!
-//! Pure: knows no sockets and no clock. The live source and the replay feed it the same [`Frame`]s.
+//! It knows no sockets and no clock. The live source and the player feed it the same [`Frame`]s.
 
 use std::io;
 
@@ -15,7 +15,7 @@ use crate::wire::recording::Frame;
 /// The state of a sweep or a drain, and what it has seen so far.
 #[derive(Debug, Default)]
 pub struct Reader {
-    /// What has not been reported yet. Outlives a sweep that failed: what was skipped and lost in it still counts.
+    /// Not reported yet. Outlives a sweep that failed, because what was skipped and lost in it still counts.
     sweep: Sweep,
     dump: Dump,
     /// Events were dropped since the last complete sweep began.
@@ -31,11 +31,11 @@ struct Dump {
     buckets: Option<u64>,
     /// The kernel has sent NLMSG_DONE.
     done: bool,
-    /// Some of it cannot be believed to be whole (rule 11).
+    /// It may be incomplete (rule 11).
     void: bool,
     /// It ended by this errno.
     failed: Option<i32>,
-    /// Something of it was read.
+    /// At least one entry was read.
     began: bool,
 }
 
@@ -49,7 +49,8 @@ impl Reader {
             }
             Frame::DrainBegins(_) => self.dump = Dump::default(),
             Frame::Buckets(n) => match self.dump.buckets {
-                // The kernel says nothing of a resize in mid-dump, after which entries are missing or twice there.
+                // The kernel does not report a resize in mid-dump. It walks the table by bucket number, and a resize
+                // moves entries between buckets, so some are missing and some appear twice.
                 Some(before) => self.dump.void |= before != n,
                 None => self.dump.buckets = Some(n),
             },
@@ -75,10 +76,10 @@ impl Reader {
         self.dump.failed.is_some()
     }
 
-    /// Ends the sweep or the drain: what it saw.
+    /// Ends the sweep or the drain, and returns its result.
     ///
     /// # Errors
-    /// [`SourceError::Read`] where nothing could be read of a dump. A dump that broke off later is incomplete: the
+    /// [`SourceError::Read`] if no entry of a dump could be read. A dump that broke off later is incomplete, and the
     /// increments of its records stand.
     pub fn finish(&mut self) -> Result<Sweep, SourceError> {
         let dump = std::mem::take(&mut self.dump);
@@ -89,6 +90,7 @@ impl Reader {
         }
         let mut sweep = std::mem::take(&mut self.sweep);
         sweep.complete = dump.runs && dump.done && !dump.void && dump.failed.is_none();
+        // A complete dump makes up for events that were dropped before it began, not for those dropped during it.
         if sweep.complete {
             self.overflowed = sweep.sweep_soon;
         }
@@ -113,7 +115,8 @@ impl Reader {
                 self.dump.void = true;
                 return;
             };
-            // Not an answer to this request: what it tells is of another time.
+            // An answer to an earlier request. Its counters are of another time, and entries of this dump may be missing
+            // in its place.
             if message.seq != self.dump.seq {
                 self.dump.void = true;
                 continue;
@@ -133,12 +136,14 @@ impl Reader {
     }
 
     fn read_events(&mut self, datagram: &[u8], each: Each<'_>) {
+        // A datagram that was too large, or not from the kernel, arrives empty.
         if datagram.is_empty() {
             self.sweep.skipped.add(Skip::Malformed);
         }
         for message in Messages::of(datagram) {
             match message {
                 Ok(message) if message.kind == MESSAGE_DELETE => self.record(message.payload, Reading::Ended, each),
+                // Other processes' changes to the table are no ends.
                 Ok(_) => {}
                 Err(_) => self.sweep.skipped.add(Skip::Malformed),
             }
@@ -158,7 +163,7 @@ impl Reader {
         }
         let connection = &record.connection;
         if reading == Reading::Live && record.status & STATUS_DYING != 0 {
-            // Its DESTROY has been sent, or will be: that tells the final counters.
+            // Its DESTROY was sent or will be, and carries the final counters: counting both would double them.
             self.sweep.skipped.add(Skip::Dying);
         } else if connection.key.src.is_loopback() && connection.backend.is_loopback() {
             self.sweep.skipped.add(Skip::Loopback);
