@@ -42,6 +42,7 @@ pub fn main() -> ExitCode {
 fn run(tool: Tool, given: &Given) -> ExitCode {
     match tool {
         Tool::TopologyCompile => tools::compile::run(given),
+        Tool::TopologyPublish => tools::publish::run(given),
         Tool::StateGive => tools::state::run(given),
     }
 }

@@ -27,10 +27,13 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filter = arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", |f| f.as_str());
     type Case = (&'static str, Option<fn(&Helm)>, fn());
-    let cases: [Case; 14] = [
+    let cases: [Case; 17] = [
         ("chart_renders_every_profile_and_mode", Some(renders_every_profile_and_mode), nothing),
         ("chart_takes_the_incumbents_values", Some(takes_the_incumbents_values), nothing),
         ("chart_passes_every_value_on", Some(passes_every_value_on), nothing),
+        ("chart_publishes_a_topology", Some(publishes_a_topology), nothing),
+        ("chart_grants_what_a_topology_takes", Some(grants_what_a_topology_takes), nothing),
+        ("chart_keeps_the_namespace_of_each_series", Some(keeps_the_namespace_of_each_series), nothing),
         ("chart_passes_lint", Some(passes_lint), nothing),
         ("chart_grants_least_privilege", Some(grants_least_privilege), nothing),
         (
@@ -149,6 +152,99 @@ fn passes_every_value_on(helm: &Helm) {
     for kind in ["DaemonSet", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "PodMonitor", "ConfigMap"] {
         assert!(kinds.contains(&kind), "{kind} is missing in {kinds:?}");
     }
+}
+
+/// One pod publishes for all: what it may do, where it writes, and that the agents mount just that.
+fn publishes_a_topology(helm: &Helm) {
+    let off = manifest::objects(&helm.template(&[]));
+    assert!(off.iter().all(|object| object["kind"] != "Deployment" && object["kind"] != "Role"), "off by default");
+    let set = "topology.publish.enabled=true,topology.ranges=10.0.0.0/8 region=r1,fullnameOverride=netmon";
+    let objects = check(helm, "publish", &["--set", set]);
+    let of = |kind: &str, name: &str| {
+        let found = objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+        found.unwrap_or_else(|| panic!("no {kind} {name}"))
+    };
+    let nodes_and_pods = json!([{"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list", "watch"]}]);
+    assert_eq!(of("ClusterRole", "netmon-topology")["rules"], nodes_and_pods);
+    let published = "netmon-topology-published";
+    assert_eq!(
+        of("Role", "netmon-topology")["rules"],
+        json!([
+            {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [published], "verbs": ["get", "patch"]},
+            {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]},
+        ])
+    );
+    let deployment = &of("Deployment", "netmon-topology")["spec"];
+    let (pod, agents) = (&deployment["template"], &of("DaemonSet", "netmon")["spec"]);
+    assert_eq!(deployment["replicas"], 1);
+    assert_eq!(pod["spec"]["containers"][0]["securityContext"]["capabilities"], json!({"drop": ["ALL"]}));
+    let said: Vec<&str> =
+        pod["spec"]["containers"][0]["args"].as_array().expect("args").iter().filter_map(Value::as_str).collect();
+    assert_eq!(
+        said,
+        [
+            "topology",
+            "publish",
+            "-configmap=netmon-topology-published",
+            "-pods=auto",
+            "-topology=/etc/zxporter-topology/topology"
+        ]
+    );
+    let none = |name: &str| panic!("it reads {name}");
+    let parsed = netmon::config::parse(said.iter().map(Into::into), none, None);
+    assert!(matches!(parsed, Ok(netmon::config::Command::Tool(netmon::config::tools::Tool::TopologyPublish, _))));
+    assert_eq!(pod["spec"]["volumes"][0]["configMap"]["name"], "netmon-topology", "the ranges that somebody wrote");
+    // The Service and the monitors find the agents alone.
+    let (theirs, ours) = (&agents["selector"]["matchLabels"], &pod["metadata"]["labels"]);
+    assert!(theirs.as_object().expect("labels").iter().any(|(key, value)| ours[key] != *value), "{theirs} {ours}");
+    let volumes = agents["template"]["spec"]["volumes"].as_array().expect("volumes");
+    let mounted = volumes.iter().find(|volume| volume["name"] == "topology").expect("mounted");
+    assert_eq!(mounted["configMap"], json!({"name": published, "optional": true}));
+    assert!(
+        agents["template"]["spec"]["containers"][0]["args"]
+            .to_string()
+            .contains("-topology=/etc/zxporter-topology/topology")
+    );
+    let never = manifest::objects(&helm.template(&["--set", &format!("{set},topology.publish.pods=never")]));
+    let role = never.iter().find(|o| o["kind"] == "ClusterRole" && o["metadata"]["name"] == "netmon-topology");
+    assert_eq!(role.expect("a role")["rules"][0]["resources"], json!(["nodes"]));
+}
+
+/// What an agent may ask of the API server is what its source of ranges takes.
+fn grants_what_a_topology_takes(helm: &Helm) {
+    let rules = |set: &str| {
+        let objects = manifest::objects(&helm.template(&["--set", set]));
+        let rules = manifest::find(&objects, "ClusterRole")["rules"].as_array().expect("rules").clone();
+        let of_nodes = rules.iter().find(|rule| rule["resources"] == json!(["nodes"]));
+        (of_nodes.map(|rule| rule["verbs"].clone()), manifest::find(&objects, "DaemonSet").to_string())
+    };
+    assert_eq!(rules("topology.source=none").0, None);
+    let (routes, agents) = rules("topology.source=routes");
+    assert_eq!(routes, Some(json!(["get"])));
+    assert!(agents.contains("\"-topology-source=routes\"") && agents.contains("NODE_ZONE"));
+    assert_eq!(rules("topology.source=nodes").0, Some(json!(["list", "watch"])));
+    assert_eq!(rules("topology.ranges=10.0.0.0/8 zone=a").0, Some(json!(["get"])));
+}
+
+/// Series name pods of others: each scrape job keeps the label `namespace` that they bear, and finds the agents where
+/// the collectors of OpenCost and Kubecost look.
+fn keeps_the_namespace_of_each_series(helm: &Helm) {
+    let set = "podMonitor.enabled=true,service.enabled=true,serviceMonitor.enabled=true,opencost.enabled=true,\
+               nameOverride=network-costs,config.containerPort=3001";
+    let said = helm.run(&["template", "kubecost", helm.chart(), "--kube-version", "1.33.0", "--set", set]);
+    assert!(said.ok, "{}", said.err);
+    let objects = manifest::objects(&said.out);
+    assert_eq!(manifest::find(&objects, "PodMonitor")["spec"]["podMetricsEndpoints"][0]["honorLabels"], true);
+    assert_eq!(manifest::find(&objects, "ServiceMonitor")["spec"]["endpoints"][0]["honorLabels"], true);
+    let pod = &manifest::find(&objects, "DaemonSet")["spec"]["template"];
+    assert_eq!(pod["metadata"]["labels"]["app.kubernetes.io/name"], "network-costs");
+    assert_eq!(pod["metadata"]["labels"]["app.kubernetes.io/instance"], "kubecost");
+    assert_eq!(pod["spec"]["containers"][0]["ports"][0]["containerPort"], 3001);
+    assert!(pod["spec"]["containers"][0]["args"].to_string().contains("\"-opencost-series\""));
+    let service = manifest::find(&objects, "Service");
+    assert_eq!(service["metadata"]["annotations"]["prometheus.io/scrape"], "true");
+    assert_eq!(service["metadata"]["annotations"]["prometheus.io/port"], "3001");
+    assert_eq!(service["spec"]["clusterIP"], "None");
 }
 
 fn passes_lint(helm: &Helm) {

@@ -15,6 +15,8 @@ mod harness;
 mod locate;
 #[path = "kube/memory.rs"]
 mod memory;
+#[path = "kube/publish.rs"]
+mod publish;
 #[path = "kube/real.rs"]
 mod real;
 #[path = "kube/tls.rs"]

@@ -69,6 +69,28 @@ fn measure(binary: &str) -> Result<(), String> {
         return Err("the agent learns no names".to_owned());
     }
     agent.holds("idle", 4)?;
+    let idle_kib = agent.resident_kib()?;
+    drop(agent);
+
+    // The same with a table of a large cluster, plain and as one pod publishes it.
+    let ranges = std::env::temp_dir().join(format!("nm-memory-ranges-{}", std::process::id()));
+    for packed in [false, true] {
+        fs::write(&ranges, table(15_000, packed)?).map_err(text)?;
+        let (root, file) = (format!("-cgroup-root={}", cgroup.0.display()), format!("-topology={}", ranges.display()));
+        let agent = Agent::start(binary, &dakr.url, &[&root, &file])?;
+        if metric("netmon_topology_ranges")? != 15_000 {
+            return Err("the table is not in use".to_owned());
+        }
+        let kib = agent.resident_kib()?;
+        println!(
+            "idle with 15,000 ranges (packed: {packed}): {kib} KiB resident, {idle_kib} KiB without, bound + 512 KiB"
+        );
+        if kib > idle_kib + 512 {
+            return Err(format!("15,000 ranges take {} KiB", kib - idle_kib));
+        }
+    }
+    let _ = fs::remove_file(&ranges);
+    let agent = Agent::start(binary, &dakr.url, &[&format!("-cgroup-root={}", cgroup.0.display())])?;
 
     let sockets: Vec<UdpSocket> =
         (0..6).map(|_| UdpSocket::bind("10.9.0.1:0")).collect::<Result<_, _>>().map_err(text)?;
@@ -100,6 +122,20 @@ fn measure(binary: &str) -> Result<(), String> {
         return Err(format!("/flows shows {items} rows"));
     }
     agent.holds("250,000 connections, 44,000 rows, all frozen, a snapshot", 48)
+}
+
+/// So many ranges in ninety zones, as they are published.
+fn table(count: u32, packed: bool) -> Result<Vec<u8>, String> {
+    let mut lines = format!("# zxporter-netmon topology 1 generation 1 ranges {count}\n");
+    for n in 0..count {
+        let (a, b) = (n >> 8, n & 255);
+        lines += &format!("10.{a}.{b}.0/24 zone=region-{}-zone-{} region=region-{}\n", n % 30, n % 90, n % 30);
+    }
+    if !packed {
+        return Ok(lines.into_bytes());
+    }
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(lines.as_bytes()).and_then(|()| encoder.finish()).map_err(text)
 }
 
 /// Goes with the test, and after the agent.
@@ -179,6 +215,18 @@ impl Agent {
             judged = self.holds_now(what, most_mib);
         }
         judged
+    }
+
+    /// The least of some looks: what was needed for the start is given back by and by.
+    fn resident_kib(&self) -> Result<u64, String> {
+        let mut least = u64::MAX;
+        for _ in 0..20 {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).map_err(text)?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+            least = least.min(line.trim().trim_end_matches(" kB").parse().map_err(|error| format!("VmRSS: {error}"))?);
+            clock::sleep_ns(100 * MS);
+        }
+        Ok(least)
     }
 
     fn holds_now(&self, what: &str, most_mib: u64) -> Result<(), String> {

@@ -108,10 +108,47 @@ runAsUser: 0
 {{- if and .Values.config.clusterToken (not .Values.config.existingSecret.name) -}}true{{- end -}}
 {{- end -}}
 
-{{/* The ConfigMap with the topology; empty where there is none. */}}
-{{- define "netmon.topologyConfigMap" -}}
+{{/* The ConfigMap with the ranges that somebody wrote; empty where there is none. */}}
+{{- define "netmon.rangesConfigMap" -}}
 {{- $own := ternary (printf "%s-topology" (include "netmon.fullname" .)) "" (ne .Values.topology.ranges "") -}}
 {{- .Values.topology.existingConfigMap.name | default $own -}}
+{{- end -}}
+
+{{- define "netmon.rangesKey" -}}
+{{- ternary .Values.topology.existingConfigMap.key "topology" (ne .Values.topology.existingConfigMap.name "") -}}
+{{- end -}}
+
+{{- define "netmon.publishedConfigMap" -}}
+{{ include "netmon.fullname" . }}-topology-published
+{{- end -}}
+
+{{/* The ConfigMap that the agents mount; empty where there is none. */}}
+{{- define "netmon.topologyConfigMap" -}}
+{{- if .Values.topology.publish.enabled -}}
+{{- include "netmon.publishedConfigMap" . -}}
+{{- else -}}
+{{- include "netmon.rangesConfigMap" . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "netmon.topologyKey" -}}
+{{- if .Values.topology.publish.enabled -}}
+topology
+{{- else -}}
+{{- include "netmon.rangesKey" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* "true" where the agents tell scopes by more than the node itself. */}}
+{{- define "netmon.locates" -}}
+{{- if or (include "netmon.topologyConfigMap" .) (ne .Values.topology.source "none") -}}true{{- end -}}
+{{- end -}}
+
+{{/* The labels of the pod that publishes: not those of the agents, whose Service and monitors it is none of. */}}
+{{- define "netmon.publisherSelector" -}}
+app: zxporter-netmon-topology
+app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name }}-topology
+app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{- define "netmon.args" -}}
@@ -171,7 +208,10 @@ runAsUser: 0
 - {{ printf "-token-file=/etc/zxporter-token/%s" $c.existingSecret.key | quote }}
 {{- end }}
 {{- if include "netmon.topologyConfigMap" . }}
-- {{ printf "-topology=/etc/zxporter-topology/%s" (ternary .Values.topology.existingConfigMap.key "topology" (ne .Values.topology.existingConfigMap.name "")) | quote }}
+- {{ printf "-topology=/etc/zxporter-topology/%s" (include "netmon.topologyKey" .) | quote }}
+{{- end }}
+{{- if ne .Values.topology.source "none" }}
+- -topology-source={{ .Values.topology.source }}
 {{- end }}
 {{- with .Values.topology.zone }}
 - {{ printf "-zone=%s" . | quote }}

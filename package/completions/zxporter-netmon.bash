@@ -4,8 +4,9 @@ _zxporter_netmon() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} first=''
     case "${COMP_WORDS[*]:1}" in
     'topology compile'*) mapfile -t COMPREPLY < <(compgen -f -W '-regions -services -scope -via -help' -- "$word"); return ;;
+    'topology publish'*) mapfile -t COMPREPLY < <(compgen -f -W '-configmap -namespace -key -topology -pods -kubeconfig -help' -- "$word"); return ;;
     'state give'*) mapfile -t COMPREPLY < <(compgen -f -W ' -help' -- "$word"); return ;;
-    'topology'*) mapfile -t COMPREPLY < <(compgen -W 'compile' -- "$word"); return ;;
+    'topology'*) mapfile -t COMPREPLY < <(compgen -W 'compile publish' -- "$word"); return ;;
     'state'*) mapfile -t COMPREPLY < <(compgen -W 'give' -- "$word"); return ;;
     esac
     case $previous in

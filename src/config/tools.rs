@@ -16,6 +16,8 @@ use super::usage::{UsageError, double_the_dash, one_line, quoted};
 pub enum Tool {
     /// Published range files to lines of `-topology`.
     TopologyCompile,
+    /// Where the cluster's nodes lie, into a ConfigMap.
+    TopologyPublish,
     /// A folder for `-state-dir` to the user that the agent runs as.
     StateGive,
 }
@@ -68,7 +70,7 @@ const SCOPES: Value = Value::Choice(&["node", "zone", "region", "cross_region", 
 const VIAS: Value = Value::Choice(&["nat", "lb", "privatelink", "peering", "tgw", "vpn", "interconnect"]);
 
 /// Every command.
-pub const TOOLS: &[ToolEntry] = &[TOPOLOGY_COMPILE, STATE_GIVE];
+pub const TOOLS: &[ToolEntry] = &[TOPOLOGY_COMPILE, TOPOLOGY_PUBLISH, STATE_GIVE];
 
 const STATE_GIVE: ToolEntry = ToolEntry {
     tool: Tool::StateGive,
@@ -79,6 +81,37 @@ const STATE_GIVE: ToolEntry = ToolEntry {
     long: "For an init container: the kubelet makes a folder of the node as root's. Owner and group become UID, the mode 0700. \
            Needs CAP_CHOWN.",
     options: &[],
+};
+
+const TOPOLOGY_PUBLISH: ToolEntry = ToolEntry {
+    tool: Tool::TopologyPublish,
+    words: &["topology", "publish"],
+    operands: "",
+    count: (0, 0),
+    short: "follow the cluster's nodes and publish where they lie for all agents",
+    long: "Runs until a signal. Writes a ConfigMap that the agents mount as their -topology: at most once a minute, only when \
+           it changed, packed by gzip beyond 64 KB. A second one does no harm, and without any the agents keep what they \
+           have. Needs nodes: list, watch; configmaps: get, create, patch; for pods their list and watch.",
+    options: &[
+        ToolOption { name: "configmap", value: Value::Word("NAME"), short: "where to (zxporter-netmon-topology)" },
+        ToolOption {
+            name: "namespace",
+            value: Value::Word("NAME"),
+            short: "the ConfigMap's namespace (the own pod's)",
+        },
+        ToolOption { name: "key", value: Value::Word("NAME"), short: "the file's name where it is mounted (topology)" },
+        ToolOption {
+            name: "topology",
+            value: Value::Word("FILE"),
+            short: "lines that are published first, and count first",
+        },
+        ToolOption {
+            name: "pods",
+            value: Value::Choice(&["auto", "always", "never"]),
+            short: "follow all pods too; auto: where a node has no range",
+        },
+        ToolOption { name: "kubeconfig", value: Value::Word("PATH"), short: "kubeconfig for the API server" },
+    ],
 };
 
 const TOPOLOGY_COMPILE: ToolEntry = ToolEntry {

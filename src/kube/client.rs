@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use k8s_openapi::{ListableResource, Resource};
 use ureq::config::Config;
 use ureq::http::header;
+use ureq::typestate::WithBody;
 use ureq::unversioned::transport::DefaultConnector;
-use ureq::{Agent, BodyReader};
+use ureq::{Agent, BodyReader, RequestBuilder};
 
 use super::endpoint::{Auth, Endpoint};
 use super::exec::{self, Credential};
@@ -188,6 +189,48 @@ impl Client {
         );
         let Timeouts { watch_read, watch, .. } = self.timeouts;
         self.get(now, &url, false, watch_read, watch)
+    }
+
+    /// Asks for a ConfigMap.
+    pub fn config_map(&mut self, now: Now, namespace: &str, name: &str) -> Result<Answer, Failure> {
+        let url = format!("{}/{}", self.config_maps(namespace), encoded(name));
+        let Timeouts { list_read, list, .. } = self.timeouts;
+        self.get(now, &url, true, list_read, list)
+    }
+
+    /// Changes parts of a ConfigMap (RFC 7386).
+    pub fn patch_config_map(&mut self, now: Now, namespace: &str, name: &str, body: &str) -> Result<(), Failure> {
+        let url = format!("{}/{}", self.config_maps(namespace), encoded(name));
+        let request = self.agent(now)?.patch(&url);
+        self.send(now, request, "application/merge-patch+json", body)
+    }
+
+    /// Makes a ConfigMap.
+    pub fn create_config_map(&mut self, now: Now, namespace: &str, body: &str) -> Result<(), Failure> {
+        let url = self.config_maps(namespace);
+        let request = self.agent(now)?.post(&url);
+        self.send(now, request, "application/json", body)
+    }
+
+    fn config_maps(&self, namespace: &str) -> String {
+        let (version, segment) = (ConfigMap::API_VERSION, ConfigMap::URL_PATH_SEGMENT);
+        format!("{}/api/{version}/namespaces/{}/{segment}", self.endpoint.url, encoded(namespace))
+    }
+
+    fn send(&mut self, now: Now, request: RequestBuilder<WithBody>, kind: &str, body: &str) -> Result<(), Failure> {
+        let mut request = request.header(header::ACCEPT, "application/json").header(header::CONTENT_TYPE, kind);
+        if let Some(Secret(token)) = self.token(now)? {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.config().timeout_global(Some(self.timeouts.list)).build();
+        let response = request.send(body).map_err(|error| failure(&error))?;
+        if !matches!(response.status().as_u16(), 200 | 201) {
+            return Err(refusal(response, now));
+        }
+        // To its end, so that the connection can be used again.
+        let mut rest = response.into_body().into_reader();
+        io::copy(&mut rest, &mut io::sink()).map_err(|error| Failure::Network(printable(&error.to_string())))?;
+        Ok(())
     }
 
     /// The server refused our credentials: the next request reads them again.

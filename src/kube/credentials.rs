@@ -73,6 +73,12 @@ fn from_kubeconfig(path: &Path) -> Result<Endpoint, CredentialsError> {
     super::kubeconfig::load(path).map_err(|why| CredentialsError::Kubeconfig(path.to_owned(), why))
 }
 
+/// The namespace of the pod that this runs in.
+pub fn own_namespace() -> Option<String> {
+    let text = super::secret::read_file(&Path::new(SERVICE_ACCOUNT).join("namespace")).ok()?;
+    String::from_utf8(text).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
 /// The server as the environment of a pod names it; `None` outside a cluster. The files need not be there yet.
 pub fn in_cluster(
     env: &dyn Fn(&str) -> Option<String>,

@@ -10,6 +10,7 @@
 //! ```
 
 pub mod client;
+pub mod config_map;
 pub mod credentials;
 pub mod decode;
 pub mod endpoint;

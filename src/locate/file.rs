@@ -76,12 +76,21 @@ impl std::error::Error for FileError {}
 /// # Errors
 /// [`FileError`].
 pub fn read(path: &Path) -> Result<(String, Stamp), FileError> {
+    read_while(path, || ())
+}
+
+/// The same; `meanwhile` is done between its opening and its end.
+fn read_while(path: &Path, meanwhile: impl FnOnce()) -> Result<(String, Stamp), FileError> {
     let mut file = File::open(path).map_err(FileError::Read)?;
     let before = file.metadata().map_err(FileError::Read)?;
     if before.is_dir() {
         return Err(FileError::Folder);
     }
-    let mut bytes = limited(&mut file).map_err(FileError::Read)?.ok_or(FileError::Long)?;
+    let mut first = [0; 16];
+    let read = file.read(&mut first).map_err(FileError::Read)?;
+    meanwhile();
+    let mut whole = first.get(..read).unwrap_or_default().chain(&mut file);
+    let mut bytes = limited(&mut whole).map_err(FileError::Read)?.ok_or(FileError::Long)?;
     let after = file.metadata().map_err(FileError::Read)?;
     let is_whole = !before.is_file() || bytes.len() as u64 == after.len();
     if Stamp::of(&before) != Stamp::of(&after) || !is_whole {
@@ -103,3 +112,6 @@ fn limited(from: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     from.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= MAX_BYTES).then_some(bytes))
 }
+
+#[cfg(test)]
+mod tests;

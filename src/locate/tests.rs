@@ -133,20 +133,6 @@ fn a_text_beyond_the_bound_is_not_unpacked() {
 }
 
 #[test]
-fn a_file_that_is_written_to_while_it_is_read_is_looked_at_again() {
-    let folder = Folder::new("growing");
-    let pipe = folder.file();
-    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("ours");
-    // What is no regular file has no length to compare with; its text is taken as it comes.
-    let writer = std::thread::spawn({
-        let pipe = pipe.clone();
-        move || fs::write(pipe, GOOD)
-    });
-    assert!(matches!(file::read(&pipe), Ok(_) | Err(FileError::Changing)));
-    assert!(writer.join().is_ok());
-}
-
-#[test]
 fn a_published_table_that_is_older_is_not_used() {
     let folder = Folder::new("older");
     let mut locator = locator(&folder);

@@ -3,4 +3,5 @@
 //! [`crate::config::tools`] is their table; `main` calls them.
 
 pub mod compile;
+pub mod publish;
 pub mod state;

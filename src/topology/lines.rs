@@ -62,6 +62,13 @@ pub struct Head {
     pub ranges: u32,
 }
 
+impl Head {
+    /// From the first line of a published text of this version.
+    pub fn read(line: &str) -> Option<Head> {
+        head(line)?.ok()
+    }
+}
+
 impl fmt::Display for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{MARK}{VERSION} generation {} ranges {}", self.generation, self.ranges)

@@ -10,6 +10,7 @@
 //! | [`table`] | the longest range that holds an address |
 //! | [`lines`] | the text form of ranges, from and to |
 //! | [`names`] | zones, regions and services as numbers |
+//! | [`publish`] | the text that one pod publishes for all |
 //! | [`published`] | where the latest one lies |
 //! | [`cluster`] | the ranges that follow from where nodes are |
 //! | [`compile`] | the clouds' published range files to lines |
@@ -20,6 +21,7 @@ pub mod compile;
 pub mod join;
 pub mod lines;
 pub mod names;
+pub mod publish;
 pub mod published;
 pub mod scope;
 pub mod table;

@@ -3,9 +3,9 @@
 
 use std::ffi::OsString;
 
-use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use netmon::config;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -34,6 +34,9 @@ pub fn check_types(object: &Value) {
         "DaemonSet" => same::<DaemonSet>(object),
         "ServiceAccount" => same::<ServiceAccount>(object),
         "ClusterRole" => same::<ClusterRole>(object),
+        "Deployment" => same::<Deployment>(object),
+        "Role" => same::<Role>(object),
+        "RoleBinding" => same::<RoleBinding>(object),
         "ClusterRoleBinding" => same::<ClusterRoleBinding>(object),
         "ConfigMap" => same::<ConfigMap>(object),
         "Secret" => same::<Secret>(object),

@@ -8,7 +8,7 @@ fn run(arguments: &str) -> Result<Command, String> {
 
 fn given(arguments: &str) -> Given {
     match run(arguments) {
-        Ok(Command::Tool(Tool::TopologyCompile, given)) => given,
+        Ok(Command::Tool(Tool::TopologyCompile | Tool::TopologyPublish, given)) => given,
         other => panic!("{arguments}: {other:?}"),
     }
 }
@@ -23,8 +23,8 @@ fn options_may_stand_anywhere_behind_the_command_with_one_dash_or_two() {
 #[test]
 fn a_mistake_names_the_command() {
     let cases = [
-        ("topology", "topology what? Want topology compile"),
-        ("topology comple", "topology what? Want topology compile"),
+        ("topology", "topology what? Want topology compile, or topology publish"),
+        ("topology comple", "topology what? Want topology compile, or topology publish"),
         ("topolgy compile", "unknown command \"topolgy\": did you mean topology? (-h lists them)"),
         ("topology compile", "topology compile: want aws|gcp|azure FILE…"),
         ("topology compile aws", "topology compile: want aws|gcp|azure FILE…"),
@@ -64,4 +64,18 @@ fn each_command_has_its_help_and_stands_in_the_agents() {
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
         assert!(config::help().contains(&entry.written()));
     }
+}
+
+#[test]
+fn what_is_published_where_and_of_what() {
+    let given = given("topology publish -configmap m -namespace n -key k -topology /f -pods always -kubeconfig /k");
+    assert_eq!(
+        (given.word("configmap"), given.word("namespace"), given.word("key")),
+        (Some("m"), Some("n"), Some("k"))
+    );
+    assert_eq!(
+        (given.word("topology"), given.word("pods"), given.word("kubeconfig")),
+        (Some("/f"), Some("always"), Some("/k"))
+    );
+    assert!(given.operands.is_empty());
 }

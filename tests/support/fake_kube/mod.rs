@@ -24,6 +24,10 @@ pub struct Request {
     pub watch: bool,
     /// The path and query as sent.
     pub target: String,
+    /// `GET`, `POST`, `PATCH`.
+    pub method: String,
+    /// What was sent with it.
+    pub body: String,
     /// `Authorization`, empty if there is none.
     pub authorization: String,
     /// `Accept-Encoding`, empty if there is none.
@@ -183,7 +187,7 @@ impl Drop for FakeKube {
 fn serve(shared: &Shared, stream: impl Read + Write, socket: &TcpStream) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
-        let mut target = String::new();
+        let (mut target, mut method, mut length) = (String::new(), String::new(), 0);
         let (mut authorization, mut accept_encoding) = (String::new(), String::new());
         loop {
             let mut line = String::new();
@@ -196,20 +200,25 @@ fn serve(shared: &Shared, stream: impl Read + Write, socket: &TcpStream) -> io::
             }
             if let Some((name, value)) = line.split_once(": ") {
                 match name.to_ascii_lowercase().as_str() {
+                    "content-length" => length = value.parse().unwrap_or_default(),
                     "authorization" => authorization = value.to_owned(),
                     "accept-encoding" => accept_encoding = value.to_owned(),
                     _ => {}
                 }
             } else {
-                target = line.split(' ').nth(1).unwrap_or_default().to_owned();
+                let mut words = line.split(' ').map(str::to_owned);
+                (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
             }
         }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body)?;
+        let body = String::from_utf8_lossy(&body).into_owned();
         let watch = target.contains("&watch=true");
         let request = {
             let mut requests = shared.requests.lock().expect("not poisoned");
             let of_kind = requests.iter().filter(|earlier| earlier.watch == watch).count();
             let number = requests.len();
-            requests.push(Request { watch, target, authorization, accept_encoding, number, of_kind });
+            requests.push(Request { watch, target, method, body, authorization, accept_encoding, number, of_kind });
             requests[number].clone()
         };
         let parts = (shared.script.lock().expect("not poisoned"))(&request);
