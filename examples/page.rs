@@ -132,6 +132,7 @@ fn row(n: u64) -> RowView {
         unsettled: TxRx::ZERO,
         total: TxRx::ZERO,
         changed_wall_ns: clock::now().wall_ns,
+        rate: [0.0; 2],
     }
 }
 

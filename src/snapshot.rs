@@ -50,6 +50,8 @@ pub struct RowView {
     pub total: TxRx,
     /// When it last grew, nanoseconds since the epoch.
     pub changed_wall_ns: u64,
+    /// Bytes sent and received in a second, over the last sweep.
+    pub rate: [f32; 2],
 }
 
 /// Traffic since the start per owner, direction, protocol and class: what Prometheus may scrape, for it only grows.

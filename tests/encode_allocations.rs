@@ -1,11 +1,19 @@
-//! Encoding rows for the push allocates nothing once its buffer has its size.
+//! Encoding rows for the push, and writing them for who looks at them, allocates nothing once the buffer has its size.
 
 #[path = "support/counting.rs"]
 mod counting;
 
+use std::sync::Arc;
+
 use counting::{Counting, allocations};
 use netmon::export::dakr::encode::{Header, Item, begin, end, item};
-use netmon::flow::{Addr, Counts, TxRx};
+use netmon::export::view::query::Query;
+use netmon::export::view::{Head, View};
+use netmon::flow::{Addr, Class, Counts, Direction, TxRx};
+use netmon::names::{Origin, RowName};
+use netmon::owner::{Owner, Pod};
+use netmon::snapshot::{RowView, Snapshot};
+use netmon::topology::Way;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -51,4 +59,57 @@ fn encoding_5000_items_into_a_used_buffer_allocates_nothing() {
     encode(&mut out);
     assert_eq!(allocations() - before, 0);
     assert!(out.len() < 1 << 20, "{} bytes: a message of 5,000 items stays below a MiB", out.len());
+}
+
+#[test]
+fn writing_10000_rows_allocates_nothing_per_row() {
+    let row = |n: u32| RowView {
+        owner: n % 2,
+        remote_owner: None,
+        name: n % 3,
+        port: 443,
+        protocol: 6,
+        direction: Direction::Outbound,
+        class: Class::Outside,
+        way: Way::UNKNOWN,
+        place: 0,
+        is_sum: false,
+        local: Addr::from_v4([10, 244, 1, 7]),
+        remote: Addr::from_v4(n.to_be_bytes()),
+        unsettled: TxRx::ZERO,
+        total: TxRx::ZERO,
+        changed_wall_ns: 1_790_000_000_250_000_000,
+        rate: [1.5, 2.5],
+    };
+    let pod = |name: &str| {
+        Owner::Pod(Arc::new(Pod {
+            uid: "u".into(),
+            namespace: "shop".into(),
+            name: name.into(),
+            workload: None,
+            host_network: false,
+        }))
+    };
+    let name = |text: &str| RowName { text: text.into(), origin: Origin::Own, is_service: false };
+    let snapshot = Arc::new(Snapshot {
+        rows: (0..10_000).map(row).collect(),
+        owners: vec![Owner::Host, pod("web-6c9f7d5b8-x2x9k")],
+        names: vec![name("cdn.example.net"), name("=a,b")],
+        ..Snapshot::default()
+    });
+    let mut out = Vec::with_capacity(16 << 20);
+    for query in ["sort=rate", "format=csv", "format=tsv&match=443", "by=remote&format=csv", "by=remote&sort=tx"] {
+        let query = Query::parse(query).expect("a query");
+        let head = Head { node_name: "node-a".into(), status: "healthy", swept_wall_ns: 1 };
+        let before = allocations();
+        let mut view = View::new(Arc::clone(&snapshot), head, query.as_ref());
+        // Lists that double as they fill, not one piece for each row.
+        assert!(allocations() - before < 40, "{query:?}: {} to choose", allocations() - before);
+        let before = allocations();
+        out.clear();
+        while !view.fill(&mut out, 64 << 10) {
+            out.clear();
+        }
+        assert_eq!(allocations() - before, 0, "{query:?}");
+    }
 }

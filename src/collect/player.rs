@@ -106,6 +106,7 @@ impl Player {
             Step::Drain => reading::drain(pipeline, stats, at, read),
             Step::Sweep => {
                 let swept = reading::sweep(pipeline, stats, at, read);
+                pipeline.take_rates(at.mono_ns);
                 match &swept.result {
                     Ok(sweep) if sweep.complete => {
                         self.trouble.events_lost = false;

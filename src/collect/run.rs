@@ -251,6 +251,7 @@ impl Collector {
             }
         }
         let owners_ns = self.look_at_processes(now);
+        self.p.pipeline.take_rates(now.mono_ns);
         let facts = Facts {
             cost_ns: self.cost_ns + owners_ns,
             ends_are_told: self.p.source.ends_are_told(),

@@ -67,6 +67,7 @@ fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: No
         },
         total: row.total,
         changed_wall_ns: row.changed_wall_ns,
+        rate: row.rate,
     }));
     snapshot.series.clear();
     snapshot.series.extend(pipeline.series().iter().map(|series| SeriesView {

@@ -13,7 +13,6 @@
 //! holds that of the item with the most bytes. It is left out while it is empty.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,9 +24,6 @@ use crate::flow::{Addr, TxRx};
 use crate::names::Origin;
 use crate::owner::{Owner, Workload};
 use crate::snapshot::{LookupView, RowView, Snapshot};
-
-/// Rows that a limit can ask for.
-pub const MAX_LIMIT: usize = 1000;
 
 /// Writes one snapshot.
 pub struct Flows {
@@ -55,10 +51,9 @@ enum Stage {
 }
 
 impl Flows {
-    /// All rows, or with a limit the rows with the most bytes (at most [`MAX_LIMIT`]), most first.
-    /// `swept_wall_ns`: when the last sweep began, 0 before the first.
-    pub fn new(snapshot: Arc<Snapshot>, node_name: Arc<str>, limit: Option<usize>, swept_wall_ns: u64) -> Flows {
-        let chosen = limit.map(|limit| largest(&snapshot.rows, limit.min(MAX_LIMIT)));
+    /// All rows, or those chosen, in this order and with their rates. `swept_wall_ns`: when the last sweep began, 0 before
+    /// the first.
+    pub fn new(snapshot: Arc<Snapshot>, node_name: Arc<str>, chosen: Option<Vec<u32>>, swept_wall_ns: u64) -> Flows {
         let domains = named(&snapshot, chosen.as_deref());
         Flows { snapshot, node_name, chosen, swept_wall_ns, domains, next: 0, stage: Stage::Head }
     }
@@ -83,7 +78,7 @@ impl Flows {
                         if self.next > 0 {
                             out.extend_from_slice(b",\n");
                         }
-                        write(out, &Item::new(&self.snapshot, row));
+                        write(out, &Item::new(&self.snapshot, row, self.chosen.is_some()));
                         self.next += 1;
                     }
                     None => {
@@ -158,19 +153,6 @@ impl Flows {
         };
         self.snapshot.rows.get(at)
     }
-}
-
-/// Indices of the `limit` rows with the most bytes, most first; of equals the earlier.
-#[allow(clippy::cast_possible_truncation, reason = "fewer rows than slots")]
-fn largest(rows: &[RowView], limit: usize) -> Vec<u32> {
-    let mut heap = BinaryHeap::with_capacity(limit + 1);
-    for (at, row) in rows.iter().enumerate() {
-        heap.push(Reverse((row.total.total_bytes(), Reverse(at as u32))));
-        if heap.len() > limit {
-            heap.pop();
-        }
-    }
-    heap.into_sorted_vec().into_iter().map(|Reverse((_, Reverse(at)))| at).collect()
 }
 
 /// Indices of the rows that name their remote address: of equal addresses the row with the most bytes. The name of a
@@ -254,10 +236,14 @@ struct Item<'a> {
     total_rx_bytes: u64,
     total_tx_packets: u64,
     total_rx_packets: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_rate: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rx_rate: Option<u64>,
 }
 
 impl<'a> Item<'a> {
-    fn new(snapshot: &'a Snapshot, row: &RowView) -> Item<'a> {
+    fn new(snapshot: &'a Snapshot, row: &RowView, with_rates: bool) -> Item<'a> {
         let owner = snapshot.owners.get(row.owner as usize).unwrap_or(&Owner::Other);
         let (src_pod_name, src_pod_namespace) = match owner {
             Owner::Pod(pod) => (&*pod.name, &*pod.namespace),
@@ -296,6 +282,8 @@ impl<'a> Item<'a> {
             total_rx_bytes: row.total.rx.bytes,
             total_tx_packets: row.total.tx.packets,
             total_rx_packets: row.total.rx.packets,
+            tx_rate: with_rates.then(|| whole(row.rate[0])),
+            rx_rate: with_rates.then(|| whole(row.rate[1])),
         }
     }
 }
@@ -338,8 +326,9 @@ impl<'a> From<&'a Owner> for OwnerItem<'a> {
     }
 }
 
+/// The sum of everything.
 #[derive(Serialize)]
-struct Totals {
+pub(super) struct Totals {
     tx_bytes: u64,
     rx_bytes: u64,
     tx_packets: u64,
@@ -391,7 +380,7 @@ impl Serialize for Parts {
 }
 
 /// Serialized as the text it shows.
-struct Shown<T>(T);
+pub(super) struct Shown<T>(pub T);
 
 impl<T: fmt::Display> Serialize for Shown<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -410,7 +399,14 @@ impl fmt::Display for Timestamp {
     }
 }
 
-fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+/// Bytes in a second.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is positive, and a cast saturates")]
+pub(super) fn whole(rate: f32) -> u64 {
+    rate as u64
+}
+
+/// Appends a value.
+pub(super) fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     // A Vec takes everything, and no type here has a map key or a Serialize that fails.
     let written = serde_json::to_writer(out, value);
     debug_assert!(written.is_ok());

@@ -3,3 +3,4 @@
 pub mod dakr;
 pub mod json;
 pub mod prometheus;
+pub mod view;

@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::request::{Accept, Refusal, Request};
 use crate::clock::{MS, Now, SECOND};
 use crate::config::{Config, MetricsFormat};
-use crate::export::json::{Flows, MAX_LIMIT};
 use crate::export::prometheus::{self, Labels, Metrics};
+use crate::export::view::query::{Format, Query};
+use crate::export::view::{Head, View};
 use crate::flow::{Addr, Cidr};
 use crate::health::{Health, Life, Pulse, Status};
 use crate::snapshot::{Snapshot, Snapshots};
@@ -19,14 +20,14 @@ use crate::stop::Stop;
 const PAGE: &[u8] = include_bytes!("page.html");
 /// Only the page's own script and style may run. A test compares the hashes with the page.
 const PAGE_POLICY: &str = concat!(
-    "Content-Security-Policy: default-src 'none'; script-src 'sha256-E4Zk7SE6LAHB9NoPnbHNPKXF1BBADwX7Fu//qnxllBo='; ",
+    "Content-Security-Policy: default-src 'none'; script-src 'sha256-n3LYRE1MstTs08WAaJ5UDa6tkR887QjvXcfKNLigbYc='; ",
     "style-src 'sha256-i88Gk8K9LYiGuHqGzg1UEPde1cB6BJ0tn0RDi03X7oI='; connect-src 'self'; img-src data:; ",
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
 );
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const PATHS: &str = "/         status page for browsers\n\
-                     /flows    all rows as JSON (?limit=N: the N largest)\n\
+                     /flows    all rows as JSON; ?by= sort= match= class= scope= limit= format= choose\n\
                      /metrics  Prometheus text\n\
                      /healthz  200 while the agent counts\n\
                      /readyz   whether it counts\n";
@@ -97,8 +98,8 @@ impl Context {
                 extra: PAGE_POLICY,
                 body: Content::Page(0),
             }),
-            "/flows" => Answer::Snapshot(Wanted::new(Show::Flows(limit(request.query)))),
-            "/metrics" if json => Answer::Snapshot(Wanted::new(Show::Flows(limit(request.query)))),
+            "/flows" => flows(request.query),
+            "/metrics" if json => flows(request.query),
             "/metrics" => Answer::Snapshot(Wanted::new(Show::Metrics)),
             _ => Answer::Now(Response::text("404 Not Found", PATHS)),
         }
@@ -111,12 +112,18 @@ impl Context {
                 let metrics = Metrics::new(&self.stats, &self.health, &self.labels, snapshot);
                 Response::ok(prometheus::CONTENT_TYPE, Content::Metrics(Box::new(metrics)))
             }
-            (Show::Flows(limit), Some(snapshot)) => {
+            (Show::Flows(query), Some(snapshot)) => {
                 // Not later than the snapshot, which does not contain a sweep that began after it.
                 let swept_ns = self.stats.sweep_wall_ms.get().saturating_mul(MS);
-                let swept_ns = if swept_ns > snapshot.taken.wall_ns { 0 } else { swept_ns };
-                let flows = Flows::new(snapshot, Arc::clone(&self.node_name), limit, swept_ns);
-                Response::ok(JSON, Content::Flows(Box::new(flows)))
+                let swept_wall_ns = if swept_ns > snapshot.taken.wall_ns { 0 } else { swept_ns };
+                let status = self.health.overall().as_str();
+                let head = Head { node_name: Arc::clone(&self.node_name), status, swept_wall_ns };
+                let content_type = match query.map_or(Format::Json, |query| query.format) {
+                    Format::Json => JSON,
+                    Format::Csv => "text/csv; charset=utf-8",
+                    Format::Tsv => "text/tab-separated-values; charset=utf-8",
+                };
+                Response::ok(content_type, Content::Flows(Box::new(View::new(snapshot, head, query.as_ref()))))
             }
             (Show::Flows(_), None) => Response {
                 extra: "Retry-After: 2\r\n",
@@ -169,10 +176,12 @@ struct ProbeComponent<'a> {
     metadata: std::collections::BTreeMap<&'a str, &'a str>,
 }
 
-/// Parses `limit=N` of a query, 1 to [`MAX_LIMIT`]; returns `None` for anything else.
-fn limit(query: &str) -> Option<usize> {
-    let value = query.split('&').find_map(|pair| pair.strip_prefix("limit="))?;
-    value.parse().ok().filter(|n| (1..=MAX_LIMIT).contains(n))
+/// The rows, as the query asks for them.
+fn flows(query: &str) -> Answer {
+    match Query::parse(query) {
+        Ok(query) => Answer::Snapshot(Wanted::new(Show::Flows(query))),
+        Err(refused) => Answer::Now(Response::text("400 Bad Request", format!("{refused}\n"))),
+    }
 }
 
 /// How a request is answered.
@@ -213,7 +222,7 @@ pub struct Wanted {
 
 #[derive(Clone, Copy, Debug)]
 enum Show {
-    Flows(Option<usize>),
+    Flows(Option<Query>),
     Metrics,
 }
 
@@ -236,7 +245,7 @@ pub struct Response {
 enum Content {
     Page(usize),
     Bytes(Vec<u8>, usize),
-    Flows(Box<Flows>),
+    Flows(Box<View>),
     Metrics(Box<Metrics>),
 }
 
@@ -256,7 +265,7 @@ impl Response {
         Response { status: "200 OK", content_type, extra: "", body }
     }
 
-    fn text(status: &'static str, text: &'static str) -> Response {
+    fn text(status: &'static str, text: impl Into<Vec<u8>>) -> Response {
         Response { status, content_type: TEXT, extra: "", body: Content::Bytes(text.into(), 0) }
     }
 

@@ -79,6 +79,8 @@ impl RowTable {
             into.open += row.open;
             into.total += row.total;
             into.join_split(row.split());
+            into.rated = [into.rated[0] + row.rated[0], into.rated[1] + row.rated[1]];
+            into.rate = [into.rate[0] + row.rate[0], into.rate[1] + row.rate[1]];
             into.changed_wall_ns = into.changed_wall_ns.max(row.changed_wall_ns);
             if into.place != row.place {
                 into.place = 0;

@@ -1,11 +1,13 @@
 //! Sums of increments by row: (owner, local address, remote address, responder port, protocol, direction).
 //!
-//! A row has three sums: open (since the last freeze), frozen (in the batch under way) and total (since it appeared). A
-//! full table folds rows ([`fold`]) and never drops bytes. It knows neither connections nor DAKR.
+//! A row has three sums: open (since the last freeze), frozen (in the batch under way) and total (since it appeared), and
+//! the rate of the last sweep ([`rate`]). A full table folds rows ([`fold`]) and never drops bytes. It knows neither
+//! connections nor DAKR.
 
 mod fold;
 mod freeze;
 mod persist;
+mod rate;
 
 use std::hash::{Hash, Hasher};
 
@@ -101,7 +103,7 @@ pub enum Push {
     No(Withheld),
 }
 
-/// One row. In this order, 160 bytes in three or four lines of 64; see `far_end`.
+/// One row. In this order, 184 bytes; adding to it touches the first 160, three or four lines of 64: see `far_end`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Row {
@@ -122,6 +124,10 @@ pub struct Row {
     pub push: Push,
     /// Whether tx and rx are known apart, and which way its packets go.
     pub(crate) marks: Marks,
+    /// Bytes sent and received in a second, over the time between the last two sweeps.
+    pub rate: [f32; 2],
+    /// Bytes of `total` at the last sweep.
+    rated: [u64; 2],
 }
 
 /// [`Split`] and [`Path`] in one byte, so that a row is no longer for them.
@@ -218,6 +224,8 @@ pub struct RowTable {
     smallest: Vec<(u64, u32)>,
     /// By slot: the name that the remote end was asked by.
     names: Vec<Option<RowName>>,
+    /// When rates were taken last, monotonic.
+    rated_ns: Option<u64>,
 }
 
 impl RowTable {
@@ -232,6 +240,7 @@ impl RowTable {
             order: Vec::with_capacity(capacity as usize),
             smallest: Vec::with_capacity(capacity as usize),
             names: Vec::with_capacity(capacity as usize),
+            rated_ns: None,
         }
     }
 
@@ -307,6 +316,8 @@ impl RowTable {
             place,
             push,
             marks: Marks::new(self.split, Path::UNKNOWN),
+            rate: [0.0; 2],
+            rated: [0; 2],
         };
         if self.named() < self.named_capacity()
             && let Ok(slot) = self.table.insert(row)
@@ -342,6 +353,7 @@ impl RowTable {
             let now = charge();
             if now != (Charge { way: row.key.way, place: row.place }) {
                 row.total = TxRx::ZERO;
+                row.rated = [0; 2];
                 row.key.way = now.way;
                 row.place = now.place;
             }

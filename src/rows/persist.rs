@@ -15,7 +15,7 @@ persist_as_number!(Class { Inside = 0, Outside = 1, Overlay = 2, Multicast = 3 }
 persist_as_number!(Level { Named = 0, Prefix = 1, All = 2 });
 persist_as_number!(Withheld { InboundInside = 0, InboundNone = 1, Overlay = 2, NoDakr = 3, Multicast = 4 });
 persist!(RowKey { local, remote, owner, port, protocol, direction, class, level, way });
-persist!(Row { key, open, frozen, total, changed_wall_ns, item, place, push, marks; mark: 0 });
+persist!(Row { key, open, frozen, total, changed_wall_ns, item, place, push, marks; mark: 0; rate: [0.0; 2]; rated: [0; 2] });
 
 // The number of a path means nothing to another process.
 impl Persist for Marks {

@@ -111,7 +111,7 @@ impl Bench {
 
 #[test]
 fn a_row_takes_no_more_than_its_share_of_memory() {
-    assert_eq!(std::mem::size_of::<Row>(), 160);
+    assert_eq!(std::mem::size_of::<Row>(), 184);
 }
 
 #[test]
@@ -377,4 +377,56 @@ fn f4_what_finds_no_place_at_all_is_lost_by_its_reason() {
     after.check();
     let lost = after.ledger.lost[Lost::RowTableFull as usize];
     assert!(!lost.is_zero() && (after.ledger.open + lost).tx.bytes == 19_700);
+}
+
+/// Rates are those of the last sweep, whatever became of the row meanwhile.
+#[test]
+fn a_row_has_the_rate_of_the_last_sweep() {
+    let mut bench = Bench::new(64);
+    let (one, two) =
+        (key(3, [192, 0, 2, 9], 80, Direction::Outbound), key(3, [192, 0, 2, 10], 80, Direction::Outbound));
+    let rate = |bench: &Bench, key: &RowKey| {
+        let slot = bench.rows.table.find(key).expect("there");
+        bench.rows.table.get(slot).expect("there").rate
+    };
+    let second = 1_000 * crate::clock::MS;
+    bench.add(&one, counts(1 << 40, 1 << 40), 1);
+    bench.rows.take_rates(5 * second);
+    assert_eq!(rate(&bench, &one), [0.0, 0.0], "what came before the first sweep has no time");
+    bench.add(&one, counts(500, 50), 1);
+    bench.add(&two, counts(10, 1_000), 1);
+    bench.freeze();
+    bench.rows.take_rates(10 * second);
+    assert_eq!((rate(&bench, &one), rate(&bench, &two)), ([100.0, 10.0], [2.0, 200.0]));
+    bench.add(&one, counts(7, 7), 1);
+    bench.rows.take_rates(10 * second + crate::clock::MS);
+    assert_eq!(rate(&bench, &one), [100.0, 10.0], "a sweep that is repeated at once is no measure");
+    bench.rows.take_rates(11 * second);
+    assert_eq!((rate(&bench, &one), rate(&bench, &two)), ([7.0, 7.0], [0.0, 0.0]));
+}
+
+/// A row that begins anew, and rows that are folded, keep what they were rated by.
+#[test]
+fn folding_and_beginning_anew_make_no_rate() {
+    let mut bench = Bench::new(32);
+    let second = 1_000 * crate::clock::MS;
+    bench.rows.take_rates(second);
+    let keys: Vec<RowKey> = (0..28).map(|n| key(3, [192, 0, n, 9], 80, Direction::Outbound)).collect();
+    keys.iter().for_each(|key| _ = bench.add(key, counts(1_000, 0), 1));
+    bench.rows.take_rates(2 * second);
+    (0..14).for_each(|n| _ = bench.add(&key(4, [198, 51, n, 9], 80, Direction::Outbound), counts(1, 0), 1));
+    assert!(bench.ledger.folded_rows > 0);
+    bench.rows.take_rates(3 * second);
+    let sum: f32 = bench.rows.iter().map(|row| row.rate[0]).sum();
+    assert_eq!(sum, 14.0);
+    let once = key(5, [203, 0, 113, 1], 80, Direction::Inbound);
+    let mut bench = Bench::new(32);
+    bench.add(&once, counts(1 << 30, 0), 1);
+    bench.rows.take_rates(second);
+    bench.freeze();
+    bench.rows.settle(0, 1, crate::batch::Verdict::Acknowledged, &mut bench.ledger);
+    bench.charge = Charge { way: Way::new(Scope::Zone, Via::None, 0), place: 0 };
+    bench.add(&once, counts(900, 0), 1);
+    bench.rows.take_rates(2 * second);
+    assert_eq!(bench.rows.iter().next().map(|row| row.rate), Some([900.0, 0.0]));
 }

@@ -186,5 +186,6 @@ fn row(n: u32) -> RowView {
         unsettled: TxRx { tx: counts, rx: counts },
         total: TxRx { tx: counts, rx: counts },
         changed_wall_ns: 1_790_000_000_000_000_000,
+        rate: [0.0; 2],
     }
 }

@@ -1,4 +1,4 @@
-//! Removes what is no longer needed, and copies sizes and books to the counters.
+//! Takes rates, removes what is no longer needed, and copies sizes and books to the counters.
 
 use super::{Pipeline, SERIES_IDLE_NS};
 use crate::clock::Now;
@@ -6,6 +6,11 @@ use crate::owner::{Owner, OwnerId};
 use crate::stats::Stats;
 
 impl Pipeline {
+    /// Takes the rows' rates, once everything of a sweep is in its row.
+    pub fn take_rates(&mut self, swept_mono_ns: u64) {
+        self.rows.take_rates(swept_mono_ns);
+    }
+
     /// Removes rows, series and owners that are no longer needed.
     pub fn cleanup(&mut self, now: Now, idle_ns: u64) {
         self.rows.cleanup(now.wall_ns, idle_ns);

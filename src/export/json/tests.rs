@@ -1,5 +1,7 @@
 use super::*;
 use crate::clock::Now;
+use crate::export::view::query::Query;
+use crate::export::view::{Head, View};
 use crate::flow::{Class, Counts, Direction};
 use crate::names::RowName;
 use crate::owner::Pod;
@@ -28,6 +30,7 @@ fn row(local: &str, remote: &str, bytes: u64) -> RowView {
         unsettled: counts,
         total: counts + counts,
         changed_wall_ns: 1_790_000_000_250_000_000,
+        rate: [0.0; 2],
     }
 }
 
@@ -42,7 +45,9 @@ fn pod(name: &str) -> Owner {
 }
 
 fn text(snapshot: Snapshot, limit: Option<usize>, piece: usize) -> String {
-    let mut flows = Flows::new(Arc::new(snapshot), "node-a".into(), limit, 0);
+    let query = limit.map(|limit| Query { limit: Some(limit), ..Query::default() });
+    let head = Head { node_name: "node-a".into(), status: "healthy", swept_wall_ns: 0 };
+    let mut flows = View::new(Arc::new(snapshot), head, query.as_ref());
     let mut whole = Vec::new();
     loop {
         let mut out = Vec::new();

@@ -105,6 +105,17 @@ fn paths_are_exact() {
 }
 
 #[test]
+fn a_question_that_cannot_be_answered_is_refused_with_what_can() {
+    let context = context("");
+    let (head, body) = get(&context, "/flows?limit=x", "10.0.0.1", 0);
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    assert_eq!(body, "limit cannot be \"x\": want 1 to 100000\n");
+    let (head, body) = get(&context, "/flows?by=owner&format=csv", "10.0.0.1", 0);
+    assert!(head.contains("Content-Type: text/csv"), "{head}");
+    assert_eq!(body, "owner,rows,tx_bytes,rx_bytes,tx_rate,rx_rate\n");
+}
+
+#[test]
 fn metrics_come_in_the_format_that_is_asked_for() {
     let kind = |format: MetricsFormat, accept: &str| {
         let context = Context { metrics_format: format, ..context("") };
@@ -149,6 +160,7 @@ fn chunks_make_up_the_same_bytes() {
             unsettled: crate::flow::TxRx::ZERO,
             total: crate::flow::TxRx::ZERO,
             changed_wall_ns: 0,
+            rate: [0.0; 2],
         };
         50
     ];
