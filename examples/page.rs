@@ -31,6 +31,7 @@ fn main() {
         metrics_format: netmon::config::MetricsFormat::Prometheus,
         metrics_allow: Vec::new(),
         labels: Labels { wanted: "netfilter".into(), running: "netfilter".into(), opencost_hold_ns: None },
+        given: Vec::new(),
         stats: Arc::clone(&stats),
         health,
         pulse: Arc::clone(&pulse),

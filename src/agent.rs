@@ -5,6 +5,7 @@
 
 mod error;
 mod locating;
+mod once;
 mod shared;
 mod threads;
 
@@ -17,6 +18,7 @@ use log::{info, warn};
 
 pub use self::error::StartError;
 use self::locating::{Locating, kube_settings, locator, start_locating};
+pub use self::once::once;
 use self::shared::Shared;
 use self::threads::Threads;
 use crate::audit::{Audit, Knows};
@@ -76,7 +78,7 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     privileges::say_landlock(&shared.stats);
     say_what_is_pushed(&config);
     let agent = match &config.mode {
-        Mode::Replay(recording) => start_player(recording, &config, &shared)?,
+        Mode::Replay(recording) => start_player(recording, false, &config, &shared)?,
         _ => start_collector(&config, &shared, started)?,
     };
     drop_all_in_this_thread();
@@ -230,7 +232,7 @@ fn knows(facts: &source::Facts) -> Knows {
 }
 
 /// Plays a recording instead of reading a source: without push, pods and names.
-fn start_player(recording: &Path, config: &Arc<Config>, shared: &Shared) -> Result<Running, StartError> {
+fn start_player(recording: &Path, once: bool, config: &Arc<Config>, shared: &Shared) -> Result<Running, StartError> {
     let recording = Replay::open(recording).map_err(StartError::Source)?;
     shared.health.set(Component::PodCache, Status::Healthy, "a recording holds no pods");
     let server = Server::bind(config).map_err(StartError::Bind)?;
@@ -248,6 +250,7 @@ fn start_player(recording: &Path, config: &Arc<Config>, shared: &Shared) -> Resu
         snapshots: Arc::clone(&shared.snapshots),
         stop: Arc::clone(&shared.stop),
         waker,
+        once,
     };
     let player = Player::new(parts, flush_phase_ns(config));
     let labels = labels(config, config.mode.name());

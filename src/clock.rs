@@ -27,6 +27,11 @@ pub fn thread_cpu_ns() -> u64 {
     read(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
 
+/// CPU time used by this process, in nanoseconds.
+pub fn process_cpu_ns() -> u64 {
+    read(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
 /// Sleeps the calling thread. Tests of waiting code use virtual time instead.
 #[allow(clippy::disallowed_methods)]
 pub fn sleep_ns(ns: u64) {

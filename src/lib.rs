@@ -38,6 +38,7 @@ pub mod wire;
 
 pub mod sys;
 
+pub mod findings;
 pub mod privileges;
 pub mod state;
 pub mod stop;
@@ -62,7 +63,9 @@ pub mod collect;
 pub mod http;
 pub mod locate;
 
+pub mod doctor;
 pub mod takeover;
+
 pub mod tools;
 
 pub mod agent;

@@ -1,9 +1,11 @@
 //! Parses the arguments, runs the agent, and converts the result to an exit status.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use netmon::clock::SECOND;
 use netmon::config::tools::{Given, Tool};
-use netmon::config::{self, Command};
+use netmon::config::{self, Command, Config, UsageError, duration};
 use netmon::{agent, logging, tools};
 
 pub fn main() -> ExitCode {
@@ -44,5 +46,59 @@ fn run(tool: Tool, given: &Given) -> ExitCode {
         Tool::TopologyCompile => tools::compile::run(given),
         Tool::TopologyPublish => tools::publish::run(given),
         Tool::StateGive => tools::state::run(given),
+        Tool::Top => tools::top::run(given, given.flag("metrics-bind-address")),
+        Tool::Doctor => match settings(given, &[]) {
+            Ok(config) => {
+                logging::init(log::LevelFilter::Off);
+                tools::doctor::run(given, &config)
+            }
+            Err(error) => usage(error),
+        },
+        Tool::Config => tools::flows::config(given, None),
+        Tool::Flows if given.option("for").is_none() => tools::flows::run(given, given.flag("metrics-bind-address")),
+        Tool::Flows => once(given, &[]),
+        Tool::Replay => {
+            let mut mode = OsString::from("-collector-mode=replay:");
+            given.operands.iter().for_each(|file| mode.push(file));
+            once(given, &[mode, "-standalone".into()])
+        }
     }
+}
+
+/// Counts for a while, or plays a recording, and prints the rows.
+fn once(given: &Given, more: &[OsString]) -> ExitCode {
+    let for_ns = match given.word("for").map(|text| (text, duration::parse(text))) {
+        None => 0,
+        Some((_, Some(for_ns))) if for_ns >= SECOND => for_ns,
+        Some((text, _)) => return usage(format!("invalid value {text:?} for -for: want a duration of at least 1s")),
+    };
+    if let Err(text) = tools::flows::check(given) {
+        return usage(text);
+    }
+    let config = match settings(given, more) {
+        Ok(config) => config,
+        Err(error) => return usage(error),
+    };
+    // Rows alone are wanted; what is wrong is said all the same.
+    logging::init(if config.log_level == log::LevelFilter::Info { log::LevelFilter::Warn } else { config.log_level });
+    let node_name = config.node_name.clone();
+    match agent::once(config, for_ns) {
+        Ok((snapshot, status)) => tools::flows::show(given, snapshot, &node_name, status),
+        Err(error) => {
+            eprintln!("zxporter-netmon: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The settings that a command's flags and the environment make.
+fn settings(given: &Given, more: &[OsString]) -> Result<Config, UsageError> {
+    let arguments = given.flags.iter().chain(more).cloned();
+    let environment = |name: &str| std::env::var_os(name);
+    config::settings_of(arguments, environment, nix::unistd::gethostname().ok())
+}
+
+fn usage(error: impl std::fmt::Display) -> ExitCode {
+    eprintln!("zxporter-netmon: {error}");
+    ExitCode::from(2)
 }

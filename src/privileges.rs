@@ -35,6 +35,12 @@ pub struct Needs {
     pub bpf_maps: bool,
 }
 
+/// Raises what is permitted of what opening a source may need, for who only looks.
+pub fn raise_all() {
+    // What cannot be raised is missing, and said so.
+    let _ = privileges::raise(EVER_NEEDED);
+}
+
 /// Raises the permitted capabilities, and sets no_new_privs and non-dumpable. Called while there is one thread.
 pub fn begin() {
     match privileges::held().and_then(|held| privileges::raise(EVER_NEEDED).map(|effective| Held { effective, ..held }))

@@ -7,7 +7,7 @@ mod reasons;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub use self::reasons::{
-    Capability, DnsLost, DnsSkip, KubeSkip, Lost, Skip, Skipped, TopologyRefused, Unattributed, Withheld,
+    Capability, DnsLost, DnsSkip, Impaired, KubeSkip, Lost, Skip, Skipped, TopologyRefused, Unattributed, Withheld,
 };
 
 /// One counter or gauge.
@@ -223,6 +223,18 @@ stats! {
     capabilities: Gauge "netmon_capability_held" ["capability"; Capability];
     /// Pods known to run on this node.
     pods: Gauge "netmon_pods";
+    /// 1 for each way in which counting is impaired now, by reason; component monitor of /healthz says it in words.
+    impaired: Gauge "netmon_impaired" ["reason"; Impaired];
+    /// When DAKR acknowledged the last push, seconds since the epoch; 0 before the first.
+    last_push_ms: Gauge "netmon_last_push_timestamp_seconds" / 1_000;
+    /// Resident memory of the agent.
+    process_resident: Gauge "process_resident_memory_bytes";
+    /// CPU time that the agent has used.
+    process_cpu_ns: Counter "process_cpu_seconds_total" / 1_000_000_000;
+    /// Start of the agent, seconds since the epoch.
+    process_start_ms: Gauge "process_start_time_seconds" / 1_000;
+    /// Open file descriptors of the agent.
+    process_open_fds: Gauge "process_open_fds";
     /// Requests that the HTTP endpoint answered.
     http_requests: Counter "netmon_http_requests_total";
     /// Connections to the HTTP endpoint that were cut: slow, malformed or too many.

@@ -9,6 +9,8 @@
 mod helm;
 #[path = "chart/manifest.rs"]
 mod manifest;
+#[path = "chart/people.rs"]
+mod people;
 #[path = "chart/values.rs"]
 mod values;
 
@@ -27,7 +29,12 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filter = arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", |f| f.as_str());
     type Case = (&'static str, Option<fn(&Helm)>, fn());
-    let cases: [Case; 17] = [
+    let cases: [Case; 22] = [
+        ("chart_takes_values_that_people_have", Some(people::takes_values_that_people_have), nothing),
+        ("chart_leaves_out_nodes_that_cannot_run_it", Some(people::leaves_out_nodes_that_cannot_run_it), nothing),
+        ("chart_refuses_with_the_reason", Some(people::refuses_with_the_reason), nothing),
+        ("chart_alerts_are_provoked", None, people::alerts_are_provoked),
+        ("chart_alerts_name_our_series", None, people::alerts_name_our_series),
         ("chart_renders_every_profile_and_mode", Some(renders_every_profile_and_mode), nothing),
         ("chart_takes_the_incumbents_values", Some(takes_the_incumbents_values), nothing),
         ("chart_passes_every_value_on", Some(passes_every_value_on), nothing),

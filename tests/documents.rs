@@ -62,3 +62,78 @@ fn the_unit_starts_what_there_is() {
     assert_eq!(value("CapabilityBoundingSet="), "CAP_NET_ADMIN");
     assert_eq!(value("AmbientCapabilities="), "CAP_NET_ADMIN");
 }
+
+/// One series of each family that the agent shows, and what it says of it.
+fn metrics_page() -> String {
+    use netmon::export::prometheus::{Labels, Metrics};
+    use netmon::flow::{Class, Counts, Direction, TxRx};
+    use netmon::health::{Component, Health, Status};
+    use netmon::owner::Owner;
+    use netmon::snapshot::{CostView, SeriesView, Snapshot};
+    use netmon::stats::Stats;
+    use netmon::topology::{Scope, Via, Way};
+
+    let counts = Counts { bytes: 1, packets: 1 };
+    let total = TxRx { tx: counts, rx: counts };
+    let way = Way::new(Scope::Internet, Via::None, 0);
+    let snapshot = Snapshot {
+        owners: vec![Owner::Host],
+        series: vec![SeriesView {
+            owner: 0,
+            protocol: "tcp",
+            direction: Direction::Outbound,
+            class: Class::Outside,
+            total,
+        }],
+        costs: vec![CostView { owner: 0, way, tx_bytes: 1, rx_bytes: 1, since_mono_ns: 0 }],
+        ..Snapshot::default()
+    };
+    let health = Health::default();
+    health.set(Component::Monitor, Status::Healthy, "");
+    let labels = Labels { wanted: "netfilter".into(), running: "netfilter".into(), opencost_hold_ns: Some(0) };
+    let mut metrics = Metrics::new(&Stats::default(), &health, &labels, Some(std::sync::Arc::new(snapshot)));
+    let mut text = Vec::new();
+    while !metrics.fill(&mut text, usize::MAX) {}
+    let text = String::from_utf8(text).expect("UTF-8");
+
+    let mut page = "# What /metrics says\n\n\
+        Made from the agent's own tables (`NETMON_BLESS=1 cargo test --test documents`). The alerts of\n\
+        [chart/alerts/netmon.yaml](../chart/alerts/netmon.yaml) say which of these are worth a call at night. A counter of losses \n\
+        that grows is bytes missing; each reason is explained where it is defined, in `src/stats/reasons.rs`.\n\n\
+        | series | type | labels | meaning |\n| --- | --- | --- | --- |\n"
+        .replace(" \n", "\n");
+    for (n, help) in text.lines().enumerate().filter_map(|(n, line)| Some((n, line.strip_prefix("# HELP ")?))) {
+        let (name, help) = help.split_once(' ').expect("a sentence");
+        let rest: Vec<&str> = text.lines().skip(n + 1).collect();
+        let kind = rest[0].rsplit(' ').next().expect("a type");
+        let samples = rest[1..].iter().take_while(|line| !line.starts_with('#'));
+        let labels: Vec<&str> = samples.filter_map(|line| Some(line.split_once('{')?.1.split_once('}')?.0)).collect();
+        let names = |labels: &str| {
+            let pairs = labels.split("\",").filter_map(|pair| pair.split_once('=').map(|(name, _)| name.to_owned()));
+            pairs.collect::<Vec<String>>()
+        };
+        let shown = match labels.first().map(|first| names(first)) {
+            None => String::new(),
+            Some(only) if only.len() == 1 && labels.len() > 1 => {
+                let values: Vec<String> =
+                    labels.iter().filter_map(|label| label.split('"').nth(1)).map(|v| format!("`{v}`")).collect();
+                format!("`{}`: {}", only[0], values.join(", "))
+            }
+            Some(several) => several.iter().map(|name| format!("`{name}`")).collect::<Vec<String>>().join(", "),
+        };
+        page.push_str(&format!("| `{name}` | {kind} | {shown} | {} |\n", help.replace('|', "\\|")));
+    }
+    page
+}
+
+#[test]
+fn the_page_of_series_is_made_from_what_the_agent_shows() {
+    let file = path("docs/metrics.md");
+    let page = metrics_page();
+    assert!(page.lines().count() > 60 && page.contains("| `netmon_impaired` | gauge | `reason`: `blind`, "), "{page}");
+    if std::env::var_os("NETMON_BLESS").is_some() {
+        fs::write(&file, &page).expect("ours");
+    }
+    let there = fs::read_to_string(&file).unwrap_or_default();
+    assert!(there == page, "docs/metrics.md is behind: NETMON_BLESS=1 cargo test --test documents");
+}

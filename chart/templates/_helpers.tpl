@@ -25,6 +25,64 @@ app: zxporter-netmon
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Annotations of an object: those of all, then its own; nothing where there are none. */}}
+{{- define "netmon.annotations" -}}
+{{- $all := .root.Values.commonAnnotations | default dict -}}
+{{- with merge (deepCopy (.own | default dict)) $all -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Registry, repository, and digest or tag. */}}
+{{- define "netmon.image" -}}
+{{- $registry := (.Values.global | default dict).imageRegistry | default .Values.image.registry -}}
+{{- $name := ternary (printf "%s/%s" $registry .Values.image.repository) .Values.image.repository (ne ($registry | default "") "") -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $name .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $name (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Secrets for the registry: the global ones may be names alone. */}}
+{{- define "netmon.pullSecrets" -}}
+{{- $all := .Values.imagePullSecrets | default list -}}
+{{- range (.Values.global | default dict).imagePullSecrets -}}
+{{- $all = append $all (ternary (dict "name" .) . (kindIs "string" .)) -}}
+{{- end -}}
+{{- with $all -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What a monitor says of a scrape. */}}
+{{- define "netmon.scrape" -}}
+# Series name pods of others: the label namespace is theirs, not that of the agent's own pod.
+honorLabels: {{ .honorLabels }}
+interval: {{ .interval }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* What cannot work, each with its reason. */}}
+{{- define "netmon.check" -}}
+{{- if not (and .Values.state .Values.config .Values.prometheusRule) -}}
+{{- fail "values of another chart are reused and defaults of this one are missing: helm upgrade --reset-then-reuse-values (or --reset-values -f FILE) in the place of --reuse-values" -}}
+{{- end -}}
+{{- $surge := ((.Values.updateStrategy | default dict).rollingUpdate | default dict).maxSurge -}}
+{{- if and $surge (ne (toString $surge) "0") (ne (toString $surge) "0%") -}}
+{{- fail "updateStrategy.rollingUpdate.maxSurge: a new pod cannot start beside the old one, for both listen on one port of the node and count the same bytes; use maxUnavailable" -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "netmon.capabilities" -}}
@@ -94,6 +152,11 @@ runAsUser: 0
 {{- $annotations := dict -}}
 {{- if and (eq .Values.securityProfile "compat") (not .Values.securityContext) -}}
 {{- $_ := set $annotations "container.apparmor.security.beta.kubernetes.io/zxporter-netmon" "unconfined" -}}
+{{- end -}}
+{{- if .Values.prometheusScrape -}}
+{{- $_ := set $annotations "prometheus.io/scrape" "true" -}}
+{{- $_ := set $annotations "prometheus.io/path" "/metrics" -}}
+{{- $_ := set $annotations "prometheus.io/port" (printf "%d" (int .Values.config.containerPort)) -}}
 {{- end -}}
 {{- if include "netmon.ownsToken" . -}}
 {{- $_ := set $annotations "checksum/token" (sha256sum .Values.config.clusterToken) -}}

@@ -75,6 +75,9 @@ pub fn page() -> String {
 fn command(page: &mut String, tool: &ToolEntry) {
     let long = if tool.long.is_empty() { String::new() } else { format!(". {}", escaped(tool.long)) };
     let _ = writeln!(page, ".SS {}\n{}{}", escaped(&tool.synopsis()), escaped(tool.short), full_stop(&long));
+    if tool.flags {
+        page.push_str("Takes the flags above too.\n");
+    }
     for option in tool.options {
         let value = match option.value {
             Value::Word("") => String::new(),

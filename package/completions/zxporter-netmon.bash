@@ -3,6 +3,11 @@
 _zxporter_netmon() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} first=''
     case "${COMP_WORDS[*]:1}" in
+    'top'*) mapfile -t COMPREPLY < <(compgen -f -W '-by -sort -match -class -scope -limit -bits -address -help' -- "$word"); return ;;
+    'flows'*) mapfile -t COMPREPLY < <(compgen -f -W '-by -sort -match -class -scope -limit -format -bits -for -address -help' -- "$word"); return ;;
+    'doctor'*) mapfile -t COMPREPLY < <(compgen -f -W '-format -help' -- "$word"); return ;;
+    'config'*) mapfile -t COMPREPLY < <(compgen -f -W '-address -help' -- "$word"); return ;;
+    'replay'*) mapfile -t COMPREPLY < <(compgen -f -W '-by -sort -match -class -scope -limit -format -bits -help' -- "$word"); return ;;
     'topology compile'*) mapfile -t COMPREPLY < <(compgen -f -W '-regions -services -scope -via -help' -- "$word"); return ;;
     'topology publish'*) mapfile -t COMPREPLY < <(compgen -f -W '-configmap -namespace -key -topology -pods -kubeconfig -help' -- "$word"); return ;;
     'state give'*) mapfile -t COMPREPLY < <(compgen -f -W ' -help' -- "$word"); return ;;
@@ -43,7 +48,7 @@ _zxporter_netmon() {
     -log-level | --log-level) mapfile -t COMPREPLY < <(compgen -W 'off error warn info debug' -- "$word"); return ;;
     -record | --record) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     esac
-    [ "$COMP_CWORD" = 1 ] && first='topology state'
+    [ "$COMP_CWORD" = 1 ] && first='top flows doctor config replay topology state'
     mapfile -t COMPREPLY < <(compgen -W "$first -collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -cilium-bpf-root -dns -dns-ports -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -topology -topology-source -zone -region -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -state-dir -metrics-bind-address -metrics-allow -opencost-series -opencost-hold -metrics-format -max-rows -max-connections -log-level -record -help -version" -- "$word")
 }
 complete -F _zxporter_netmon zxporter-netmon

@@ -34,10 +34,43 @@ complete -c zxporter-netmon -o max-rows -x -d 'largest number of rows; beyond it
 complete -c zxporter-netmon -o max-connections -x -d 'largest number of followed connections; bytes of others are counted as lost'
 complete -c zxporter-netmon -o log-level -x -a 'off error warn info debug' -d 'lowest level that is logged, on stderr'
 complete -c zxporter-netmon -o record -r -F -d 'record the source\'s data to FILE, for -collector-mode replay:FILE'
+complete -c zxporter-netmon -n __fish_use_subcommand -f -a top
+complete -c zxporter-netmon -n __fish_use_subcommand -f -a flows
+complete -c zxporter-netmon -n __fish_use_subcommand -f -a doctor
+complete -c zxporter-netmon -n __fish_use_subcommand -f -a config
+complete -c zxporter-netmon -n __fish_use_subcommand -f -a replay
 complete -c zxporter-netmon -n __fish_use_subcommand -f -a topology
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from topology' -a 'compile publish'
 complete -c zxporter-netmon -n __fish_use_subcommand -f -a state
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from state' -a 'give'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from top' -o by -r -d 'sum rows by this'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from top' -o sort -r -d 'what comes first'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from top' -o match -r -d 'only rows with this text in owner, workload, remote end, port or service'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from top' -o class -r -d 'only rows of this class'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from top' -o scope -r -d 'only rows of this scope'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from top' -o limit -r -d 'only the first so many'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from top' -o bits -r -d 'rates in bits, not bytes, in a second'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from top' -o address -r -d 'where the agent listens (default: what process 1 says if that is an agent, else 127.0.0.1:8081)'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from flows' -o by -r -d 'sum rows by this'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from flows' -o sort -r -d 'what comes first'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from flows' -o match -r -d 'only rows with this text in owner, workload, remote end, port or service'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from flows' -o class -r -d 'only rows of this class'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from flows' -o scope -r -d 'only rows of this scope'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from flows' -o limit -r -d 'only the first so many'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from flows' -o format -r -d 'how they are printed (default: table)'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from flows' -o bits -r -d 'rates in bits, not bytes, in a second'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from flows' -o for -r -d 'count for so long, print and end, without a running agent'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from flows' -o address -r -d 'where the agent listens (default: what process 1 says if that is an agent, else 127.0.0.1:8081)'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from doctor' -o format -r -d 'how it is printed (default: text)'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from config' -o address -r -d 'where the agent listens (default: what process 1 says if that is an agent, else 127.0.0.1:8081)'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from replay' -o by -r -d 'sum rows by this'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from replay' -o sort -r -d 'what comes first'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from replay' -o match -r -d 'only rows with this text in owner, workload, remote end, port or service'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from replay' -o class -r -d 'only rows of this class'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from replay' -o scope -r -d 'only rows of this scope'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from replay' -o limit -r -d 'only the first so many'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from replay' -o format -r -d 'how they are printed (default: table)'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from replay' -o bits -r -d 'rates in bits, not bytes, in a second'
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from compile' -o regions -r -d 'only these regions'
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from compile' -o services -r -d 'only these services, as the file names them'
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from compile' -o scope -r -d 'say this scope in each line'

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::error::StartError;
-use crate::clock::Now;
+use crate::clock::{MS, Now};
 use crate::config::Config;
 use crate::health::{Component, Health, Pulse, Status};
 use crate::snapshot::Snapshots;
@@ -25,8 +25,10 @@ impl Shared {
         let health = Arc::<Health>::default();
         // The first heartbeat may be sent before the first sweep, and has to name the monitor too.
         health.set(Component::Monitor, Status::Unspecified, "");
+        let stats = Arc::<Stats>::default();
+        stats.process_start_ms.set(started.wall_ns / MS);
         Shared {
-            stats: Arc::default(),
+            stats,
             health,
             pulse: Arc::new(Pulse::new(started.mono_ns, config.read_interval_ns)),
             snapshots: Arc::default(),

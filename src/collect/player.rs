@@ -47,6 +47,8 @@ pub struct Parts {
     pub stop: Arc<Stop>,
     /// Wakes this thread.
     pub waker: Waker,
+    /// Whether it ends with the recording, and leaves a last snapshot.
+    pub once: bool,
 }
 
 /// The thread's state.
@@ -92,6 +94,11 @@ impl Player {
                 self.trouble.sweep = error.to_string();
             }
             Ok(_) => {}
+        }
+        if self.p.once {
+            self.p.snapshots.ask();
+            self.attend();
+            return;
         }
         while !self.p.stop.requested() {
             self.attend();
@@ -167,6 +174,7 @@ impl Player {
             self.snapshotter.publish(&self.p.snapshots, ticket, &self.p.pipeline, &self.p.freezer, now);
         }
         self.p.pipeline.publish(&self.p.stats);
+        self.trouble.show(&self.p.stats);
         self.reporter.report(&self.trouble, first_sweep_done, &self.p.health);
     }
 }

@@ -13,7 +13,8 @@ use super::reading::{self, Swept};
 use super::snapshot::Snapshotter;
 use super::trouble::{PODS_AS_NODE, Reporter, Trouble};
 use crate::clock::{self, MS, Now, SECOND};
-use crate::config::Config;
+use crate::config::{Config, SourceKind};
+use crate::findings;
 use crate::health::{Health, Pulse};
 use crate::logging::Rare;
 use crate::owner::pods::Published;
@@ -171,6 +172,7 @@ impl Collector {
             self.snapshotter.publish(&self.p.snapshots, ticket, &self.p.pipeline, &self.p.freezer, now);
         }
         self.p.pipeline.publish(&self.p.stats);
+        self.trouble.show(&self.p.stats);
         self.reporter.report(&self.trouble, self.p.pipeline.baselines().first_sweep_done(), &self.p.health);
     }
 
@@ -289,7 +291,13 @@ impl Collector {
         match sight {
             Sight::Unknown => {}
             Sight::Clear => self.trouble.sight = None,
-            blind @ Sight::Blind { .. } => self.trouble.sight = Some(blind),
+            blind @ Sight::Blind { interface_bytes, .. } => {
+                // Looked for once: it takes files and a question to nf_tables.
+                if self.trouble.sight.is_none() && self.p.source.facts().kind == SourceKind::Netfilter {
+                    self.trouble.causes = causes(interface_bytes);
+                }
+                self.trouble.sight = Some(blind);
+            }
         }
     }
 
@@ -382,4 +390,11 @@ impl Collector {
         self.p.pipeline.publish(&self.p.stats);
         debug!("the collector has ended: {:?}", self.p.pipeline.ledger());
     }
+}
+
+/// What on this node may make conntrack blind to what an interface carried.
+fn causes(interface_bytes: u64) -> String {
+    let mut facts = findings::read::facts(None, 0);
+    facts.carried = Some(("an uplink".to_owned(), interface_bytes));
+    findings::node::blind_causes(&facts).join("; ")
 }

@@ -2,6 +2,7 @@
 
 use crate::collect::blind::Sight;
 use crate::health::{Component, Health, Status};
+use crate::stats::{Impaired, Stats};
 
 /// The consequence of sockets whose cgroup is unknown.
 pub const PODS_AS_NODE: &str = "hostNetwork pods are counted as the node";
@@ -30,6 +31,8 @@ pub struct Trouble {
     pub uncounted: bool,
     /// What the audit says of the source's sight (rule 16).
     pub sight: Option<Sight>,
+    /// What was found that may make it blind; empty where nothing was.
+    pub causes: String,
 }
 
 /// Reports faults to health and log when they change.
@@ -103,6 +106,28 @@ impl Reporter {
 }
 
 impl Trouble {
+    /// Sets `netmon_impaired`.
+    pub fn show(&self, stats: &Stats) {
+        for (cell, reason) in stats.impaired.iter().zip(Impaired::ALL) {
+            cell.set(u64::from(self.is(reason)));
+        }
+    }
+
+    fn is(&self, reason: Impaired) -> bool {
+        match reason {
+            Impaired::Blind => self.sight.is_some(),
+            Impaired::Fallback => !self.fallback.is_empty(),
+            Impaired::Sweep => !self.sweep.is_empty(),
+            Impaired::Source => !self.source.is_empty(),
+            Impaired::SocketOwners => !self.socket_owners.is_empty(),
+            Impaired::EventsLost => self.events_lost,
+            Impaired::OtherZone => self.other_ct_zone,
+            Impaired::TableFull => self.not_followed > 0,
+            Impaired::WaitingFull => self.hurried,
+            Impaired::Uncounted => self.uncounted,
+        }
+    }
+
     fn message(&self) -> String {
         let texts = [&self.fallback, &self.sweep, &self.source, &self.socket_owners];
         let mut parts: Vec<String> = texts.into_iter().filter(|s| !s.is_empty()).cloned().collect();
@@ -134,10 +159,13 @@ impl Trouble {
         }
         if let Some(Sight::Blind { interface, is_tx, interface_bytes, unexplained_bytes }) = self.sight {
             let interface = String::from_utf8_lossy(&interface);
+            let found = match self.causes.as_str() {
+                "" => "No cause was found on this node (zxporter-netmon doctor looks again)".to_owned(),
+                causes => format!("Found: {causes}"),
+            };
             parts.push(format!(
                 "{unexplained_bytes} of the {interface_bytes} bytes that interface {} {} are in no connection \
-                 (part=\"unexplained\" of netmon_reconciled_bytes_total). Likely causes: NOTRACK rules, Cilium host \
-                 routing, Calico's eBPF data plane, bridge-nf-call-iptables off, a flowtable without `counter`",
+                 (part=\"unexplained\" of netmon_reconciled_bytes_total). {found}",
                 interface.trim_end_matches('\0'),
                 if is_tx { "sent" } else { "received" },
             ));

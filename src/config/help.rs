@@ -53,6 +53,9 @@ pub fn help_of(tool: Tool) -> String {
     for entry in TOOLS.iter().filter(|entry| entry.tool == tool) {
         push(&mut text, format_args!("Usage: zxporter-netmon {}\n\n", entry.synopsis()));
         wrap(&mut text, &format!("{}. {}", capitalised(entry.short), entry.long), 0, 0);
+        if entry.flags {
+            text.push_str("It takes the agent's flags too (zxporter-netmon -h).\n");
+        }
         text.push_str("\nOptions\n");
         for option in entry.options {
             let value = match option.value {

@@ -14,10 +14,12 @@
 //! | `usage` | what the parsers of arguments share |
 //! | `near` | finds the name closest to a misspelt one |
 //! | [`tools`] | the commands besides the agent itself |
+//! | [`in_force`] | renders the settings of an agent that runs |
 //! | `help` | renders the tables as `--help` and as Markdown |
 
 pub mod duration;
 mod help;
+pub mod in_force;
 mod near;
 mod parse;
 pub mod proxy;
@@ -40,7 +42,8 @@ use crate::listed;
 #[cfg(test)]
 use help::readme_table;
 pub use help::{help, help_of};
-pub use parse::{Command, parse};
+pub use parse::{Command, parse, settings_of};
+pub use usage::UsageError;
 
 /// Ports of `-dns-ports` that the programs can compare with (`DNS_PORTS_MAX` in `bpf/dns.h`).
 pub const MAX_DNS_PORTS: usize = 8;
@@ -295,4 +298,6 @@ pub struct Config {
     pub dns_ports: Vec<u16>,
     /// `-log-level`.
     pub log_level: log::LevelFilter,
+    /// What was given, as it was written: by name, the last of several. Nothing secret.
+    pub given: Vec<(&'static str, String)>,
 }

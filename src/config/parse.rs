@@ -41,6 +41,28 @@ pub fn parse(
         Some(Err(error)) => return Err(error),
         None => {}
     }
+    parse_flags(arguments, environment, hostname)
+}
+
+/// As [`parse`], of flags alone: what a command takes beside its own options.
+pub fn settings_of(
+    flags: impl IntoIterator<Item = OsString>,
+    environment: impl Fn(&str) -> Option<OsString>,
+    hostname: Option<OsString>,
+) -> Result<Config, UsageError> {
+    match parse_flags(flags.into_iter().collect(), environment, hostname)? {
+        Command::Run(config) => Ok(*config),
+        Command::Help | Command::Version | Command::Tool(..) | Command::HelpOf(_) => {
+            Err(UsageError("want flags of the agent".to_owned()))
+        }
+    }
+}
+
+fn parse_flags(
+    arguments: Vec<OsString>,
+    environment: impl Fn(&str) -> Option<OsString>,
+    hostname: Option<OsString>,
+) -> Result<Command, UsageError> {
     let mut draft = defaults();
     let mut parser = Parser::from_args(arguments);
     loop {
@@ -88,6 +110,7 @@ fn defaults() -> Draft {
     }
     draft.config.read_interval_given = false;
     draft.config.cluster_cidrs_given = false;
+    draft.config.given.clear();
     draft
 }
 
@@ -118,6 +141,9 @@ fn apply(setting: &Setting, draft: &mut Draft, text: &OsStr) -> Result<(), Usage
         }
         Apply::Text(apply) => text.to_str().ok_or_else(|| "UTF-8".to_owned()).and_then(|text| apply(draft, text)),
     };
+    if result.is_ok() {
+        note(&mut draft.config.given, setting, text);
+    }
     result.map_err(|wanted| {
         let name = setting.written();
         UsageError(match setting.kind {
@@ -125,6 +151,17 @@ fn apply(setting: &Setting, draft: &mut Draft, text: &OsStr) -> Result<(), Usage
             _ => format!("invalid value {} for {name}: want {wanted}", quoted(text)),
         })
     })
+}
+
+/// Remembers what was given, without what is secret in it.
+fn note(given: &mut Vec<(&'static str, String)>, setting: &Setting, text: &OsStr) {
+    let text = match setting.kind {
+        Kind::Secret => String::new(),
+        // A URL may hold credentials; of everything else nothing changes.
+        Kind::Flag | Kind::Switch | Kind::Variable => one_line(&value::without_credentials(&text.to_string_lossy())),
+    };
+    given.retain(|(name, _)| *name != setting.name);
+    given.push((setting.name, text));
 }
 
 fn unexpected(text: &OsStr) -> UsageError {

@@ -179,6 +179,7 @@ impl Draft {
             dns: Dns::Auto,
             dns_ports: Vec::new(),
             log_level: log::LevelFilter::Info,
+            given: Vec::new(),
         };
         let dakr = Dakr {
             url: String::new(),

@@ -8,7 +8,8 @@ use std::ffi::OsString;
 use lexopt::{Arg, Parser};
 
 use super::near::nearest;
-use super::setting::Value;
+use super::setting::{Kind, Value};
+use super::settings::SETTINGS;
 use super::usage::{UsageError, double_the_dash, one_line, quoted};
 
 /// A command beside the agent.
@@ -20,6 +21,16 @@ pub enum Tool {
     TopologyPublish,
     /// A folder for `-state-dir` to the user that the agent runs as.
     StateGive,
+    /// The rows of an agent in a terminal, again and again.
+    Top,
+    /// The rows of an agent, once; or of a count of its own.
+    Flows,
+    /// The settings of an agent.
+    Config,
+    /// The rows of a recording.
+    Replay,
+    /// Why it does not count or deliver.
+    Doctor,
 }
 
 /// What a command takes by name.
@@ -50,6 +61,8 @@ pub struct ToolEntry {
     pub long: &'static str,
     /// Its options.
     pub options: &'static [ToolOption],
+    /// Whether it takes the agent's own flags too.
+    pub flags: bool,
 }
 
 impl ToolEntry {
@@ -61,8 +74,9 @@ impl ToolEntry {
     /// A line of its use, without the program's name.
     pub fn synopsis(&self) -> String {
         let options = if self.options.is_empty() { "" } else { " [options]" };
+        let flags = if self.flags { " [flags]" } else { "" };
         let operands = if self.operands.is_empty() { String::new() } else { format!(" {}", self.operands) };
-        format!("{}{options}{operands}", self.written())
+        format!("{}{options}{flags}{operands}", self.written())
     }
 }
 
@@ -70,7 +84,110 @@ const SCOPES: Value = Value::Choice(&["node", "zone", "region", "cross_region", 
 const VIAS: Value = Value::Choice(&["nat", "lb", "privatelink", "peering", "tgw", "vpn", "interconnect"]);
 
 /// Every command.
-pub const TOOLS: &[ToolEntry] = &[TOPOLOGY_COMPILE, TOPOLOGY_PUBLISH, STATE_GIVE];
+pub const TOOLS: &[ToolEntry] = &[TOP, FLOWS, DOCTOR, CONFIG, REPLAY, TOPOLOGY_COMPILE, TOPOLOGY_PUBLISH, STATE_GIVE];
+
+const ADDRESS: ToolOption = ToolOption {
+    name: "address",
+    value: Value::Word("HOST:PORT"),
+    short: "where the agent listens (default: what process 1 says if that is an agent, else 127.0.0.1:8081)",
+};
+const BY: ToolOption = ToolOption {
+    name: "by",
+    value: Value::Choice(&["row", "owner", "workload", "namespace", "remote", "port", "class", "scope"]),
+    short: "sum rows by this",
+};
+const SORT: ToolOption =
+    ToolOption { name: "sort", value: Value::Choice(&["rate", "tx", "rx", "bytes"]), short: "what comes first" };
+const MATCH: ToolOption = ToolOption {
+    name: "match",
+    value: Value::Word("TEXT"),
+    short: "only rows with this text in owner, workload, remote end, port or service",
+};
+const CLASS: ToolOption = ToolOption {
+    name: "class",
+    value: Value::Choice(&["inside", "outside", "overlay", "multicast"]),
+    short: "only rows of this class",
+};
+const SCOPE: ToolOption = ToolOption {
+    name: "scope",
+    value: Value::Choice(&["node", "zone", "region", "cross_region", "internet", "unknown", "overlay"]),
+    short: "only rows of this scope",
+};
+const LIMIT: ToolOption = ToolOption { name: "limit", value: Value::Word("N"), short: "only the first so many" };
+const FORMAT: ToolOption = ToolOption {
+    name: "format",
+    value: Value::Choice(&["table", "json", "csv", "tsv"]),
+    short: "how they are printed (default: table)",
+};
+const BITS: ToolOption =
+    ToolOption { name: "bits", value: Value::Word(""), short: "rates in bits, not bytes, in a second" };
+const FOR: ToolOption = ToolOption {
+    name: "for",
+    value: Value::Word("DURATION"),
+    short: "count for so long, print and end, without a running agent",
+};
+
+const TOP: ToolEntry = ToolEntry {
+    tool: Tool::Top,
+    words: &["top"],
+    operands: "",
+    count: (0, 0),
+    short: "show the rows of a running agent in the terminal",
+    long: "Keys: Tab groups, r t x b sort, c picks a class, / filters, u switches bits and bytes, space pauses, ? helps, q quits. \
+           Where there is no terminal, one table is printed.",
+    options: &[BY, SORT, MATCH, CLASS, SCOPE, LIMIT, BITS, ADDRESS],
+    flags: false,
+};
+
+const FLOWS: ToolEntry = ToolEntry {
+    tool: Tool::Flows,
+    words: &["flows"],
+    operands: "",
+    count: (0, 0),
+    short: "print the rows of a running agent, or count for a while",
+    long: "With -for no agent is needed: it counts by the flags that are given, without pushing, prints and ends. \
+           On a bare host: flows -standalone -for 10s.",
+    options: &[BY, SORT, MATCH, CLASS, SCOPE, LIMIT, FORMAT, BITS, FOR, ADDRESS],
+    flags: true,
+};
+
+const CONFIG: ToolEntry = ToolEntry {
+    tool: Tool::Config,
+    words: &["config"],
+    operands: "",
+    count: (0, 0),
+    short: "print the settings of a running agent, and where each comes from",
+    long: "",
+    options: &[ADDRESS],
+    flags: false,
+};
+
+const DOCTOR: ToolEntry = ToolEntry {
+    tool: Tool::Doctor,
+    words: &["doctor"],
+    operands: "",
+    count: (0, 0),
+    short: "look for what keeps an agent from counting and delivering, and say the cure",
+    long: "Changes nothing, and needs no running agent; takes two seconds, in which it looks at the interfaces. It sends DAKR one \
+           message without rows. Exit status: 0 all is well, 3 warnings only, 1 something does not work, 2 wrong usage.",
+    options: &[ToolOption {
+        name: "format",
+        value: Value::Choice(&["text", "json"]),
+        short: "how it is printed (default: text)",
+    }],
+    flags: true,
+};
+
+const REPLAY: ToolEntry = ToolEntry {
+    tool: Tool::Replay,
+    words: &["replay"],
+    operands: "FILE",
+    count: (1, 1),
+    short: "print the rows of a recording made with -record",
+    long: "",
+    options: &[BY, SORT, MATCH, CLASS, SCOPE, LIMIT, FORMAT, BITS],
+    flags: true,
+};
 
 const STATE_GIVE: ToolEntry = ToolEntry {
     tool: Tool::StateGive,
@@ -81,6 +198,7 @@ const STATE_GIVE: ToolEntry = ToolEntry {
     long: "For an init container: the kubelet makes a folder of the node as root's. Owner and group become UID, the mode 0700. \
            Needs CAP_CHOWN.",
     options: &[],
+    flags: false,
 };
 
 const TOPOLOGY_PUBLISH: ToolEntry = ToolEntry {
@@ -112,6 +230,7 @@ const TOPOLOGY_PUBLISH: ToolEntry = ToolEntry {
         },
         ToolOption { name: "kubeconfig", value: Value::Word("PATH"), short: "kubeconfig for the API server" },
     ],
+    flags: false,
 };
 
 const TOPOLOGY_COMPILE: ToolEntry = ToolEntry {
@@ -132,12 +251,15 @@ const TOPOLOGY_COMPILE: ToolEntry = ToolEntry {
         ToolOption { name: "scope", value: SCOPES, short: "say this scope in each line" },
         ToolOption { name: "via", value: VIAS, short: "say this way in each line" },
     ],
+    flags: false,
 };
 
 /// What was given to a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {
     options: Vec<(&'static str, OsString)>,
+    /// The agent's flags, each as `-name=value`.
+    pub flags: Vec<OsString>,
     /// What is no option, in its order.
     pub operands: Vec<OsString>,
 }
@@ -146,6 +268,15 @@ impl Given {
     /// The last value of an option.
     pub fn option(&self, name: &str) -> Option<&OsString> {
         self.options.iter().rev().find(|(given, _)| *given == name).map(|(_, value)| value)
+    }
+
+    /// The last value of one of the agent's flags.
+    pub fn flag(&self, name: &str) -> Option<&str> {
+        let value = |flag: &'_ OsString| -> Option<usize> {
+            let rest = flag.to_str()?.strip_prefix('-')?.strip_prefix(name)?;
+            rest.starts_with('=').then_some(name.len() + 2)
+        };
+        self.flags.iter().rev().find_map(|flag| flag.to_str()?.get(value(flag)?..))
     }
 
     /// The last value of an option whose values are words.
@@ -201,7 +332,20 @@ fn parse_rest(entry: &'static ToolEntry, rest: &[OsString]) -> Result<Asked, Usa
             return Ok(Asked::Help(entry.tool));
         }
         let Some(option) = entry.options.iter().find(|option| option.name == name) else {
-            let near = nearest(&name, entry.options.iter().map(|option| option.name));
+            let flags = || SETTINGS.iter().filter(|setting| entry.flags && setting.is_flag());
+            if let Some(setting) = flags().find(|setting| setting.name == name) {
+                let value = match setting.kind {
+                    Kind::Switch => parser.optional_value().unwrap_or_else(|| "true".into()),
+                    _ => parser
+                        .value()
+                        .map_err(|_| say(format!("flag -{name} needs a value: {}", setting.value.placeholder())))?,
+                };
+                let mut flag = OsString::from(format!("-{name}="));
+                flag.push(value);
+                given.flags.push(flag);
+                continue;
+            }
+            let near = nearest(&name, entry.options.iter().map(|option| option.name).chain(flags().map(|f| f.name)));
             let hint = near.map_or_else(String::new, |near| format!(": did you mean -{near}?"));
             return Err(say(format!("unknown option -{}{hint} (-h lists them)", one_line(&name))));
         };

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::request::{Accept, Refusal, Request};
-use crate::clock::{MS, Now, SECOND};
-use crate::config::{Config, MetricsFormat};
+use crate::clock::{self, MS, Now, SECOND};
+use crate::config::{Config, MetricsFormat, in_force};
 use crate::export::prometheus::{self, Labels, Metrics};
 use crate::export::view::query::{Format, Query};
 use crate::export::view::{Head, View};
@@ -16,6 +16,7 @@ use crate::health::{Health, Life, Pulse, Status};
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::stats::Stats;
 use crate::stop::Stop;
+use crate::sys::process;
 
 const PAGE: &[u8] = include_bytes!("page.html");
 /// Only the page's own script and style may run. A test compares the hashes with the page.
@@ -29,6 +30,7 @@ const JSON: &str = "application/json";
 const PATHS: &str = "/         status page for browsers\n\
                      /flows    all rows as JSON; ?by= sort= match= class= scope= limit= format= choose\n\
                      /metrics  Prometheus text\n\
+                     /config   the settings in force, and where each comes from\n\
                      /healthz  200 while the agent counts\n\
                      /readyz   whether it counts\n";
 
@@ -43,6 +45,8 @@ pub struct Context {
     pub metrics_allow: Vec<Cidr>,
     /// The source that was wanted and the one that runs.
     pub labels: Labels,
+    /// The settings that were given.
+    pub given: Vec<(&'static str, String)>,
     pub stats: Arc<Stats>,
     pub health: Arc<Health>,
     /// Signs of life of the collector.
@@ -68,6 +72,7 @@ impl Context {
             metrics_format: config.metrics_format,
             metrics_allow: config.metrics_allow.clone(),
             labels,
+            given: config.given.clone(),
             stats: Arc::clone(stats),
             health: Arc::clone(health),
             pulse: Arc::clone(pulse),
@@ -98,6 +103,12 @@ impl Context {
                 extra: PAGE_POLICY,
                 body: Content::Page(0),
             }),
+            "/config" => Answer::Now(Response {
+                status: "200 OK",
+                content_type: TEXT,
+                extra: "",
+                body: Content::Bytes(in_force::lines(&self.given).into_bytes(), 0),
+            }),
             "/flows" => flows(request.query),
             "/metrics" if json => flows(request.query),
             "/metrics" => Answer::Snapshot(Wanted::new(Show::Metrics)),
@@ -109,6 +120,9 @@ impl Context {
     pub fn show(&self, wanted: Wanted, snapshot: Option<Arc<Snapshot>>) -> Response {
         match (wanted.show, snapshot) {
             (Show::Metrics, snapshot) => {
+                self.stats.process_resident.set(process::resident_bytes());
+                self.stats.process_open_fds.set(process::open_descriptors());
+                self.stats.process_cpu_ns.set(clock::process_cpu_ns());
                 let metrics = Metrics::new(&self.stats, &self.health, &self.labels, snapshot);
                 Response::ok(prometheus::CONTENT_TYPE, Content::Metrics(Box::new(metrics)))
             }

@@ -22,7 +22,7 @@ mod lenient;
 pub mod places;
 mod pods;
 mod reflector;
-mod report;
+pub mod report;
 pub mod secret;
 pub mod stopper;
 mod time;

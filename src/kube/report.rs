@@ -111,7 +111,7 @@ impl Report {
 
     /// A request failed. `relist`: whether the pods are listed again because of it.
     pub fn failed(&mut self, now: Now, stage: Stage, failure: &Failure, relist: bool) {
-        let (kind, message) = self.words(failure);
+        let (kind, message) = words(failure, &self.url, self.what());
         if relist {
             self.note("listed_again", kind);
         }
@@ -147,31 +147,27 @@ impl Report {
         let counted = self.stats.kube_renewals_failed.get();
         self.stats.kube_renewals_failed.add(count.saturating_sub(counted));
     }
+}
 
-    /// Returns the kind of failure in one word, and its description.
-    fn words(&self, failure: &Failure) -> (&'static str, String) {
-        let text = |text: &str| text.to_owned();
-        match failure {
-            Failure::Ended => ("ended", text("the server ended the watch")),
-            Failure::Idle => ("silence", text("no event or bookmark arrived in time")),
-            Failure::Gone => {
-                ("too old", format!("the server dropped the resource version; {} are listed again", self.what()))
-            }
-            Failure::TooLarge => ("too old", text("the server's data are older than before (restored from a backup?)")),
-            Failure::Overloaded { .. } => ("overload", text("the server is overloaded (429)")),
-            Failure::Server { code, message, .. } => ("server", format!("status {code}: {message}")),
-            Failure::Unauthorized => ("credentials", text("the server refuses our token or certificate (401)")),
-            Failure::Forbidden(message) => {
-                ("RBAC", format!("{message} (the service account needs list and watch on {})", self.what()))
-            }
-            Failure::Refused { code, message } => ("refused", format!("status {code}: {message}")),
-            Failure::Tls(message) => ("TLS", message.clone()),
-            Failure::Clock(message) => {
-                ("clock", format!("{message}: is the clock of this node or of the server wrong?"))
-            }
-            Failure::Network(message) => ("network", format!("{message} ({})", self.url)),
-            Failure::Unreadable(message) => ("answer", message.clone()),
-            Failure::Credentials(message) => ("credentials", message.clone()),
+/// Returns the kind of failure in one word, and its description; `what` was asked for.
+pub fn words(failure: &Failure, url: &str, what: &str) -> (&'static str, String) {
+    let text = |text: &str| text.to_owned();
+    match failure {
+        Failure::Ended => ("ended", text("the server ended the watch")),
+        Failure::Idle => ("silence", text("no event or bookmark arrived in time")),
+        Failure::Gone => ("too old", format!("the server dropped the resource version; {what} are listed again")),
+        Failure::TooLarge => ("too old", text("the server's data are older than before (restored from a backup?)")),
+        Failure::Overloaded { .. } => ("overload", text("the server is overloaded (429)")),
+        Failure::Server { code, message, .. } => ("server", format!("status {code}: {message}")),
+        Failure::Unauthorized => ("credentials", text("the server refuses our token or certificate (401)")),
+        Failure::Forbidden(message) => {
+            ("RBAC", format!("{message} (the service account needs list and watch on {what})"))
         }
+        Failure::Refused { code, message } => ("refused", format!("status {code}: {message}")),
+        Failure::Tls(message) => ("TLS", message.clone()),
+        Failure::Clock(message) => ("clock", format!("{message}: is the clock of this node or of the server wrong?")),
+        Failure::Network(message) => ("network", format!("{message} ({url})")),
+        Failure::Unreadable(message) => ("answer", message.clone()),
+        Failure::Credentials(message) => ("credentials", message.clone()),
     }
 }

@@ -36,6 +36,33 @@ listed! {
 }
 
 listed! {
+    /// How counting is impaired (`reason` of `netmon_impaired`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Impaired {
+        /// The source does not see the traffic (rule 16).
+        Blind => "blind",
+        /// Another mode runs than the wanted one.
+        Fallback => "fallback",
+        /// The last sweep failed.
+        Sweep => "sweep",
+        /// The source says what it lacks.
+        Source => "source",
+        /// Sockets cannot be attributed to pods.
+        SocketOwners => "socket_owners",
+        /// The kernel dropped events since the last sweep.
+        EventsLost => "events_lost",
+        /// Local ends appear only in conntrack zones that are not counted (rule 7).
+        OtherZone => "other_zone",
+        /// The connection table is full.
+        TableFull => "table_full",
+        /// The waiting table is full (rule 8).
+        WaitingFull => "waiting_full",
+        /// Connections made while accounting was off show no counters.
+        Uncounted => "uncounted",
+    }
+}
+
+listed! {
     /// Why bytes have no owner (`reason` of `netmon_unattributed_bytes_total`).
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Unattributed {

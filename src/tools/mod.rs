@@ -2,6 +2,12 @@
 //!
 //! [`crate::config::tools`] is their table; `main` calls them.
 
+pub mod client;
 pub mod compile;
+pub mod doctor;
+pub mod flows;
 pub mod publish;
 pub mod state;
+pub mod table;
+pub mod top;
+pub mod view;

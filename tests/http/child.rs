@@ -105,6 +105,7 @@ pub fn serve(args: &[String]) -> ExitCode {
         metrics_format: MetricsFormat::Prometheus,
         metrics_allow: Vec::new(),
         labels: Labels { wanted: "netfilter".into(), running: "netfilter".into(), opencost_hold_ns: None },
+        given: Vec::new(),
         stats: Arc::clone(&stats),
         health,
         pulse,

@@ -59,7 +59,8 @@ pub const STOP_TIMEOUT_NS: u64 = 15 * SECOND;
 const STOP_MARGIN_NS: u64 = 200 * MS;
 /// Items of a message, unless the framing holds fewer.
 pub const MAX_ITEMS: u32 = 5_000;
-const TRAFFIC_PATH: &str = "/api.v1.MetricsCollectorService/SendNetworkTrafficMetrics";
+/// The procedure that takes rows.
+pub const TRAFFIC_PATH: &str = "/api.v1.MetricsCollectorService/SendNetworkTrafficMetrics";
 
 /// The thread's state.
 pub struct Push<T> {
@@ -331,6 +332,7 @@ impl<T: Transport> Push<T> {
     fn note(&mut self, outcome: Outcome, sent: &Sent) {
         if outcome == Outcome::Acknowledged {
             self.stats.pushes_ok.inc();
+            self.stats.last_push_ms.set(self.client.now().wall_ns / MS);
             self.condition.push_taken(self.delivery.framing().as_str());
             log::debug!("DAKR took {} items", sent.items);
             return;

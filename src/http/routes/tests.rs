@@ -14,6 +14,7 @@ fn context(allow: &str) -> Context {
         metrics_format: MetricsFormat::Prometheus,
         metrics_allow: allow.split_terminator(',').map(range).collect(),
         labels: Labels::default(),
+        given: Vec::new(),
         stats: Arc::default(),
         health: Arc::default(),
         pulse: Arc::new(Pulse::new(0, SECOND)),

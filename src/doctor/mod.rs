@@ -1,0 +1,97 @@
+//! `zxporter-netmon doctor`: everything that has to hold for traffic to be counted and delivered, looked at once.
+//!
+//! It changes nothing and needs no agent. What stands on the node is judged by [`crate::findings`]; here are the peers
+//! and what belongs to a running agent.
+
+mod dakr;
+mod local;
+mod pods;
+
+use nix::unistd::geteuid;
+
+use crate::clock::SECOND;
+use crate::config::{Config, Dns, Mode};
+use crate::findings::node::{self, Facts, Wanted};
+use crate::findings::{Finding, Verdict, read};
+use crate::source::cilium::Cilium;
+use crate::sys::privileges::Capabilities;
+use crate::{VERSION, privileges};
+
+/// How long interfaces are looked at.
+const LOOK_NS: u64 = 2 * SECOND;
+
+/// The first line, and everything that was found.
+pub fn examine(config: &Config) -> (String, Vec<Finding>) {
+    privileges::raise_all();
+    let facts = read::facts(config.cgroup_root.as_deref(), LOOK_NS);
+    let wanted = wanted(config, &facts);
+    let mut found = node::findings(&facts, wanted);
+    found.extend(cilium(config));
+    if !config.standalone {
+        found.push(pods::examine(config));
+    }
+    found.extend(dakr::examine(config));
+    found.extend(local::state_folder(config.state_dir.as_deref()));
+    found.push(local::port(config.metrics_bind));
+    found.push(modes(config, &facts, &found));
+    let title =
+        format!("zxporter-netmon {VERSION} on {}, uid {}, Linux {}", config.node_name, geteuid(), facts.release);
+    (title, found)
+}
+
+fn wanted(config: &Config, facts: &Facts) -> Wanted {
+    let (netfilter, programs) = match config.mode {
+        Mode::Netfilter => (true, false),
+        Mode::Ebpf => (false, true),
+        // Where the programs cannot run, conntrack counts alone.
+        Mode::Auto => match facts.held.contains(Capabilities::BPF) {
+            true => (false, true),
+            false => (true, false),
+        },
+        Mode::Cilium | Mode::Replay(_) => (false, false),
+    };
+    Wanted {
+        netfilter,
+        programs,
+        names: config.dns == Dns::Auto,
+        standalone: config.standalone,
+        manage: config.manage_conntrack,
+    }
+}
+
+/// What mode cilium would read; without that mode nothing is asked of it.
+fn cilium(config: &Config) -> Option<Finding> {
+    const AREA: &str = "Cilium";
+    if config.mode != Mode::Cilium {
+        return None;
+    }
+    Some(match Cilium::open(config.cilium_bpf_root.as_deref()) {
+        Ok(maps) => match maps.complaints() {
+            complaints if complaints.is_empty() => Finding::ok(AREA, "its maps count"),
+            complaints => Finding::warn(AREA, "its maps do not say everything", complaints.join("; ")),
+        },
+        Err(error) => Finding::fail(AREA, error.to_string(), "-cilium-bpf-root, or -collector-mode netfilter"),
+    })
+}
+
+/// Which modes could count here.
+fn modes(config: &Config, facts: &Facts, found: &[Finding]) -> Finding {
+    let one = |name: &str, wants: Capabilities, other: Option<&str>| {
+        let missing = wants.without(facts.held);
+        match (missing == Capabilities::NONE, other) {
+            (false, _) => format!("{name} no ({missing})"),
+            (true, Some(why)) => format!("{name} no ({why})"),
+            (true, None) => format!("{name} yes"),
+        }
+    };
+    let both = Capabilities::NET_ADMIN.and(Capabilities::BPF);
+    let no_cgroup = facts.cgroup_root.is_err().then_some("no cgroup tree");
+    let bad = |area: &str| found.iter().any(|finding| finding.area == area && finding.verdict == Verdict::Fail);
+    let tracking = (config.mode == Mode::Netfilter && (bad("tracking") || bad("conntrack"))).then_some("see above");
+    let text = [
+        one("netfilter", Capabilities::NET_ADMIN, tracking),
+        one("ebpf", both, no_cgroup),
+        one("names", both, no_cgroup.or((config.dns == Dns::Off).then_some("-dns off"))),
+    ];
+    Finding::ok("modes", text.join(" | "))
+}

@@ -1,0 +1,143 @@
+//! Looks at the node: files of `/proc` and `/sys`, and one question to nf_tables. It changes nothing.
+
+use std::fs;
+use std::path::Path;
+
+use super::node::{Conntrack, Facts, Flowtable};
+use crate::clock::{self, MS};
+use crate::sys::netlink::{Family, RequestSocket};
+use crate::sys::privileges::Capabilities;
+use crate::sys::{cgroup, kernel, privileges};
+use crate::wire::netlink::{Attributes, DONE, ERROR, Messages, Writer, u32_be};
+
+/// Bytes of an Ethernet header, which interface counters include.
+const LINK_HEADER_BYTES: u64 = 14;
+/// `NFNL_SUBSYS_NFTABLES` << 8 | `NFT_MSG_GETFLOWTABLE` (linux/netfilter/nf_tables.h).
+const GET_FLOWTABLE: u16 = 10 << 8 | 23;
+/// `NLM_F_REQUEST` | `NLM_F_DUMP`.
+const DUMP: u16 = 0x301;
+/// `NFT_FLOWTABLE_COUNTER`.
+const COUNTER: u32 = 2;
+
+/// Looks for so long at what interfaces carry; a look of 0 sees no traffic.
+pub fn facts(cgroup_root: Option<&Path>, look_ns: u64) -> Facts {
+    let before = carried();
+    if look_ns > 0 {
+        clock::sleep_ns(look_ns);
+    }
+    let after = carried();
+    let grown = after.iter().map(|(name, bytes)| {
+        let base = before.iter().find(|(known, _)| known == name).map_or(*bytes, |(_, bytes)| *bytes);
+        (name.clone(), bytes.saturating_sub(base))
+    });
+    Facts {
+        release: kernel::release(),
+        btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
+        held: privileges::held().map_or(Capabilities::NONE, |held| held.effective.and(held.permitted)),
+        cgroup_root: cgroup::find(cgroup_root).map(|root| root.display().to_string()).map_err(|why| why.to_string()),
+        cgroup_v1: has_v1_of_sockets(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()),
+        conntrack: conntrack(),
+        carried: grown.max_by_key(|(_, bytes)| *bytes).filter(|(_, bytes)| *bytes > 0),
+        looked_ms: look_ns / MS,
+        ipvs_services: ipvs_services(&fs::read_to_string("/proc/net/ip_vs").unwrap_or_default()),
+        ipvs_conntrack: number("/proc/sys/net/ipv4/vs/conntrack") == Some(1),
+        flowtables: flowtables().ok(),
+        bridges: bridges(),
+        bridged_is_tracked: number("/proc/sys/net/bridge/bridge-nf-call-iptables") == Some(1),
+    }
+}
+
+fn number(path: &str) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+fn conntrack() -> Option<Conntrack> {
+    let of = |name: &str| number(&format!("/proc/sys/net/netfilter/nf_conntrack_{name}"));
+    Some(Conntrack {
+        count: of("count")?,
+        max: of("max").unwrap_or(0),
+        accounting: of("acct") == Some(1),
+        events: of("events").and_then(|events| u8::try_from(events).ok()),
+    })
+}
+
+/// Whether a controller of cgroup v1 is mounted that writes into sockets (proc(5): mountinfo).
+fn has_v1_of_sockets(mountinfo: &str) -> bool {
+    mountinfo.lines().filter_map(|line| line.split_once(" - cgroup ")).any(|(_, rest)| {
+        let options = rest.split(' ').nth(1).unwrap_or_default();
+        options.split(',').any(|option| matches!(option, "net_cls" | "net_prio"))
+    })
+}
+
+/// Services begin their lines with their protocol, destinations with an arrow.
+fn ipvs_services(table: &str) -> usize {
+    table.lines().filter(|line| ["TCP ", "UDP ", "SCTP ", "FWM "].iter().any(|name| line.starts_with(name))).count()
+}
+
+/// Bridges of this network namespace that have ports.
+fn bridges() -> Vec<String> {
+    let devices = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let with_ports =
+        devices.filter(|device| fs::read_dir(device.path().join("brif")).is_ok_and(|mut ports| ports.next().is_some()));
+    with_ports.map(|device| device.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Bytes of layer 3 that each interface has carried, loopback left out (proc_pid_net(5)).
+fn carried() -> Vec<(String, u64)> {
+    let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    let parsed = lines.map(|(name, fields)| {
+        let fields: Vec<u64> = fields.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
+        let at = |n: usize| fields.get(n).copied().unwrap_or(0);
+        let headers = (at(1) + at(9)).saturating_mul(LINK_HEADER_BYTES);
+        (name.trim().to_owned(), at(0).saturating_add(at(8)).saturating_sub(headers))
+    });
+    parsed.filter(|(name, _)| name != "lo").collect()
+}
+
+fn flowtables() -> std::io::Result<Vec<Flowtable>> {
+    let socket = RequestSocket::open(Family::Netfilter)?;
+    let mut request = Writer::default();
+    request.message(GET_FLOWTABLE, DUMP, 1);
+    // nfgenmsg: every family, version 0.
+    request.raw(&[0; 4]);
+    socket.send(&request.finish())?;
+    let mut tables = Vec::new();
+    let mut buffer = vec![0; 32 * 1024];
+    loop {
+        let length = socket.receive(&mut buffer)?;
+        for message in Messages::of(buffer.get(..length).unwrap_or_default()).map_while(Result::ok) {
+            match message.kind {
+                DONE => return Ok(tables),
+                ERROR => return Err(std::io::Error::from_raw_os_error(message.errno())),
+                _ => tables.extend(flowtable(message.payload)),
+            }
+        }
+    }
+}
+
+/// `NFTA_FLOWTABLE_TABLE`, `_NAME` and `_FLAGS` behind the family.
+fn flowtable(payload: &[u8]) -> Option<Flowtable> {
+    let family = match payload.first()? {
+        1 => "inet",
+        2 => "ip",
+        5 => "netdev",
+        7 => "bridge",
+        10 => "ip6",
+        _ => "?",
+    };
+    let (mut table, mut name, mut flags) = (String::new(), String::new(), 0);
+    let text = |value: &[u8]| String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned();
+    for attribute in Attributes::of(payload.get(4..)?).map_while(Result::ok) {
+        match attribute.kind {
+            1 => table = text(attribute.value),
+            2 => name = text(attribute.value),
+            7 => flags = u32_be(attribute.value).unwrap_or(0),
+            _ => {}
+        }
+    }
+    Some(Flowtable { name: format!("{family} {table} {name}"), counts: flags & COUNTER != 0 })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,35 @@
+use super::*;
+
+#[test]
+fn what_the_kernels_files_say_is_read() {
+    let table = "IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\nTCP  0A600001:01BB rr\n  -> 0A000002:1900      Masq    1      0          0\nUDP  0A60000A:0035 rr\n";
+    assert_eq!((ipvs_services(table), ipvs_services("")), (2, 0));
+    let v1 = "31 23 0:27 / /sys/fs/cgroup/net_cls,net_prio rw,nosuid - cgroup cgroup rw,net_cls,net_prio\n";
+    let v2 = "29 23 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n30 23 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n";
+    assert!(has_v1_of_sockets(&format!("{v2}{v1}")) && !has_v1_of_sockets(v2));
+}
+
+/// As `nft add flowtable inet t f { hook ingress priority 0; counter; }` is dumped.
+#[test]
+fn a_flow_table_is_read_with_its_counter() {
+    let message = |flags: u32| {
+        let mut writer = Writer::default();
+        writer.message(0, 0, 0);
+        writer.raw(&[1, 0, 0, 0]);
+        writer.attribute(1, b"t\0");
+        writer.attribute(2, b"f\0");
+        writer.nested(3, |hook| hook.attribute(1, &0u32.to_be_bytes()));
+        writer.attribute(7, &flags.to_be_bytes());
+        writer.finish().split_off(16)
+    };
+    assert_eq!(flowtable(&message(2)), Some(Flowtable { name: "inet t f".to_owned(), counts: true }));
+    assert_eq!(flowtable(&message(0)).map(|table| table.counts), Some(false));
+    assert_eq!(flowtable(&[]), None);
+}
+
+#[test]
+fn this_node_is_looked_at_without_a_fault() {
+    let facts = facts(None, 0);
+    assert!(!facts.release.is_empty());
+    assert_eq!(facts.carried, None, "no time, no traffic");
+}

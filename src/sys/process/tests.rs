@@ -1,0 +1,11 @@
+use super::*;
+
+#[test]
+fn what_is_taken_is_seen() {
+    let resident = resident_bytes();
+    assert!((1 << 20..1 << 34).contains(&resident), "{resident}");
+    // Other tests open and close theirs meanwhile.
+    let (before, held): (u64, Vec<_>) = (open_descriptors(), (0..200).map(|_| fs::File::open("/dev/null")).collect());
+    assert!(open_descriptors() > before + 100, "{before}");
+    drop(held);
+}

@@ -1,0 +1,204 @@
+//! `doctor` on nodes that are ill on purpose: each case makes one fault real, and doctor must name it with its cure.
+//!
+//! Namespaces of their own hold what would harm this host; peers are sockets of this process. What this kernel cannot do
+//! (IPVS, flow tables) is judged by `findings::node` alone.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::Command;
+
+use serde_json::Value;
+
+const NETMON: &str = env!("CARGO_BIN_EXE_zxporter-netmon");
+
+/// What a run found, and its exit status.
+struct Found {
+    lines: Vec<Value>,
+    status: i32,
+}
+
+impl Found {
+    /// The finding of an area is of this verdict and holds these texts, the second in its cure.
+    fn says(&self, area: &str, verdict: &str, text: &str, cure: &str) {
+        let of = |key: &str, line: &Value| line[key].as_str().unwrap_or_default().to_owned();
+        let line = self.lines.iter().find(|line| of("area", line) == area && of("verdict", line) == verdict);
+        let line = line.unwrap_or_else(|| panic!("no {verdict} of {area}: {:?}", self.lines));
+        assert!(of("text", line).contains(text), "{area}: {line}");
+        assert!(of("cure", line).contains(cure), "{area}: {line}");
+        let worst = self.lines.iter().map(|line| of("verdict", line));
+        let want = match worst.map(|verdict| ["ok", "warn", "fail"].iter().position(|v| *v == verdict)).max().flatten()
+        {
+            Some(2) => 1,
+            Some(1) => 3,
+            _ => 0,
+        };
+        assert_eq!(self.status, want, "{:?}", self.lines);
+    }
+}
+
+fn found(command: &mut Command) -> Found {
+    let output = command.env_remove("KUBECONFIG").output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let json = said.lines().last().unwrap_or_default();
+    let lines = serde_json::from_str(json)
+        .unwrap_or_else(|error| panic!("{error}: {said} {}", String::from_utf8_lossy(&output.stderr)));
+    Found { lines, status: output.status.code().unwrap_or(-1) }
+}
+
+/// In a network and a mount namespace that a script has prepared.
+fn on_a_node(script: &str, arguments: &str) -> Found {
+    let script = format!("set -e; ip link set lo up; {script}\n{NETMON} doctor -format json {arguments}");
+    found(Command::new("unshare").args(["-n", "-m", "--propagation", "private", "bash", "-c", &script]))
+}
+
+/// Here, with this environment.
+fn with(environment: &[(&str, &str)], arguments: &str) -> Found {
+    let mut command = Command::new(NETMON);
+    command.args(["doctor", "-format", "json", "-standalone", "-dns", "off"]).args(arguments.split_whitespace());
+    found(command.envs(environment.iter().copied()))
+}
+
+/// A server that says this to everybody.
+fn server(answer: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    port
+}
+
+#[test]
+fn root_no_rule_asks_for_tracking() {
+    let traffic =
+        "ip link add va type veth peer name vb; ip link set va up; ip link set vb up; ip addr add 10.9.0.1/24 dev va
+        ip neigh add 10.9.0.2 lladdr 02:00:00:00:00:02 dev va
+        (for n in {1..3000}; do printf '%01000d' 0 > /dev/udp/10.9.0.2/9; done) & sleep 0.2";
+    let blind = on_a_node(traffic, "-standalone -manage-conntrack=false -dns off");
+    blind.says(
+        "tracking",
+        "fail",
+        "no rule asks for connection tracking: 0 entries, va carried",
+        "-collector-mode ebpf",
+    );
+    let own = on_a_node(traffic, "-standalone -dns off");
+    own.says("tracking", "ok", "the agent's own rule asks for it", "");
+}
+
+#[test]
+fn root_accounting_is_off() {
+    let off = "echo 0 > /proc/sys/net/netfilter/nf_conntrack_acct";
+    let refused = on_a_node(off, "-standalone -manage-conntrack=false -dns off");
+    refused.says("conntrack", "fail", "accounting off", "net.netfilter.nf_conntrack_acct=1");
+    let managed = on_a_node(off, "-standalone -dns off");
+    managed.says("conntrack", "warn", "accounting off", "switches accounting on when it starts");
+}
+
+#[test]
+fn root_capabilities_are_missing() {
+    let without = |names: &str| format!("exec setpriv --inh-caps {names} --bounding-set {names} \\");
+    let none = on_a_node(&without("-net_admin,-bpf"), "-standalone");
+    none.says("capabilities", "fail", "", "CAP_NET_ADMIN missing");
+    let no_bpf = on_a_node(&without("-bpf"), "-standalone");
+    no_bpf.says("capabilities", "warn", "CAP_NET_ADMIN", "no names of remote addresses without CAP_BPF");
+    let ebpf = on_a_node(&without("-bpf"), "-standalone -collector-mode ebpf");
+    ebpf.says("capabilities", "fail", "CAP_NET_ADMIN", "CAP_BPF missing");
+}
+
+#[test]
+fn root_a_bridge_passes_no_conntrack() {
+    let bridge = "mount -t sysfs sysfs /sys; ip link add br0 type bridge; ip link add va type veth peer name vb
+        ip link set va master br0; echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables";
+    on_a_node(bridge, "-standalone").says("data plane", "warn", "bridge br0 has ports", "br_netfilter");
+}
+
+#[test]
+fn root_the_cgroup_tree_is_not_there() {
+    let hidden = "for m in $(awk '/ - cgroup2 /{print $5}' /proc/self/mountinfo); do mount -t tmpfs t $m; done";
+    let pod = on_a_node(hidden, "-cgroup-root /sys/fs/cgroup -standalone -collector-mode ebpf");
+    pod.says("cgroup tree", "fail", "cannot attach programs", "-cgroup-root");
+    on_a_node(hidden, "-standalone").says("cgroup tree", "warn", "no names", "/sys/fs/cgroup");
+}
+
+#[test]
+fn root_the_state_folder_cannot_be_used() {
+    let disk = |options: &str| format!("mount -t tmpfs -o {options} t /mnt");
+    let arguments = "-standalone -dns off -state-dir /mnt";
+    on_a_node(&disk("ro"), arguments).says("state folder", "fail", "read-only", "mount it writable");
+    on_a_node(&disk("size=64k"), arguments).says("state folder", "fail", "bytes are free", "free some space");
+    on_a_node(&disk("size=64m"), arguments).says("state folder", "ok", "/mnt", "");
+    on_a_node("true", "-standalone -state-dir /nonexistent").says(
+        "state folder",
+        "fail",
+        "no such folder",
+        "state give",
+    );
+}
+
+#[test]
+fn root_the_port_is_taken() {
+    let port = server("SSH-2.0\r\n");
+    let taken = with(&[], &format!("-metrics-bind-address 127.0.0.1:{port}"));
+    taken.says("port", "fail", "is taken by another program", "-metrics-bind-address");
+}
+
+#[test]
+fn root_dakr_is_down_or_refuses_or_is_another() {
+    let dakr = |url: &str, more: &[(&str, &str)]| {
+        let mut environment = vec![("DAKR_URL", url), ("CLUSTER_TOKEN", "token")];
+        environment.extend(more);
+        with(&environment, "-metrics-bind-address 127.0.0.1:0")
+    };
+    dakr("http://127.0.0.1:1", &[]).says("DAKR", "fail", "127.0.0.1:1: connection refused", "DAKR_URL");
+    let name = dakr("https://no-such-name.invalid", &[]);
+    name.says("DAKR", "fail", "no-such-name.invalid:443: ", "DAKR_URL");
+    let proxy = dakr("https://dakr.example.com", &[("HTTPS_PROXY", "http://127.0.0.1:1")]);
+    proxy.says("DAKR", "fail", "by proxy", "HTTPS_PROXY");
+    let refuses = "HTTP/1.1 401 Unauthorized\r\nDate: Mon, 30 Nov 2020 02:00:00 GMT\r\nContent-Type: application/json\r\n\
+                   Content-Length: 46\r\n\r\n{\"code\":\"unauthenticated\",\"message\":\"who are\"}";
+    let port = server(refuses);
+    let refused = dakr(&format!("http://127.0.0.1:{port}"), &[]);
+    refused.says("DAKR", "fail", "unauthenticated", "is CLUSTER_TOKEN the token of this cluster?");
+    refused.says("clock", "warn", "ahead of DAKR's", "chrony");
+    let plain = dakr(&format!("https://127.0.0.1:{port}"), &[]);
+    plain.says("DAKR", "fail", "does not speak TLS there", "DAKR_URL");
+    let other = server("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi");
+    dakr(&format!("http://127.0.0.1:{other}"), &[]).says(
+        "DAKR",
+        "fail",
+        "not an answer of DAKR",
+        "names another server",
+    );
+    let file = with(&[("DAKR_URL", "http://127.0.0.1:1")], "-token-file /nonexistent");
+    file.says("DAKR", "fail", "cannot read token file /nonexistent", "-token-file");
+    with(&[("DAKR_URL", "http://127.0.0.1:1")], "").says(
+        "DAKR",
+        "fail",
+        "no token: nothing is pushed",
+        "CLUSTER_TOKEN",
+    );
+}
+
+#[test]
+fn root_the_api_server_is_down_or_forbids() {
+    let kube = |port: u16| {
+        let file = std::env::temp_dir().join(format!("netmon-doctor-{}-{port}", std::process::id()));
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
+             clusters: [{{name: k, cluster: {{server: 'http://127.0.0.1:{port}'}}}}]\nusers: [{{name: u, user: {{token: t}}}}]\n"
+        );
+        std::fs::write(&file, text).expect("ours");
+        let mut command = Command::new(NETMON);
+        command.args(["doctor", "-format", "json", "-dns", "off", "-metrics-bind-address", "127.0.0.1:0"]);
+        let found = found(command.arg("-metrics-kubeconfig").arg(&file).env("NODE_NAME", "node-1"));
+        std::fs::remove_file(&file).expect("ours");
+        found
+    };
+    kube(1).says("API server", "fail", "cannot list pods", "-metrics-kubeconfig");
+    let forbids = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: 116\r\n\r\n\
+                   {\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":\"pods is forbidden\",\"reason\":\"Forbidden\",\"code\":403}";
+    kube(server(forbids)).says("API server", "fail", "forbidden", "ClusterRole");
+}
