@@ -36,6 +36,7 @@ fn row(owner: u32, remote: [u8; 4], name: u32, port: u16, bytes: [u64; 2], rate:
         way: Way::new(if outside { Scope::Internet } else { Scope::Zone }, Via::None, 0),
         place: 0,
         is_sum: false,
+        source: crate::config::SourceKind::Netfilter,
         local: Addr::from_v4([10, 244, 1, 7]),
         remote: Addr::from_v4(remote),
         unsettled: TxRx::ZERO,
