@@ -74,7 +74,7 @@ fn writing_10000_rows_allocates_nothing_per_row() {
         way: Way::UNKNOWN,
         place: 0,
         is_sum: false,
-        use nix::sys::resource::{Resource, setrlimit};
+        source: netmon::config::SourceKind::Netfilter,
         local: Addr::from_v4([10, 244, 1, 7]),
         remote: Addr::from_v4(n.to_be_bytes()),
         unsettled: TxRx::ZERO,
