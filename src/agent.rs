@@ -28,7 +28,7 @@ use crate::collect::player::{self, Player};
 use crate::collect::run::{Collector, Parts};
 use crate::collect::trouble::{PODS_AS_NODE, Trouble};
 use crate::config::proxy::Route;
-use crate::config::{Config, Dakr, Fallback, Mode, SourceKind};
+use crate::config::{Config, CtZone, Dakr, Fallback, Mode, SourceKind};
 use crate::export::dakr::jitter;
 use crate::export::dakr::push::Push;
 use crate::export::prometheus::Labels;
@@ -158,6 +158,9 @@ fn start_collector(config: &Arc<Config>, shared: &Shared, started: Now) -> Resul
     };
     let mut source = open_source(config, shared, &recorder, started, &mut trouble)?;
     let facts = source.facts();
+    if let (CtZone::Fixed(ct_zone), SourceKind::Ebpf | SourceKind::Cilium) = (config.conntrack_zone, facts.kind) {
+        warn!("-conntrack-zone {ct_zone} means nothing in mode {}, whose records have no zone", facts.kind.as_str());
+    }
     let (names, reader) = names::start(config, &shared.stats, &shared.health, &shared.stop).unzip();
     let labels = labels(config, facts.kind.as_str());
     let server = Server::bind(config).map_err(StartError::Bind)?;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use self::opener::{Openers, as_opened};
 use self::place::{Addition, Attribution, Policy};
 use super::arbiter::Arbiter;
-use super::ct_zone::CtZoneChoice;
+use super::ct_zone::{CtZoneChoice, Part as ZonePart};
 use crate::audit::Audit;
 use crate::audit::equation::Part;
 use crate::baseline::{BaselineTable, Judged, Opener};
@@ -76,6 +76,8 @@ pub struct Pipeline {
     /// Where two sources are read: which counts an end.
     arbiter: Option<Box<Arbiter>>,
     ct_zone: CtZoneChoice,
+    /// What of the record that is judged counts, by its zone.
+    part: ZonePart,
     skipped: Skipped,
     /// Records since the last [`Pipeline::publish`] that report the end of a connection.
     ends: u64,
@@ -131,7 +133,8 @@ impl Pipeline {
             openers: Openers::new(),
             source: SourceKind::Netfilter,
             arbiter: None,
-            ct_zone: CtZoneChoice::new(config.conntrack_zone),
+            ct_zone: CtZoneChoice::new(config.conntrack_zone, max_connections),
+            part: ZonePart::All,
             skipped: Skipped::default(),
             ends: 0,
             not_followed: 0,
@@ -262,10 +265,12 @@ impl Pipeline {
         self.ends += u64::from(c.reading.is_end());
         let is_increment = c.reading.is_increment();
         let lives = !c.reading.is_end() && !is_increment;
-        if self.ct_zone.asks(c.key.ct_zone) && lives && self.has_local_end(c, now) {
+        if lives && self.ct_zone.asks(c.key.ct_zone) && (self.local.is_host(c.key.src) || self.local.is_host(c.backend))
+        {
             self.ct_zone.note_local(c.key.ct_zone);
         }
-        if !is_increment && !self.ct_zone.counts(c.key.ct_zone) {
+        self.part = if is_increment { ZonePart::All } else { self.part_of(c, now) };
+        if self.part == ZonePart::Nothing {
             self.skipped.add(Skip::CtZone);
             return;
         }

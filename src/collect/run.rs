@@ -332,7 +332,7 @@ impl Collector {
             self.trouble.other_ct_zone = self.p.pipeline.ct_zone().only_elsewhere();
             self.trouble.not_followed = end.not_followed;
             self.trouble.hurried = end.hurried > 0;
-            self.trouble.uncounted = sweep.uncounted > 0;
+            self.trouble.uncounted = sweep.uncounted > 0 && self.p.pipeline.arbiter().is_none();
             self.p.stats.connections_uncounted.set(sweep.uncounted);
             self.p.pipeline.audit_mut().read();
         }

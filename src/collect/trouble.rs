@@ -153,7 +153,7 @@ impl Trouble {
         if self.uncounted {
             parts.push(
                 "connections made while accounting was off show no counters and are not counted until they are made \
-                 anew (netmon_connections_uncounted says how many): restart their pods, or use -collector-mode ebpf"
+                 anew (netmon_connections_uncounted says how many): restart their pods, or use -collector-mode auto"
                     .into(),
             );
         }

@@ -103,7 +103,8 @@ impl<'a> Start<'a> {
             }
         }
         let child = self.node.netns.enter(|| command.spawn()).map_err(|e| format!("cannot start the agent: {e}"))?;
-        let endpoint = "127.0.0.1:8081".parse().expect("a literal");
+        let bind = self.flags.iter().find_map(|flag| flag.strip_prefix("-metrics-bind-address="));
+        let endpoint = bind.and_then(|bind| bind.parse().ok()).ok_or("the lab binds to addresses")?;
         Ok(Agent { child, node: self.node, endpoint, log: self.log })
     }
 

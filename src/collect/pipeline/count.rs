@@ -1,9 +1,10 @@
 //! Gathers the facts that decide the rows of an increment; [`place`](super::place) decides.
 
-use super::place::{Attribution, end_with_socket};
+use super::place::{Attribution, end_with_socket, may_be_a_pods};
 use super::{DEFERRED_MAX, Pipeline};
 use crate::clock::Now;
-use crate::flow::{Connection, Direction, Ends, Reading, Split, Traffic};
+use crate::collect::ct_zone::Part;
+use crate::flow::{Connection, ConnectionKey, Direction, Ends, Reading, Split, Traffic};
 use crate::owner::socket_owners::HostEnd;
 use crate::owner::waiting::Exchange;
 use crate::stats::{Skip, Unattributed};
@@ -13,6 +14,33 @@ impl Pipeline {
         let at = now.wall_ns;
         self.local.owner_of(c.key.src, at, &mut self.owners).is_some()
             || self.local.owner_of(c.backend, at, &mut self.owners).is_some()
+    }
+
+    /// What of a record counts, by its zone (rule 7).
+    pub(super) fn part_of(&mut self, c: &Connection, now: Now) -> Part {
+        if self.ct_zone.is_alone(c.key.ct_zone) {
+            return Part::All;
+        }
+        let (local, classes, waits) = (&self.local, &self.policy.classes, self.policy.waits);
+        let is_or_may_be = |addr| {
+            !local.is_host(addr) && (local.is_known(addr, now.wall_ns) || waits && may_be_a_pods(local, classes, addr))
+        };
+        let may_be_pods = is_or_may_be(c.key.src) || is_or_may_be(c.backend);
+        let baselines = &self.baselines;
+        self.ct_zone.part(c, may_be_pods, |ct_zone| baselines.follows(&ConnectionKey { ct_zone, ..c.key }))
+    }
+
+    /// The ends that a record covers in its zone.
+    fn in_zone(&self, c: &Connection) -> Ends {
+        let mut ends = c.ends;
+        for (end, addr) in [(Ends::Originator, c.key.src), (Ends::Responder, c.backend)] {
+            ends = match self.part {
+                Part::Pods if self.local.is_host(addr) => ends.without(end),
+                Part::Node if !self.local.is_host(addr) => ends.without(end),
+                Part::All | Part::Pods | Part::Node | Part::Nothing => ends,
+            };
+        }
+        ends
     }
 
     /// Counts an increment of a partial source. Entries without a pod's end are skipped, because the source has them only
@@ -36,10 +64,17 @@ impl Pipeline {
             self.skipped.add(Skip::Loopback);
             return;
         }
-        let Some((ends, beside)) = self.arbitrate(c, traffic, now.wall_ns) else {
+        let in_zone = self.in_zone(c);
+        if in_zone == Ends::Neither && c.ends != Ends::Neither {
+            self.skipped.add(Skip::CtZone);
+            return;
+        }
+        let Some((ends, beside)) = self.arbitrate(&Connection { ends: in_zone, ..*c }, traffic, now.wall_ns) else {
             self.skipped.add(Skip::OtherSource);
             return;
         };
+        // What is left of it may be of nobody: another copy of the connection tells.
+        let beside = beside || self.part != Part::All;
         let of = Exchange {
             client: c.key.src,
             asked: c.key.dst,

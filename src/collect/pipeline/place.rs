@@ -55,6 +55,7 @@ impl Pipeline {
         let waits = match found {
             Found::Both => return,
             Found::None if at.beside => match at.of.ends {
+                Ends::Both if !not_yet && !self.may_be_of_this_node(at) => return,
                 _ if !self.policy.waits => return,
                 Ends::Originator if !(not_yet || may_be_a_pods(&self.local, &self.policy.classes, at.of.client)) => {
                     return;

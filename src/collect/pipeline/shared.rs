@@ -56,10 +56,12 @@ impl Pipeline {
             let carried = traffic.seen_by(direction);
             let counts = match local.is_host(own) {
                 true => {
-                    let follows = |key: ConnectionKey| self.baselines.follows(&key);
+                    // Where the node's ends count.
+                    let ct_zone = self.ct_zone.chosen();
+                    let follows = |key: ConnectionKey| self.baselines.follows(&ConnectionKey { ct_zone, ..key });
                     let has = match c.reading {
                         _ if is_fragment(c) || follows(c.key) || follows(turned(c.key)) => Has::Shown,
-                        Reading::Tracked => Has::Found,
+                        Reading::Tracked if ct_zone == 0 => Has::Found,
                         _ => Has::Not,
                     };
                     let tuple = as_its_socket(c, c.ends, c.key.dst, c.key.dport);

@@ -4,7 +4,7 @@ use super::*;
 fn f12_and_f42_what_cannot_wait_or_be_counted_degrades_and_names_a_way_out() {
     for (trouble, cure) in [
         (Trouble { hurried: true, ..Trouble::default() }, "API server"),
-        (Trouble { uncounted: true, ..Trouble::default() }, "ebpf"),
+        (Trouble { uncounted: true, ..Trouble::default() }, "-collector-mode auto"),
     ] {
         let (health, mut reporter) = (Health::default(), Reporter::default());
         reporter.report(&trouble, true, &health);

@@ -6,7 +6,7 @@
 //! - A destination that was found plain stays so for a minute, for the client that asked: a rule may translate for some
 //!   clients only.
 //! - A responder is looked up only if its client has an address of this host. No other address can come from this
-//!   host's source NAT.
+//!   host's source NAT. A flow of one way is looked up too: the other may have another name.
 //!
 //! Where Cilium translates, [`Services`] are asked first.
 
@@ -181,7 +181,8 @@ impl Resolver {
         }
         if !role.opened_by_local {
             let is_theirs = self.services.as_ref().is_some_and(|services| services.may_have_sent(tuple.remote));
-            return role.guessed || is_theirs || self.is_host(tuple.remote);
+            // What answers behind destination NAT is seen to receive at one address and to send from another.
+            return role.guessed || is_theirs || !role.replied || self.is_host(tuple.remote);
         }
         // The host's own flows may have been masqueraded on their way out, whatever their destination.
         if self.is_host(tuple.local) {

@@ -34,7 +34,7 @@ pub struct Role {
     /// The local end is the originator.
     pub opened_by_local: bool,
     /// Both directions were seen.
-    replied: bool,
+    pub replied: bool,
     /// Guessed from the ports.
     pub guessed: bool,
     /// Times that conntrack was asked and did not know it.

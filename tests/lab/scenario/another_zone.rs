@@ -1,4 +1,4 @@
-//! Zone 0 holds no local end: the zone that does is found and counted.
+//! Zone 0 holds no local end: pods count in the zone that does.
 
 use crate::drive::Burst;
 use crate::lab::{Lab, Source};
@@ -8,7 +8,7 @@ use crate::topology::addr::*;
 use crate::topology::socket;
 
 /// See the file's head.
-pub const SCENARIO: Scenario = Scenario::new("another_zone", "rule 7", run).only(&[Source::Netfilter]);
+pub const SCENARIO: Scenario = Scenario::new("another_zone", "rule 7", run).only(&[Source::Netfilter, Source::Auto]);
 
 const EXPECTED: &[Row] = &[Row::outbound(ADDRESS, P1, REMOTE_POD, tcp(8080))];
 const ZONES: &str = "table inet lab_zones {

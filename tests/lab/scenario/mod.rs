@@ -20,6 +20,7 @@ mod full_row_table;
 mod goes_blind;
 mod hairpin;
 mod heartbeat;
+mod host_behind_dnat;
 mod host_network;
 mod icmp;
 mod icmp_errors;
@@ -38,6 +39,7 @@ mod no_local_end;
 mod nodeport_local;
 mod nodeport_remote;
 mod nothing_tracks;
+mod older_than_accounting;
 mod older_than_the_agent;
 mod opencost;
 mod own_programs;
@@ -170,6 +172,8 @@ pub fn all() -> &'static [Scenario] {
         names_behind_a_service::SCENARIO,
         push_inbound::SCENARIO,
         accounting_off::SCENARIO,
+        older_than_accounting::SCENARIO,
+        host_behind_dnat::SCENARIO,
         nothing_tracks::SCENARIO,
         address_comes_and_goes::SCENARIO,
         goes_blind::SCENARIO,

@@ -1,4 +1,4 @@
-//! Every connection stands in two zones, as on OVN or Antrea: exactly one of them is counted.
+//! Every connection stands in two zones, as on OVN or Antrea: it is counted once.
 
 use crate::drive::Burst;
 use crate::lab::{Lab, Source};
@@ -8,8 +8,9 @@ use crate::topology::addr::*;
 use crate::topology::socket;
 
 /// The truth counts what comes from the pods and the peer, not its second pass over the patch cable.
-pub const SCENARIO: Scenario =
-    Scenario::new("two_zones", "rule 7", run).only(&[Source::Netfilter]).ignoring(&["iifname \"patch*\""]);
+pub const SCENARIO: Scenario = Scenario::new("two_zones", "rule 7", run)
+    .only(&[Source::Netfilter, Source::Auto])
+    .ignoring(&["iifname \"patch*\""]);
 
 const EXPECTED: &[Row] = &[Row::outbound(ADDRESS, P1, REMOTE_POD, tcp(8080))];
 
