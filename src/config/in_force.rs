@@ -22,3 +22,6 @@ pub fn lines(given: &[(&'static str, String)]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,3 +79,53 @@ fn what_is_published_where_and_of_what() {
     );
     assert!(given.operands.is_empty());
 }
+
+/// A command that counts takes what the agent takes, beside its own options.
+#[test]
+fn a_command_that_counts_takes_the_agents_flags() {
+    let asked = |arguments: &str| match run(arguments) {
+        Ok(Command::Tool(_, given)) => given,
+        other => panic!("{arguments}: {other:?}"),
+    };
+    let given = asked("flows -standalone -for 10s -local-cidrs 10.0.0.0/8 -sort=rate --metrics-bind-address=:9 -bits");
+    assert_eq!(given.flags, ["-standalone=true", "-local-cidrs=10.0.0.0/8", "-metrics-bind-address=:9"]);
+    assert_eq!((given.word("for"), given.word("sort"), given.word("bits")), (Some("10s"), Some("rate"), Some("true")));
+    assert_eq!(
+        (given.flag("metrics-bind-address"), given.flag("metrics"), given.flag("region")),
+        (Some(":9"), None, None)
+    );
+    let settings = config::settings_of(given.flags, |_| None, Some("host".into())).expect("flags of the agent");
+    assert!(settings.standalone && settings.local_cidrs.len() == 1);
+    let cases = [
+        ("top -standalone", "top: unknown option -standalone (-h lists them)"),
+        ("flows -standalon", "flows: unknown option -standalon: did you mean -standalone? (-h lists them)"),
+        ("flows -read-interval", "flows: flag -read-interval needs a value: DURATION"),
+        (
+            "flows -by pods",
+            "flows: invalid value \"pods\" for -by: want one of row, owner, workload, namespace, remote, port, class, scope",
+        ),
+        ("replay", "replay: want FILE"),
+    ];
+    for (arguments, says) in cases {
+        assert_eq!(run(arguments), Err(says.to_owned()), "{arguments}");
+    }
+}
+
+/// The words of the table are those that `/flows` knows, which is on a later floor.
+#[test]
+fn the_words_of_views_are_those_that_are_answered() {
+    use crate::export::view::query::{By, Sort};
+    use crate::flow::Class;
+    use crate::topology::Scope;
+    let words = |name: &str| {
+        let options = TOOLS.iter().filter(|entry| entry.words == ["flows"]).flat_map(|entry| entry.options);
+        match options.into_iter().find(|option| option.name == name).map(|option| option.value) {
+            Some(Value::Choice(words)) => words.to_vec(),
+            other => panic!("{name}: {other:?}"),
+        }
+    };
+    assert_eq!(words("by"), By::ALL.map(By::as_str));
+    assert_eq!(words("sort"), Sort::ALL.map(Sort::as_str));
+    assert_eq!(words("class"), Class::ALL.map(Class::as_str));
+    assert_eq!(words("scope"), Scope::ALL.map(Scope::as_str));
+}
