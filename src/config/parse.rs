@@ -155,13 +155,14 @@ fn apply(setting: &Setting, draft: &mut Draft, text: &OsStr) -> Result<(), Usage
 
 /// Remembers what was given, without what is secret in it.
 fn note(given: &mut Vec<(&'static str, String)>, setting: &Setting, text: &OsStr) {
+    let text = text.to_string_lossy();
     let text = match setting.kind {
         Kind::Secret => String::new(),
-        // A URL may hold credentials; of everything else nothing changes.
-        Kind::Flag | Kind::Switch | Kind::Variable => one_line(&value::without_credentials(&text.to_string_lossy())),
+        Kind::Flag | Kind::Switch | Kind::Variable if text.contains("://") => value::without_credentials(&text),
+        Kind::Flag | Kind::Switch | Kind::Variable => text.into_owned(),
     };
     given.retain(|(name, _)| *name != setting.name);
-    given.push((setting.name, text));
+    given.push((setting.name, one_line(&text)));
 }
 
 fn unexpected(text: &OsStr) -> UsageError {

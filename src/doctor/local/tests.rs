@@ -7,7 +7,7 @@ fn a_port_is_free_or_an_agents_or_taken() {
     let address = listener.local_addr().expect("bound");
     let answers: [&[u8]; 3] = [
         b"HTTP/1.1 200 OK\r\n\r\n{\"components\":{\"monitor\":{}},\"status\":\"degraded\"}\n",
-        b"HTTP/1.1 200 OK\r\n\r\n{\"components\":{}}",
+        b"HTTP/1.1 200 OK\r\n\r\n{\"components\":{},\"status\":\"healthy\"}",
         b"SSH-2.0\r\n",
     ];
     let server = std::thread::spawn(move || {
