@@ -180,7 +180,9 @@ impl Lab {
         let scratch = Scratch(scratch);
         let cgroups = if source.has_programs() || cgroup2().is_ok() { Cgroups::new(&name)? } else { Cgroups(None) };
         let world = World::new(scenario.wish, &|host| cgroups.place(host))?;
-        Truth::install(&world.node.netns, scenario.ignored)?;
+        // A counter by conntrack's word starts conntrack: never where a scenario has none.
+        let by_conntrack = scenario.wish.nat && source != Source::Ebpf;
+        Truth::install(&world.node.netns, scenario.ignored, by_conntrack)?;
         let mirror = match source {
             Source::Cilium => Some(Mirror::start(&world.node.netns, source.layout())?),
             _ => None,

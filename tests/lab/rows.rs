@@ -111,9 +111,10 @@ impl Row {
         Source::from_environment() != Ok(Source::Cilium) || self.owner != HOST
     }
 
-    /// What the truth says that it carried.
+    /// What the truth says that it carried, as far as conntrack counts where the source lives on that (rule 15).
     fn counts(&self, truth: &Truth) -> TxRx {
-        as_known(truth.of(self.flow()).seen_by(self.direction))
+        let counted = truth.of(self.flow()) - truth.uncounted(self.flow());
+        as_known(counted.seen_by(self.direction))
     }
 
     /// Rule 9: whether DAKR is to hear of it.

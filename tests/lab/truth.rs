@@ -53,6 +53,8 @@ pub struct Truth {
     carried: BTreeMap<Flow, Traffic>,
     /// SYNs that were sent, one for each TCP connection unless one was repeated.
     opened: BTreeMap<Flow, u64>,
+    /// What conntrack let pass without counting it: see [`Truth::uncounted`].
+    uncounted: BTreeMap<Flow, Traffic>,
 }
 
 impl Truth {
@@ -60,8 +62,17 @@ impl Truth {
     ///
     /// `ignored` are further conditions under which a packet is not to be counted, as nft matches
     /// (`iifname "patch1"`); one rule each.
-    pub fn install(node: &Netns, ignored: &[&str]) -> Result<(), String> {
+    ///
+    /// `by_conntrack`: what conntrack lets pass uncounted is counted apart. Conntrack runs while such a rule stands.
+    pub fn install(node: &Netns, ignored: &[&str], by_conntrack: bool) -> Result<(), String> {
         let ignored: String = ignored.iter().map(|i| format!("{i} return\n")).collect();
+        let passed = match by_conntrack {
+            true => {
+                "meta nfproto ipv4 tcp flags & (syn | ack) == syn ct state established jump passed
+                    meta nfproto ipv4 meta l4proto tcp ct state invalid jump passed"
+            }
+            false => "",
+        };
         node.nft(&format!(
             "table inet lab_truth {{
                 set to4 {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags dynamic; size 65535; }}
@@ -70,13 +81,20 @@ impl Truth {
                 set from6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags dynamic; size 65535; }}
                 set syn4 {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags dynamic; size 65535; }}
                 set syn6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags dynamic; size 65535; }}
+                set pass_to4 {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags dynamic; size 65535; }}
+                set pass_from4 {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags dynamic; size 65535; }}
                 set echo4 {{ type ipv4_addr . ipv4_addr . icmp_type; flags dynamic; size 65535; }}
                 set echo6 {{ type ipv6_addr . ipv6_addr . icmpv6_type; flags dynamic; size 65535; }}
+                chain passed {{
+                    th dport < 32768 update @pass_to4 {{ ip saddr . ip daddr . meta l4proto . th dport counter }}
+                    th sport < 32768 update @pass_from4 {{ ip saddr . ip daddr . meta l4proto . th sport counter }}
+                }}
                 chain count {{
                     {ignored}
                     icmp type {{ echo-request, echo-reply }} update @echo4 {{ ip saddr . ip daddr . icmp type counter }}
                     icmpv6 type {{ echo-request, echo-reply }} update @echo6 {{ ip6 saddr . ip6 daddr . icmpv6 type counter }}
                     meta l4proto {{ icmp, icmpv6 }} return
+                    {passed}
                     meta nfproto ipv4 tcp flags & (syn | ack) == syn update @syn4 {{ ip saddr . ip daddr . meta l4proto . th dport counter }}
                     meta nfproto ipv6 tcp flags & (syn | ack) == syn update @syn6 {{ ip6 saddr . ip6 daddr . meta l4proto . th dport counter }}
                     meta nfproto ipv4 th dport < 32768 update @to4 {{ ip saddr . ip daddr . meta l4proto . th dport counter }}
@@ -110,7 +128,8 @@ impl Truth {
                     *truth.opened.entry(flow).or_default() += counts.packets;
                     continue;
                 }
-                let traffic = truth.carried.entry(flow).or_default();
+                let flows = if name.starts_with("pass") { &mut truth.uncounted } else { &mut truth.carried };
+                let traffic = flows.entry(flow).or_default();
                 *(if reply { &mut traffic.reply } else { &mut traffic.orig }) += counts;
             }
         }
@@ -120,6 +139,13 @@ impl Truth {
     /// What one flow carried.
     pub fn of(&self, flow: Flow) -> Traffic {
         self.carried.get(&flow).copied().unwrap_or_default()
+    }
+
+    /// What of it conntrack let pass without counting it: packets that it calls invalid, and a SYN for a tuple whose
+    /// entry is closed but not yet known to be dead (a packet of the server's crossed the reset). The answer to that SYN
+    /// then opens the old entry anew. Of IPv4 alone.
+    pub fn uncounted(&self, flow: Flow) -> Traffic {
+        self.uncounted.get(&flow).copied().unwrap_or_default()
     }
 
     /// How many TCP connections one flow is made of.
@@ -132,6 +158,7 @@ impl Truth {
         let mut both = self.clone();
         other.iter().for_each(|(flow, traffic)| *both.carried.entry(flow).or_default() += traffic);
         other.opened.iter().for_each(|(flow, opened)| *both.opened.entry(*flow).or_default() += opened);
+        other.uncounted.iter().for_each(|(flow, passed)| *both.uncounted.entry(*flow).or_default() += *passed);
         both
     }
 
@@ -139,7 +166,12 @@ impl Truth {
     pub fn since(&self, earlier: &Truth) -> Truth {
         let carried = self.carried.iter().map(|(flow, now)| (*flow, *now - earlier.of(*flow)));
         let opened = self.opened.iter().map(|(flow, now)| (*flow, now - earlier.opened(*flow)));
-        Truth { carried: carried.filter(|(_, t)| !t.is_zero()).collect(), opened: opened.collect() }
+        let uncounted = self.uncounted.iter().map(|(flow, now)| (*flow, *now - earlier.uncounted(*flow)));
+        Truth {
+            carried: carried.filter(|(_, t)| !t.is_zero()).collect(),
+            opened: opened.collect(),
+            uncounted: uncounted.collect(),
+        }
     }
 
     /// Every flow.
@@ -159,7 +191,7 @@ fn flow_of(set: &str, concat: &Value) -> Result<(Flow, bool), String> {
         _ => {
             let protocol = named(&concat[2], &[("tcp", 6), ("udp", 17), ("sctp", 132)]).ok_or_else(bad)?;
             let port = concat[3].as_u64().ok_or_else(bad)?;
-            (set.starts_with("from"), protocol as u8, port as u16)
+            (set.contains("from"), protocol as u8, port as u16)
         }
     };
     let (client, server) = if reply { (destination, source) } else { (source, destination) };
