@@ -6,13 +6,29 @@ use crate::flow::Addr;
 use crate::ledger::Ledger;
 
 impl RowTable {
+    /// Folds, unless a search a moment ago found too little to be worth another: while a batch is under way all rows may
+    /// be frozen. Until an eighth as many rows have come they go straight into the owner's catch-all rows, so that a new
+    /// row costs the same however large the table is.
+    pub(super) fn make_room(&mut self, classes: &Classes, ledger: &mut Ledger) {
+        match self.pause.checked_sub(1) {
+            Some(left) => self.pause = left,
+            None => self.fold(classes, ledger),
+        }
+    }
+
     /// Folds the smallest eighth by bytes of the open window. First each remote address becomes its /24 or /64. If that
     /// frees less than half of the rows, they go into the owner's catch-all rows. Rows of the batch under way stay.
     pub(super) fn fold(&mut self, classes: &Classes, ledger: &mut Ledger) {
+        #[cfg(test)]
+        {
+            self.searches += 1;
+        }
         self.smallest.clear();
         let candidates = self.table.iter().filter(|(_, row)| row.key.level != Level::All && row.frozen.is_zero());
         self.smallest.extend(candidates.map(|(slot, row)| (row.open.total_bytes(), slot)));
-        let eighth = (self.named_capacity() as usize / 8).max(1).min(self.smallest.len());
+        let wanted = (self.named_capacity() / 8).max(1);
+        (self.pause, self.found_some) = (wanted, false);
+        let eighth = (wanted as usize).min(self.smallest.len());
         if eighth == 0 {
             return;
         }
@@ -34,6 +50,11 @@ impl RowTable {
             }
         }
         self.smallest = smallest;
+        let freed = before - self.table.len();
+        self.found_some = freed > 0;
+        if freed >= wanted / 2 {
+            self.pause = 0;
+        }
     }
 
     /// Folds one row by one step, or by two if it has no prefix. Returns the slot of the row that took its bytes.

@@ -100,6 +100,8 @@ impl RowTable {
 
     /// Settles items `first .. first + count` of the batch under way. Settled items do not change.
     pub fn settle(&mut self, first: u32, count: u32, verdict: Verdict, ledger: &mut Ledger) -> TxRx {
+        // What is settled can be folded.
+        self.pause = 0;
         let mut settled = TxRx::ZERO;
         let range = first..first.saturating_add(count);
         let homeless = self.homeless.iter_mut();

@@ -222,6 +222,12 @@ pub struct RowTable {
     homeless: Vec<Row>,
     order: Vec<u32>,
     smallest: Vec<(u64, u32)>,
+    /// New rows until the next search for rows to fold, after one that found too few; and whether that one found any.
+    pause: u32,
+    found_some: bool,
+    /// Searches so far.
+    #[cfg(test)]
+    searches: u32,
     /// By slot: the name that the remote end was asked by.
     names: Vec<Option<RowName>>,
     /// When rates were taken last, monotonic.
@@ -239,6 +245,10 @@ impl RowTable {
             homeless: Vec::new(),
             order: Vec::with_capacity(capacity as usize),
             smallest: Vec::with_capacity(capacity as usize),
+            pause: 0,
+            found_some: false,
+            #[cfg(test)]
+            searches: 0,
             names: Vec::with_capacity(capacity as usize),
             rated_ns: None,
         }
@@ -302,7 +312,7 @@ impl RowTable {
             return self.grow(slot, increment, wall_ns, ledger, charge);
         }
         if self.named() >= self.named_capacity() {
-            self.fold(classes, ledger);
+            self.make_room(classes, ledger);
         }
         let Charge { way, place } = charge();
         let row = Row {
@@ -325,15 +335,27 @@ impl RowTable {
             ledger.open += increment;
             return Added { way, slot: Some(slot), is_new: true, is_lost: false };
         }
-        let is_lost = !self.merge_into_catch_all(&row, classes);
-        if is_lost {
-            ledger.lost[Lost::RowTableFull as usize] += increment;
-        } else {
+        let mut placed = self.merge_into_catch_all(&row, classes);
+        if !placed && self.found_some {
+            // Sums are sacred: rather a search more than bytes without a place.
+            self.fold(classes, ledger);
+            placed = self.merge_into_catch_all(&row, classes);
+            if !placed
+                && self.named() < self.named_capacity()
+                && let Ok(slot) = self.table.insert(row)
+            {
+                ledger.open += increment;
+                return Added { way, slot: Some(slot), is_new: true, is_lost: false };
+            }
+        }
+        if placed {
             ledger.open += increment;
             ledger.folded_rows += 1;
             ledger.folded_bytes += increment.total_bytes();
+        } else {
+            ledger.lost[Lost::RowTableFull as usize] += increment;
         }
-        Added { way, slot: None, is_new: false, is_lost }
+        Added { way, slot: None, is_new: false, is_lost: !placed }
     }
 
     /// Adds to a row that is there. What lies elsewhere now than when it was settled begins anew: nothing that was shown
@@ -378,6 +400,7 @@ impl RowTable {
 
     /// Removes settled rows that were idle for `idle_ns`.
     pub fn cleanup(&mut self, wall_ns: u64, idle_ns: u64) {
+        self.pause = 0;
         for slot in self.table.slots() {
             if let Some(row) = self.table.get(slot)
                 && row.open.is_zero()

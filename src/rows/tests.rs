@@ -236,6 +236,33 @@ fn rule_13_what_finds_no_place_at_all_is_lost_by_name() {
     assert_eq!(bench.ledger.lost[Lost::RowTableFull as usize].tx.bytes, 8 * 10);
 }
 
+/// While DAKR refuses, every row may be frozen: each new row searched the whole table for one to fold.
+#[test]
+fn f21_a_full_table_of_frozen_rows_is_not_searched_for_each_new_row() {
+    let mut bench = Bench::new(4_096);
+    let outbound = |n: u32, owner| key(owner, [198, (n >> 8) as u8, n as u8, 1], 80, Direction::Outbound);
+    for n in 0..3_840 {
+        bench.add(&outbound(n, 3), counts(10, 0), 1);
+    }
+    bench.freeze();
+    let before = bench.rows.searches;
+    for n in 10_000..20_000 {
+        bench.add(&outbound(n, 4), counts(7, 0), 1);
+    }
+    bench.check();
+    let most = 10_000 / (3_840 / 8) + 1;
+    assert!(bench.rows.searches - before <= most, "{} searches", bench.rows.searches - before);
+    // All that came has a place: one row takes it.
+    assert_eq!(bench.ledger.lost[Lost::RowTableFull as usize], TxRx::ZERO);
+    let new = bench.rows.iter().filter(|row| row.key.owner == OwnerId(4)).fold(0, |sum, row| sum + row.open.tx.bytes);
+    assert_eq!(new, 10_000 * 7);
+    // A settled row can be folded: the next new row has a name again.
+    bench.rows.settle(0, 4_096, Verdict::Acknowledged, &mut bench.ledger);
+    bench.add(&outbound(30_000, 5), counts(7, 0), 1);
+    assert!(bench.rows.iter().any(|row| row.key.owner == OwnerId(5) && row.is_named()));
+    bench.check();
+}
+
 proptest! {
     /// Sums are sacred: whatever comes, is folded, frozen and settled, the books balance and equal what came.
     #[test]
