@@ -108,6 +108,44 @@ pub fn info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     })
 }
 
+/// The programs of a kind that hang at a cgroup itself: by id, and whether their flags leave no place for another beside
+/// them (bpf(2), `BPF_PROG_QUERY`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attached {
+    pub first_id: u32,
+    pub count: u32,
+    pub flags: u32,
+}
+
+/// What hangs at `cgroup` for ingress or egress; `None` if nothing does.
+pub fn attached(cgroup: BorrowedFd<'_>, egress: bool) -> io::Result<Option<Attached>> {
+    let kind = if egress { libbpf_sys::BPF_CGROUP_INET_EGRESS } else { libbpf_sys::BPF_CGROUP_INET_INGRESS };
+    let (mut flags, mut ids, mut count) = (0, [0u32; 64], 64);
+    // SAFETY: `ids` holds `count` ids, and the kernel writes no more than that.
+    let result = unsafe {
+        let fd = cgroup.as_raw_fd();
+        libbpf_sys::bpf_prog_query(fd, kind, 0, &raw mut flags, ids.as_mut_ptr(), &raw mut count)
+    };
+    check(result)?;
+    Ok((count > 0).then_some(Attached { first_id: ids[0], count, flags }))
+}
+
+/// The name of a program; `None` where the kernel does not tell it (it asks for CAP_SYS_ADMIN), or it has none.
+#[allow(clippy::cast_possible_truncation, reason = "the size of a struct")]
+pub fn program_name(id: u32) -> Option<String> {
+    // SAFETY: takes a number.
+    let result = unsafe { libbpf_sys::bpf_prog_get_fd_by_id(id) };
+    check(result).ok()?;
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    let fd = unsafe { OwnedFd::from_raw_fd(result) };
+    let mut info = libbpf_sys::bpf_prog_info::default();
+    let mut len = size_of::<libbpf_sys::bpf_prog_info>() as u32;
+    // SAFETY: `info` is `len` bytes long, and the kernel writes no more than that.
+    check(unsafe { libbpf_sys::bpf_prog_get_info_by_fd(fd.as_raw_fd(), &raw mut info, &raw mut len) }).ok()?;
+    let name: String = info.name.iter().map(|c| c.to_ne_bytes()[0] as char).take_while(|c| *c != '\0').collect();
+    (!name.is_empty()).then_some(name)
+}
+
 /// Takes libbpf's results, which are the negative errno.
 fn check(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
@@ -292,4 +330,42 @@ fn check_sizes(map: BorrowedFd<'_>, key_bytes: usize, value_bytes: usize) -> io:
         return Err(io::Error::from_raw_os_error(nix::libc::EINVAL));
     }
     Ok(info)
+}
+
+/// Attaches a program that lets everything pass to `cgroup`, alone; gone when dropped.
+#[cfg(test)]
+pub fn exclusive_program(cgroup: &std::path::Path, name: &str) -> io::Result<Exclusive> {
+    let insn = |code, imm| libbpf_sys::bpf_insn { code, imm, ..Default::default() };
+    // r0 = 1; exit
+    let insns = [insn(0xb7, 1), insn(0x95, 0)];
+    let name = std::ffi::CString::new(name)?;
+    // SAFETY: a name and a licence that end in 0, and two instructions.
+    let result = unsafe {
+        let (kind, none) = (libbpf_sys::BPF_PROG_TYPE_CGROUP_SKB, std::ptr::null_mut());
+        libbpf_sys::bpf_prog_load(kind, name.as_ptr(), c"GPL".as_ptr(), insns.as_ptr(), 2, none)
+    };
+    check(result)?;
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    let program = unsafe { OwnedFd::from_raw_fd(result) };
+    let cgroup = std::fs::File::open(cgroup)?;
+    let (fd, at) = (program.as_raw_fd(), cgroup.as_raw_fd());
+    // SAFETY: two descriptors that are open, and numbers.
+    check(unsafe { libbpf_sys::bpf_prog_attach(fd, at, libbpf_sys::BPF_CGROUP_INET_EGRESS, 0) })?;
+    Ok(Exclusive { program, cgroup })
+}
+
+/// See [`exclusive_program`].
+#[cfg(test)]
+pub struct Exclusive {
+    program: OwnedFd,
+    cgroup: std::fs::File,
+}
+
+#[cfg(test)]
+impl Drop for Exclusive {
+    fn drop(&mut self) {
+        let (fd, at) = (self.program.as_raw_fd(), self.cgroup.as_raw_fd());
+        // SAFETY: two descriptors that are open, and a number.
+        unsafe { libbpf_sys::bpf_prog_detach2(fd, at, libbpf_sys::BPF_CGROUP_INET_EGRESS) };
+    }
 }

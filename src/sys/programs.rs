@@ -6,16 +6,22 @@
 use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use libbpf_rs::{Link, MapCore, PrintLevel, RingBuffer, RingBufferBuilder, set_print};
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC as CGROUP2, statfs};
 
+use super::bpf;
 use super::cgroup::{self, CgroupError};
 use super::kernel;
 
 /// The kernel that the programs are tested on at the least (map-in-map with inner maps of any size, batches, links).
 const KERNEL_FLOOR: (u32, u32) = (5, 10);
+
+/// `BPF_F_ALLOW_OVERRIDE` and `BPF_F_ALLOW_MULTI`: what may hang beside and below a program.
+const ALLOW_OVERRIDE: u32 = 1;
+const ALLOW_MULTI: u32 = 2;
 
 /// Why the programs do not run.
 #[derive(Debug)]
@@ -26,6 +32,8 @@ pub enum LoadError {
     Kernel(String),
     /// EPERM, and these capabilities are missing.
     Capabilities(&'static str, Vec<&'static str>),
+    /// Another program holds the place alone.
+    Occupied(PathBuf, String),
     /// The verifier refused a program; its last line.
     Verifier(String),
     /// Anything else, by step.
@@ -49,6 +57,12 @@ impl fmt::Display for LoadError {
             LoadError::Capabilities(step, missing) => {
                 write!(f, "cannot {step} BPF programs: EPERM, {} missing: grant it", missing.join(" and "))
             }
+            LoadError::Occupied(cgroup, program) => write!(
+                f,
+                "cannot attach BPF programs: {program} holds the cgroup {} alone (attached without BPF_F_ALLOW_MULTI): \
+                 whoever attached it has to allow others beside it",
+                cgroup.display()
+            ),
             LoadError::Verifier(line) => write!(
                 f,
                 "the kernel's verifier refused the BPF programs: {line} (before kernel 6.12 CAP_PERFMON may cure it; \
@@ -73,10 +87,39 @@ pub fn explained<T>(
     let cgroup = cgroup::find(cgroup_root).map_err(LoadError::Cgroup)?;
     let previous = set_print(Some((PrintLevel::Debug, capture)));
     log_lines().clear();
-    let result = File::open(cgroup).map_err(Failure::of_system("attach")).and_then(|directory| load(directory.as_fd()));
+    let result =
+        File::open(&cgroup).map_err(Failure::of_system("attach")).and_then(|directory| load(directory.as_fd()));
     set_print(previous);
     let lines = std::mem::take(&mut *log_lines());
-    result.map_err(|failure| failure.explain(&lines))
+    result.map_err(|failure| match failure.step {
+        // Its EPERM says nothing of capabilities.
+        "attach" if failure.errno == Some(nix::libc::EPERM) => {
+            holder(&cgroup).unwrap_or_else(|| failure.explain(&lines))
+        }
+        _ => failure.explain(&lines),
+    })
+}
+
+/// The program that lets none hang beside it at this cgroup, or none below the one where it hangs.
+fn holder(cgroup: &Path) -> Option<LoadError> {
+    for place in cgroup.ancestors().take_while(|place| statfs(*place).is_ok_and(|fs| fs.filesystem_type() == CGROUP2)) {
+        let directory = File::open(place).ok()?;
+        for egress in [false, true] {
+            let Ok(Some(found)) = bpf::attached(directory.as_fd(), egress) else { continue };
+            let excludes = match place == cgroup {
+                true => found.flags & ALLOW_MULTI == 0,
+                // Above, one that may be overridden lets programs hang below.
+                false => found.flags & (ALLOW_MULTI | ALLOW_OVERRIDE) == 0,
+            };
+            if excludes {
+                let name = bpf::program_name(found.first_id).map_or_else(String::new, |name| format!("{name:?}, "));
+                let way = if egress { "egress" } else { "ingress" };
+                let program = format!("another program ({name}id {}, {way})", found.first_id);
+                return Some(LoadError::Occupied(place.to_owned(), program));
+            }
+        }
+    }
+    None
 }
 
 /// The reader of a ring buffer; `each` gets its records, on the thread that consumes them.
