@@ -41,6 +41,7 @@ _zxporter_netmon() {
     -state-dir | --state-dir) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     -metrics-bind-address | --metrics-bind-address) COMPREPLY=(); return ;;
     -metrics-allow | --metrics-allow) COMPREPLY=(); return ;;
+    -metrics-hosts | --metrics-hosts) COMPREPLY=(); return ;;
     -opencost-hold | --opencost-hold) COMPREPLY=(); return ;;
     -metrics-format | --metrics-format) mapfile -t COMPREPLY < <(compgen -W 'prometheus json' -- "$word"); return ;;
     -max-rows | --max-rows) COMPREPLY=(); return ;;

@@ -27,6 +27,7 @@ complete -c zxporter-netmon -o ca-file -r -F -d 'PEM file of certificates to tru
 complete -c zxporter-netmon -o state-dir -r -F -d 'folder for the state file; a restart then neither loses nor double-counts'
 complete -c zxporter-netmon -o metrics-bind-address -x -d 'address of the page, /metrics, /flows, /healthz and /readyz'
 complete -c zxporter-netmon -o metrics-allow -x -d 'clients that may read more than /healthz and /readyz'
+complete -c zxporter-netmon -o metrics-hosts -x -d 'names by which readers may ask, beside addresses, names without a dot, the node\'s and the pod\'s'
 complete -c zxporter-netmon -o opencost-series -d 'show the two counters that OpenCost and Kubecost ask for'
 complete -c zxporter-netmon -o opencost-hold -x -d 'so long a new one of those series is shown as 0'
 complete -c zxporter-netmon -o metrics-format -x -a 'prometheus json' -d 'format of /metrics for clients that request none'

@@ -242,6 +242,8 @@ pub struct Config {
     pub node_name: String,
     /// `DAKR_URL`, `CLUSTER_TOKEN`, `CLUSTER_ID`; `None` unless URL and token are given.
     pub dakr: Option<Dakr>,
+    /// The variable that is missing where one of URL and token is given, else empty.
+    pub dakr_lacks: &'static str,
     /// `-local-cidrs`.
     pub local_cidrs: Vec<Cidr>,
     /// `-cluster-cidrs`; the default ranges if not given.
@@ -272,7 +274,7 @@ pub struct Config {
     pub overlay_ports: Vec<u16>,
     /// `-conntrack-zone`.
     pub conntrack_zone: CtZone,
-    /// `-max-rows`.
+    /// `-max-rows`; its default follows the memory limit at the start.
     pub max_rows: u32,
     /// `-max-connections`; computed at start if not given.
     pub max_connections: Option<u32>,
@@ -282,6 +284,8 @@ pub struct Config {
     pub metrics_format: MetricsFormat,
     /// `-metrics-allow`: clients that may read more than `/healthz` and `/readyz`; empty allows everyone.
     pub metrics_allow: Vec<Cidr>,
+    /// `-metrics-hosts`: further names that the endpoint answers to.
+    pub metrics_hosts: Vec<String>,
     /// `-record`.
     pub record: Option<PathBuf>,
     /// `-state-dir`.

@@ -129,6 +129,11 @@ fn finish(draft: Draft, hostname: Option<OsString>) -> Result<Command, UsageErro
         return Err(UsageError("flag -record cannot be combined with -collector-mode replay:FILE".to_owned()));
     }
     let has_token = !dakr.token.is_empty() || dakr.token_file.is_some();
+    config.dakr_lacks = match (dakr.url.is_empty(), has_token) {
+        (false, false) => "CLUSTER_TOKEN (or -token-file)",
+        (true, true) => "DAKR_URL",
+        _ => "",
+    };
     config.dakr = (!dakr.url.is_empty() && has_token).then_some(dakr);
     Ok(Command::Run(Box::new(config)))
 }

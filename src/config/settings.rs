@@ -380,6 +380,16 @@ pub const SETTINGS: &[Setting] = &[
         }),
     },
     Setting {
+        name: "metrics-hosts", kind: Kind::Flag, group: Group::Endpoints, value: Value::Word("NAME,..."),
+        default: Default::Described("none"),
+        short: "names by which readers may ask, beside addresses, names without a dot, the node's and the pod's",
+        long: "Others are refused (421): a stranger's page could let its own name point here.",
+        apply: Apply::Text(|draft, text| {
+            draft.config.metrics_hosts = value::names(text)?;
+            Ok(())
+        }),
+    },
+    Setting {
         name: "opencost-series", kind: Kind::Switch, group: Group::Endpoints, value: SWITCH,
         default: Default::Text("false"),
         short: "show the two counters that OpenCost and Kubecost ask for",
@@ -414,7 +424,8 @@ pub const SETTINGS: &[Setting] = &[
         name: "max-rows", kind: Kind::Flag, group: Group::Limits, value: Value::Word("N"),
         default: Default::Text("65536"),
         short: "largest number of rows; beyond it the smallest rows are folded",
-        long: "Folding loses no bytes: it replaces the remote address by its /24 or /64, then by its class.",
+        long: "Folding loses no bytes: it replaces the remote address by its /24 or /64, then by its class. The default is less \
+               where three eighths of the memory limit hold less.",
         apply: Apply::Text(|draft, text| {
             draft.config.max_rows = value::number(text, 32, 1 << 22)?;
             Ok(())

@@ -96,6 +96,7 @@ fn every_flag_reaches_its_field() {
     assert_eq!(config("-max-connections 250000").max_connections, Some(250_000));
     assert!(!config("-manage-conntrack=false").manage_conntrack);
     assert_eq!(config("-metrics-format json").metrics_format, MetricsFormat::Json);
+    assert_eq!(config("-metrics-hosts a.example.,b").metrics_hosts, ["a.example", "b"]);
     assert_eq!(texts(&config("-metrics-allow ::/0,0.0.0.0/0").metrics_allow), ["::/0", "0.0.0.0/0"]);
     assert_eq!(config("-record r").record, Some("r".into()));
     assert_eq!(config("-state-dir s").state_dir, Some("s".into()));

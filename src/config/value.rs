@@ -159,6 +159,16 @@ pub fn name(text: &str) -> Result<String, Wanted> {
     }
 }
 
+/// Parses `metrics.example.com,node-a`: names that hosts have in URLs.
+pub fn names(text: &str) -> Result<Vec<String>, Wanted> {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    let one = |text: &str| {
+        let name = text.strip_suffix('.').unwrap_or(text);
+        (!name.is_empty() && name.bytes().all(is_part)).then(|| name.to_owned())
+    };
+    items(text, one).ok_or_else(|| "names of hosts without ports, separated by commas".to_owned())
+}
+
 /// Converts the host's name to the form of [`name`]: other characters become `-`, an empty name `localhost`.
 pub fn host_name(text: &str) -> String {
     let fits = |c: char| c.is_ascii_graphic() && c != '/';

@@ -16,7 +16,7 @@ use crate::snapshot::Snapshot;
 
 /// Time for the peer to send a whole request head.
 const HEAD_NS: u64 = 5 * SECOND;
-/// Time for the peer to read the whole answer.
+/// Time in which the peer must take some of the answer.
 const DRAIN_NS: u64 = 10 * SECOND;
 /// Time for the peer to close its side after the answer.
 const LINGER_NS: u64 = SECOND;
@@ -250,6 +250,8 @@ impl Connection {
                 Ok(n) => {
                     self.sent += n;
                     self.active_ns = now.mono_ns;
+                    // The kernel says that there is room only where a third of its small buffer was taken.
+                    self.deadline_ns = now.mono_ns.saturating_add(DRAIN_NS);
                 }
                 Err(error) => return blocked(&error),
             }
@@ -284,3 +286,6 @@ fn blocked(error: &io::Error) -> Fate {
         _ => Fate::Cut,
     }
 }
+
+#[cfg(test)]
+mod tests;

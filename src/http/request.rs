@@ -1,10 +1,11 @@
 //! Parses request heads into method, path and accepted format.
 //!
-//! RFC 9112 as far as five GET routes need it. It knows no routes and does no I/O. Everything but a plain GET or HEAD is
+//! RFC 9112 as far as five GET routes need it: origin and absolute form, one `Host`. It knows no routes and does no I/O. Everything but a plain GET or HEAD is
 //! refused with a status, so that a peer with another protocol gets a readable answer.
 
 /// Largest request head in bytes, including the empty line.
-pub const HEAD_BYTES: usize = 2048;
+/// A browser sends all cookies of `localhost`, whichever port set them.
+pub const HEAD_BYTES: usize = 8192;
 /// Largest number of header lines.
 const MAX_HEADERS: usize = 48;
 
@@ -19,6 +20,8 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// The part after the question mark; may be empty.
     pub query: &'a str,
+    /// The host that was asked for, without its port and brackets; empty where HTTP/1.0 names none.
+    pub host: &'a str,
     /// The format that `Accept` prefers.
     pub accept: Accept,
 }
@@ -75,11 +78,8 @@ pub fn parse(bytes: &[u8]) -> Parsed<'_> {
     let (Some(method), Some(target), Some(version)) = (head.method, head.path, head.version) else {
         return Parsed::Refused(Refusal::Malformed);
     };
-    // The absolute form is for proxies, the asterisk for OPTIONS.
-    if !target.starts_with('/') {
-        return Parsed::Refused(Refusal::Malformed);
-    }
     let mut accept = Preference::default();
+    let (mut host, mut hosts) = ("", 0);
     for header in head.headers.iter() {
         let named = |name: &str| header.name.eq_ignore_ascii_case(name);
         if named("transfer-encoding") || (named("content-length") && header.value != b"0") {
@@ -88,6 +88,19 @@ pub fn parse(bytes: &[u8]) -> Parsed<'_> {
         if named("accept") {
             accept.read(header.value);
         }
+        if named("host") {
+            let Some(name) = host_of(header.value) else { return Parsed::Refused(Refusal::Malformed) };
+            host = name;
+            hosts += 1;
+        }
+    }
+    // RFC 9112 3.2: exactly one, which only HTTP/1.0 may leave out.
+    if hosts > 1 || (hosts == 0 && version >= 1) {
+        return Parsed::Refused(Refusal::Malformed);
+    }
+    let Some((authority, target)) = parts_of(target) else { return Parsed::Refused(Refusal::Malformed) };
+    if let Some(name) = authority {
+        host = name;
     }
     let head_only = match method {
         "GET" => false,
@@ -95,7 +108,39 @@ pub fn parse(bytes: &[u8]) -> Parsed<'_> {
         _ => return Parsed::Refused(Refusal::Method),
     };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    Parsed::Whole(Request { head_only, chunks: version >= 1, path, query, accept: accept.verdict() })
+    let path = if path.is_empty() { "/" } else { path };
+    Parsed::Whole(Request { head_only, chunks: version >= 1, path, query, host, accept: accept.verdict() })
+}
+
+/// Host, if the target names one, and the rest: a path, or in absolute form a whole URL (RFC 9112 3.2.2). The asterisk is
+/// for OPTIONS.
+fn parts_of(target: &str) -> Option<(Option<&str>, &str)> {
+    if target.starts_with('/') {
+        return Some((None, target));
+    }
+    let (scheme, rest) = target.split_once("://")?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end)?;
+    let name = host_of(authority.as_bytes()).filter(|name| !name.is_empty())?;
+    scheme.eq_ignore_ascii_case("http").then_some((Some(name), path))
+}
+
+/// The name or address in `host[:port]` (RFC 3986 3.2.2), without brackets; `None` where it is none.
+fn host_of(value: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(value.trim_ascii()).ok()?;
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            address.parse::<std::net::Ipv6Addr>().ok()?;
+            (address, if port.is_empty() { "" } else { port.strip_prefix(':')? })
+        }
+        None => {
+            let (host, port) = text.split_once(':').unwrap_or((text, ""));
+            let is_of_name = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+            (host, host.bytes().all(is_of_name).then_some(port)?)
+        }
+    };
+    port.bytes().all(|b| b.is_ascii_digit()).then_some(host)
 }
 
 /// Weights that `Accept` gives to our two formats, in thousandths (RFC 9110 12.4.2).

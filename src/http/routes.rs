@@ -43,6 +43,8 @@ pub struct Context {
     pub metrics_format: MetricsFormat,
     /// Clients that may read more than the probes; empty allows everyone.
     pub metrics_allow: Vec<Cidr>,
+    /// Names that the endpoint answers to, beside addresses and names without a dot.
+    pub hosts: Vec<String>,
     /// The source that was wanted and the one that runs.
     pub labels: Labels,
     /// The settings that were given.
@@ -71,6 +73,14 @@ impl Context {
             node_name: config.node_name.as_str().into(),
             metrics_format: config.metrics_format,
             metrics_allow: config.metrics_allow.clone(),
+            // In a pod the host's name is the pod's.
+            hosts: nix::unistd::gethostname()
+                .ok()
+                .and_then(|name| name.into_string().ok())
+                .into_iter()
+                .chain([config.node_name.clone()])
+                .chain(config.metrics_hosts.iter().cloned())
+                .collect(),
             labels,
             given: config.given.clone(),
             stats: Arc::clone(stats),
@@ -90,6 +100,12 @@ impl Context {
         }
         if !self.metrics_allow.is_empty() && !self.metrics_allow.iter().any(|range| range.contains(peer)) {
             return Answer::Now(Response::text("403 Forbidden", "your address is not in -metrics-allow\n"));
+        }
+        if !self.answers_to(request.host) {
+            return Answer::Now(Response::text(
+                "421 Misdirected Request",
+                "no name of this agent's: see -metrics-hosts\n",
+            ));
         }
         let json = match request.accept {
             Accept::Json => true,
@@ -114,6 +130,15 @@ impl Context {
             "/metrics" => Answer::Snapshot(Wanted::new(Show::Metrics)),
             _ => Answer::Now(Response::text("404 Not Found", PATHS)),
         }
+    }
+
+    /// Whether a host of a request is one of this agent's. A page of a stranger can let its own name point here and read
+    /// what its visitor may read (DNS rebinding): that name has a dot and is none of these.
+    fn answers_to(&self, host: &str) -> bool {
+        let name = host.strip_suffix('.').unwrap_or(host);
+        !name.contains('.')
+            || name.parse::<std::net::IpAddr>().is_ok()
+            || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
     /// What is shown with a snapshot, or without one.
@@ -218,7 +243,7 @@ impl Answer {
                 ..Response::text("405 Method Not Allowed", "GET and HEAD only\n")
             },
             Refusal::TooLarge => {
-                Response::text("431 Request Header Fields Too Large", "the request is longer than 2 KiB\n")
+                Response::text("431 Request Header Fields Too Large", "the request is longer than 8 KiB\n")
             }
         })
     }
@@ -279,7 +304,8 @@ impl Response {
         Response { status: "200 OK", content_type, extra: "", body }
     }
 
-    fn text(status: &'static str, text: impl Into<Vec<u8>>) -> Response {
+    /// Text for a person.
+    pub(super) fn text(status: &'static str, text: impl Into<Vec<u8>>) -> Response {
         Response { status, content_type: TEXT, extra: "", body: Content::Bytes(text.into(), 0) }
     }
 

@@ -11,6 +11,8 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::SndBuf;
 
 use super::connection::{Connection, Fate, Interest, PIECE_BYTES};
 use super::listen::listener;
@@ -56,7 +58,12 @@ impl Server {
     /// # Errors
     /// If the port is still taken after three tries, or the kernel refuses the address.
     pub fn bind(config: &Config) -> Result<Server, BindError> {
-        Server::listen(config.metrics_bind)
+        let server = Server::listen(config.metrics_bind)?;
+        match server.local_addr() {
+            Ok(addr) => log::info!("listening on {addr}: / /flows /metrics /healthz /readyz"),
+            Err(error) => log::warn!("cannot tell the address of the endpoint: {error}"),
+        }
+        Ok(server)
     }
 
     /// Listens on `addr`.
@@ -192,6 +199,8 @@ impl Server {
                     if stream.set_nonblocking(true).is_err() {
                         continue;
                     }
+                    // Room in it shows that the peer has read: in megabytes of buffer a slow reader looks like none.
+                    let _ = setsockopt(&stream, SndBuf, &PIECE_BYTES);
                     let buffer = self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES + OVERHANG_BYTES));
                     self.connections.push(Connection::new(stream, peer.ip().into(), buffer, now));
                     // Its request has mostly arrived already, so it gets its answer before others can displace it.

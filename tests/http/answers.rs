@@ -44,7 +44,7 @@ pub fn both_families() -> Outcome {
 pub fn large() -> Outcome {
     let server = Served::start(FULL, 0)?;
     let mut idle = connect(server.addr, PATIENCE).map_err(|e| e.to_string())?;
-    idle.write_all(b"GET /flows HTTP/1.1\r\n\r\n").map_err(|e| e.to_string())?;
+    idle.write_all(b"GET /flows HTTP/1.1\r\nHost: x\r\n\r\n").map_err(|e| e.to_string())?;
     let began = clock::now().mono_ns;
     let reply = get(server.addr, "/flows", PATIENCE)?;
     let took_ms = (clock::now().mono_ns - began) / MS;
@@ -66,10 +66,10 @@ pub fn pieces() -> Outcome {
     let server = Served::start(3, 0)?;
     let whole: [&[u8]; 6] = [
         b"GET / HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n",
-        b"HEAD /healthz HTTP/1.1\r\n\r\n",
-        b"GET /nothing HTTP/1.1\r\n\r\n",
-        b"GET /readyz HTTP/1.1\r\n\r\nGET /more HTTP/1.1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+        b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\nGET /more HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ];
     for bytes in whole {
@@ -107,35 +107,38 @@ fn send(addr: SocketAddr, pieces: &[&[u8]]) -> Result<Vec<u8>, String> {
 pub fn corpus() -> Vec<(Vec<u8>, u16)> {
     let mut corpus: Vec<(Vec<u8>, u16)> = [
         (&b"\0\0\0\0\r\n\r\n"[..], 400),
-        (b"GET /\0 HTTP/1.1\r\n\r\n", 400),
+        (b"GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"GET / HTTP/1.1\rHost: x\r\r", 400),
-        (b"GET /healthz HTTP/1.1\n\n", 200),
-        (b"\r\n\r\nGET /healthz HTTP/1.1\r\n\r\n", 200),
-        (b"\x80\x81\xfe\xff / HTTP/1.1\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\nHost: x\n\n", 200),
+        (b"\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        (b"\x80\x81\xfe\xff / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"GET /\r\n\r\n", 400),
         (b"GET / HTTP/0.9\r\n\r\n", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
         (b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03", 400),
-        (b"GET http://x/flows HTTP/1.1\r\n\r\n", 400),
-        (b"OPTIONS * HTTP/1.1\r\n\r\n", 400),
-        (b"GET /%00 HTTP/1.1\r\n\r\n", 404),
-        (b"GET /../../etc/passwd HTTP/1.1\r\n\r\n", 404),
-        (b"GET /flows/../flows HTTP/1.1\r\n\r\n", 404),
-        (b"DELETE /flows HTTP/1.1\r\n\r\n", 405),
+        (b"GET http://x/healthz HTTP/1.1\r\nHost: y\r\n\r\n", 200),
+        (b"GET /healthz HTTP/1.1\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400),
+        (b"GET /flows HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
+        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /%00 HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET /flows/../flows HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"DELETE /flows HTTP/1.1\r\nHost: x\r\n\r\n", 405),
         (b"GET / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", 400),
         (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nA\0: b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n : b\r\n\r\n", 400),
-        (b"GET  /  HTTP/1.1\r\n\r\n", 400),
+        (b"GET  /  HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"<?xml version=\"1.0\"?>\r\n\r\n", 400),
         (b"EHLO mail\r\n", 400),
     ]
     .into_iter()
     .map(|(bytes, status)| (bytes.to_vec(), status))
     .collect();
-    corpus.push(([&vec![b'A'; 3000][..], b" / HTTP/1.1\r\n\r\n"].concat(), 431));
-    corpus.push(([b"GET /", &vec![b'a'; 3000][..], b" HTTP/1.1\r\n\r\n"].concat(), 431));
+    corpus.push(([&vec![b'A'; 3000][..], b" / HTTP/1.1\r\nHost: x\r\n\r\n"].concat(), 431));
+    corpus.push(([b"GET /", &vec![b'a'; 3000][..], b" HTTP/1.1\r\nHost: x\r\n\r\n"].concat(), 431));
     corpus.push(([b"GET / HTTP/1.1\r\n", &b"a: b\r\n".repeat(300)[..], b"\r\n"].concat(), 431));
     corpus
 }
@@ -208,27 +211,39 @@ pub fn snapshots() -> Outcome {
     }
 }
 
-/// Ten seconds are enough to take an answer.
+/// Who takes nothing for ten seconds is cut; who takes a little all the time gets everything.
 pub fn slow_reader() -> Outcome {
     if !long() {
-        return Ok(Verdict::Skipped("not without NETMON_LONG=1, for it takes 10 s".to_owned()));
+        return Ok(Verdict::Skipped("not without NETMON_LONG=1, for it takes 20 s".to_owned()));
     }
     let server = Served::start(FULL, 0)?;
-    let mut stream = connect(server.addr, PATIENCE).map_err(|e| e.to_string())?;
-    stream.write_all(b"GET /flows HTTP/1.1\r\n\r\n").map_err(|e| e.to_string())?;
+    let ask = || {
+        let mut stream = connect(server.addr, PATIENCE).map_err(|e| e.to_string())?;
+        stream.write_all(b"GET /flows HTTP/1.1\r\nHost: x\r\n\r\n").map_err(|e| e.to_string())?;
+        Ok::<_, String>(stream)
+    };
+    let (mut steady, mut idle) = (ask()?, ask()?);
     let began = clock::now().mono_ns;
-    let mut sip = [0; 4096];
+    let mut sip = vec![0; 4096];
     let mut taken = 0;
     loop {
-        match stream.read(&mut sip) {
-            Ok(0) | Err(_) => break,
+        match steady.read(&mut sip) {
+            Ok(0) => break,
             Ok(n) => taken += n,
+            Err(error) => return Err(format!("cut after {taken} bytes: {error}")),
         }
-        clock::sleep_ns(20 * MS);
+        // 15 s for all of it.
+        let until = began + 15 * SECOND / 5_000_000 * taken as u64;
+        clock::sleep_ns(until.saturating_sub(clock::now().mono_ns));
     }
     let took = clock::now().mono_ns - began;
-    if !(9 * SECOND..25 * SECOND).contains(&took) {
-        return Err(format!("cut after {} ms and {taken} bytes", took / MS));
+    if took < 11 * SECOND {
+        return Err(format!("{taken} bytes took {} ms, which proves nothing", took / MS));
+    }
+    let mut rest = Vec::new();
+    let whole = idle.read_to_end(&mut rest).is_ok() && rest.ends_with(b"0\r\n\r\n");
+    if whole {
+        return Err("who took nothing for ten seconds has got everything".to_owned());
     }
     // What the kernel had already taken for the peer still arrives; the connection itself has gone.
     let (descriptors, _) = server.descriptors_and_threads()?;

@@ -147,7 +147,7 @@ pub fn resets() -> Outcome {
     judge(0, 2, |attack, addr| {
         while attack.goes_on() {
             if let Some(mut stream) = open(addr) {
-                let _ = stream.write_all(b"GET /flows HTTP/1.1\r\n\r\n");
+                let _ = stream.write_all(b"GET /flows HTTP/1.1\r\nHost: x\r\n\r\n");
                 reset(stream);
                 attack.blow();
             }
@@ -173,7 +173,7 @@ pub fn endless_line() -> Outcome {
 /// Requests one after the other on one connection, whose answers nobody reads.
 pub fn pipelines_unread() -> Outcome {
     judge(0, 2, |attack, addr| {
-        let requests = b"GET /flows HTTP/1.1\r\n\r\n".repeat(1000);
+        let requests = b"GET /flows HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
         let mut held = Vec::new();
         while attack.goes_on() {
             if let Some(mut stream) = open(addr) {
@@ -201,7 +201,7 @@ pub fn half_requests() -> Outcome {
 
 /// A thousand whole requests whose answers are not read.
 pub fn slow_readers() -> Outcome {
-    judge(0, 2, |attack, addr| crowd(attack, addr, CROWD / 2, b"GET /flows HTTP/1.1\r\n\r\n"))
+    judge(0, 2, |attack, addr| crowd(attack, addr, CROWD / 2, b"GET /flows HTTP/1.1\r\nHost: x\r\n\r\n"))
 }
 
 /// A thousand heads that grow by a byte now and then.

@@ -104,6 +104,7 @@ pub fn serve(args: &[String]) -> ExitCode {
         node_name: "node-a".into(),
         metrics_format: MetricsFormat::Prometheus,
         metrics_allow: Vec::new(),
+        hosts: Vec::new(),
         labels: Labels { wanted: "netfilter".into(), running: "netfilter".into(), opencost_hold_ns: None },
         given: Vec::new(),
         stats: Arc::clone(&stats),

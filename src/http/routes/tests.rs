@@ -13,6 +13,7 @@ fn context(allow: &str) -> Context {
         node_name: "node-a".into(),
         metrics_format: MetricsFormat::Prometheus,
         metrics_allow: allow.split_terminator(',').map(range).collect(),
+        hosts: vec!["node-a.example".into(), "metrics.example".into()],
         labels: Labels::default(),
         given: Vec::new(),
         stats: Arc::default(),
@@ -25,7 +26,7 @@ fn context(allow: &str) -> Context {
 
 /// Status line, head and body of the answer to a GET, with an empty snapshot where one is wanted.
 fn get(context: &Context, target: &str, peer: &str, mono_ns: u64) -> (String, String) {
-    let head = format!("GET {target} HTTP/1.1\r\n\r\n");
+    let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
     let Parsed::Whole(request) = parse(head.as_bytes()) else { panic!("{target}") };
     let peer: std::net::IpAddr = peer.parse().expect("a literal");
     let response = match context.route(&request, peer.into(), Now { mono_ns, wall_ns: 0 }) {
@@ -120,7 +121,7 @@ fn a_question_that_cannot_be_answered_is_refused_with_what_can() {
 fn metrics_come_in_the_format_that_is_asked_for() {
     let kind = |format: MetricsFormat, accept: &str| {
         let context = Context { metrics_format: format, ..context("") };
-        let head = format!("GET /metrics HTTP/1.1\r\nAccept: {accept}\r\n\r\n");
+        let head = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n");
         let Parsed::Whole(request) = parse(head.as_bytes()) else { panic!("{accept}") };
         match context.route(&request, Addr::UNSPECIFIED_V4, Now::default()) {
             Answer::Snapshot(wanted) => context.show(wanted, Some(Arc::default())).content_type,
@@ -237,4 +238,23 @@ fn base64(bytes: &[u8]) -> String {
         if n <= three.len() { char::from(DIGITS[(bits >> (18 - 6 * n) & 63) as usize]) } else { '=' }
     };
     bytes.chunks(3).flat_map(|three| (0..4).map(move |n| digit(three, n))).collect()
+}
+
+/// A page of a stranger's whose name points here (DNS rebinding) reads nothing; probes tell nobody's traffic.
+#[test]
+fn f22_only_names_of_this_agent_are_answered() {
+    let context = context("");
+    for ours in ["10.0.0.7", "[fd00::1]:8081", "localhost:8081", "node-a", "NODE-A.example", "metrics.example.:80"] {
+        let (head, _) = get(&context, &format!("http://{ours}/flows"), "10.0.0.1", 0);
+        assert!(head.starts_with("HTTP/1.1 200"), "{ours}: {head}");
+    }
+    for theirs in
+        ["evil.example", "evil.example:8081", "node-a.evil.example", "localhost.evil.example", "10.0.0.7.evil.example"]
+    {
+        for path in ["/flows", "/", "/metrics"] {
+            let (head, body) = get(&context, &format!("http://{theirs}{path}"), "127.0.0.1", 0);
+            assert!(head.starts_with("HTTP/1.1 421") && body.contains("-metrics-hosts"), "{theirs}: {head}");
+        }
+        assert!(!get(&context, &format!("http://{theirs}/healthz"), "127.0.0.1", 0).0.starts_with("HTTP/1.1 421"));
+    }
 }
