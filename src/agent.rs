@@ -31,6 +31,7 @@ use crate::config::proxy::Route;
 use crate::config::{Config, CtZone, Dakr, Fallback, Mode, SourceKind};
 use crate::export::dakr::jitter;
 use crate::export::dakr::push::Push;
+use crate::export::dakr::token::Token;
 use crate::export::prometheus::Labels;
 use crate::health::{Component, Status};
 use crate::http::server::{Context, Server};
@@ -71,6 +72,13 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
     privileges::begin();
     if matches!(config.mode, Mode::Replay(_)) && config.dakr.take().is_some() {
         info!("nothing is pushed: the traffic of a recording was counted when it was recorded");
+    }
+    // Where another source falls back to them the kernel's memory for their maps is taken as well.
+    let own_programs = !matches!(config.mode, Mode::Netfilter | Mode::Replay(_));
+    let sizes = limits::sizes(own_programs).map_err(StartError::Memory)?;
+    config.max_connections.get_or_insert(sizes.connections);
+    if config.max_rows == limits::MOST_ROWS {
+        config.max_rows = sizes.rows;
     }
     let config = Arc::new(config);
     let started = clock::now();
@@ -277,7 +285,7 @@ fn labels(config: &Config, running: &str) -> Labels {
 
 /// Empty tables of the configured sizes.
 fn tables(config: &Config, started: Now) -> Tables {
-    Tables::new(config, config.max_connections.unwrap_or_else(limits::max_connections), started)
+    Tables::new(config, config.max_connections.unwrap_or(limits::DEFAULT_CONNECTIONS), started)
 }
 
 /// Spreads the flushes of many nodes over the interval.
@@ -355,8 +363,17 @@ fn say_what_is_pushed(config: &Config) {
             }
             Route::Direct | Route::Through(_) => info!("pushing to {peer}"),
         }
+        let mut token = Token::new(&dakr.token, dakr.token_file.clone());
+        if let Err(error) = token.refresh() {
+            let then =
+                if token.is_missing() { "nothing is sent until it can be read" } else { "CLUSTER_TOKEN is used" };
+            warn!("{error}: {then}");
+        }
     } else {
-        info!("nothing is pushed: DAKR_URL and CLUSTER_TOKEN are not both set; only the endpoints show rows");
+        match config.dakr_lacks {
+            "" => info!("nothing is pushed: DAKR_URL and CLUSTER_TOKEN are not set; only the endpoints show rows"),
+            lacking => warn!("nothing is pushed: {lacking} is missing; only the endpoints show rows"),
+        }
         if config.state_dir.is_some() {
             info!("-state-dir is not used, because nothing is pushed");
         }

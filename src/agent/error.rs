@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::http::server::BindError;
 use crate::kube::credentials::CredentialsError;
+use crate::limits::TooSmall;
 use crate::source::SourceError;
 
 /// Why the agent cannot start.
@@ -20,6 +21,8 @@ pub enum StartError {
     Addresses(std::io::Error),
     /// The recording cannot be made.
     Record(PathBuf, std::io::Error),
+    /// The kernel would kill it.
+    Memory(TooSmall),
     /// A descriptor or a thread cannot be created.
     Resources(&'static str, std::io::Error),
 }
@@ -32,6 +35,7 @@ impl fmt::Display for StartError {
             StartError::Credentials(error) => write!(f, "cannot find the API server: {error}"),
             StartError::Addresses(error) => write!(f, "cannot read the host's addresses by rtnetlink: {error}"),
             StartError::Record(file, error) => write!(f, "cannot record to {}: {error}", file.display()),
+            StartError::Memory(error) => error.fmt(f),
             StartError::Resources(what, error) => write!(f, "cannot start {what}: {error}"),
         }
     }

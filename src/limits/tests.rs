@@ -19,5 +19,31 @@ fn limits_are_looked_for_up_the_tree_in_both_versions() {
 
 #[test]
 fn this_machine_gets_a_sensible_table() {
-    assert!((LEAST as u32..=1 << 24).contains(&max_connections()));
+    let sizes = sizes(true).expect("a machine with memory");
+    assert!((LEAST_CONNECTIONS as u32..=1 << 24).contains(&sizes.connections) && sizes.rows == MOST_ROWS);
+}
+
+/// `-max-rows` did not follow the memory limit: killed at 16 and 24 MiB, and at 32 while `/flows` was read.
+#[test]
+fn f20_both_tables_follow_the_memory_limit() {
+    let of = |mib: u64, own_programs| sizes_within(mib * MIB, 262_144, own_programs);
+    for own_programs in [false, true] {
+        let least = LEAST_BYTES / MIB + if own_programs { 22 } else { 0 };
+        let refused = of(least - 1, own_programs).expect_err("too small").to_string();
+        assert!(refused.contains(&format!("{} MiB is too small: {least} MiB", least - 1)), "{refused}");
+        let mut before = of(least, own_programs).expect("enough");
+        for mib in least..=512 {
+            let sizes = of(mib, own_programs).expect("enough");
+            assert!(sizes.rows >= before.rows && sizes.connections >= before.connections);
+            let tables = u64::from(sizes.rows) * BYTES_PER_ROW + u64::from(sizes.connections) * BYTES_PER_CONNECTION;
+            let kernels = if own_programs { OWN_PROGRAMS_BYTES } else { 0 };
+            // 4 MiB idle, 2 MiB for readers, 2 MiB for a push.
+            assert!(tables + kernels + 8 * MIB <= mib * MIB, "{mib} MiB: {tables} bytes of tables");
+            before = sizes;
+        }
+        assert_eq!(before.rows, MOST_ROWS);
+    }
+    // The chart's default.
+    assert_eq!(of(128, true).expect("enough").rows, 65_536);
+    assert_eq!(sizes_within(u64::MAX, 262_144, true), Ok(Sizes { connections: 262_144, rows: 65_536 }));
 }
