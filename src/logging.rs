@@ -1,5 +1,7 @@
 //! Sets up the log and limits the rate of repeated messages.
 
+use std::fmt;
+
 use log::LevelFilter;
 
 use crate::clock::{Now, SECOND};
@@ -28,7 +30,7 @@ fn builder(level: LevelFilter, filters: &str) -> env_logger::Builder {
     builder
 }
 
-/// Lets a class of messages through once a minute.
+/// Lets a class of messages through once in ten minutes.
 ///
 /// ```
 /// use netmon::clock::{self, SECOND};
@@ -60,8 +62,106 @@ impl std::fmt::Display for Suppressed {
     }
 }
 
-/// The shortest time between two messages of a class.
-const INTERVAL_NS: u64 = 60 * SECOND;
+/// The shortest time between two messages of a class, and between reminders of a condition that lasts.
+const INTERVAL_NS: u64 = 600 * SECOND;
+/// Lines about a condition that may follow each other at once; then one per [`INTERVAL_NS`]. With the hourly line that is
+/// at most 174 lines a day, whatever comes and goes.
+const BURST: u64 = 6;
+
+/// A condition that comes and goes, and when the log hears of it: at each change, and every ten minutes while it lasts.
+/// What changes too often is held back and is in the next line.
+#[derive(Debug, Default)]
+pub struct Condition {
+    /// What is wrong now and was said last: the caller's number for its kind, `None` if nothing is.
+    now: Option<u64>,
+    said: Option<u64>,
+    said_ns: u64,
+    since_ns: u64,
+    /// Changes since the last line, the one that the line is about not counted.
+    changes: u64,
+    /// The time to which lines were spent in advance.
+    spent_ns: u64,
+}
+
+/// A line that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// How long the condition has lasted, or did last.
+    pub lasted_ns: u64,
+    /// Whether the same was said before.
+    pub again: bool,
+    /// Changes that no line has told.
+    pub held_back: u64,
+}
+
+impl fmt::Display for Due {
+    /// Displayed as ` (for 20 min; changed 3 times meanwhile)`, nothing as nothing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let minutes = self.lasted_ns / (60 * SECOND);
+        match (self.again && minutes > 0, self.held_back) {
+            (false, 0) => Ok(()),
+            (true, 0) => write!(f, " (for {minutes} min)"),
+            (false, n) => write!(f, " (changed {n} times since the last line)"),
+            (true, n) => write!(f, " (for {minutes} min; changed {n} times since the last line)"),
+        }
+    }
+}
+
+impl Condition {
+    /// Whether something was wrong when it was last seen.
+    pub fn is_wrong(&self) -> bool {
+        self.now.is_some()
+    }
+
+    /// Takes what is wrong now, as a number for its kind; returns the line that is due. Nothing wrong at first is no
+    /// change.
+    pub fn see(&mut self, wrong: Option<u64>, mono_ns: u64) -> Option<Due> {
+        if wrong != self.now {
+            self.changes += 1;
+            if self.now.is_none() {
+                self.since_ns = mono_ns;
+            }
+            self.now = wrong;
+        }
+        let again = wrong == self.said;
+        let reminder = wrong.is_some() && mono_ns.saturating_sub(self.said_ns) >= INTERVAL_NS;
+        if again && !reminder || self.spent_ns > mono_ns + (BURST - 1) * INTERVAL_NS {
+            return None;
+        }
+        self.spent_ns = self.spent_ns.max(mono_ns) + INTERVAL_NS;
+        let held_back = self.changes.saturating_sub(u64::from(!again));
+        (self.said, self.said_ns, self.changes) = (wrong, mono_ns, 0);
+        Some(Due { lasted_ns: mono_ns.saturating_sub(self.since_ns), again, held_back })
+    }
+}
+
+/// A number for a text in which figures do not matter: `12 of 30` is as `14 of 30`.
+pub fn kind_of(text: &str) -> u64 {
+    let letters = text.bytes().filter(|byte| !byte.is_ascii_digit());
+    letters.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Bytes for a person: `424 MB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut amount, mut tenths) = (self.0, 0);
+        for unit in ["B", "kB", "MB", "GB", "TB"] {
+            if amount < 1_000 || unit == "TB" {
+                return if amount < 10 && unit != "B" {
+                    write!(f, "{amount}.{tenths} {unit}")
+                } else {
+                    write!(f, "{amount} {unit}")
+                };
+            }
+            tenths = amount % 1_000 / 100;
+            amount /= 1_000;
+        }
+        Ok(())
+    }
+}
 
 impl Rare {
     /// A class without a message so far.
@@ -81,5 +181,7 @@ impl Rare {
     }
 }
 
+#[cfg(test)]
+pub mod heard;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ pub mod blind;
 pub mod ct_zone;
 pub mod freezer;
 pub mod handover;
+mod hourly;
 pub mod pace;
 pub mod persist;
 pub mod pipeline;

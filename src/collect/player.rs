@@ -175,6 +175,6 @@ impl Player {
         }
         self.p.pipeline.publish(&self.p.stats);
         self.trouble.show(&self.p.stats);
-        self.reporter.report(&self.trouble, first_sweep_done, &self.p.health);
+        self.reporter.report(&self.trouble, first_sweep_done, &self.p.health, clock::now());
     }
 }

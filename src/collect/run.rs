@@ -7,6 +7,7 @@ use log::{debug, info, warn};
 use super::blind::{Sight, Watch};
 use super::freezer::Freezer;
 use super::handover::{Handover, settle_waiting};
+use super::hourly::Hourly;
 use super::pace::{Facts, SweepPace};
 use super::pipeline::Pipeline;
 use super::reading::{self, Swept};
@@ -80,6 +81,7 @@ pub struct Collector {
     watch: Watch,
     trouble: Trouble,
     reporter: Reporter,
+    hourly: Hourly,
     /// Generation of the topology in use; 0 is the one of the start.
     topology_generation: u64,
     /// Start of the last sweep, monotonic.
@@ -117,6 +119,7 @@ impl Collector {
             watch: Watch::default(),
             trouble,
             reporter,
+            hourly: Hourly::default(),
             topology_generation: 0,
             swept_ns: now.mono_ns,
             cost_ns: 0,
@@ -150,7 +153,7 @@ impl Collector {
         let now = clock::now();
         if now.mono_ns >= self.due.upkeep {
             self.due.upkeep = now.mono_ns + UPKEEP_NS;
-            self.trouble.source = self.p.source.upkeep(now).degraded;
+            self.trouble.source = self.p.source.upkeep(now);
             self.p.pipeline.audit_mut().look();
         }
         if now.mono_ns >= self.due.drain {
@@ -173,7 +176,11 @@ impl Collector {
         }
         self.p.pipeline.publish(&self.p.stats);
         self.trouble.show(&self.p.stats);
-        self.reporter.report(&self.trouble, self.p.pipeline.baselines().first_sweep_done(), &self.p.health);
+        if let Some(line) = self.hourly.look(now, &self.p.stats, self.p.pipeline.series(), self.p.pipeline.owners()) {
+            info!("{line}");
+        }
+        let first_sweep_done = self.p.pipeline.baselines().first_sweep_done();
+        self.reporter.report(&self.trouble, first_sweep_done, &self.p.health, now);
     }
 
     /// Waits until something is due or happens.

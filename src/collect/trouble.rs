@@ -1,7 +1,10 @@
 //! What is wrong with counting, as health of the component `monitor` and of the source's own component.
 
+use crate::clock::Now;
 use crate::collect::blind::Sight;
 use crate::health::{Component, Health, Status};
+use crate::logging::{Condition, kind_of};
+use crate::source::SourceHealth;
 use crate::stats::{Impaired, Stats};
 
 /// The consequence of sockets whose cgroup is unknown.
@@ -11,8 +14,8 @@ pub const PODS_AS_NODE: &str = "hostNetwork pods are counted as the node";
 /// while nothing changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trouble {
-    /// The source's own report; empty if it is healthy.
-    pub source: String,
+    /// The source's own report.
+    pub source: SourceHealth,
     /// Why the last sweep failed; empty if it succeeded.
     pub sweep: String,
     /// Why another mode runs than the wanted one; empty if the wanted mode runs.
@@ -43,12 +46,16 @@ pub struct Reporter {
     reported: Option<Trouble>,
     /// Of two sources: how many addresses each counts, as told last.
     choices: [u32; 3],
+    /// Of the trouble reported; `None` if there is none.
+    kind: Option<u64>,
+    condition: Condition,
 }
 
 impl Reporter {
     /// For a source that is open: its own component, if it has one, is healthy.
     pub fn new(component: Option<Component>, health: &Health) -> Reporter {
-        let reporter = Reporter { component, reported: None, choices: [0; 3] };
+        let reporter =
+            Reporter { component, reported: None, choices: [0; 3], kind: None, condition: Condition::default() };
         reporter.report_source(&Trouble::default(), health);
         reporter
     }
@@ -56,7 +63,8 @@ impl Reporter {
     /// Sets the state of the source's own component, which knows no other fault than the source's.
     fn report_source(&self, trouble: &Trouble, health: &Health) {
         let Some(component) = self.component else { return };
-        let faults: Vec<&str> = [&*trouble.sweep, &*trouble.source].into_iter().filter(|s| !s.is_empty()).collect();
+        let faults: Vec<&str> =
+            [&*trouble.sweep, &*trouble.source.degraded].into_iter().filter(|s| !s.is_empty()).collect();
         match faults[..] {
             [] => health.set(component, Status::Healthy, &self.attached()),
             _ => health.set(component, Status::Degraded, &faults.join("; ")),
@@ -82,26 +90,26 @@ impl Reporter {
         }
     }
 
-    /// Sets health, and logs what changed.
-    pub fn report(&mut self, trouble: &Trouble, first_sweep_done: bool, health: &Health) {
+    /// Sets health, logs what changed, and reminds of what lasts. Figures are no change.
+    pub fn report(&mut self, trouble: &Trouble, first_sweep_done: bool, health: &Health, now: Now) {
         if !first_sweep_done && trouble.sweep.is_empty() {
             return;
         }
-        if self.reported.as_ref() == Some(trouble) {
-            return;
-        }
-        self.report_source(trouble, health);
-        let message = trouble.message();
-        if message.is_empty() {
-            if self.reported.is_some() {
-                log::info!("counting is healthy again");
+        if self.reported.as_ref() != Some(trouble) {
+            self.report_source(trouble, health);
+            let message = trouble.message();
+            match message.as_str() {
+                "" => health.set(Component::Monitor, Status::Healthy, "collecting"),
+                _ => health.set(Component::Monitor, Status::Degraded, &message),
             }
-            health.set(Component::Monitor, Status::Healthy, "collecting");
-        } else {
-            log::warn!("counting is degraded: {message}");
-            health.set(Component::Monitor, Status::Degraded, &message);
+            self.reported = Some(trouble.clone());
+            self.kind = (!message.is_empty()).then(|| kind_of(&message));
         }
-        self.reported = Some(trouble.clone());
+        let Some(due) = self.condition.see(self.kind, now.mono_ns) else { return };
+        match self.kind {
+            None => log::info!("counting is healthy again{due}"),
+            Some(_) => log::warn!("counting is degraded: {}{due}", trouble.message()),
+        }
     }
 }
 
@@ -115,21 +123,23 @@ impl Trouble {
 
     fn is(&self, reason: Impaired) -> bool {
         match reason {
-            Impaired::Blind => self.sight.is_some(),
+            Impaired::Blind => matches!(self.sight, Some(Sight::Blind { .. })),
             Impaired::Fallback => !self.fallback.is_empty(),
             Impaired::Sweep => !self.sweep.is_empty(),
-            Impaired::Source => !self.source.is_empty(),
+            Impaired::Source => !self.source.degraded.is_empty(),
             Impaired::SocketOwners => !self.socket_owners.is_empty(),
             Impaired::EventsLost => self.events_lost,
             Impaired::OtherZone => self.other_ct_zone,
             Impaired::TableFull => self.not_followed > 0,
             Impaired::WaitingFull => self.hurried,
             Impaired::Uncounted => self.uncounted,
+            Impaired::AccountingOff => self.source.accounting_off,
+            Impaired::Sums => self.source.sums,
         }
     }
 
     fn message(&self) -> String {
-        let texts = [&self.fallback, &self.sweep, &self.source, &self.socket_owners];
+        let texts = [&self.fallback, &self.sweep, &self.source.degraded, &self.socket_owners];
         let mut parts: Vec<String> = texts.into_iter().filter(|s| !s.is_empty()).cloned().collect();
         if self.events_lost {
             parts.push("the kernel dropped conntrack events: last bytes of closed connections are missing".into());

@@ -6,10 +6,8 @@ use super::client::Followed;
 use super::watch::Failure;
 use crate::clock::{Now, SECOND};
 use crate::health::{Component, Health, Status};
+use crate::logging::{Condition, kind_of};
 use crate::stats::Stats;
-
-/// Shortest time between two log lines about the same kind of failure.
-const LOG_INTERVAL_NS: u64 = 60 * SECOND;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -31,8 +29,9 @@ pub struct Report {
     heard_ns: Option<u64>,
     /// The number of pods last reported as healthy; `None` after a failure.
     well: Option<usize>,
-    /// The kind of failure last logged, when, and how often it happened since.
-    logged: Option<(&'static str, u64, u64)>,
+    condition: Condition,
+    /// Failures since the last line.
+    failures: u64,
 }
 
 impl Report {
@@ -45,7 +44,17 @@ impl Report {
         in_cluster: bool,
     ) -> Report {
         let url = url.to_owned();
-        let report = Report { health, stats, url, followed, in_cluster, heard_ns: None, well: None, logged: None };
+        let report = Report {
+            health,
+            stats,
+            url,
+            followed,
+            in_cluster,
+            heard_ns: None,
+            well: None,
+            condition: Condition::default(),
+            failures: 0,
+        };
         report.set(Status::Unspecified, "waiting for the first list of pods");
         report
     }
@@ -82,9 +91,6 @@ impl Report {
     }
 
     pub fn watching(&mut self, now: Now, pods: usize) {
-        if let Some((kind, _, suppressed)) = self.logged.take() {
-            log::info!("the API server answers again (last failure: {kind}, {suppressed} more like it not logged)");
-        }
         self.well = None;
         self.alive(now, pods);
     }
@@ -92,6 +98,10 @@ impl Report {
     /// An event or a bookmark arrived.
     pub fn alive(&mut self, now: Now, pods: usize) {
         self.heard_ns = Some(now.mono_ns);
+        if let Some(due) = self.condition.see(None, now.mono_ns) {
+            let failures = std::mem::take(&mut self.failures);
+            log::info!("the API server {} answers again ({failures} failures since the last line){due}", self.url);
+        }
         let Followed::PodsOf(node) = &self.followed else { return };
         self.stats.pods.set(pods as u64);
         if self.well == Some(pods) {
@@ -129,16 +139,13 @@ impl Report {
         };
         self.well = None;
         self.set(Status::Degraded, &format!("{kind}: {message}; {known}"));
-        match &mut self.logged {
-            Some((last, at_ns, suppressed))
-                if *last == kind && now.mono_ns.saturating_sub(*at_ns) < LOG_INTERVAL_NS =>
-            {
-                *suppressed += 1;
-            }
-            _ => {
-                log::warn!("the API server {} fails: {kind}: {message}; {known}", self.url);
-                self.logged = Some((kind, now.mono_ns, 0));
-            }
+        self.failures += 1;
+        if let Some(due) = self.condition.see(Some(kind_of(kind)), now.mono_ns) {
+            let failures = std::mem::take(&mut self.failures);
+            log::warn!(
+                "the API server {} fails: {kind}: {message}; {known}; failures since the last line: {failures}{due}",
+                self.url
+            );
         }
     }
 

@@ -90,7 +90,7 @@ impl Thread {
             if ready & 2 != 0 {
                 if let Err(error) = self.capture.consume() {
                     rest_ns = now.mono_ns + REST_NS;
-                    self.condition.failed(format!("cannot read DNS answers: {error}"));
+                    self.condition.failed(format!("cannot read DNS answers: {error}"), now.mono_ns);
                 }
                 count_ns = count_ns.min(now.mono_ns + COUNT_NS);
             }
@@ -114,7 +114,8 @@ impl Thread {
         let seen = match self.capture.seen() {
             Ok(seen) => seen,
             Err(error) => {
-                self.condition.failed(format!("cannot read the counters of the DNS programs: {error}"));
+                self.condition
+                    .failed(format!("cannot read the counters of the DNS programs: {error}"), clock::now().mono_ns);
                 return false;
             }
         };

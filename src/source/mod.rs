@@ -158,6 +158,10 @@ pub trait Source: Send {
 pub struct SourceHealth {
     /// Cause and cure; empty if the source is healthy.
     pub degraded: String,
+    /// Whether it shows one sum of both directions.
+    pub sums: bool,
+    /// Whether nothing counts what it reads, for some connections at least.
+    pub accounting_off: bool,
 }
 
 /// Why a source cannot be opened or read.

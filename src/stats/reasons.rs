@@ -59,6 +59,10 @@ listed! {
         WaitingFull => "waiting_full",
         /// Connections made while accounting was off show no counters.
         Uncounted => "uncounted",
+        /// Accounting is off: Cilium's, or the kernel's.
+        AccountingOff => "accounting_off",
+        /// Cilium counts both directions as one sum.
+        Sums => "sums",
     }
 }
 

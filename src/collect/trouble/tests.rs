@@ -1,4 +1,87 @@
 use super::*;
+use crate::clock::SECOND;
+use crate::logging::heard;
+
+fn at(seconds: u64) -> Now {
+    Now { mono_ns: seconds * SECOND, wall_ns: 0 }
+}
+
+fn detached() -> SourceHealth {
+    SourceHealth { degraded: "detached".to_owned(), ..SourceHealth::default() }
+}
+
+/// Each fault alone.
+fn faults() -> Vec<(Impaired, Trouble)> {
+    let of = |reason: Impaired| {
+        let text = || "12 of 30".to_owned();
+        let mut trouble = Trouble::default();
+        match reason {
+            Impaired::Blind => trouble.sight = Some(Sight::Blind { interface_bytes: 9, seen_bytes: 1 }),
+            Impaired::Fallback => trouble.fallback = text(),
+            Impaired::Sweep => trouble.sweep = text(),
+            Impaired::Source => trouble.source.degraded = text(),
+            Impaired::SocketOwners => trouble.socket_owners = text(),
+            Impaired::EventsLost => trouble.events_lost = true,
+            Impaired::OtherZone => trouble.other_ct_zone = true,
+            Impaired::TableFull => trouble.not_followed = 9,
+            Impaired::WaitingFull => trouble.hurried = true,
+            Impaired::Uncounted => trouble.uncounted = true,
+            Impaired::AccountingOff => trouble.source = SourceHealth { accounting_off: true, ..detached() },
+            Impaired::Sums => trouble.source = SourceHealth { sums: true, ..detached() },
+        }
+        (reason, trouble)
+    };
+    Impaired::ALL.into_iter().map(of).collect()
+}
+
+/// What Cilium's maps could not tell stood in log and health, and in no series.
+#[test]
+fn f44_each_fault_has_its_series() {
+    for (reason, trouble) in faults() {
+        let (health, mut reporter, stats) = (Health::default(), Reporter::default(), Stats::default());
+        reporter.report(&trouble, true, &health, at(0));
+        trouble.show(&stats);
+        for (other, cell) in Impaired::ALL.iter().zip(&stats.impaired) {
+            let also = *other == Impaired::Source && !trouble.source.degraded.is_empty();
+            assert_eq!(cell.get() == 1, *other == reason || also, "{other:?} of {reason:?}");
+        }
+        Trouble::default().show(&stats);
+        assert!(stats.impaired.iter().all(|cell| cell.get() == 0));
+    }
+}
+
+/// 17,000 lines a day said that a table is full, for the figure in them differs each time.
+#[test]
+fn u6_a_day_of_each_fault_is_a_few_lines_and_none_is_lost() {
+    for (reason, fault) in faults() {
+        for period in [0, 1, 5] {
+            let lines = heard::lines(|| {
+                let (health, mut reporter) = (Health::default(), Reporter::default());
+                for n in 0..86_400 / 5 {
+                    let mut trouble =
+                        if period > 0 && n / period % 2 == 1 { Trouble::default() } else { fault.clone() };
+                    if trouble.not_followed > 0 {
+                        trouble.not_followed += n;
+                    }
+                    if let Some(Sight::Blind { seen_bytes, .. }) = trouble.sight {
+                        trouble.sight = Some(Sight::Blind { interface_bytes: 9 + n, seen_bytes });
+                    }
+                    reporter.report(&trouble, true, &health, at(5 * n));
+                }
+            });
+            assert!((140..=160).contains(&lines.len()), "{} lines of {reason:?}", lines.len());
+            let told = |line: &String| {
+                let held = line.split("changed ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+                held.unwrap_or(0) + u64::from(!line.contains("(for "))
+            };
+            let changes = if period == 0 { 1 } else { 86_400 / 5 / period };
+            let told = lines.iter().map(told).sum::<u64>();
+            // A line that is said again after less than a minute does not say since when.
+            let most = if period == 0 { 1 } else { changes + lines.len() as u64 };
+            assert!(told <= most && changes.saturating_sub(told) <= 121, "{told} of {changes}");
+        }
+    }
+}
 
 #[test]
 fn f12_and_f42_what_cannot_wait_or_be_counted_degrades_and_names_a_way_out() {
@@ -7,7 +90,7 @@ fn f12_and_f42_what_cannot_wait_or_be_counted_degrades_and_names_a_way_out() {
         (Trouble { uncounted: true, ..Trouble::default() }, "-collector-mode auto"),
     ] {
         let (health, mut reporter) = (Health::default(), Reporter::default());
-        reporter.report(&trouble, true, &health);
+        reporter.report(&trouble, true, &health, at(0));
         assert_eq!(health.overall(), Status::Degraded);
         assert!(health.components()[0].message.contains(cure), "{}", health.components()[0].message);
     }
@@ -16,11 +99,11 @@ fn f12_and_f42_what_cannot_wait_or_be_counted_degrades_and_names_a_way_out() {
 #[test]
 fn trouble_degrades_and_its_end_heals() {
     let (health, mut reporter) = (Health::default(), Reporter::default());
-    reporter.report(&Trouble::default(), false, &health);
+    reporter.report(&Trouble::default(), false, &health, at(0));
     assert!(health.components().is_empty(), "nothing is reported before the first sweep");
-    reporter.report(&Trouble { other_ct_zone: true, ..Trouble::default() }, true, &health);
+    reporter.report(&Trouble { other_ct_zone: true, ..Trouble::default() }, true, &health, at(0));
     assert_eq!(health.overall(), Status::Degraded);
-    reporter.report(&Trouble::default(), true, &health);
+    reporter.report(&Trouble::default(), true, &health, at(0));
     assert_eq!(health.components()[0].message, "collecting");
     assert_eq!(health.overall(), Status::Healthy);
 }
@@ -34,13 +117,13 @@ fn a_source_with_a_component_of_its_own_shows_its_faults_there() {
         (state.status, state.message)
     };
     assert_eq!(tracer(&health), (Status::Healthy, "attached".to_owned()));
-    let detached = Trouble { source: "detached".to_owned(), other_ct_zone: true, ..Trouble::default() };
-    reporter.report(&detached, true, &health);
+    let detached = Trouble { source: detached(), other_ct_zone: true, ..Trouble::default() };
+    reporter.report(&detached, true, &health, at(0));
     assert_eq!(tracer(&health), (Status::Degraded, "detached".to_owned()), "what is not the source's is left out");
-    reporter.report(&Trouble { other_ct_zone: true, ..Trouble::default() }, true, &health);
+    reporter.report(&Trouble { other_ct_zone: true, ..Trouble::default() }, true, &health, at(0));
     assert_eq!(tracer(&health), (Status::Healthy, "attached".to_owned()));
     let none = Health::default();
-    Reporter::new(None, &none).report(&detached, true, &none);
+    Reporter::new(None, &none).report(&detached, true, &none, at(0));
     assert!(none.components().iter().all(|c| c.name != "ebpf_tracer"), "netfilter has none");
 }
 

@@ -7,6 +7,7 @@ use super::outcome::{SendEnd, retry_after_ns};
 use super::token::Token;
 use super::transport::{Call, Failure, Transport};
 use crate::clock::{MS, Now};
+use crate::logging::Rare;
 use crate::{COMMIT, VERSION};
 
 /// Calls procedures.
@@ -16,12 +17,14 @@ pub struct Client<T> {
     clock: Box<dyn Fn() -> Now + Send>,
     /// Reused for request bodies.
     wire: Vec<u8>,
+    /// Limits the log of a token file that cannot be read.
+    unread: Rare,
 }
 
 impl<T: Transport> Client<T> {
     /// Over `transport`, as the bearer of `token`.
     pub fn new(transport: T, token: Token, clock: impl Fn() -> Now + Send + 'static) -> Client<T> {
-        Client { transport, token, clock: Box::new(clock), wire: Vec::new() }
+        Client { transport, token, clock: Box::new(clock), wire: Vec::new(), unread: Rare::new() }
     }
 
     pub fn now(&self) -> Now {
@@ -39,6 +42,12 @@ impl<T: Transport> Client<T> {
         until_ns: u64,
     ) -> (SendEnd, String) {
         if let Err(error) = self.token.refresh() {
+            if self.token.is_missing() {
+                return (
+                    SendEnd::Unsent,
+                    format!("{}: nothing is sent without a token: {error}", self.transport.peer()),
+                );
+            }
             log::debug!("{error}");
         }
         let timeout_ms = until_ns.saturating_sub(self.now().mono_ns).div_ceil(MS).max(1);
@@ -68,9 +77,17 @@ impl<T: Transport> Client<T> {
 
     /// Reads the token's file, whether it changed or not: DAKR refused the one that we have.
     pub fn reread_token(&mut self) {
-        if let Err(error) = self.token.reread() {
-            log::warn!("{error}");
+        let now = self.now();
+        if let Err(error) = self.token.reread()
+            && let Some(suppressed) = self.unread.allow(now)
+        {
+            log::warn!("{} refuses our token, and a new one cannot be had: {error}{suppressed}", self.transport.peer());
         }
+    }
+
+    /// Whom it talks to, for the log.
+    pub fn peer(&self) -> String {
+        self.transport.peer()
     }
 }
 

@@ -6,26 +6,26 @@
 use std::sync::Arc;
 
 use super::outcome::Outcome;
-use crate::clock::SECOND;
 use crate::health::{Component, Health, Status};
-
-/// Time after which the log repeats the same failure.
-const SAY_AGAIN_NS: u64 = 600 * SECOND;
+use crate::logging::{Bytes, Condition};
+use crate::stats::Stats;
 
 /// The last report.
 pub struct PushHealth {
     health: Arc<Health>,
+    stats: Arc<Stats>,
     has_pushed: bool,
-    /// The failure logged last, and when.
-    said: Option<(Outcome, u64)>,
+    condition: Condition,
+    /// Failures since the last line.
+    failures: u64,
 }
 
 impl PushHealth {
     /// Nothing was sent yet.
-    pub fn new(health: Arc<Health>, node_name: &str) -> PushHealth {
+    pub fn new(health: Arc<Health>, stats: Arc<Stats>, node_name: &str) -> PushHealth {
         health.set(Component::DakrTransport, Status::Healthy, "initialized");
         health.note(Component::DakrTransport, "node", node_name);
-        PushHealth { health, has_pushed: false, said: None }
+        PushHealth { health, stats, has_pushed: false, condition: Condition::default(), failures: 0 }
     }
 
     /// What heartbeats report.
@@ -34,12 +34,17 @@ impl PushHealth {
     }
 
     /// DAKR acknowledged a push, in this framing.
-    pub fn push_taken(&mut self, framing: &str) {
+    pub fn push_taken(&mut self, framing: &str, now_ns: u64) {
         self.has_pushed = true;
         self.health.set(Component::DakrTransport, Status::Healthy, "connected");
         self.health.note(Component::DakrTransport, "framing", framing);
-        if self.said.take().is_some() {
-            log::info!("DAKR accepts pushes again");
+        self.well("pushes again", now_ns);
+    }
+
+    fn well(&mut self, what: &str, now_ns: u64) {
+        if let Some(due) = self.condition.see(None, now_ns) {
+            let failures = std::mem::take(&mut self.failures);
+            log::info!("DAKR accepts {what} ({failures} failures since the last line){due}");
         }
     }
 
@@ -49,10 +54,12 @@ impl PushHealth {
     }
 
     /// DAKR acknowledged a heartbeat.
-    pub fn beat_taken(&mut self) {
-        if !self.has_pushed && self.said.take().is_some() {
-            self.health.set(Component::DakrTransport, Status::Healthy, "connected");
-            log::info!("DAKR accepts heartbeats now");
+    pub fn beat_taken(&mut self, now_ns: u64) {
+        if !self.has_pushed {
+            if self.condition.is_wrong() {
+                self.health.set(Component::DakrTransport, Status::Healthy, "connected");
+            }
+            self.well("heartbeats now", now_ns);
         }
     }
 
@@ -66,16 +73,19 @@ impl PushHealth {
         }
     }
 
-    /// Logs a failure when it starts, when its kind changes, and at long intervals, so that an outage does not flood the
-    /// log.
+    /// Logs a failure when it starts, when its kind changes, and every ten minutes, with what waits meanwhile.
     fn complain(&mut self, what: &str, outcome: Outcome, cause: &str, now_ns: u64) {
         self.health.set(Component::DakrTransport, Status::Degraded, cause);
-        let lately = |at_ns: u64| now_ns.saturating_sub(at_ns) < SAY_AGAIN_NS;
-        if self.said.is_some_and(|(said, at_ns)| said == outcome && lately(at_ns)) {
+        self.failures += 1;
+        let Some(due) = self.condition.see(Some(outcome as u64), now_ns) else {
             log::debug!("cannot {what} {cause}");
-        } else {
-            log::warn!("cannot {what} {cause}");
-            self.said = Some((outcome, now_ns));
-        }
+            return;
+        };
+        let waiting = Bytes(self.stats.open_bytes.get().saturating_add(self.stats.frozen_bytes.get()));
+        let failures = std::mem::take(&mut self.failures);
+        log::warn!("cannot {what} {cause}; failures since the last line: {failures}, {waiting} wait{due}");
     }
 }
+
+#[cfg(test)]
+mod tests;

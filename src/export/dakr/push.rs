@@ -42,6 +42,7 @@ use crate::batch::{Parcel, Settled, Verdict};
 use crate::clock::{self, MS, Now, SECOND};
 use crate::config::Dakr;
 use crate::health::Health;
+use crate::logging::Rare;
 use crate::net::flight::Flight;
 use crate::privileges::{Talks, settle_talker};
 use crate::state::bytes::In;
@@ -66,6 +67,8 @@ pub const TRAFFIC_PATH: &str = "/api.v1.MetricsCollectorService/SendNetworkTraff
 pub struct Push<T> {
     client: Client<T>,
     condition: PushHealth,
+    /// Limits the log of answers that name another number of items.
+    miscounted: Rare,
     stats: Arc<Stats>,
     report: Box<dyn FnMut(Settled) + Send>,
     delivery: Delivery,
@@ -128,7 +131,8 @@ impl<T: Transport> Push<T> {
             persister: None,
             resumed: None,
             client,
-            condition: PushHealth::new(health, &settings.node_name),
+            miscounted: Rare::new(),
+            condition: PushHealth::new(health, Arc::clone(&stats), &settings.node_name),
             stats,
             report: Box::new(report),
             flight,
@@ -287,7 +291,7 @@ impl<T: Transport> Push<T> {
         self.signs.beating.store(false, SeqCst);
         match beat {
             Ok(collect_now) => {
-                self.condition.beat_taken();
+                self.condition.beat_taken(self.client.now().mono_ns);
                 if collect_now {
                     (self.report)(Settled::CollectNow);
                 }
@@ -320,7 +324,9 @@ impl<T: Transport> Push<T> {
                 Some(count) if i64::from(count) == i64::from(items) => {}
                 Some(count) => {
                     self.stats.pushes_miscounted.inc();
-                    log::warn!("DAKR processed {count} of {items} items");
+                    if let Some(suppressed) = self.miscounted.allow(self.client.now()) {
+                        log::warn!("DAKR at {} processed {count} of {items} items{suppressed}", self.client.peer());
+                    }
                 }
                 None => *answer = Answer::Unreadable,
             }
@@ -333,7 +339,7 @@ impl<T: Transport> Push<T> {
         if outcome == Outcome::Acknowledged {
             self.stats.pushes_ok.inc();
             self.stats.last_push_ms.set(self.client.now().wall_ns / MS);
-            self.condition.push_taken(self.delivery.framing().as_str());
+            self.condition.push_taken(self.delivery.framing().as_str(), self.client.now().mono_ns);
             log::debug!("DAKR took {} items", sent.items);
             return;
         }

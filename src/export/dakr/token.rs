@@ -40,6 +40,11 @@ impl Token {
         Token { value: value.trim().to_owned(), file, seen: None }
     }
 
+    /// Whether there is none to send yet.
+    pub fn is_missing(&self) -> bool {
+        self.value.is_empty() && self.file.is_some()
+    }
+
     /// The value of the `Authorization` header.
     pub fn authorization(&self) -> String {
         format!("Bearer {}", self.value)

@@ -63,6 +63,6 @@ fn programs_that_are_gone_are_said_before_the_silence_that_follows() {
     let mut b = Bench::new();
     (1..30).for_each(|minute| b.condition.looked(false, BEGIN_NS + minute * MINUTE_NS));
     assert_eq!(b.state(), (Status::Degraded, DETACHED.to_owned()));
-    b.condition.failed("cannot read DNS answers: x".to_owned());
+    b.condition.failed("cannot read DNS answers: x".to_owned(), BEGIN_NS);
     assert_eq!(b.state().1, "cannot read DNS answers: x");
 }

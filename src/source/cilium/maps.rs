@@ -2,6 +2,7 @@
 //! they hold.
 
 use std::ffi::CString;
+use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,17 @@ const GENERATIONS: usize = 3;
 /// The folders in which pins are looked for, first come first served. Made once, for a sweep allocates nothing.
 pub struct Places(Vec<Place>);
 
+impl fmt::Display for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, place) in self.0.iter().enumerate() {
+            write!(f, "{}{}", if n == 0 { "" } else { ", " }, place.folder.display())?;
+        }
+        Ok(())
+    }
+}
+
 struct Place {
+    folder: PathBuf,
     maps: [CString; COUNT],
     backends: [[CString; GENERATIONS]; 2],
 }
@@ -64,6 +75,7 @@ impl Places {
         let place = |folder: PathBuf| Place {
             maps: MAPS.map(|(name, _)| pin(&folder, name)),
             backends: BACKENDS.map(|names| names.map(|name| pin(&folder, name))),
+            folder,
         };
         Places(folders.map(place).collect())
     }

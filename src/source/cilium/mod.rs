@@ -85,10 +85,13 @@ impl Cilium {
         if opened.ids() == [0; COUNT] {
             let refused = cilium.refusals().next();
             let nothing = || {
-                "no conntrack map of Cilium's is pinned here: does Cilium run on this node, and is the \
-                 host's BPF file system mounted (-cilium-bpf-root)?"
+                format!(
+                    "no conntrack map of Cilium's is pinned in {}: does Cilium run on this node, and is the host's BPF \
+                     file system mounted (-cilium-bpf-root)?",
+                    cilium.places
+                )
             };
-            return Err(SourceError::Open(refused.unwrap_or_else(|| nothing().to_owned())));
+            return Err(SourceError::Open(refused.unwrap_or_else(nothing)));
         }
         cilium.survey(&opened).map_err(|error| SourceError::Open(error.to_string()))?;
         Ok(cilium)
@@ -181,7 +184,12 @@ impl Cilium {
             _ => {}
         }
         match self.layout {
-            Layout::Sum | Layout::SumAfterSplit => complaints.push(
+            Layout::SumAfterSplit => complaints.push(
+                "Cilium was upgraded in place and counts sent and received bytes as one sum from now on: connections \
+                 made before show them apart, rows with later ones show the sum as tx, with \"split\":\"unknown\""
+                    .to_owned(),
+            ),
+            Layout::Sum => complaints.push(
                 "Cilium 1.16 and later count sent and received bytes as one sum: rows show it as tx, with \
                  \"split\":\"unknown\""
                     .to_owned(),
@@ -260,7 +268,11 @@ impl Source for Cilium {
                 self.accounting = said.accounting;
             }
         }
-        SourceHealth { degraded: self.complaints().join("; ") }
+        SourceHealth {
+            degraded: self.complaints().join("; "),
+            sums: matches!(self.layout, Layout::Sum | Layout::SumAfterSplit),
+            accounting_off: matches!(self.accounting, Accounting::Off | Accounting::Partly),
+        }
     }
 
     fn ends_are_told(&self) -> bool {

@@ -324,7 +324,7 @@ impl Source for Ebpf {
         } else {
             "something detached the BPF programs from their cgroup, so nothing is counted: restart the agent".to_owned()
         };
-        SourceHealth { degraded }
+        SourceHealth { degraded, ..SourceHealth::default() }
     }
 
     fn persist(&self, out: &mut Vec<u8>) {

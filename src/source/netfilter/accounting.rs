@@ -34,11 +34,11 @@ impl Accounting {
         self.unreported.is_empty()
     }
 
-    /// Checks the settings, switches on what is off, and returns remaining faults (empty: none).
-    pub fn ensure(&mut self) -> String {
+    /// Checks the settings, switches on what is off, and returns what is wrong with accounting and with events (empty:
+    /// nothing).
+    pub fn ensure(&mut self) -> [String; 2] {
         self.ensure_events();
-        let troubles = [self.ensure_accounting(), self.unreported.clone()];
-        troubles.into_iter().filter(|trouble| !trouble.is_empty()).collect::<Vec<_>>().join("; ")
+        [self.ensure_accounting(), self.unreported.clone()]
     }
 
     fn ensure_accounting(&self) -> String {

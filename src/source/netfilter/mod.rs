@@ -143,7 +143,9 @@ impl Source for Netfilter {
     }
 
     fn upkeep(&mut self, _now: Now) -> SourceHealth {
-        let mut troubles = vec![self.accounting.ensure()];
+        let [accounting, events] = self.accounting.ensure();
+        let accounting_off = !accounting.is_empty();
+        let mut troubles = vec![accounting, events];
         if let Some(tracking) = &mut self.tracking {
             troubles.push(tracking.ensure());
         }
@@ -152,7 +154,7 @@ impl Source for Netfilter {
                 .push("cannot read net.netfilter.nf_conntrack_buckets: resizes of the table go unnoticed".to_owned());
         }
         troubles.retain(|trouble| !trouble.is_empty());
-        SourceHealth { degraded: troubles.join("; ") }
+        SourceHealth { degraded: troubles.join("; "), accounting_off, sums: false }
     }
 
     fn ends_are_told(&self) -> bool {
