@@ -10,13 +10,17 @@ fn detached() -> SourceHealth {
     SourceHealth { degraded: "detached".to_owned(), ..SourceHealth::default() }
 }
 
+fn blind(interface_bytes: u64) -> Sight {
+    Sight::Blind { interface: *b"eth0\0\0\0\0\0\0\0\0\0\0\0\0", is_tx: true, interface_bytes, unexplained_bytes: 8 }
+}
+
 /// Each fault alone.
 fn faults() -> Vec<(Impaired, Trouble)> {
     let of = |reason: Impaired| {
         let text = || "12 of 30".to_owned();
         let mut trouble = Trouble::default();
         match reason {
-            Impaired::Blind => trouble.sight = Some(Sight::Blind { interface_bytes: 9, seen_bytes: 1 }),
+            Impaired::Blind => trouble.sight = Some(blind(9)),
             Impaired::Fallback => trouble.fallback = text(),
             Impaired::Sweep => trouble.sweep = text(),
             Impaired::Source => trouble.source.degraded = text(),
@@ -63,8 +67,8 @@ fn u6_a_day_of_each_fault_is_a_few_lines_and_none_is_lost() {
                     if trouble.not_followed > 0 {
                         trouble.not_followed += n;
                     }
-                    if let Some(Sight::Blind { seen_bytes, .. }) = trouble.sight {
-                        trouble.sight = Some(Sight::Blind { interface_bytes: 9 + n, seen_bytes });
+                    if trouble.sight.is_some() {
+                        trouble.sight = Some(blind(9 + n));
                     }
                     reporter.report(&trouble, true, &health, at(5 * n));
                 }
