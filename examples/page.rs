@@ -30,6 +30,7 @@ fn main() {
         node_name: "worker-3.example.internal".into(),
         metrics_format: netmon::config::MetricsFormat::Prometheus,
         metrics_allow: Vec::new(),
+        hosts: Vec::new(),
         labels: Labels { wanted: "netfilter".into(), running: "netfilter".into(), opencost_hold_ns: None },
         given: Vec::new(),
         stats: Arc::clone(&stats),
