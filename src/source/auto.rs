@@ -91,9 +91,10 @@ impl Source for Auto {
     }
 
     fn upkeep(&mut self, now: Now) -> SourceHealth {
-        let said = [self.conntrack.upkeep(now).degraded, self.programs.upkeep(now).degraded, self.unread.clone()];
+        let (conntrack, programs) = (self.conntrack.upkeep(now), self.programs.upkeep(now));
+        let said = [conntrack.degraded, programs.degraded, self.unread.clone()];
         let said: Vec<String> = said.into_iter().filter(|why| !why.is_empty()).collect();
-        SourceHealth { degraded: said.join("; ") }
+        SourceHealth { degraded: said.join("; "), accounting_off: conntrack.accounting_off, sums: false }
     }
 
     fn ends_are_told(&self) -> bool {

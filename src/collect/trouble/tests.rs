@@ -138,8 +138,8 @@ fn rule_21_health_says_which_source_counts_how_many_addresses() {
     let said = |health: &Health| format!("{health:?}");
     reporter.say_choices([3, 1, 0], &health);
     assert!(said(&health).contains("the programs count 3, conntrack 1"), "{health:?}");
-    let broken = Trouble { source: "detached".to_owned(), ..Trouble::default() };
-    reporter.report(&broken, true, &health);
+    let broken = Trouble { source: detached(), ..Trouble::default() };
+    reporter.report(&broken, true, &health, &Stats::default(), at(0));
     reporter.say_choices([2, 1, 0], &health);
     assert!(!said(&health).contains("the programs count"), "{health:?}");
 }
