@@ -302,12 +302,13 @@ static __always_inline void lose(__u64 bytes, bool egress)
 
 	if (!s)
 		return;
+	/* A packet that arrives interrupts one that is sent on the same CPU. */
 	if (egress) {
-		s->lost_tx_bytes += bytes;
-		s->lost_tx_packets++;
+		__sync_fetch_and_add(&s->lost_tx_bytes, bytes);
+		__sync_fetch_and_add(&s->lost_tx_packets, 1);
 	} else {
-		s->lost_rx_bytes += bytes;
-		s->lost_rx_packets++;
+		__sync_fetch_and_add(&s->lost_rx_bytes, bytes);
+		__sync_fetch_and_add(&s->lost_rx_packets, 1);
 	}
 }
 

@@ -60,6 +60,8 @@ pub struct PodIndex {
     /// Index of the first tenure of each address. Every increment looks up two addresses, and a binary search takes ten
     /// times as long.
     first: HashMap<Addr, usize, foldhash::fast::RandomState>,
+    /// Indices of the tenures, sorted by the uid of their pod.
+    by_pod: Vec<u32>,
     /// The first address of each /24 or /64 with tenures.
     near: HashSet<Addr, foldhash::fast::RandomState>,
     /// Every pod by uid, host-network pods included; sorted by uid.
@@ -80,7 +82,9 @@ impl PodIndex {
         // In reverse, so that the first tenure of each address is the one that remains.
         let first = tenures.iter().enumerate().rev().map(|(at, tenure)| (tenure.addr, at)).collect();
         let near = tenures.iter().map(|tenure| block_of(tenure.addr)).collect();
-        PodIndex { tenures, first, near, pods, static_pods: Vec::new(), synced, generation }
+        let mut by_pod: Vec<u32> = (0..).take(tenures.len()).collect();
+        by_pod.sort_by_key(|at| tenures.get(*at as usize).map(|tenure: &Tenure| &tenure.pod.uid));
+        PodIndex { tenures, first, by_pod, near, pods, static_pods: Vec::new(), synced, generation }
     }
 
     /// Adds static pods by the uid of their cgroups. The kubelet names these cgroups by the hash of the pod's file;
@@ -124,6 +128,13 @@ impl PodIndex {
     #[cfg(not(alone))]
     pub fn pods(&self) -> &[Arc<Pod>] {
         &self.pods
+    }
+
+    /// The tenures of a pod, in the order of their addresses.
+    pub fn tenures_of(&self, uid: &str) -> impl Iterator<Item = &Tenure> {
+        let of = |at: &u32| self.tenures.get(*at as usize);
+        let first = self.by_pod.partition_point(|at| of(at).is_some_and(|tenure| *tenure.pod.uid < *uid));
+        self.by_pod[first..].iter().filter_map(of).take_while(move |tenure| *tenure.pod.uid == *uid)
     }
 
     /// The tenures, sorted by address and start.

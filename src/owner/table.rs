@@ -97,16 +97,22 @@ impl OwnerTable {
         self.by_uid.get(&pod.uid).copied()
     }
 
-    /// Returns another living pod with the same namespace and name.
+    /// Returns the pods that live by namespace and name; of several the one with the lowest number.
     #[allow(clippy::cast_possible_truncation, reason = "fewer owners than rows")]
-    pub fn namesake(&self, pod: &Pod, lives: impl Fn(OwnerId) -> bool) -> Option<OwnerId> {
-        let same = |(at, owner): (usize, &Owner)| match owner {
-            Owner::Pod(other) if other.name == pod.name && other.namespace == pod.namespace && other.uid != pod.uid => {
-                Some(OwnerId(at as u32))
+    pub fn by_name(
+        &self,
+        lives: impl Fn(OwnerId) -> bool,
+    ) -> HashMap<(&str, &str), OwnerId, foldhash::fast::RandomState> {
+        let mut by_name = HashMap::default();
+        for (at, owner) in self.owners.iter().enumerate() {
+            let id = OwnerId(at as u32);
+            if let Owner::Pod(pod) = owner
+                && lives(id)
+            {
+                by_name.entry((&*pod.namespace, &*pod.name)).or_insert(id);
             }
-            _ => None,
-        };
-        self.owners.iter().enumerate().filter_map(same).find(|id| lives(*id))
+        }
+        by_name
     }
 
     /// Returns the owner with this number; `Other` for an unknown number.

@@ -246,7 +246,7 @@ impl Pipeline {
         let (local, pods) = (&self.local, self.local.pods());
         let found = match self.owners.get(key.owner) {
             Owner::Pod(pod) => {
-                let others = pods.tenures().iter().filter(|t| t.addr != key.local && t.pod.uid == pod.uid);
+                let others = pods.tenures_of(&pod.uid).filter(|t| t.addr != key.local);
                 let mut clients = std::iter::once(key.local).chain(others.map(|tenure| tenure.addr));
                 names.find(address, now, &mut clients, &|client, asked_wall_ns| {
                     let asker = pods.owner_of(client, asked_wall_ns);

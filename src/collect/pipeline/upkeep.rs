@@ -14,13 +14,23 @@ impl Pipeline {
     /// Removes rows, series and owners that are no longer needed.
     pub fn cleanup(&mut self, now: Now, idle_ns: u64) {
         self.rows.cleanup(now.wall_ns, idle_ns);
-        let (rows, pods) = (&self.rows, self.local.pods());
-        let lives = |id: OwnerId| match self.owners.get(id) {
-            Owner::Pod(pod) => pods.by_uid(&pod.uid).is_some() || rows.iter().any(|r| r.key.owner == id),
-            _ => true,
-        };
+        // Once for all, for thousands of pods may end at once: no series looks through rows or owners.
+        let mut lives = vec![false; self.owners.all().len()];
+        for (mark, owner) in lives.iter_mut().zip(self.owners.all()) {
+            *mark = match owner {
+                Owner::Pod(pod) => self.local.pods().by_uid(&pod.uid).is_some(),
+                Owner::Host | Owner::Address | Owner::Other => true,
+            };
+        }
+        for row in self.rows.iter() {
+            if let Some(mark) = lives.get_mut(row.key.owner.0 as usize) {
+                *mark = true;
+            }
+        }
+        let lives = |id: OwnerId| lives.get(id.0 as usize).copied().unwrap_or(true);
+        let heirs = self.owners.by_name(lives);
         let heir = |id: OwnerId| match self.owners.get(id) {
-            Owner::Pod(pod) if !lives(id) => self.owners.namesake(pod, lives),
+            Owner::Pod(pod) if !lives(id) => heirs.get(&(&*pod.namespace, &*pod.name)).copied(),
             _ => Some(id),
         };
         self.series.cleanup(now.mono_ns, SERIES_IDLE_NS, heir);
