@@ -101,8 +101,8 @@ pub struct Locator {
     /// Ranges, and the nodes behind which they lie.
     hops: Vec<(Cidr, Addr)>,
     head: Option<Head>,
-    /// Of the file as it was looked at last, good or bad.
-    seen: Option<Stamp>,
+    /// Of the file as it was looked at last, good, bad or missing; none where it is to be read anew.
+    seen: Option<Option<Stamp>>,
     stats: Arc<Stats>,
 }
 
@@ -156,15 +156,16 @@ impl Locator {
     /// What the API server said.
     pub fn set_node(&mut self, node: Own) {
         self.node = node;
-        // The same file may say other things of another place: warn anew, and learn the place first.
-        self.seen = None;
+        // The same file may say other things of another place: warn anew, and learn the place first. One that is missing
+        // says nothing.
+        self.seen = self.seen.filter(Option::is_none);
     }
 
     /// Looks at the file; the topology where something is new.
     pub fn look(&mut self) -> Option<Arc<Topology>> {
         let path = self.settings.file.clone()?;
         let stamp = Stamp::now(&path);
-        if stamp.is_some() && stamp == self.seen {
+        if self.seen == Some(stamp) {
             return None;
         }
         match self.read(&path) {
@@ -174,11 +175,9 @@ impl Locator {
             }
             Err(refusal) => {
                 self.stats.topology_refused[refusal.reason() as usize].inc();
-                if stamp != self.seen || self.seen.is_none() {
-                    warn!("topology {}: {refusal}; {} ranges stay in use", path.display(), self.table.len());
-                }
+                warn!("topology {}: {refusal}; {} ranges stay in use", path.display(), self.table.len());
                 // What changes while it is read is looked at again.
-                self.seen = stamp.filter(|_| !matches!(refusal, Refusal::File(FileError::Changing)));
+                self.seen = (!matches!(refusal, Refusal::File(FileError::Changing))).then_some(stamp);
                 None
             }
         }
@@ -253,7 +252,7 @@ impl Locator {
         self.names = learner.finish();
         self.table = Arc::new(parsed.table);
         self.head = parsed.head;
-        self.seen = Some(stamp);
+        self.seen = Some(Some(stamp));
         Ok(())
     }
 }

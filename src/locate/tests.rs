@@ -78,6 +78,25 @@ fn a_file_is_read_when_it_changed_and_not_else() {
     assert_eq!(locator.stats.topology_ranges.get(), 2);
 }
 
+/// It was warned of and counted by the main thread and by thread `locate`.
+#[test]
+fn a_missing_file_is_told_once() {
+    let folder = Folder::new("missing");
+    let mut locator = locator(&folder);
+    let lines = crate::logging::heard::lines(|| {
+        for _ in 0..3 {
+            assert!(locator.look().is_none());
+            locator.set_node(own("b1", "b"));
+        }
+    });
+    assert_eq!((lines.len(), refused(&locator)), (1, vec![("file", 1)]), "{lines:?}");
+    folder.write(GOOD);
+    assert!(locator.look().is_some(), "it is there now");
+    let _ = fs::remove_file(folder.file());
+    assert!(locator.look().is_none() && locator.look().is_none());
+    assert_eq!(refused(&locator), [("file", 2)], "it went, which is told once too");
+}
+
 /// Each leaves the table before in use, and is counted once.
 #[test]
 fn what_is_wrong_leaves_the_old_table_and_is_counted() {
