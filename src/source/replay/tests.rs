@@ -142,3 +142,24 @@ fn a_full_disk_ends_the_recording_and_nothing_else() {
     let recorder = Recorder::create(Path::new("/dev/full"), at(0)).map(|_| ());
     assert!(recorder.is_err(), "it is said at the start");
 }
+
+/// A recording says who talks to whom: it is for its owner alone, whatever the file was before, and no link is followed.
+#[test]
+fn f5_a_recording_is_for_its_owner_alone() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    let folder = std::env::temp_dir().join(format!("netmon-recorder-mode-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("ours");
+    let (new, old, link) = (folder.join("new"), folder.join("old"), folder.join("link"));
+    std::fs::write(&old, "before").expect("ours");
+    std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o644)).expect("ours");
+    for path in [&new, &old] {
+        drop(Recorder::create(path, at(0)).expect("a file"));
+        assert_eq!(std::fs::metadata(path).expect("there").mode() & 0o7777, 0o600, "{}", path.display());
+    }
+    let target = folder.join("target");
+    std::fs::write(&target, "kept").expect("ours");
+    symlink(&target, &link).expect("ours");
+    assert!(Recorder::create(&link, at(0)).is_err());
+    assert_eq!(std::fs::read(&target).expect("there"), b"kept");
+    let _ = std::fs::remove_dir_all(&folder);
+}

@@ -352,6 +352,25 @@ fn row_6_a_refused_message_is_resent_ten_times_at_each_flush() {
     }
 }
 
+/// What is in doubt is refused like anything else: the refusal says that it was not counted.
+#[test]
+fn row_6_what_is_in_doubt_is_dropped_as_refused_after_ten_refusals() {
+    let mut bench = Bench::new(DakrProtocol::Auto, &[3]);
+    let first = bench.body();
+    bench.send(&status(502));
+    for _ in 0..10 {
+        assert!(bench.wait().is_some());
+        assert_eq!(bench.settled(), (vec![], false));
+        assert_eq!(bench.body(), first);
+        bench.send(&status(400));
+    }
+    if bench.settled() == (vec![], false) {
+        bench.wait();
+        bench.send(&status(400));
+    }
+    assert_eq!(bench.settled(), (vec![(0, 3, Verdict::Drop(Lost::Refused))], true));
+}
+
 #[test]
 fn row_7_an_unknown_outcome_is_resent_byte_for_byte_for_an_hour() {
     let statuses = [100, 201, 204, 408, 409, 499, 500, 502, 503, 504, 507, 599].map(status);
