@@ -227,6 +227,11 @@ impl Agent<'_> {
         line.trim().trim_end_matches(" kB").parse().map_err(|_| format!("VmRSS is {line:?}"))
     }
 
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> Result<usize, String> {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).map(Iterator::count).map_err(|e| e.to_string())
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
     }

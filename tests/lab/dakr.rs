@@ -29,6 +29,10 @@ pub enum Mood {
     Refuse,
     /// Counted, but the answer says 500: the sender cannot know.
     TakeAndFail,
+    /// Refused for its size: 413, so surely not counted.
+    TooLarge,
+    /// Refused for its token: 401, so surely not counted.
+    Denied,
     /// Neither counted nor answered, and no heartbeat is either.
     Hang,
 }
@@ -318,6 +322,8 @@ fn respond(request: Request, mood: Mood, reply: Vec<u8>) {
     let response = match mood {
         Mood::Take => Response::from_data(reply).with_header(header("Content-Type", "application/proto")),
         Mood::Refuse => error(503, "unavailable").with_header(header("Retry-After", "1")),
+        Mood::TooLarge => Response::from_data("too large").with_status_code(413),
+        Mood::Denied => error(401, "unauthenticated"),
         Mood::TakeAndFail | Mood::Hang => error(500, "internal"),
     };
     // The agent may have gone away meanwhile.

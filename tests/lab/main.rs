@@ -8,6 +8,7 @@
 //! LAB_HURRY=1                           the minute of load is ten seconds
 //! LAB_BINARY=FILE                       judges this binary instead of the one that cargo built: the static one
 //! LAB_KILLS=500                         as many kills in the scenario of that name
+//! LAB_SOAK=30                           as many minutes of the scenario soak
 //! ```
 //!
 //! | part | duty |

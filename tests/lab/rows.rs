@@ -252,7 +252,7 @@ pub fn sum<K: Ord + Clone>(one: &BTreeMap<K, TxRx>, other: &BTreeMap<K, TxRx>) -
 
 /// What a source may miss of a row's `connections` and still be right: nothing, except for BPF at sockets, which does
 /// not see TCP segments that no socket stands behind (rule 15: at most 4 packets and 160 bytes per connection and row).
-fn slack(source: Source, connections: u64) -> Counts {
+pub fn slack(source: Source, connections: u64) -> Counts {
     match source {
         Source::Netfilter | Source::Cilium => Counts::ZERO,
         Source::Ebpf | Source::Auto => Counts { packets: 4 * connections, bytes: 160 * connections },

@@ -54,6 +54,7 @@ mod scopes;
 mod secrets;
 mod service;
 mod sigterm_delivers;
+mod soak;
 mod the_node_itself;
 mod thousand_per_second;
 mod truth_itself;
@@ -153,6 +154,7 @@ pub fn all() -> &'static [Scenario] {
         restart_with_state::SCENARIO,
         killed::SCENARIO,
         kills::SCENARIO,
+        soak::SCENARIO,
         sigterm_delivers::SCENARIO,
         dakr_fails::SCENARIO,
         disk_hangs::SCENARIO,
