@@ -6,7 +6,9 @@ mod reasons;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-pub use self::reasons::{Capability, DnsLost, DnsSkip, Impaired, KubeSkip, Lost, Skip, Skipped, TopologyRefused, Unattributed, Withheld};
+pub use self::reasons::{
+    Capability, DnsLost, DnsSkip, Impaired, KubeSkip, Lost, Skip, Skipped, TopologyRefused, Unattributed, Withheld,
+};
 
 /// One counter or gauge.
 #[derive(Debug, Default)]

@@ -139,49 +139,16 @@ fn rule_21_health_says_which_source_counts_how_many_addresses() {
     reporter.say_choices([3, 1, 0], &health);
     assert!(said(&health).contains("the programs count 3, conntrack 1"), "{health:?}");
     let broken = Trouble { source: detached(), ..Trouble::default() };
-    reporter.report(&broken, true, &health, &Stats::default(), at(0));
+    reporter.report(&broken, true, &health, at(0));
     reporter.say_choices([2, 1, 0], &health);
     assert!(!said(&health).contains("the programs count"), "{health:?}");
-}
-
-/// Each fault has its own reason, so that an alert can tell a full table from a blind source.
-#[test]
-fn each_fault_is_a_reason_of_its_own() {
-    let text = || "x".to_owned();
-    let well = Trouble::default();
-    let of = |reason| match reason {
-        Impaired::Blind => Trouble { sight: Some(blind()), ..well.clone() },
-        Impaired::Fallback => Trouble { fallback: text(), ..well.clone() },
-        Impaired::Sweep => Trouble { sweep: text(), ..well.clone() },
-        Impaired::Source => Trouble { source: text(), ..well.clone() },
-        Impaired::SocketOwners => Trouble { socket_owners: text(), ..well.clone() },
-        Impaired::EventsLost => Trouble { events_lost: true, ..well.clone() },
-        Impaired::OtherZone => Trouble { other_ct_zone: true, ..well.clone() },
-        Impaired::TableFull => Trouble { not_followed: 3, ..well.clone() },
-        Impaired::WaitingFull => Trouble { hurried: true, ..well.clone() },
-        Impaired::Uncounted => Trouble { uncounted: true, ..well.clone() },
-    };
-    let stats = Stats::default();
-    for (n, reason) in Impaired::ALL.into_iter().enumerate() {
-        of(reason).show(&stats);
-        let shown: Vec<u64> = stats.impaired.iter().map(|cell| cell.get()).collect();
-        assert_eq!((shown[n], shown.iter().sum::<u64>()), (1, 1), "{}", reason.as_str());
-    }
-    well.show(&stats);
-    assert!(stats.impaired.iter().all(|cell| cell.get() == 0));
-}
-
-fn blind() -> Sight {
-    let mut interface = [0; 16];
-    interface[..4].copy_from_slice(b"eth0");
-    Sight::Blind { interface, is_tx: true, interface_bytes: 9_000, unexplained_bytes: 8_000 }
 }
 
 /// A cause is named only if it was found.
 #[test]
 fn rule_16_names_the_causes_that_were_found_and_no_others() {
     let said =
-        |causes: &str| Trouble { sight: Some(blind()), causes: causes.to_owned(), ..Trouble::default() }.message();
+        |causes: &str| Trouble { sight: Some(blind(9)), causes: causes.to_owned(), ..Trouble::default() }.message();
     let found = said("bridge cni0 has ports, and bridged packets pass no conntrack");
     assert!(
         found.contains("8000 of the 9000 bytes that interface eth0 sent")

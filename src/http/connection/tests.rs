@@ -39,6 +39,7 @@ fn f22_a_reader_is_cut_when_it_takes_nothing_for_ten_seconds() {
         metrics_format: MetricsFormat::Prometheus,
         metrics_allow: Vec::new(),
         hosts: Vec::new(),
+        given: Vec::new(),
         labels: Labels::default(),
         stats: Arc::default(),
         health: Arc::default(),
