@@ -11,7 +11,7 @@ fn detached() -> SourceHealth {
 }
 
 fn blind(interface_bytes: u64) -> Sight {
-    Sight::Blind { interface: *b"eth0\0\0\0\0\0\0\0\0\0\0\0\0", is_tx: true, interface_bytes, unexplained_bytes: 8 }
+    Sight::Blind { interface: *b"eth0\0\0\0\0\0\0\0\0\0\0\0\0", is_tx: true, interface_bytes, unexplained_bytes: 8_000 }
 }
 
 /// Each fault alone.
@@ -148,7 +148,7 @@ fn rule_21_health_says_which_source_counts_how_many_addresses() {
 #[test]
 fn rule_16_names_the_causes_that_were_found_and_no_others() {
     let said =
-        |causes: &str| Trouble { sight: Some(blind(9)), causes: causes.to_owned(), ..Trouble::default() }.message();
+        |causes: &str| Trouble { sight: Some(blind(9_000)), causes: causes.to_owned(), ..Trouble::default() }.message();
     let found = said("bridge cni0 has ports, and bridged packets pass no conntrack");
     assert!(
         found.contains("8000 of the 9000 bytes that interface eth0 sent")
