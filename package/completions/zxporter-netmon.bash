@@ -50,6 +50,6 @@ _zxporter_netmon() {
     -record | --record) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     esac
     [ "$COMP_CWORD" = 1 ] && first='top flows doctor config replay topology state'
-    mapfile -t COMPREPLY < <(compgen -W "$first -collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -cilium-bpf-root -dns -dns-ports -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -topology -topology-source -zone -region -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -state-dir -metrics-bind-address -metrics-allow -opencost-series -opencost-hold -metrics-format -max-rows -max-connections -log-level -record -help -version" -- "$word")
+    mapfile -t COMPREPLY < <(compgen -W "$first -collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -cilium-bpf-root -dns -dns-ports -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -topology -topology-source -zone -region -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -state-dir -metrics-bind-address -metrics-allow -metrics-hosts -opencost-series -opencost-hold -metrics-format -max-rows -max-connections -log-level -record -help -version" -- "$word")
 }
 complete -F _zxporter_netmon zxporter-netmon
