@@ -33,6 +33,7 @@ macro_rules! listed {
 
         impl $name {
             /// All of them, in the order of their numbers.
+            #[cfg_attr(alone, allow(dead_code, reason = "not every list is walked"))]
             pub const ALL: [$name; [$($text),+].len()] = [$($name::$variant),+];
 
             /// What it is called outside.

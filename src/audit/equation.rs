@@ -103,6 +103,7 @@ impl Closed {
     }
 
     /// What is unexplained, in millionths of what the interface carried.
+    #[cfg(not(alone))]
     pub fn unexplained_ppm(&self) -> u64 {
         let unexplained = self.part(Part::Unexplained).unsigned_abs();
         unexplained.saturating_mul(1_000_000).checked_div(self.layer3_bytes).unwrap_or(0)

@@ -16,8 +16,6 @@ impl Path {
     pub const UNKNOWN: Path = Path(0);
     /// Numbers below this.
     pub const COUNT: usize = 64;
-    /// Bits that a number has.
-    pub const BITS: u32 = 6;
 
     /// One with this number, [`Path::UNKNOWN`] where no way has it.
     pub const fn of_number(number: u8) -> Path {

@@ -13,9 +13,8 @@ use std::cell::Cell;
 use std::io::{self, BufReader, Read};
 use std::rc::Rc;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::Resource;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Status};
-use k8s_openapi::{ListableResource, Resource};
 use serde::de::{DeserializeSeed, MapAccess};
 
 use self::object::Metadata;
@@ -134,8 +133,10 @@ impl From<serde_json::Error> for ReadError {
 }
 
 /// Reads a list of pods. `each` gets the pods one by one, and `None` for an unusable item.
+#[cfg(not(alone))]
 pub fn read_list(mut reader: impl Read, mut each: impl FnMut(Option<PodView>)) -> Result<List, ReadError> {
-    read_objects(&mut reader, Pod::LIST_KIND, &mut |object| each(object.into_pod()))
+    let kind = <k8s_openapi::api::core::v1::Pod as k8s_openapi::ListableResource>::LIST_KIND;
+    read_objects(&mut reader, kind, &mut |object| each(object.into_pod()))
 }
 
 /// The reader of a stream. One type for all origins, so that the binary contains the decoder once.

@@ -96,11 +96,6 @@ impl Published {
         }
     }
 
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// How new it is, and the lines below its head; none where it is none of ours, or harmed.
     pub fn read(&self) -> Option<(Head, String)> {
         let text = match self {

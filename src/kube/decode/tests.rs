@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use k8s_openapi::ListableResource;
 use k8s_openapi::api::core::v1 as full;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
