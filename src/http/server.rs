@@ -28,6 +28,8 @@ pub use super::routes::Context;
 pub const MAX_CONNECTIONS: usize = 32;
 /// Extra capacity of a buffer for the item that completes a piece, so that the buffer never doubles.
 const OVERHANG_BYTES: usize = 4096;
+/// The kernel's buffer for what a peer has not read, before the kernel doubles it: less slows a fast reader down.
+const SEND_BYTES: usize = 3 * PIECE_BYTES;
 /// Connections accepted before the open ones are served.
 const ACCEPT_BURST: usize = 256;
 /// Answers that render a piece before new connections are accepted: a probe waits for no more than that.
@@ -200,7 +202,7 @@ impl Server {
                         continue;
                     }
                     // Room in it shows that the peer has read: in megabytes of buffer a slow reader looks like none.
-                    let _ = setsockopt(&stream, SndBuf, &PIECE_BYTES);
+                    let _ = setsockopt(&stream, SndBuf, &SEND_BYTES);
                     let buffer = self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES + OVERHANG_BYTES));
                     self.connections.push(Connection::new(stream, peer.ip().into(), buffer, now));
                     // Its request has mostly arrived already, so it gets its answer before others can displace it.

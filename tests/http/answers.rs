@@ -137,8 +137,8 @@ pub fn corpus() -> Vec<(Vec<u8>, u16)> {
     .into_iter()
     .map(|(bytes, status)| (bytes.to_vec(), status))
     .collect();
-    corpus.push(([&vec![b'A'; 3000][..], b" / HTTP/1.1\r\nHost: x\r\n\r\n"].concat(), 431));
-    corpus.push(([b"GET /", &vec![b'a'; 3000][..], b" HTTP/1.1\r\nHost: x\r\n\r\n"].concat(), 431));
+    corpus.push(([&vec![b'A'; 9000][..], b" / HTTP/1.1\r\nHost: x\r\n\r\n"].concat(), 431));
+    corpus.push(([b"GET /", &vec![b'a'; 9000][..], b" HTTP/1.1\r\nHost: x\r\n\r\n"].concat(), 431));
     corpus.push(([b"GET / HTTP/1.1\r\n", &b"a: b\r\n".repeat(300)[..], b"\r\n"].concat(), 431));
     corpus
 }
