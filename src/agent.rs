@@ -50,6 +50,7 @@ use crate::sys::addresses::HostAddresses;
 use crate::sys::cgroup;
 use crate::sys::links::Links;
 use crate::sys::privileges::drop_all_in_this_thread;
+use crate::sys::process;
 use crate::sys::signals::{self, Signals};
 use crate::sys::waker::Waker;
 use crate::takeover::{self, Tables};
@@ -58,6 +59,9 @@ use crate::takeover::{self, Tables};
 const STOP_NS: u64 = 15 * SECOND;
 /// A signal this soon after another is the same signal.
 const SAME_SIGNAL_NS: u64 = 100 * MS;
+
+/// After so long what only the start needed is given back.
+const SETTLED_NS: u64 = 10 * SECOND;
 
 /// Time that the endpoint gets even after the deadline.
 const ENDPOINT_NS: u64 = SECOND / 10;
@@ -90,6 +94,8 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
         _ => start_collector(&config, &shared, started)?,
     };
     drop_all_in_this_thread();
+    signals.wait_for(SETTLED_NS);
+    process::give_back_code();
 
     // An error here means a broken kernel; the agent can only stop.
     if let Err(error) = signals.wait() {

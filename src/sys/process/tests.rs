@@ -9,3 +9,9 @@ fn what_is_taken_is_seen() {
     assert!(open_descriptors() > before + 100, "{before}");
     drop(held);
 }
+
+#[test]
+fn code_that_was_given_back_still_runs() {
+    assert!(give_back_code() > 1 << 16);
+    what_is_taken_is_seen();
+}

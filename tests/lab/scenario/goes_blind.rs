@@ -1,5 +1,5 @@
-//! Traffic that nobody tracks is not counted, and the agent says that it is blind and what to suspect; once it sees again
-//! it says that too.
+//! Traffic that nobody tracks is not counted, and the agent says on which interface it is blind; once it sees again it
+//! says that too.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::topology::socket;
 pub const SCENARIO: Scenario = Scenario::new("goes_blind", "rule 16", run).only(&[Source::Netfilter]);
 
 /// Only what p3 sends is tracked.
-const EXPECTED: &[Row] = &[Row::outbound(ADDRESS, P3, REMOTE_POD, tcp(8080))];
+const EXPECTED: &[Row] = &[Row::outbound(ADDRESS, P3, OUTSIDE, tcp(80)).outside()];
 
 fn run(lab: &Lab) -> Result<(), String> {
     let w = &lab.world;
@@ -24,20 +24,20 @@ fn run(lab: &Lab) -> Result<(), String> {
             chain early {{ type filter hook prerouting priority raw; ip saddr {P1} notrack; ip daddr {P1} notrack; }}
         }}"
     ))?;
-    w.peer.serve_tcp(REMOTE_POD, 8080)?;
+    w.outside.serve_tcp(OUTSIDE, 80)?;
     let agent = lab.agent().ready()?;
-    let untracked = w.p1.actor().open(socket(REMOTE_POD, 8080))?;
+    let untracked = w.p1.actor().open(socket(OUTSIDE, 80))?;
     eventually("the agent says that it is blind", Duration::from_secs(20), || {
         untracked.exchange(1_000, 2_000_000)?;
         let (status, message) = agent.monitor()?;
-        if status == DEGRADED && message.contains("NOTRACK") { Ok(()) } else { Err(format!("{status}: {message}")) }
+        if status == DEGRADED && message.contains("wan0") { Ok(()) } else { Err(format!("{status}: {message}")) }
     })?;
-    let tracked = w.p3.actor().open(socket(REMOTE_POD, 8080))?;
+    let tracked = w.p3.actor().open(socket(OUTSIDE, 80))?;
     eventually("the agent says that it sees", Duration::from_secs(20), || {
         tracked.exchange(1_000, 2_000_000)?;
         let (status, message) = agent.monitor()?;
         if status == HEALTHY { Ok(()) } else { Err(format!("{status}: {message}")) }
     })?;
-    w.p3.actor().burst(Burst::new(socket(REMOTE_POD, 8080), 5, 100, 1_000))?;
+    w.p3.actor().burst(Burst::new(socket(OUTSIDE, 80), 5, 100, 1_000))?;
     lab.settles(agent, EXPECTED)
 }
