@@ -35,6 +35,8 @@ pub enum Sight {
 pub struct Watch {
     at_start: Vec<Account>,
     sweeps: u8,
+    /// Whether the window before was blind.
+    is_suspect: bool,
 }
 
 impl Watch {
@@ -70,7 +72,10 @@ impl Watch {
             }
         }
         self.open(accounts);
-        sight
+        // What is under way between two readings is explained by the next window.
+        let is_blind = matches!(sight, Sight::Blind { .. });
+        let was_suspect = std::mem::replace(&mut self.is_suspect, is_blind);
+        if is_blind && !was_suspect { Sight::Unknown } else { sight }
     }
 
     fn open(&mut self, accounts: &[Account]) {

@@ -89,7 +89,6 @@ impl Server {
     ///
     /// # Errors
     /// If getsockname(2) fails, which a listening socket rules out.
-    #[cfg(not(alone))]
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }

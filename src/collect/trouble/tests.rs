@@ -78,7 +78,7 @@ fn u6_a_day_of_each_fault_is_a_few_lines_and_none_is_lost() {
                 let held = line.split("changed ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
                 held.unwrap_or(0) + u64::from(!line.contains("(for "))
             };
-            let changes = if period == 0 { 1 } else { 86_400 / 5 / period };
+            let changes = u64::checked_div(86_400 / 5, period).unwrap_or(1);
             let told = lines.iter().map(told).sum::<u64>();
             // A line that is said again after less than a minute does not say since when.
             let most = if period == 0 { 1 } else { changes + lines.len() as u64 };

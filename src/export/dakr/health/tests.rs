@@ -25,7 +25,7 @@ fn u6_a_day_of_each_failure_is_a_few_lines_and_none_is_lost() {
                 let mut condition = PushHealth::new(Arc::default(), Arc::clone(&stats), "node-a");
                 for second in (0..86_400).step_by(20) {
                     let n = second as usize / 20;
-                    if mixture > 1 && n % 5 == 0 {
+                    if mixture > 1 && n.is_multiple_of(5) {
                         condition.push_taken("connect", second * SECOND);
                     } else {
                         failed += 1;
