@@ -76,7 +76,7 @@ fn root_no_rule_asks_for_tracking() {
     let traffic =
         "ip link add va type veth peer name vb; ip link set va up; ip link set vb up; ip addr add 10.9.0.1/24 dev va
         ip neigh add 10.9.0.2 lladdr 02:00:00:00:00:02 dev va
-        (for n in {1..3000}; do printf '%01000d' 0 > /dev/udp/10.9.0.2/9; done) & sleep 0.2";
+        (for n in {1..100000}; do printf '%01000d' 0 > /dev/udp/10.9.0.2/9; done) & sleep 0.2";
     let blind = on_a_node(traffic, "-standalone -manage-conntrack=false -dns off");
     blind.says(
         "tracking",
