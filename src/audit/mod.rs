@@ -283,6 +283,12 @@ impl Audit {
 
     /// Which way packets to an address go. Asks the kernel where it was not asked of late.
     pub fn path_to(&mut self, addr: Addr) -> Path {
+        self.find_path(addr, true)
+    }
+
+    /// `is_remote`: it is no pod of this node. Else the link towards it may be the pod's, which on a node without devices
+    /// looks like an uplink.
+    fn find_path(&mut self, addr: Addr, is_remote: bool) -> Path {
         if let Some(path) = self.paths.known(addr) {
             return path;
         }
@@ -292,7 +298,9 @@ impl Audit {
             // A link that was made since.
             self.list();
         }
-        let uplink = if self.is_uplink(hop.link) { self.uplink(hop.link) } else { None };
+        let may_be_new = is_remote || self.links.iter().any(|(_, has_device)| *has_device);
+        let is_known = self.uplinks.iter().any(|uplink| uplink.link.index == hop.link);
+        let uplink = if (may_be_new || is_known) && self.is_uplink(hop.link) { self.uplink(hop.link) } else { None };
         let mtu = match hop.mtu {
             0 => self.link(hop.link).map_or(0, |(link, _)| link.mtu),
             said => said,
@@ -329,7 +337,7 @@ impl Audit {
         }
         let turned = TxRx { tx: traffic.rx, rx: traffic.tx };
         for (end, counts) in [(backend, traffic), (client, turned)] {
-            let path = self.path_to(end);
+            let path = self.find_path(end, false);
             let more = self.more(path, protocol, end.is_v4(), counts);
             self.cross(path, part, counts, more);
         }

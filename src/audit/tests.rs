@@ -162,6 +162,16 @@ fn rule_19_a_node_that_is_a_container_has_the_links_that_routes_name() {
 }
 
 #[test]
+fn rule_19_what_waits_makes_no_uplink_of_a_pods_link() {
+    let fake = Fake::node();
+    fake.0.lock().expect("ours").links.iter_mut().for_each(|(_, has_device)| *has_device = false);
+    fake.0.lock().expect("ours").routes.push((ANYWHERE, Hop { link: 2, mtu: 0 }));
+    let mut audit = Audit::new(Box::new(fake), NETFILTER);
+    audit.pass(NEAR, FAR, 17, Part::Held, both(10, 1));
+    assert_eq!(closed(&mut audit).len(), 2);
+}
+
+#[test]
 fn rule_19_tunnels_that_the_source_does_not_see_are_counted_by_their_links() {
     let fake = Fake::node();
     let mut audit = Audit::new(Box::new(fake.clone()), Knows { tunnels: false, ..NETFILTER });

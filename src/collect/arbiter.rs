@@ -106,70 +106,49 @@ impl Entry for Known {
     }
 }
 
+/// What is kept of a tuple of the node's own.
 #[derive(Clone, Copy)]
-struct Claim {
+struct Of<T> {
     tuple: NodeTuple,
     mark: u32,
+    what: T,
+}
+
+impl<T: Copy> Of<T> {
+    fn new(tuple: NodeTuple, what: T) -> Of<T> {
+        Of { tuple, mark: 0, what }
+    }
+}
+
+impl<T: Copy> Entry for Of<T> {
+    type Key = NodeTuple;
+    fn key(&self) -> &NodeTuple {
+        &self.tuple
+    }
+    fn mark(&self) -> u32 {
+        self.mark
+    }
+    fn set_mark(&mut self, mark: u32) {
+        self.mark = mark;
+    }
+}
+
+/// The programs count the tuple.
+#[derive(Clone, Copy)]
+struct Claim {
     /// Some record in this sweep was of it.
     used: bool,
     /// Conntrack's entry has ended.
     over: bool,
 }
 
-impl Entry for Claim {
-    type Key = NodeTuple;
-    fn key(&self) -> &NodeTuple {
-        &self.tuple
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
-
-/// Whose socket a tuple of the node is.
+/// The cgroup of the tuple's socket.
 #[derive(Clone, Copy)]
-struct OfSocket {
-    tuple: NodeTuple,
-    mark: u32,
-    cgroup: u64,
-}
+struct Cgroup(u64);
 
-impl Entry for OfSocket {
-    type Key = NodeTuple;
-    fn key(&self) -> &NodeTuple {
-        &self.tuple
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
-
-/// A tuple whose entry ended since the last sweep, and what conntrack counted of it meanwhile.
+/// The tuple's entry ended since the last sweep; what conntrack counted of it meanwhile.
 #[derive(Clone, Copy)]
-struct Ended {
-    tuple: NodeTuple,
-    mark: u32,
-    counted: TxRx,
-}
-
-impl Entry for Ended {
-    type Key = NodeTuple;
-    fn key(&self) -> &NodeTuple {
-        &self.tuple
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+struct Ended(TxRx);
 
 /// Whether conntrack has a tuple of the node's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,11 +174,11 @@ pub enum OfNode {
 /// The choices.
 pub struct Arbiter {
     known: Table<Known>,
-    claims: Aged<Claim>,
-    cgroups: Aged<OfSocket>,
-    ended: Table<Ended>,
+    claims: Aged<Of<Claim>>,
+    cgroups: Aged<Of<Cgroup>>,
+    ended: Table<Of<Ended>>,
     /// Those of the sweep before: what reached a socket late is told with the next buffer.
-    ended_before: Table<Ended>,
+    ended_before: Table<Of<Ended>>,
     /// An end found no place in `ended` in this sweep, so that any tuple may have ended.
     any_ended: bool,
     /// The programs do not run any more.
@@ -252,7 +231,7 @@ impl Arbiter {
             if place == Place::Node || !ends.has(end) {
                 continue;
             }
-            let carried = increment.map(|traffic| traffic.seen_by(direction));
+            let carried = increment.map_or(TxRx::ZERO, |traffic| traffic.seen_by(direction));
             match self.conntrack_at(addr, place, carried) {
                 By::Programs => {
                     share.ends = share.ends.without(end);
@@ -265,32 +244,24 @@ impl Arbiter {
         share
     }
 
-    fn conntrack_at(&mut self, addr: Addr, place: Place, carried: Option<TxRx>) -> By {
+    fn conntrack_at(&mut self, addr: Addr, place: Place, carried: TxRx) -> By {
+        let spoke = carried.tx.bytes > SOCKETLESS.bytes || carried.tx.packets > SOCKETLESS.packets;
         if let Some(known) = self.known.find(&addr).and_then(|slot| self.known.get_mut(slot)) {
-            if let Some(carried) = carried {
-                known.conntrack += carried;
-                known.spoke |= carried.tx.bytes > SOCKETLESS.bytes || carried.tx.packets > SOCKETLESS.packets;
-            }
+            known.conntrack += carried;
+            known.spoke |= spoke;
             return known.by;
         }
         if place == Place::Unknown || self.blind {
             return By::Conntrack;
         }
-        let (spoke, conntrack) = match carried {
-            Some(carried) => (carried.tx.bytes > SOCKETLESS.bytes || carried.tx.packets > SOCKETLESS.packets, carried),
-            None => (false, TxRx::ZERO),
-        };
-        let fresh = Known { addr, mark: 0, by: By::Open, spoke, pod: 0, conntrack, programs: TxRx::ZERO };
+        let fresh = Known { addr, mark: 0, by: By::Open, spoke, pod: 0, conntrack: carried, programs: TxRx::ZERO };
         // Of an address without a place conntrack counts what it sees, and the programs nothing.
         if self.known.insert(fresh).is_err() { By::Conntrack } else { By::Open }
     }
 
     /// Whether a record of the programs counts at an address that is not the node's.
     pub fn programs_count(&mut self, addr: Addr, protocol: u8, carried: TxRx) -> bool {
-        if is_icmp(protocol) {
-            return false;
-        }
-        if self.blind_from_ns != u64::MAX {
+        if is_icmp(protocol) || self.blind_from_ns != u64::MAX {
             return false;
         }
         if let Some(known) = self.known.find(&addr).and_then(|slot| self.known.get_mut(slot)) {
@@ -313,7 +284,7 @@ impl Arbiter {
         if let Some(slot) = self.claims.find(tuple) {
             self.claims.renew(slot);
             if let Some(claim) = self.claims.get_mut(slot) {
-                claim.used = true;
+                claim.what.used = true;
             }
             return OfNode::Counts;
         }
@@ -332,8 +303,9 @@ impl Arbiter {
         for table in [&mut self.ended, &mut self.ended_before] {
             if let Some(ended) = table.find(tuple).and_then(|slot| table.get_mut(slot)) {
                 let left = rest.unwrap_or(carried);
-                rest = Some(if self.ahead == [false; 2] { left - ended.counted } else { left });
-                ended.counted = ended.counted - left;
+                let Ended(counted) = &mut ended.what;
+                rest = Some(if self.ahead == [false; 2] { left - *counted } else { left });
+                *counted = *counted - left;
             }
         }
         if let Some(rest) = rest {
@@ -344,13 +316,7 @@ impl Arbiter {
             self.rest += carried;
             return OfNode::Rest(carried);
         }
-        if self.claims.is_full()
-            && let Some(oldest) = self.claims.oldest()
-        {
-            self.claims.remove(oldest);
-        }
-        let placed = self.claims.insert(Claim { tuple: *tuple, mark: 0, used: true, over: false });
-        debug_assert!(placed.is_ok(), "a slot was just vacated");
+        place(&mut self.claims, *tuple, Claim { used: true, over: false });
         OfNode::Counts
     }
 
@@ -362,40 +328,34 @@ impl Arbiter {
         if let Some(slot) = self.cgroups.find(tuple) {
             self.cgroups.renew(slot);
             if let Some(known) = self.cgroups.get_mut(slot) {
-                known.cgroup = cgroup;
+                known.what = Cgroup(cgroup);
             }
             return;
         }
-        if self.cgroups.is_full()
-            && let Some(oldest) = self.cgroups.oldest()
-        {
-            self.cgroups.remove(oldest);
-        }
-        let placed = self.cgroups.insert(OfSocket { tuple: *tuple, mark: 0, cgroup });
-        debug_assert!(placed.is_ok(), "a slot was just vacated");
+        place(&mut self.cgroups, *tuple, Cgroup(cgroup));
     }
 
     /// The cgroup of a socket of the node.
     pub fn cgroup_of(&self, tuple: &NodeTuple) -> Option<u64> {
-        self.cgroups.find(tuple).and_then(|slot| self.cgroups.get(slot)).map(|known| known.cgroup)
+        self.cgroups.find(tuple).and_then(|slot| self.cgroups.get(slot)).map(|known| known.what.0)
     }
 
     /// Whether the programs count an end of the node, so that conntrack's record of it does not.
     pub fn is_claimed(&mut self, tuple: &NodeTuple) -> bool {
         let claim = if self.claims.len() > 0 { self.claims.find(tuple) } else { None };
         let claim = claim.and_then(|slot| self.claims.get_mut(slot));
-        claim.map(|claim| claim.used = true).is_some()
+        claim.map(|claim| claim.what.used = true).is_some()
     }
 
     /// Conntrack's entry of an end of the node has ended; `counted` is what it added since the last record of it.
     pub fn entry_ended(&mut self, tuple: NodeTuple, counted: TxRx) {
         if let Some(claim) = self.claims.find(&tuple).and_then(|slot| self.claims.get_mut(slot)) {
             // Packets of its end may be in neither account yet.
-            (claim.used, claim.over) = (true, true);
+            claim.what = Claim { used: true, over: true };
         } else {
             match self.ended.find(&tuple).and_then(|slot| self.ended.get_mut(slot)) {
-                Some(known) => known.counted += counted,
-                None => self.any_ended |= self.ended.insert(Ended { tuple, mark: 0, counted }).is_err(),
+                Some(known) => known.what.0 += counted,
+                None => self.any_ended |= self.ended.insert(Of::new(tuple, Ended(counted))).is_err(),
             }
         }
     }
@@ -425,8 +385,8 @@ impl Arbiter {
         }
     }
 
-    /// Ends a sweep at `now_ns`, wall clock: decides what is open. `whole`: both sources were read to the end, and the programs lost nothing.
-    /// Returns what nobody could attribute since the last sweep.
+    /// Ends a sweep at `now_ns`, wall clock: decides what is open. `whole`: both sources were read to the end, and the
+    /// programs lost nothing. Returns what nobody could attribute since the last sweep.
     pub fn end_sweep(&mut self, whole: bool, now_ns: u64) -> TxRx {
         let mut rest = std::mem::take(&mut self.rest);
         let changes = self.blind && whole && self.blind_from_ns == u64::MAX;
@@ -454,7 +414,7 @@ impl Arbiter {
 
     fn forget_ended(&mut self) {
         std::mem::swap(&mut self.ended, &mut self.ended_before);
-        self.ended_before.iter_mut().for_each(|ended| ended.counted = TxRx::ZERO);
+        self.ended_before.iter_mut().for_each(|ended| ended.what = Ended(TxRx::ZERO));
         if !self.ended.is_empty() {
             for slot in self.ended.slots() {
                 self.ended.remove(slot);
@@ -468,8 +428,8 @@ impl Arbiter {
     fn end_claims(&mut self) {
         for slot in self.claims.slots() {
             let Some(claim) = self.claims.get_mut(slot) else { continue };
-            let is_over = claim.over && !claim.used;
-            claim.used = false;
+            let is_over = claim.what.over && !claim.what.used;
+            claim.what.used = false;
             if is_over {
                 self.claims.remove(slot);
             }
@@ -496,6 +456,17 @@ impl Arbiter {
         let count = |by| self.known.iter().filter(|(_, known)| known.by == by).count();
         [By::Programs, By::Conntrack, By::Open].map(|by| u32::try_from(count(by)).unwrap_or(u32::MAX))
     }
+}
+
+/// Keeps something of a tuple that nothing is kept of yet; where the table is full, instead of the oldest.
+fn place<T: Copy>(table: &mut Aged<Of<T>>, tuple: NodeTuple, what: T) {
+    if table.is_full()
+        && let Some(oldest) = table.oldest()
+    {
+        table.remove(oldest);
+    }
+    let placed = table.insert(Of::new(tuple, what));
+    debug_assert!(placed.is_ok(), "a slot was just vacated");
 }
 
 /// The kernel answers echo requests itself, with no socket.

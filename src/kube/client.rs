@@ -24,6 +24,7 @@ use super::stopper::Stopper;
 use super::tls::{self, Pem};
 use super::watch::{Failure, ListVersion};
 use crate::clock::{Now, SECOND};
+use crate::net::query::encoded;
 use crate::net::socket::NameResolver;
 
 /// Age at which a token file is read again. The kubelet rewrites it after 80 % of an hour.
@@ -379,17 +380,4 @@ impl Client {
             .build();
         Ok(Agent::with_parts(config, DefaultConnector::default(), NameResolver::default()))
     }
-}
-
-/// Percent-encoded for a query (RFC 3986 unreserved characters stay).
-fn encoded(text: &str) -> String {
-    let mut url = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            url.push(char::from(byte));
-        } else {
-            url.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    url
 }

@@ -6,6 +6,7 @@
 //! | [`files`] | what `/etc/resolv.conf` and `/etc/hosts` say |
 //! | [`ask`] | one name, asked of the name servers |
 //! | [`flight`] | a request in flight: whether it left whole, and how it is ended |
+//! | [`query`] | texts in the query of a URL |
 //! | [`resolve`] | a host's addresses, as Go finds them |
 //! | [`socket`] | the TCP socket, and where its address comes from |
 //! | [`tls`] | whom we trust, and what is said of whom we do not |
@@ -17,6 +18,7 @@ pub mod ask;
 pub mod dial;
 pub mod files;
 pub mod flight;
+pub mod query;
 pub mod resolve;
 pub mod socket;
 pub mod tls;

@@ -1,9 +1,14 @@
 //! Asks a running agent, over HTTP. It knows no paths.
 
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::io;
+use std::net::ToSocketAddrs;
 use std::time::Duration;
+
+use ureq::Agent;
+use ureq::unversioned::transport::DefaultConnector;
+
+use crate::net::socket::NameResolver;
 
 const CONNECT: Duration = Duration::from_secs(3);
 /// An agent under load makes a snapshot within two seconds, and cuts a reader after ten.
@@ -18,8 +23,6 @@ pub enum ClientError {
     Address(String),
     /// Nobody takes the connection.
     Connect(String, io::Error),
-    /// The connection broke.
-    Read(String, io::Error),
     /// The answer was cut, or is not HTTP.
     Broken(String),
     /// The agent refuses, in these words.
@@ -35,7 +38,6 @@ impl fmt::Display for ClientError {
                 "cannot ask the agent on {address}: {} (is one running? -address HOST:PORT asks another)",
                 plain(error)
             ),
-            ClientError::Read(address, error) => write!(f, "cannot read the answer of {address}: {}", plain(error)),
             ClientError::Broken(address) => {
                 write!(f, "cannot read the answer of {address}: it is cut, or of no agent (-address HOST:PORT)")
             }
@@ -86,64 +88,34 @@ fn reachable(listens: &str) -> String {
 /// # Errors
 /// [`ClientError`]; a status other than 200 is one.
 pub fn get(address: &str, path: &str, patience_s: u64) -> Result<String, ClientError> {
-    let places = address.to_socket_addrs().map_err(|_| ClientError::Address(address.to_owned()))?;
-    let mut stream = connect(address, places)?;
-    let cannot_read = |error| ClientError::Read(address.to_owned(), error);
+    // Asked for here, so that what is no address is told from a name that nobody knows.
+    address.to_socket_addrs().map_err(|_| ClientError::Address(address.to_owned()))?;
     let patience = Some(Duration::from_secs(patience_s));
-    stream.set_read_timeout(patience).map_err(cannot_read)?;
-    stream.set_write_timeout(patience).map_err(cannot_read)?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).map_err(cannot_read)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).map_err(cannot_read)?;
-    let broken = || ClientError::Broken(address.to_owned());
-    let (status, body) = body(&answer).ok_or_else(broken)?;
-    let text = String::from_utf8(body).map_err(|_| broken())?;
-    if status == 200 { Ok(text) } else { Err(ClientError::Refused(address.to_owned(), text.trim().to_owned())) }
-}
-
-fn connect(address: &str, places: impl Iterator<Item = SocketAddr>) -> Result<TcpStream, ClientError> {
-    let mut last = io::ErrorKind::AddrNotAvailable.into();
-    for place in places {
-        match TcpStream::connect_timeout(&place, CONNECT) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .timeout_connect(Some(CONNECT))
+        .timeout_recv_response(patience)
+        .timeout_recv_body(patience)
+        .build();
+    let agent = Agent::with_parts(config, DefaultConnector::default(), NameResolver::default());
+    let why = |error: ureq::Error| match error {
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            ClientError::Broken(address.to_owned())
         }
-    }
-    Err(ClientError::Connect(address.to_owned(), last))
-}
-
-/// Status and body of an answer that ends with its connection, whole or `None` (RFC 9112 6.3).
-fn body(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(answer.get(..end)?).ok()?;
-    let rest = answer.get(end + 4..)?;
-    let mut lines = head.split("\r\n");
-    let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    for line in lines {
-        let (name, value) = line.split_once(": ")?;
-        if name.eq_ignore_ascii_case("content-length") {
-            let length: usize = value.parse().ok()?;
-            return (rest.len() == length).then(|| (status, rest.to_vec()));
-        }
-        if name.eq_ignore_ascii_case("transfer-encoding") {
-            return Some((status, unchunked(rest)?));
-        }
-    }
-    None
-}
-
-fn unchunked(mut rest: &[u8]) -> Option<Vec<u8>> {
-    let mut whole = Vec::with_capacity(rest.len());
-    loop {
-        let end = rest.windows(2).position(|two| two == b"\r\n")?;
-        let length = usize::from_str_radix(std::str::from_utf8(rest.get(..end)?).ok()?, 16).ok()?;
-        if length == 0 {
-            return Some(whole);
-        }
-        let chunk = rest.get(end + 2..)?;
-        whole.extend_from_slice(chunk.get(..length)?);
-        rest = chunk.get(length..)?.strip_prefix(b"\r\n")?;
+        ureq::Error::Io(error) => ClientError::Connect(address.to_owned(), error),
+        ureq::Error::Timeout(_) => ClientError::Connect(address.to_owned(), io::ErrorKind::TimedOut.into()),
+        _ => ClientError::Broken(address.to_owned()),
+    };
+    let mut answer = agent.get(format!("http://{address}{path}")).call().map_err(why)?;
+    let body = answer.body_mut().with_config().limit(u64::MAX).read_to_vec();
+    let text = body.ok().and_then(|body| String::from_utf8(body).ok());
+    let text = text.ok_or_else(|| ClientError::Broken(address.to_owned()))?;
+    match answer.status().as_u16() {
+        200 => Ok(text),
+        _ => Err(ClientError::Refused(address.to_owned(), text.trim().to_owned())),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::config::tools::Given;
 use crate::export::view::query::{By, Sort};
+use crate::net::query::encoded;
 
 use super::table::Style;
 
@@ -51,18 +52,6 @@ impl Asked {
         }
         query
     }
-}
-
-/// Everything but letters and digits as percent signs (RFC 3986 2.1).
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() * 3);
-    for byte in text.bytes() {
-        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            true => out.push(char::from(byte)),
-            false => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 /// How texts are shown here. UTF-8 where the environment says so (locale(7)).
