@@ -79,7 +79,8 @@ pub const SETTINGS: &[Setting] = &[
                 "auto" => Some(CtZone::Auto),
                 number => value::number(number, 0, 65_535).ok().and_then(|n| u16::try_from(n).ok()).map(CtZone::Fixed),
             };
-            set(&mut draft.config.conntrack_zone, ct_zone, ZONES)
+            draft.config.conntrack_zone = ct_zone.ok_or("auto or a number from 0 to 65535")?;
+            Ok(())
         }),
     },
     Setting {

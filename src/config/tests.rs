@@ -306,7 +306,7 @@ fn a_mistake_names_the_setting_the_value_and_what_is_allowed() {
         ("-dns-ports +53", "invalid value"),
         ("-dns on", "invalid value \"on\" for -dns: want one of auto, off"),
         ("-push-inbound some", "invalid value \"some\" for -push-inbound: want one of external, all, none"),
-        ("-conntrack-zone 65536", "invalid value \"65536\" for -conntrack-zone: want one of auto, N"),
+        ("-conntrack-zone 65536", "invalid value \"65536\" for -conntrack-zone: want auto or a number from 0 to 65535"),
         ("-conntrack-zone -1", "invalid value"),
         ("-max-rows 31", "invalid value \"31\" for -max-rows: want a whole number from 32 to 4194304"),
         ("-max-rows 1e6", "invalid value"),

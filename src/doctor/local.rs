@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, access};
+use serde_json::Value;
 
 use crate::findings::Finding;
+use crate::health::Status;
 
 /// A state file of default tables with a thousand rows takes less.
 const LEAST_BYTES: u64 = 4 << 20;
@@ -57,7 +59,12 @@ pub fn port(address: SocketAddr) -> Finding {
         Err(error) => return Finding::fail(area, format!("cannot listen on {address}: {error}"), cure),
     }
     match reachable(address).into_iter().find_map(asked) {
-        Some(said) => Finding::ok(area, format!("{address}: an agent answers, {said}")),
+        Some((status, _)) if status == Status::Healthy.as_str() => {
+            Finding::ok(area, format!("{address}: an agent answers, {status}"))
+        }
+        Some((status, why)) => {
+            Finding::warn(area, format!("{address}: an agent answers, {status}"), format!("it says: {why}"))
+        }
         None => Finding::fail(area, format!("{address} is taken by another program"), cure),
     }
 }
@@ -74,17 +81,24 @@ fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
     }
 }
 
-/// The health that an agent says; `None` where it is none.
-fn asked(address: SocketAddr) -> Option<String> {
+/// The health that an agent says, and what its components say that are not healthy; `None` where it is none.
+fn asked(address: SocketAddr) -> Option<(String, String)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.take(64 << 10).read_to_string(&mut answer).ok()?;
     let body = answer.split_once("\r\n\r\n")?.1;
-    let value: serde_json::Value = serde_json::from_str(body).ok()?;
-    value.get("components")?.get("monitor")?;
-    Some(value.get("status")?.as_str()?.to_owned())
+    let value: Value = serde_json::from_str(body).ok()?;
+    let components = value.get("components")?.as_object()?;
+    components.get("monitor")?;
+    let mut why = Vec::new();
+    for (name, component) in components {
+        if component.get("status").and_then(Value::as_u64).is_some_and(|status| status > Status::Healthy as u64) {
+            why.push(format!("{name}: {}", component.get("message").and_then(Value::as_str).unwrap_or_default()));
+        }
+    }
+    Some((value.get("status")?.as_str()?.to_owned(), why.join("; ")))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ fn a_port_is_free_or_an_agents_or_taken() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
     let answers: [&[u8]; 3] = [
-        b"HTTP/1.1 200 OK\r\n\r\n{\"components\":{\"monitor\":{}},\"status\":\"degraded\"}\n",
+        b"HTTP/1.1 200 OK\r\n\r\n{\"components\":{\"dakr\":{\"status\":2,\"message\":\"down\"},\"monitor\":{\"status\":1}},\"status\":\"degraded\"}\n",
         b"HTTP/1.1 200 OK\r\n\r\n{\"components\":{},\"status\":\"healthy\"}",
         b"SSH-2.0\r\n",
     ];
@@ -19,7 +19,8 @@ fn a_port_is_free_or_an_agents_or_taken() {
         listener
     });
     let agent = port(address);
-    assert_eq!((agent.verdict, agent.text), (Verdict::Ok, format!("{address}: an agent answers, degraded")));
+    assert_eq!((agent.verdict, agent.text), (Verdict::Warn, format!("{address}: an agent answers, degraded")));
+    assert_eq!(agent.cure, "it says: dakr: down");
     for _ in 0..2 {
         let other = port(address);
         assert_eq!((other.verdict, other.text), (Verdict::Fail, format!("{address} is taken by another program")));
