@@ -89,6 +89,22 @@ impl Bench {
         TxRx { tx: counter("output"), rx: counter("input") }
     }
 
+    /// Returns once nft has counted nothing for a while: a delayed acknowledgement of an emulated machine takes longer
+    /// than any one pause.
+    pub fn comes_to_rest(&self) {
+        let seen = || [&self.a, &self.b].map(|ns| [4, 6].map(|family| self.truth(ns, family, "tcp")));
+        let mut before = seen();
+        for _ in 0..50 {
+            clock::sleep_ns(100 * clock::MS);
+            let now = seen();
+            if now == before {
+                return;
+            }
+            before = now;
+        }
+        panic!("the traffic of the test does not end");
+    }
+
     pub fn open(&self, settings: Settings) -> Counting {
         let settings = Settings { cgroup_root: Some(self.cgroup.clone()), ..settings };
         let source = Ebpf::open(&settings, Arc::new(Stats::default()), now(0)).expect("open the source");
@@ -227,10 +243,10 @@ pub fn run_with(command: &str, input: &str) -> String {
 /// One TCP conversation: `up` bytes to the server, `down` bytes back, closed so that no segment meets a closed socket.
 pub fn converse(bench: &Bench, listen: SocketAddr, connect: SocketAddr, up: usize, down: usize) {
     let listener = bench.within(&bench.b, || TcpListener::bind(listen).expect("listen"));
-    talk(&listener, up, down, || bench.within(&bench.a, || TcpStream::connect(connect).expect("connect")));
+    talk(bench, &listener, up, down, || bench.within(&bench.a, || TcpStream::connect(connect).expect("connect")));
 }
 
-pub fn talk(listener: &TcpListener, up: usize, down: usize, connect: impl FnOnce() -> TcpStream) {
+pub fn talk(bench: &Bench, listener: &TcpListener, up: usize, down: usize, connect: impl FnOnce() -> TcpStream) {
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let (mut stream, _) = listener.accept().expect("accept");
@@ -246,8 +262,7 @@ pub fn talk(listener: &TcpListener, up: usize, down: usize, connect: impl FnOnce
         stream.read_to_end(&mut got).expect("read");
         assert_eq!(got.len(), down);
     });
-    // The last ACK is on its way through softirq by now; the server's socket must see it before we count.
-    clock::sleep_ns(50 * clock::MS);
+    bench.comes_to_rest();
 }
 
 #[track_caller]

@@ -51,7 +51,7 @@ impl Node {
 
     fn ask_the_service(&self, from: &str) {
         let listener = self.bench.within(&self.c, || TcpListener::bind(at(C4, 8080)).expect("listen"));
-        talk(&listener, 5_000, 50_000, || {
+        talk(&self.bench, &listener, 5_000, 50_000, || {
             self.bench.within(from, || TcpStream::connect(at(SERVICE, 80)).expect("connect"))
         });
     }
