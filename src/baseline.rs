@@ -73,7 +73,7 @@ pub const BYTES_PER_CONNECTION: u64 =
 /// The counters of every followed connection at its last record.
 pub struct BaselineTable {
     table: Table<Baseline>,
-    /// Ends that were told in the sweep that runs.
+    /// Ends reported during this sweep.
     tombstones: Tombstones,
     process_start_ns: u64,
     sweeping: bool,
@@ -171,6 +171,8 @@ impl BaselineTable {
         let Some(known) = self.table.get_mut(slot) else {
             return Judged::Stale;
         };
+        // The key is in use again, or this is what the dump held before the end that we have just buried and the new
+        // connection that followed it: the tombstone tells.
         let is_another = is_another(known, c);
         if is_another && self.tombstones.may_cover(c) {
             return Judged::Stale;
@@ -225,6 +227,7 @@ impl BaselineTable {
         if self.sweeping {
             self.tombstones.add(c);
         }
+        // Before the first complete sweep an unknown connection may be older than the agent.
         let of_old = !self.placed_all && !self.began_under_our_eyes(c);
         let known = self.table.find(&c.key).and_then(|slot| Some((slot, *self.table.get(slot)?)));
         match known {
@@ -267,6 +270,7 @@ impl BaselineTable {
             if known.seen == sweep && known.absences == 0 {
                 continue;
             }
+            // One absence proves nothing: the kernel resizes its table, and a dump then misses entries.
             known.absences += 1;
             if known.absences < ABSENCES {
                 continue;

@@ -123,7 +123,7 @@ stats! {
     lost_events: Counter "netmon_lost_events_total" ["reason"; Lost];
     /// Bytes of connections without a local end, by reason.
     unattributed_bytes: Counter "netmon_unattributed_bytes_total" ["reason"; Unattributed];
-    /// Bytes that are shown but by rule not pushed, by reason; counted when a window is frozen.
+    /// Bytes that are shown but not pushed, by the rule that says so; counted when a window is frozen.
     not_pushed_bytes: Counter "netmon_not_pushed_bytes_total" ["reason"; Withheld];
     /// Bytes whose push had no definite answer for an hour, so that a later batch sent them again.
     ambiguous_bytes: Counter "netmon_ambiguous_bytes_total";
@@ -203,7 +203,7 @@ stats! {
     topology_refused: Counter "netmon_topology_refused_total" ["reason"; TopologyRefused];
     /// Series by scope, via and service.
     cost_series: Gauge "netmon_cost_series";
-    /// Bytes that are shown without their service or pod for want of room, tx and rx together.
+    /// Bytes shown without their service or pod because the table is full, tx and rx together.
     cost_joined_bytes: Counter "netmon_cost_joined_bytes_total";
     /// Requests to the API server for a list: of pods, and with `-topology-source nodes` of nodes.
     kube_lists: Counter "netmon_kube_lists_total";

@@ -203,12 +203,12 @@ impl Pipeline {
         &self.costs
     }
 
-    /// What rows are told by how far away their remote ends are.
+    /// The table that decides how far away a row's remote end is.
     pub fn topology(&self) -> &Arc<Topology> {
         &self.topology
     }
 
-    /// Rows that are made or used again from now on are told by this. Its names must hold all that were there before.
+    /// Sets the table for rows that are made or used again from now on. It must contain every name of the table before.
     pub fn set_topology(&mut self, topology: Arc<Topology>) {
         self.topology = topology;
     }
@@ -265,6 +265,7 @@ impl Pipeline {
         self.ends += u64::from(c.reading.is_end());
         let is_increment = c.reading.is_increment();
         let lives = !c.reading.is_end() && !is_increment;
+        // Only living entries choose the zone: where connections have ended, none may follow.
         if lives && self.ct_zone.asks(c.key.ct_zone) && (self.local.is_host(c.key.src) || self.local.is_host(c.backend))
         {
             self.ct_zone.note_local(c.key.ct_zone);
@@ -274,10 +275,12 @@ impl Pipeline {
             self.skipped.add(Skip::CtZone);
             return;
         }
+        // An address that left the host stays local while connections still use it, or their last bytes have no owner.
         if self.local.any_left() {
             self.local.still_used(c.key.src);
             self.local.still_used(c.backend);
         }
+        // A start ahead of the clock shows that the clock was set back: no start proves then that we saw a whole life.
         if c.start_ns > now.wall_ns.saturating_add(AHEAD_NS) {
             self.baselines.distrust_starts();
         }
@@ -285,11 +288,13 @@ impl Pipeline {
         let judged = match c.reading {
             Reading::Live | Reading::PickedUp | Reading::Partial { .. } => self.baselines.live(c),
             Reading::Ended | Reading::CutOff => {
+                // Read first, for the baseline goes with the end.
                 opener = self.baselines.opener(&c.key);
                 self.baselines.ended(c)
             }
             Reading::Increment | Reading::Tracked => Judged::Increment(c.traffic),
         };
+        // The next connection of this tuple is picked up in its midst; its entry may name the wrong opener.
         if c.reading == Reading::CutOff {
             opener = self.decide_opener(c, opener);
             self.openers.remember(&as_opened(c, Traffic::ZERO, opener).0);
@@ -309,6 +314,7 @@ impl Pipeline {
         }
         match judged {
             Judged::Increment(traffic) if traffic.is_zero() => {}
+            // Entries of one side name their opener themselves, so nothing is decided.
             Judged::Increment(traffic) if is_partial => self.count_entry(c, cut(traffic), now),
             Judged::Increment(traffic) => {
                 if lives {
@@ -359,6 +365,7 @@ impl Pipeline {
 
     /// Called after the last record of a sweep.
     pub fn end_sweep(&mut self, sweep: &Sweep, now: Now) -> SweepEnd {
+        // Rows first: what settles below folds and moves rows, and must find the sweep's bytes in them.
         self.add_up();
         let vanished = self.baselines.end_sweep(sweep.complete);
         let mut end = SweepEnd {
@@ -374,6 +381,7 @@ impl Pipeline {
             self.local.end_sweep();
             let owners_known = !self.policy.waits || self.local.pods().synced;
             end.new_ct_zone = self.ct_zone.end_sweep(owners_known);
+            // Counters of another zone's entries have nothing to do with these baselines.
             if end.new_ct_zone.is_some() {
                 self.baselines.restart();
                 self.audit.restart();

@@ -266,7 +266,7 @@ pub struct Config {
     pub region: String,
     /// `-opencost-series`: whether the series that OpenCost asks for are shown.
     pub opencost_series: bool,
-    /// `-opencost-hold`: so long a new one of them is shown as 0.
+    /// `-opencost-hold`: how long a new one of them is shown as 0.
     pub opencost_hold_ns: u64,
     /// `-push-inbound`.
     pub push_inbound: PushInbound,

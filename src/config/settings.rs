@@ -184,7 +184,7 @@ pub const SETTINGS: &[Setting] = &[
 
     Setting {
         name: "topology", kind: Kind::Flag, group: Group::Addresses, value: Value::Word("FILE"), default: NONE,
-        short: "ranges of zones, regions and services, by which scopes are told",
+        short: "file of address ranges with their zone, region and service, which set the scope of rows",
         long: "`CIDR [zone=] [region=] [scope=] [via=] [service=]` a line, `#` comments; the longest range wins. Read again \
                when it changes, whole or not at all; may be packed by gzip. See docs/cost.md.",
         apply: Apply::Path(|draft, path| draft.config.topology = path),
@@ -227,7 +227,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "NODE_ZONE", kind: Kind::Variable, group: Group::Addresses, value: Value::Word("NAME"),
-        default: Default::Described("with -topology asked of the API server, once"),
+        default: Default::Described("with -topology the API server is asked once"),
         short: "the zone of this node, by its pods' label",
         long: "`fieldRef: metadata.labels['topology.kubernetes.io/zone']`, where the API server copies it from the node. \
                The question is one GET of the own node (20 to 30 KB, `nodes: get`) at start.",
@@ -383,7 +383,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "metrics-hosts", kind: Kind::Flag, group: Group::Endpoints, value: Value::Word("NAME,..."),
         default: Default::Described("none"),
-        short: "names by which readers may ask, beside addresses, names without a dot, the node's and the pod's",
+        short: "host names that requests may name, besides addresses, names without a dot, the node's and the pod's",
         long: "Others are refused (421): a stranger's page could let its own name point here.",
         apply: Apply::Text(|draft, text| {
             draft.config.metrics_hosts = value::names(text)?;
@@ -399,7 +399,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "opencost-hold", kind: Kind::Flag, group: Group::Endpoints, value: DURATION, default: Default::Text("6m"),
-        short: "so long a new one of those series is shown as 0",
+        short: "how long a new one of those series is shown as 0",
         long: "OpenCost's step and a scrape: what a counter holds when it is first seen is lost to `increase()`.",
         apply: Apply::Text(|draft, text| {
             draft.config.opencost_hold_ns = value::interval_ns(text, SECOND)?;

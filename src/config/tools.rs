@@ -206,7 +206,7 @@ const TOPOLOGY_PUBLISH: ToolEntry = ToolEntry {
     words: &["topology", "publish"],
     operands: "",
     count: (0, 0),
-    short: "follow the cluster's nodes and publish where they lie for all agents",
+    short: "follow the cluster's nodes and publish their zones for all agents",
     long: "Runs until a signal. Writes a ConfigMap that the agents mount as their -topology: at most once a minute, only when \
            it changed, packed by gzip beyond 64 KB. A second one does no harm, and without any the agents keep what they \
            have. Needs nodes: list, watch; configmaps: get, create, patch; for pods their list and watch.",

@@ -46,6 +46,7 @@ impl Pipeline {
             return;
         }
         let at = &shared;
+        // In mode auto the next sweep decides which source counts this end; what is counted before would be counted twice.
         if open {
             let waits = Newcomer { of: at.of, beside: at.beside, fine: false, traffic: at.traffic };
             return self.let_wait(at, &waits);
@@ -54,6 +55,8 @@ impl Pipeline {
         let other = if found == Found::Client { at.of.backend } else { at.of.client };
         let waits = match found {
             Found::Both => return,
+            // The other end is counted already. What is left waits if it may still be a pod's; else it is remote, and
+            // nothing is unattributed.
             Found::None if at.beside => match at.of.ends {
                 Ends::Both if !not_yet && !self.may_be_of_this_node(at) => return,
                 _ if !self.policy.waits => return,
@@ -78,6 +81,7 @@ impl Pipeline {
             Found::Backend => Ends::Originator,
         };
         let beside = found != Found::None || at.beside;
+        // The record has one cgroup, of one end. An end that waits alone keeps it only if it is that end.
         let speaks = !beside || end_with_socket(at.of.ends, at.of.client, &self.local) == waits;
         let newcomer = Newcomer {
             of: Exchange { ends: waits, cgroup: if speaks { at.of.cgroup } else { 0 }, ..at.of },
@@ -93,6 +97,7 @@ impl Pipeline {
             self.ledger.hold(held);
             self.audit.pass(at.of.client, at.of.backend, at.of.protocol, Part::Held, held);
         }
+        // A full table decides about its oldest increment at once, so that the newest have time to find their pods.
         if let Some(oldest) = self.waiting.add(newcomer, at.wall_ns, at.mono_ns) {
             self.hurried += 1;
             self.settle(&oldest, at.mono_ns, Some(Unattributed::WaitingFull));
@@ -152,6 +157,7 @@ impl Pipeline {
         direction: Direction,
         remote_is_local: bool,
     ) {
+        // A local remote end is inside whatever its address is: -local-cidrs need not lie in -cluster-cidrs.
         let inside = remote_is_local || self.policy.classes.is_inside(remote);
         let class = match inside {
             _ if Classes::is_of_many(remote) || Classes::is_of_many(local) => Class::Multicast,
@@ -162,6 +168,7 @@ impl Pipeline {
             false => Class::Outside,
         };
         let counts = at.traffic.seen_by(direction);
+        // Series are added at once, rows later: series live in a small table that stays in the caches.
         self.series.add(owner, at.of.protocol, direction, class, counts, at.mono_ns);
         self.additions.push(Addition {
             key: RowKey {
@@ -200,6 +207,7 @@ impl Pipeline {
             let rows = self.rows.known(a.split);
             let (topology, classes) = (&self.topology, &self.policy.classes);
             let increment = Increment { counts: a.counts, wall_ns: a.now.wall_ns };
+            // Asked only for a new row, or one used again: a look-up per increment would cost more than the addition.
             let charge = || match a.key.class {
                 Class::Overlay => Charge::plain(Scope::Overlay),
                 Class::Multicast => Charge::plain(Scope::Unknown),
@@ -234,6 +242,7 @@ impl Pipeline {
                 Part::Withheld
             }
         };
+        // What waited has crossed its interface in the books of its own sweep.
         if !a.has_crossed {
             self.audit.cross(path, part, a.counts, more);
         }
