@@ -51,6 +51,7 @@ mod restart;
 mod restart_with_state;
 mod reused_tuples;
 mod scopes;
+mod scopes_by_routes;
 mod secrets;
 mod service;
 mod sigterm_delivers;
@@ -167,6 +168,7 @@ pub fn all() -> &'static [Scenario] {
         collect_now::SCENARIO,
         metrics::SCENARIO,
         scopes::SCENARIO,
+        scopes_by_routes::SCENARIO,
         opencost::SCENARIO,
         deleted_by_hand::SCENARIO,
         connect_server::SCENARIO,
