@@ -1,6 +1,8 @@
 //! OpenCost's own queries, asked word for word of a real Prometheus that scrapes the agent, say what nft counts: for every
 //! class that OpenCost prices, over a restart of the agent, and for a pod that is gone before its series are shown.
 
+mod itself;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Child, Stdio};
@@ -20,6 +22,7 @@ use crate::rows::{self, Row, tcp};
 use crate::scenario::Scenario;
 use crate::topology::addr::*;
 use crate::topology::socket;
+use crate::truth::Truth;
 
 /// See the file's head.
 pub const SCENARIO: Scenario =
@@ -45,6 +48,7 @@ const TABLE: &str = "10.0.0.0/8 zone=z1 region=r1\n10.244.2.0/24 zone=z2 region=
 
 /// Sweeps every 200 ms and scrapes every second: a step of OpenCost is a minute here.
 const HOLD: u64 = 75;
+const GIB: f64 = 1_073_741_824.0;
 
 /// A question, the remote addresses whose rows answer it, and whether it asks for what was sent.
 struct Asked {
@@ -107,7 +111,8 @@ impl Drop for Prometheus {
 /// `namespace` is a label of the target, as an operator sets it.
 const SCRAPE: &str = "global: {scrape_interval: 1s, evaluation_interval: 1m}\n\
                       scrape_configs:\n- job_name: netmon\n  honor_labels: true\n  static_configs:\n  \
-                      - targets: ['127.0.0.1:8081']\n    labels: {namespace: devzero-system, pod: netmon-abc}\n";
+                      - targets: ['127.0.0.1:8081']\n    labels: {namespace: devzero-system, pod: netmon-abc}\n\
+                      - job_name: opencost\n  honor_labels: true\n  static_configs:\n  - targets: ['127.0.0.1:9003']\n";
 
 fn prometheus(lab: &Lab) -> Result<Prometheus, String> {
     let (config, data) = (lab.file("prometheus.yml"), lab.file("prometheus"));
@@ -127,9 +132,16 @@ fn api(lab: &Lab, listed: &Arc<Mutex<Vec<u8>>>) -> Result<(FakeKube, crossbeam_c
     let (events, watched) = unbounded::<Vec<u8>>();
     let list = Arc::clone(listed);
     let server = lab.node().enter(|| {
-        FakeKube::start_tls(None, move |request| match request.watch {
-            true => vec![Part::Bytes(WATCH_HEAD.to_vec()), Part::Stream(watched.clone())],
-            false => json(&list.lock().unwrap_or_else(|poisoned| poisoned.into_inner())),
+        // OpenCost watches the pods too; it goes on knowing the one that ends.
+        let at_first = list.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        FakeKube::start_tls(None, move |request| {
+            if let Some(parts) = itself::answers(request, &at_first) {
+                return parts;
+            }
+            match request.watch {
+                true => vec![Part::Bytes(WATCH_HEAD.to_vec()), Part::Stream(watched.clone())],
+                false => json(&list.lock().unwrap_or_else(|poisoned| poisoned.into_inner())),
+            }
         })
     });
     let text = format!(
@@ -176,6 +188,8 @@ fn run(lab: &Lab) -> Result<(), String> {
         pods => Err(format!("{pods} pods")),
     })?;
 
+    let opencost = itself::start(lab)?;
+
     let web_sends = |bytes: u64| -> Result<(), String> {
         let to =
             [(P2, 8080), (PEER, 9100), (REMOTE_POD, 8080), (REMOTE_POD_V6, 8080), (OUTSIDE, 443), (OUTSIDE_V6, 443)];
@@ -202,34 +216,67 @@ fn run(lab: &Lab) -> Result<(), String> {
     let at_s = (begun_s + HOLD + 8).div_ceil(60) * 60;
     let now_s = clock::now().wall_ns / clock::SECOND;
     clock::sleep_ns((at_s + 2).saturating_sub(now_s) * clock::SECOND);
+    if opencost.is_some() {
+        opencost_agrees(lab, at_s, &truth)?;
+    }
     for asked in ASKED {
-        let mut want: BTreeMap<String, u64> = BTreeMap::new();
-        for (key, counts) in rows::shown(EXPECTED, &truth) {
-            if asked.remotes.contains(&key.remote.to_string().as_str()) {
-                let name = key.owner.rsplit('/').next().unwrap_or_default().to_owned();
-                *want.entry(name).or_default() += if asked.sent { counts.tx.bytes } else { counts.rx.bytes };
-            }
-        }
+        let want = sums(&truth, asked.remotes, asked.sent);
         eventually("OpenCost's query says what nft counts", Duration::from_secs(5), || {
-            let time = format!("--time={at_s}");
-            let said =
-                lab.node().run(&["promtool", "query", "instant", &time, "http://127.0.0.1:9090", asked.query], "")?;
-            compare(&said, &want).map_err(|why| format!("{}\n{why}\n{said}", asked.query))
+            let said = asked_of_prometheus(lab, asked.query, at_s)?;
+            compare(&said, &want).map_err(|why| format!("{}\n{why}", asked.query))
         })?;
     }
     agent.terminate()
 }
 
-/// Within 1 in 10,000, and nobody else.
-fn compare(said: &str, want: &BTreeMap<String, u64>) -> Result<(), String> {
+/// What each pod sent to these addresses, or received from them, as nft counts.
+fn sums(truth: &Truth, remotes: &[&str], sent: bool) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for (key, counts) in rows::shown(EXPECTED, truth) {
+        if remotes.contains(&key.remote.to_string().as_str()) {
+            let name = key.owner.rsplit('/').next().unwrap_or_default().to_owned();
+            *sums.entry(name).or_default() += if sent { counts.tx.bytes } else { counts.rx.bytes };
+        }
+    }
+    sums
+}
+
+/// OpenCost itself says what nft counts. Versions of 2024 ask without steps, and `increase` then counts the part of a scrape
+/// behind the last sample too: theirs is what Prometheus says to that.
+fn opencost_agrees(lab: &Lab, at_s: u64, truth: &Truth) -> Result<(), String> {
+    let said = itself::costs(lab, at_s - 600, at_s)?;
+    for ((column, price), asked) in itself::PRICES.into_iter().zip(ASKED) {
+        let exactly = sums(truth, asked.remotes, asked.sent);
+        let without_steps = asked_of_prometheus(lab, &asked.query.replace("[1h:1m]", "[10m]"), at_s)?;
+        for (pod, bytes) in &exactly {
+            let cost = said[pod][column].as_f64().unwrap_or(0.0);
+            let wants =
+                [*bytes as f64, without_steps.get(pod).copied().unwrap_or(0.0)].map(|bytes| bytes / GIB * price);
+            if !wants.iter().any(|want| (cost - want).abs() <= want / 10_000.0) {
+                return Err(format!("{column} of {pod}: OpenCost says {cost}, expected {wants:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Bytes by pod; a pod without any is left out.
+fn asked_of_prometheus(lab: &Lab, query: &str, at_s: u64) -> Result<BTreeMap<String, f64>, String> {
+    let time = format!("--time={at_s}");
+    let said = lab.node().run(&["promtool", "query", "instant", &time, "http://127.0.0.1:9090", query], "")?;
     let mut got: BTreeMap<String, f64> = BTreeMap::new();
     for line in said.lines().filter(|line| !line.trim().is_empty()) {
         let (labels, value) = line.split_once(" => ").ok_or_else(|| format!("no sample: {line}"))?;
         let name = labels.split("pod_name=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
         let number = value.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).ok_or("no number")?;
-        *got.entry(name.to_owned()).or_default() += number * 1024.0 * 1024.0 * 1024.0;
+        *got.entry(name.to_owned()).or_default() += number * GIB;
     }
     got.retain(|_, bytes| *bytes > 0.0);
+    Ok(got)
+}
+
+/// Within 1 in 10,000, and nobody else.
+fn compare(got: &BTreeMap<String, f64>, want: &BTreeMap<String, u64>) -> Result<(), String> {
     let same_names = got.keys().eq(want.keys());
     let near = |(got, want): (&f64, &u64)| (got - *want as f64).abs() <= *want as f64 / 10_000.0;
     match same_names && got.values().zip(want.values()).all(near) {
