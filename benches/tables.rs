@@ -107,13 +107,13 @@ fn add_rows(connections: &[Connection]) -> u64 {
         way: Way::UNKNOWN,
     };
     for connection in connections {
-        rows.add(&key(connection), Push::Yes, Increment { counts: one, wall_ns: 1 }, &classes, &mut ledger, || {
+        rows.add(&key(connection), Push::Yes, Increment { counts: one, at_ns: 1 }, &classes, &mut ledger, || {
             Charge::plain(Scope::Unknown)
         });
     }
     let start = thread_cpu_ns();
     for connection in connections {
-        rows.add(&key(connection), Push::Yes, Increment { counts: one, wall_ns: 2 }, &classes, &mut ledger, || {
+        rows.add(&key(connection), Push::Yes, Increment { counts: one, at_ns: 2 }, &classes, &mut ledger, || {
             Charge::plain(Scope::Unknown)
         });
     }

@@ -113,6 +113,7 @@ static __always_inline void put_ends(struct __sk_buff *skb, struct dns_record *r
 		r->head.length = p->length;                                                                   \
 		r->head.protocol = p->protocol;                                                               \
 		r->head.is_answer = is_answer;                                                                \
+		r->head.cgroup = bpf_skb_cgroup_id(skb);                                                      \
 		put_ends(skb, &r->head, p, is_answer);                                                        \
 		/* Counted from 0, so that the verifier sees a length of at least 1: before 6.8 it learns nothing from \
 		 * a comparison with 0. The compiler is kept from making other comparisons of it. */       \

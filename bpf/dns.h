@@ -17,6 +17,7 @@ struct dns_record {
 	__u8 protocol;
 	__u8 is_answer;
 	__u16 zero2;
+	__u64 cgroup; /* of the client's socket */
 };
 
 /* Per CPU; grows only. */
@@ -26,5 +27,5 @@ struct dns_stats {
 	__u64 questions_lost;
 };
 
-_Static_assert(sizeof(struct dns_record) == 48, "record of user space");
+_Static_assert(sizeof(struct dns_record) == 56, "record of user space");
 _Static_assert(sizeof(struct dns_stats) == 24, "stats of user space");

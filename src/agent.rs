@@ -39,6 +39,7 @@ use crate::kube::{self, Kube};
 use crate::limits;
 use crate::names;
 use crate::net::trouble::Peer;
+use crate::owner::cgroup::CgroupTree;
 use crate::owner::pods::Published;
 use crate::owner::socket_owners::SocketOwners;
 use crate::privileges::{self, Talks, settle_talker};
@@ -175,7 +176,7 @@ fn start_collector(config: &Arc<Config>, shared: &Shared, started: Now) -> Resul
     if let (CtZone::Fixed(ct_zone), SourceKind::Ebpf | SourceKind::Cilium) = (config.conntrack_zone, facts.kind) {
         warn!("-conntrack-zone {ct_zone} means nothing in mode {}, whose records have no zone", facts.kind.as_str());
     }
-    let (names, reader) = names::start(config, &shared.stats, &shared.health, &shared.stop).unzip();
+    let (names, reader) = names::start(config, &shared.stats, &shared.health, &shared.stop, askers(config)).unzip();
     let labels = labels(config, facts.kind.as_str());
     let server = Server::bind(config).map_err(StartError::Bind)?;
     let addresses = HostAddresses::open().map_err(StartError::Addresses)?;
@@ -346,10 +347,22 @@ fn start_kube(config: &Config, shared: &Shared, waker: &Waker) -> Result<(Kube, 
 /// Finds the host's cgroup tree. If `-cgroup-fs` is wrong, the one in mountinfo is used.
 fn open_socket_owners(config: &Config, facts: &source::Facts) -> Result<SocketOwners, String> {
     let asked = config.cgroup_fs.as_deref();
-    let root = cgroup::find(asked).or_else(|error| if asked.is_some() { cgroup::find(None) } else { Err(error) });
+    let root = cgroup::find_of_pods(asked);
     let root = root.map_err(|error| error.to_string())?;
     info!("sockets are attributed to pods by the cgroups below {}", root.display());
     SocketOwners::open(&root, !facts.tells_cgroups).map_err(|error| format!("cannot use socket diagnostics: {error}"))
+}
+
+/// Tells whose a loopback address is by the cgroup that asks from it; on a host without pods all are the host's.
+fn askers(config: &Config) -> Option<names::Askers> {
+    if config.standalone {
+        return None;
+    }
+    let mut tree = cgroup::find_of_pods(config.cgroup_fs.as_deref()).ok().map(|root| CgroupTree::new(&root));
+    Some(Box::new(move |cgroup| {
+        let Some(tree) = tree.as_mut().filter(|_| cgroup != 0) else { return names::loopback_of("") };
+        tree.find(cgroup).map_or(names::LOOPBACK, names::loopback_of)
+    }))
 }
 
 fn say_what_is_pushed(config: &Config) {

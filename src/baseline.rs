@@ -16,10 +16,12 @@
 //! A dump lists entries in nearly the same order every time. Each baseline therefore stores the slot that followed it:
 //! most records are found through the previous one, without hashing.
 
+mod births;
 mod entry;
 mod persist;
 mod tombstones;
 
+use self::births::Births;
 use self::entry::{Baseline, DECIDED, GUESSED, MAY_END_UNTOLD, OPENER, RESTORED, TURNED, is_another, is_beside};
 use self::tombstones::Tombstones;
 use crate::flow::{Connection, ConnectionKey, Traffic};
@@ -73,6 +75,7 @@ pub const BYTES_PER_CONNECTION: u64 =
 /// The counters of every followed connection at its last record.
 pub struct BaselineTable {
     table: Table<Baseline>,
+    births: Births,
     /// Ends reported during this sweep.
     tombstones: Tombstones,
     process_start_ns: u64,
@@ -100,6 +103,7 @@ impl BaselineTable {
     pub fn with_capacity(capacity: u32, process_start_ns: u64) -> BaselineTable {
         let table = Table::with_capacity(capacity);
         BaselineTable {
+            births: Births::new(),
             tombstones: Tombstones::for_connections(table.capacity()),
             table,
             process_start_ns,
@@ -186,6 +190,7 @@ impl BaselineTable {
         let mut base = known.traffic;
         if is_another {
             base = Traffic::ZERO;
+            known.born = self.births.current();
             known.flags &= !OPENER;
             if known.flags & MAY_END_UNTOLD != 0 && c.key.realm == 0 {
                 known.flags &= !MAY_END_UNTOLD;
@@ -220,6 +225,17 @@ impl BaselineTable {
             known.flags = known.flags & !OPENER | bits;
             self.any_decided = true;
         }
+    }
+
+    /// Until when a followed connection had begun: the time of the sweep that saw it first, monotonic; `None` before the
+    /// sweep after that.
+    pub fn began_by_ns(&self, key: &ConnectionKey) -> Option<u64> {
+        self.births.until_ns(self.table.get(self.table.find(key)?)?.born)
+    }
+
+    /// A sweep has ended, or the tables of the process before were restored, at that time.
+    pub fn note_births(&mut self, now_ns: u64) {
+        self.births.end_span(now_ns, &mut self.table);
     }
 
     /// Judges the end of a connection.
@@ -307,6 +323,7 @@ impl BaselineTable {
             seen: self.sweep,
             absences: 0,
             flags,
+            born: self.births.current(),
         };
         match self.table.insert(fresh) {
             Ok(slot) => {

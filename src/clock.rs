@@ -1,6 +1,7 @@
 //! The only reader of clocks. Everyone else is handed a [`Now`], so tests run on virtual time.
 //!
-//! Intervals, back-off and deadlines use `mono_ns`; the wall clock only stamps what leaves the node.
+//! Intervals, back-off, deadlines and whose bytes are use `mono_ns`; the wall clock only stamps what leaves the node.
+//! Stamps that others made by the wall clock become monotonic by a [`WallClock`] (rule 20).
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -18,7 +19,21 @@ pub struct Now {
     pub wall_ns: u64,
 }
 
+impl Now {
+    /// What the wall clock, as it is set now, showed at that monotonic time.
+    pub fn wall_of(self, mono_ns: u64) -> u64 {
+        self.wall_ns.saturating_sub(self.mono_ns.saturating_sub(mono_ns))
+    }
+}
+
 pub fn now() -> Now {
+    // A thread that is stopped between the two readings would seem to see the wall clock set.
+    for _ in 0..3 {
+        let now = Now { mono_ns: read(ClockId::CLOCK_MONOTONIC), wall_ns: read(ClockId::CLOCK_REALTIME) };
+        if read(ClockId::CLOCK_MONOTONIC) - now.mono_ns < MS {
+            return now;
+        }
+    }
     Now { mono_ns: read(ClockId::CLOCK_MONOTONIC), wall_ns: read(ClockId::CLOCK_REALTIME) }
 }
 
@@ -45,3 +60,91 @@ fn read(id: ClockId) -> u64 {
     clock_gettime(id)
         .map_or(0, |t| (t.tv_sec().max(0) as u64).saturating_mul(SECOND).saturating_add(t.tv_nsec() as u64))
 }
+
+/// Steps that are remembered, so that stamps of before them are understood.
+const STEPS_MAX: usize = 8;
+/// A difference that is no step: two clocks are not read at once.
+const STEP_NS: u64 = SECOND / 2;
+
+/// How the wall clock ran beside the monotonic one, as far as somebody looked. It turns stamps of the wall clock into
+/// monotonic time, whatever was set meanwhile.
+#[derive(Clone, Debug, Default)]
+pub struct WallClock {
+    /// Each with the wall clock's lead over the monotonic one. A lead may be negative, so it wraps.
+    spans: Vec<Span>,
+    seen_mono_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    from_mono_ns: u64,
+    lead_ns: u64,
+}
+
+/// The wall clock was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub is_back: bool,
+    pub by_ns: u64,
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let direction = if self.is_back { "back" } else { "forward" };
+        write!(f, "{direction} by {}.{} s", self.by_ns / SECOND, self.by_ns % SECOND / (SECOND / 10))
+    }
+}
+
+impl WallClock {
+    /// Looks at both clocks. Returns the step if the wall clock was set since the last look.
+    pub fn look(&mut self, now: Now) -> Option<Step> {
+        let fresh = Span { from_mono_ns: now.mono_ns, lead_ns: now.wall_ns.wrapping_sub(now.mono_ns) };
+        self.seen_mono_ns = self.seen_mono_ns.max(now.mono_ns);
+        let Some(last) = self.spans.last() else {
+            self.spans.push(Span { from_mono_ns: 0, ..fresh });
+            return None;
+        };
+        let ahead_ns = fresh.lead_ns.wrapping_sub(last.lead_ns);
+        let step = Step { is_back: ahead_ns > u64::MAX / 2, by_ns: ahead_ns.min(ahead_ns.wrapping_neg()) };
+        if step.by_ns < STEP_NS {
+            return None;
+        }
+        if self.spans.len() == STEPS_MAX {
+            self.spans.remove(0);
+        }
+        self.spans.push(fresh);
+        Some(step)
+    }
+
+    /// When the wall clock showed `wall_ns`, monotonic, 0 for any time before the boot. `None` if it never did, or more
+    /// than once, as far as somebody looked.
+    pub fn mono_of(&self, wall_ns: u64) -> Option<u64> {
+        let mut times = self.times_of(wall_ns);
+        times.next().filter(|_| times.next().is_none())
+    }
+
+    /// The same; of several times the first that is not before `since_ns`, else the last.
+    pub fn mono_since(&self, wall_ns: u64, since_ns: u64) -> Option<u64> {
+        let since = self.times_of(wall_ns).filter(|at_ns| *at_ns >= since_ns).last();
+        since.or_else(|| self.times_of(wall_ns).next())
+    }
+
+    /// The last first.
+    fn times_of(&self, wall_ns: u64) -> impl Iterator<Item = u64> {
+        let mut until_ns = self.seen_mono_ns;
+        self.spans.iter().enumerate().rev().filter_map(move |(at, span)| {
+            let from_ns = span.from_mono_ns;
+            let (slack_ns, last_ns) = (STEP_NS, std::mem::replace(&mut until_ns, from_ns));
+            let at_ns = wall_ns.wrapping_sub(span.lead_ns);
+            // Before the boot, and so before the first look.
+            if at_ns > u64::MAX / 2 {
+                return (at == 0).then_some(0);
+            }
+            let began = at == 0 || at_ns >= from_ns.saturating_sub(slack_ns);
+            (began && at_ns <= last_ns.saturating_add(slack_ns)).then(|| at_ns.min(last_ns))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -102,7 +102,7 @@ pub fn open<T: Transport>(
                     );
                     match gone {
                         Some(gone) => warn!("the connections of the state file cannot be used: {gone}"),
-                        None => warn!("{}", gap(source.facts().kind, now.wall_ns.saturating_sub(written_wall_ns))),
+                        None => warn!("{}", gap(source.facts().kind, now.wall_ns.checked_sub(written_wall_ns))),
                     }
                     return TakenOver { persists: true, out };
                 }
@@ -119,8 +119,7 @@ pub fn open<T: Transport>(
 }
 
 /// Describes what a source could not count while no agent ran (rule 14). Logged at each start that uses a state file.
-fn gap(source: SourceKind, since_written_ns: u64) -> String {
-    let (seconds, tenths) = (since_written_ns / SECOND, since_written_ns % SECOND / (SECOND / 10));
+fn gap(source: SourceKind, since_written_ns: Option<u64>) -> String {
     let what = match source {
         SourceKind::Ebpf => "traffic since then is in no counter, because the programs that count end with the agent",
         SourceKind::Auto => {
@@ -134,7 +133,12 @@ fn gap(source: SourceKind, since_written_ns: u64) -> String {
             "traffic since then is counted from conntrack, except the last bytes of connections that ended meanwhile"
         }
     };
-    format!("the state file was last written {seconds}.{tenths} s ago: {what}")
+    match since_written_ns {
+        Some(ns) => {
+            format!("the state file was last written {}.{} s ago: {what}", ns / SECOND, ns % SECOND / (SECOND / 10))
+        }
+        None => format!("the state file was written before the wall clock was set back: {what}"),
+    }
 }
 
 /// Restores all parts. Returns whether a batch is still to be settled.
@@ -146,7 +150,7 @@ fn restore<T: Transport>(
     push: &mut Push<T>,
 ) -> Result<bool, Malformed> {
     let (pipeline, freezer) = (&mut tables.pipeline, &mut tables.freezer);
-    persist::restore(&state.tables, state.gone.is_none(), now, source, pipeline, freezer)?;
+    persist::restore(&state.tables, state.gone, now, source, pipeline, freezer)?;
     let (settlements, out) = push.resume(state)?;
     let (rows, ledger, _) = pipeline.books();
     for (first_item, items, verdict) in settlements {

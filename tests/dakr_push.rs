@@ -114,7 +114,7 @@ fn push(url: &str, token: Token) -> Pushing {
         boot: "b00t".to_owned(),
         protocol: DakrProtocol::Auto,
         flush_interval_ns: SECOND,
-        started_wall_ns: 1_790_000_000 * SECOND,
+        started_ns: 1_790_000_000 * SECOND,
     };
     let flight = http.flight();
     let client = Client::new(http, token, clock::now);

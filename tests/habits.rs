@@ -102,3 +102,66 @@ fn the_picture_in_lib_rs_says_how_pods_and_names_arrive() {
     assert!(pods.contains("Arc<PodIndex>"), "pods are published whole");
     assert!(names.contains("Mutex<"), "names are behind a lock");
 }
+
+/// Rule 20: whose bytes they are never depends on the wall clock. These files show it, send it, or translate stamps that
+/// others made by it; a new one is to be weighed.
+#[test]
+fn f11_only_these_files_know_wall_time() {
+    let known = [
+        "agent/shared.rs",
+        "batch.rs",
+        "clock.rs",
+        "collect/freezer.rs",
+        "collect/pipeline.rs",
+        "collect/pipeline/count.rs",
+        "collect/player.rs",
+        "collect/reading.rs",
+        "collect/run.rs",
+        "collect/snapshot.rs",
+        "doctor/dakr.rs",
+        "export/dakr/client.rs",
+        "export/dakr/heart.rs",
+        "export/dakr/outcome.rs",
+        "export/dakr/push.rs",
+        "export/dakr/retry/persist.rs",
+        "export/dakr/transport.rs",
+        "export/json.rs",
+        "export/view/mod.rs",
+        "export/view/text.rs",
+        "http/routes.rs",
+        "kube/client.rs",
+        "kube/failure.rs",
+        "kube/index.rs",
+        "kube/mod.rs",
+        "net/tls.rs",
+        "snapshot.rs",
+        "state/store.rs",
+        "stats.rs",
+        "takeover.rs",
+        "tools/flows.rs",
+        "tools/publish.rs",
+        "wire/recording.rs",
+    ];
+    let words = ["wall_ns", "wall_ms", "wall_of", "wall_clock", "WallClock", "SystemTime", "UNIX_EPOCH"];
+    let (mut folders, mut found) = (vec![path("src")], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("listed") {
+            let place = entry.expect("listed").path();
+            let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match place.is_dir() {
+                true if name == "tests" => {}
+                true => folders.push(place),
+                false if name == "tests.rs" || !name.ends_with(".rs") => {}
+                false => {
+                    let text = fs::read_to_string(&place).expect("UTF-8");
+                    if words.iter().any(|word| text.contains(word)) {
+                        let below = place.strip_prefix(path("src")).expect("below src");
+                        found.push(below.to_string_lossy().into_owned());
+                    }
+                }
+            }
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found, known, "see rule 20");
+}

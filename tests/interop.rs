@@ -96,7 +96,7 @@ fn pushed(framing: Framing) {
             Framing::Grpc => DakrProtocol::Grpc,
         },
         flush_interval_ns: SECOND,
-        started_wall_ns: 1,
+        started_ns: 1,
     };
     let (stats, health) = (Arc::new(Stats::default()), Arc::new(Health::default()));
     let (report, settled) = crossbeam_channel::unbounded();

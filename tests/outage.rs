@@ -228,7 +228,7 @@ fn f4_what_is_pending_outlives_a_reboot_and_finds_room_in_a_smaller_table() {
         let (same_kernel, same_boot) = (state.gone.is_none(), state.gone != Some(Gone::Boot));
         assert_eq!(same_kernel, boot == "same");
         let (pipeline, freezer) = (&mut next.pipeline, &mut next.freezer);
-        persist::restore(&state.tables, same_kernel, next.now, &mut Kernel, pipeline, freezer).expect("as written");
+        persist::restore(&state.tables, state.gone, next.now, &mut Kernel, pipeline, freezer).expect("as written");
         assert_eq!(pipeline.baselines().len() == 0, !same_kernel, "the connections are gone");
         let (batch, mono_ns) = (&mut In(&state.batch), next.now.mono_ns);
         let told = next.delivery.resume(batch, state.notes, same_boot, mono_ns).expect("as written");

@@ -49,11 +49,11 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let mut pipeline = Pipeline::new(&config, 64, 1);
     let mut freezer = Freezer::new(Sender { node_name: "n".into(), cluster_id: String::new() });
-    if persist::restore(tables, true, NOW, &mut Nothing, &mut pipeline, &mut freezer).is_ok() {
+    if persist::restore(tables, None, NOW, &mut Nothing, &mut pipeline, &mut freezer).is_ok() {
         assert!(pipeline.ledger().is_balanced());
         let again = persist::tables(&Nothing, &pipeline, &freezer);
         let mut other = Pipeline::new(&config, 64, 1);
-        let restored = persist::restore(&again, true, NOW, &mut Nothing, &mut other, &mut freezer);
+        let restored = persist::restore(&again, None, NOW, &mut Nothing, &mut other, &mut freezer);
         assert!(restored.is_ok(), "what was restored can be saved and restored");
         pipeline.cleanup(NOW, 0);
     }

@@ -32,6 +32,8 @@ pub(super) struct Baseline {
     pub(super) seen: u8,
     pub(super) absences: u8,
     pub(super) flags: u8,
+    /// The span of sweeps in which it was seen first; see [`super::births`].
+    pub(super) born: u8,
 }
 
 impl Entry for Baseline {

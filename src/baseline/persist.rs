@@ -5,7 +5,7 @@ use crate::state::bytes::{In, Persist, persist};
 use crate::table::{Full, NONE};
 use crate::wire::Malformed;
 
-persist!(Baseline { key, traffic, id, start, flags; mark: 0; next: NONE; seen: 0; absences: 0 });
+persist!(Baseline { key, traffic, id, start, flags; mark: 0; next: NONE; seen: 0; absences: 0; born: 0 });
 
 impl BaselineTable {
     /// Appends every followed connection. Between sweeps only, when there are no tombstones.

@@ -183,7 +183,7 @@ pub struct Arbiter {
     any_ended: bool,
     /// The programs do not run any more.
     blind: bool,
-    /// What is counted later than this, wall clock, conntrack counts.
+    /// What is counted later than this, monotonic, conntrack counts.
     blind_from_ns: u64,
     /// In this sweep, and in the one before: something was left to conntrack that its dump had not shown yet. Then what an
     /// entry adds at its end may be that, and is not to be compared with what the programs say later.
@@ -213,7 +213,7 @@ impl Default for Arbiter {
 
 impl Arbiter {
     /// What a record of conntrack counts of the ends in `ends`. `increment` is what it adds, where it is read for the
-    /// first time; `counted_ns` is when it was, wall clock.
+    /// first time; `counted_ns` is when it was, monotonic.
     pub fn share(
         &mut self,
         ends: Ends,
@@ -385,7 +385,7 @@ impl Arbiter {
         }
     }
 
-    /// Ends a sweep at `now_ns`, wall clock: decides what is open. `whole`: both sources were read to the end, and the
+    /// Ends a sweep at `now_ns`, monotonic: decides what is open. `whole`: both sources were read to the end, and the
     /// programs lost nothing. Returns what nobody could attribute since the last sweep.
     pub fn end_sweep(&mut self, whole: bool, now_ns: u64) -> TxRx {
         let mut rest = std::mem::take(&mut self.rest);

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use super::pipeline::Pipeline;
 use crate::batch::{Batch, Message, Verdict};
-use crate::clock::{MS, Now};
+use crate::clock::{MS, Now, SECOND};
 use crate::export::dakr::encode::{self, DnsLookup, Header, Item};
 use crate::flow::Addr;
-use crate::names::{Lookup, RowName};
+use crate::names::{Lookup, Origin, RowName};
 use crate::owner::{Owner, PodIndex};
 use crate::state::bytes::{In, Persist};
 use crate::wire::Malformed;
 
+/// What the wall clock need not say of an item's time.
+const DIGITS_NS: u64 = 1_000;
 /// Size limit of a message before compression.
 const MAX_BODY_BYTES: usize = 1 << 20;
 /// Upper bound of an item: two addresses, two names of at most 253 and 63 bytes, ten numbers.
@@ -94,9 +96,7 @@ impl Freezer {
         }
         let mut batch = std::mem::take(&mut self.spare);
         let bodies: Vec<Vec<u8>> = batch.messages.drain(..).map(|message| message.body).collect();
-        // Strictly later than every item of the previous batch, even if the wall clock jumps back: a sink that drops
-        // byte-identical repeats must never mistake a new item for an old one.
-        let frozen_ns = now.wall_ns.max(self.last_item_ns + MS);
+        let frozen_ns = item_ns(now.wall_ns, self.last_item_ns);
         let mut last_item_ns = frozen_ns;
         let pods = Arc::clone(pipeline.local_ends().pods());
         let (rows, ledger, owners) = pipeline.books();
@@ -112,6 +112,7 @@ impl Freezer {
             bodies,
             lookups: &self.lookups,
             pods: &pods,
+            now,
             domains: &mut self.domains,
             domain_bytes: 0,
         };
@@ -147,6 +148,17 @@ impl Freezer {
     }
 }
 
+/// The time of a batch's items. A sink that drops byte-identical repeats must never mistake a new item for an old one, so
+/// it is strictly later than every item of the batch before. Where the wall clock was set back it follows the clock, and
+/// differs from every earlier time in its last three digits: they count how often that happened.
+fn item_ns(wall_ns: u64, last_item_ns: u64) -> u64 {
+    let times_back = last_item_ns % DIGITS_NS;
+    let times_back =
+        if wall_ns.saturating_add(SECOND) < last_item_ns { (times_back + 1) % DIGITS_NS } else { times_back };
+    let wall_ns = wall_ns - wall_ns % DIGITS_NS + times_back;
+    if times_back == last_item_ns % DIGITS_NS { wall_ns.max(last_item_ns + MS) } else { wall_ns }
+}
+
 /// A batch that is being encoded: its last message is open.
 struct Draft<'a> {
     header: Header<'a>,
@@ -157,6 +169,7 @@ struct Draft<'a> {
     /// Lookups that no message contains yet.
     lookups: &'a [Option<Lookup>],
     pods: &'a PodIndex,
+    now: Now,
     domains: &'a mut Vec<(Addr, u64, Arc<str>)>,
     domain_bytes: usize,
 }
@@ -172,8 +185,9 @@ impl Draft<'_> {
     }
 
     fn item(&mut self, number: u32, item: &Item<'_>, name: Option<&RowName>) {
-        // The item has the backend's address, to which the service's name does not belong.
-        let name = name.filter(|name| !name.is_service);
+        // The item has the backend's address, to which the service's name does not belong; and no pod names what another
+        // one talks to.
+        let name = name.filter(|name| !name.is_service && name.origin == Origin::Own);
         let room = MAX_BODY_BYTES - ITEM_BYTES - name.map_or(0, |name| name.text.len() + ADDRESS_BYTES);
         let is_full = |m: &Message| m.items >= self.max_items || m.body.len() + self.domain_bytes > room;
         if self.messages.last().is_none_or(is_full) {
@@ -203,12 +217,12 @@ impl Draft<'_> {
             if lookups >= self.max_items || message.body.len() + self.domain_bytes + bytes > MAX_BODY_BYTES {
                 break;
             }
-            let pod = self.pods.owner_of(lookup.client, lookup.answered_wall_ns);
+            let pod = self.pods.owner_of(lookup.client, lookup.answered_mono_ns);
             let lookup = DnsLookup {
                 client: lookup.client,
                 domain: &lookup.name,
                 resolved: &lookup.addresses,
-                timestamp_ns: lookup.answered_wall_ns,
+                timestamp_ns: self.now.wall_of(lookup.answered_mono_ns),
                 pod_name: pod.map_or("", |pod| &pod.name),
                 pod_namespace: pod.map_or("", |pod| &pod.namespace),
             };

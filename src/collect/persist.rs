@@ -6,6 +6,7 @@ use super::freezer::Freezer;
 use super::pipeline::Pipeline;
 use crate::clock::Now;
 use crate::source::Source;
+use crate::state::Gone;
 use crate::state::bytes::{In, Persist, put_block};
 use crate::wire::Malformed;
 
@@ -21,23 +22,24 @@ pub fn tables(source: &dyn Source, pipeline: &Pipeline, freezer: &Freezer) -> Ve
     out
 }
 
-/// Goes on from the tables, with tables that are still empty. Baselines of another source or boot (not `same_kernel`)
-/// are of no use: then what is seen first is a baseline again. Rows are, whatever became of their connections.
+/// Goes on from the tables, with tables that are still empty. Baselines of another source, boot or network namespace are
+/// of no use (`gone` names the latter two): then what is seen first is a baseline again. Rows are, whatever became of
+/// their connections.
 ///
 /// # Errors
 /// When the bytes are not such tables; those here are of no use then.
 pub fn restore(
     tables: &[u8],
-    same_kernel: bool,
+    gone: Option<Gone>,
     now: Now,
     source: &mut dyn Source,
     pipeline: &mut Pipeline,
     freezer: &mut Freezer,
 ) -> Result<(), Malformed> {
     let mut from = In(tables);
-    let same_source = *Box::<str>::take(&mut from)? == *source.name() && same_kernel;
+    let same_source = *Box::<str>::take(&mut from)? == *source.name() && gone.is_none();
     freezer.restore(&mut from)?;
-    pipeline.restore(&mut from, same_source, now)?;
+    pipeline.restore(&mut from, same_source, gone != Some(Gone::Boot), now)?;
     let own = from.block()?;
     if same_source {
         source.restore(&mut In(own))?;

@@ -22,7 +22,7 @@ use crate::audit::Audit;
 use crate::audit::equation::Part;
 use crate::baseline::{BaselineTable, Judged, Opener};
 use crate::class::Classes;
-use crate::clock::{Now, SECOND};
+use crate::clock::{Now, SECOND, WallClock};
 use crate::config::{Config, SourceKind};
 use crate::costs::CostTable;
 use crate::flow::{Addr, Connection, Direction, Reading, Traffic};
@@ -72,6 +72,8 @@ pub struct Pipeline {
     /// Compares what is counted with what the interfaces carried.
     audit: Audit,
     openers: Openers,
+    /// Turns the starts of connections into monotonic time.
+    wall_clock: WallClock,
     source: SourceKind,
     /// Where two sources are read: which counts an end.
     arbiter: Option<Box<Arbiter>>,
@@ -131,6 +133,7 @@ impl Pipeline {
             ledger: Ledger::default(),
             audit: Audit::default(),
             openers: Openers::new(),
+            wall_clock: WallClock::default(),
             source: SourceKind::Netfilter,
             arbiter: None,
             ct_zone: CtZoneChoice::new(config.conntrack_zone, max_connections),
@@ -168,6 +171,12 @@ impl Pipeline {
         self.socket_owners = Some(socket_owners);
     }
 
+    /// The root of the cgroup tree, if pods run and it has no cgroup of any.
+    pub fn tree_without_pods(&mut self) -> Option<std::path::PathBuf> {
+        let (owners, pods) = (self.socket_owners.as_mut()?, self.local.pods());
+        owners.finds_no_pod(pods).then(|| owners.root().to_owned())
+    }
+
     /// Cgroups and sockets, which the caller updates. [`Pipeline::settle_waiting`] then settles waiting rows.
     pub fn socket_owners(&mut self) -> Option<&mut SocketOwners> {
         self.socket_owners.as_mut()
@@ -185,13 +194,13 @@ impl Pipeline {
     /// The pod of this node that is a row's remote end, by the address at the time of the row's last bytes. `None` for
     /// hostNetwork pods, which share the node's address, and for folded rows.
     pub fn remote_pod(&self, row: &Row) -> Option<OwnerId> {
-        let pod = self.local.pods().owner_of(row.key.remote, row.changed_wall_ns).filter(|_| row.is_named())?;
+        let pod = self.local.pods().owner_of(row.key.remote, row.changed_mono_ns).filter(|_| row.is_named())?;
         self.owners.find(pod)
     }
 
-    /// The pod that had a local address at this time, nanoseconds since the epoch.
-    pub fn pod_at(&self, addr: Addr, wall_ns: u64) -> Option<&Arc<Pod>> {
-        self.local.pods().owner_of(addr, wall_ns)
+    /// The pod that had a local address at this time, monotonic.
+    pub fn pod_at(&self, addr: Addr, mono_ns: u64) -> Option<&Arc<Pod>> {
+        self.local.pods().owner_of(addr, mono_ns)
     }
 
     pub fn series(&self) -> &SeriesTable {
@@ -280,10 +289,14 @@ impl Pipeline {
             self.local.still_used(c.key.src);
             self.local.still_used(c.backend);
         }
-        // A start ahead of the clock shows that the clock was set back: no start proves then that we saw a whole life.
-        if c.start_ns > now.wall_ns.saturating_add(AHEAD_NS) {
-            self.baselines.distrust_starts();
+        if c.start_ns != 0 {
+            self.wall_clock.look(now);
+            // A start ahead of the clock shows that the clock was set back: no start proves then that we saw a whole life.
+            if c.start_ns > now.wall_ns.saturating_add(AHEAD_NS) {
+                self.baselines.distrust_starts();
+            }
         }
+        let began_ns = self.began_ns(c);
         let mut opener = None;
         let judged = match c.reading {
             Reading::Live | Reading::PickedUp | Reading::Partial { .. } => self.baselines.live(c),
@@ -321,8 +334,10 @@ impl Pipeline {
                     opener = self.baselines.opener(&c.key);
                 }
                 opener = self.decide_opener(c, opener);
+                // What begins anew under a key that is known counts from zero.
+                let began_ns = began_ns.filter(|_| c.start_ns != 0 || traffic != c.traffic);
                 let (right, traffic) = as_opened(c, traffic, opener);
-                self.count(&right, traffic, opener.is_some_and(|opener| opener.guessed), now);
+                self.count(&right, traffic, opener.is_some_and(|opener| opener.guessed), began_ns, now);
             }
             Judged::Baseline | Judged::Stale => {}
             Judged::BeforeFirstSweep => self.skipped.add(Skip::BeforeFirstSweep),
@@ -368,6 +383,7 @@ impl Pipeline {
         // Rows first: what settles below folds and moves rows, and must find the sweep's bytes in them.
         self.add_up();
         let vanished = self.baselines.end_sweep(sweep.complete);
+        self.baselines.note_births(now.mono_ns);
         let mut end = SweepEnd {
             vanished_untold: vanished.untold,
             ended_while_away: vanished.while_away,

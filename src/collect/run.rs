@@ -12,8 +12,8 @@ use super::pace::{Facts, SweepPace};
 use super::pipeline::Pipeline;
 use super::reading::{self, Swept};
 use super::snapshot::Snapshotter;
-use super::trouble::{PODS_AS_NODE, Reporter, Trouble};
-use crate::clock::{self, MS, Now, SECOND};
+use super::trouble::{PODS_AS_NODE, Reporter, Trouble, no_pods_cgroup};
+use crate::clock::{self, MS, Now, SECOND, WallClock};
 use crate::config::{Config, SourceKind};
 use crate::findings;
 use crate::health::{Health, Pulse};
@@ -92,6 +92,8 @@ pub struct Collector {
     wary: u8,
     /// Limits the log of a broken event socket, which fails at every drain.
     unread_ends: Rare,
+    /// Tells when somebody sets it.
+    wall_clock: WallClock,
 }
 
 impl Collector {
@@ -125,6 +127,7 @@ impl Collector {
             cost_ns: 0,
             wary: 0,
             unread_ends: Rare::new(),
+            wall_clock: WallClock::default(),
         }
     }
 
@@ -151,6 +154,9 @@ impl Collector {
             }
         }
         let now = clock::now();
+        if let Some(step) = self.wall_clock.look(now) {
+            warn!("the wall clock was set {step}; what is counted, and as whose, does not depend on it");
+        }
         if now.mono_ns >= self.due.upkeep {
             self.due.upkeep = now.mono_ns + UPKEEP_NS;
             self.trouble.source = self.p.source.upkeep(now);
@@ -318,6 +324,11 @@ impl Collector {
             Ok(()) => String::new(),
             Err(error) => format!("{PODS_AS_NODE}: cannot read the node's sockets: {error}"),
         };
+        if self.trouble.socket_owners.is_empty()
+            && let Some(root) = pipeline.tree_without_pods()
+        {
+            self.trouble.socket_owners = no_pods_cgroup(&root);
+        }
         pipeline.place_deferred();
         if pipeline.socket_owners().is_some_and(SocketOwners::walk) {
             pipeline.settle_waiting(now);
@@ -340,6 +351,7 @@ impl Collector {
             self.trouble.not_followed = end.not_followed;
             self.trouble.hurried = end.hurried > 0;
             self.trouble.uncounted = sweep.uncounted > 0 && self.p.pipeline.arbiter().is_none();
+            self.trouble.elsewhere = self.p.pipeline.local_ends().node_elsewhere();
             self.p.stats.connections_uncounted.set(sweep.uncounted);
             self.p.pipeline.audit_mut().read();
         }

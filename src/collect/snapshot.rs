@@ -66,7 +66,7 @@ fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: No
             _ => row.open + row.frozen,
         },
         total: row.total,
-        changed_wall_ns: row.changed_wall_ns,
+        changed_wall_ns: now.wall_of(row.changed_mono_ns),
         rate: row.rate,
     }));
     snapshot.series.clear();
@@ -90,11 +90,11 @@ fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: No
     snapshot.places = Arc::clone(pipeline.topology().names());
     snapshot.owners.clear();
     snapshot.owners.extend_from_slice(pipeline.owners().all());
-    fill_lookups(snapshot, pipeline, freezer);
+    fill_lookups(snapshot, pipeline, freezer, now);
 }
 
 /// Copies the lookups that DAKR has not acknowledged: those of the batch under way, then those of the open window.
-fn fill_lookups(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer) {
+fn fill_lookups(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: Now) {
     let Snapshot { lookups, resolved, .. } = snapshot;
     lookups.clear();
     resolved.clear();
@@ -105,8 +105,8 @@ fn fill_lookups(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer)
             client: lookup.client,
             name: Arc::clone(&lookup.name),
             resolved_end: resolved.len(),
-            answered_wall_ns: lookup.answered_wall_ns,
-            pod: pipeline.pod_at(lookup.client, lookup.answered_wall_ns).cloned(),
+            answered_wall_ns: now.wall_of(lookup.answered_mono_ns),
+            pod: pipeline.pod_at(lookup.client, lookup.answered_mono_ns).cloned(),
         });
     };
     freezer.lookups().for_each(&mut add);

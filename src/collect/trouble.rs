@@ -1,7 +1,10 @@
 //! What is wrong with counting, as health of the component `monitor` and of the source's own component.
 
+use std::path::Path;
+
 use crate::clock::Now;
 use crate::collect::blind::Sight;
+use crate::flow::Addr;
 use crate::health::{Component, Health, Status};
 use crate::logging::{Condition, kind_of};
 use crate::source::SourceHealth;
@@ -9,6 +12,16 @@ use crate::stats::{Impaired, Stats};
 
 /// The consequence of sockets whose cgroup is unknown.
 pub const PODS_AS_NODE: &str = "hostNetwork pods are counted as the node";
+
+/// What it means that pods run and no cgroup of theirs is in the tree.
+pub fn no_pods_cgroup(root: &Path) -> String {
+    format!(
+        "{PODS_AS_NODE}: no pod has its cgroup below {}. Mount the host's cgroup2 hierarchy read-only and name it with \
+         -cgroup-fs; pods of a node with cgroup v1, or of both with driver cgroupfs, have none: boot it with \
+         systemd.unified_cgroup_hierarchy=1",
+        root.display()
+    )
+}
 
 /// All faults that can exist at once. It is compared with the last report, so that nothing is formatted or logged
 /// while nothing changes.
@@ -22,6 +35,8 @@ pub struct Trouble {
     pub fallback: String,
     /// Why sockets cannot be attributed to pods; empty if they can, or need not be.
     pub socket_owners: String,
+    /// The node's address by its pods, if it is none of this network namespace.
+    pub elsewhere: Option<Addr>,
     /// Whether the kernel dropped events since the last complete sweep.
     pub events_lost: bool,
     /// Whether local ends appear only in zones that are not counted (rule 7).
@@ -128,6 +143,7 @@ impl Trouble {
             Impaired::Sweep => !self.sweep.is_empty(),
             Impaired::Source => !self.source.degraded.is_empty(),
             Impaired::SocketOwners => !self.socket_owners.is_empty(),
+            Impaired::Elsewhere => self.elsewhere.is_some(),
             Impaired::EventsLost => self.events_lost,
             Impaired::OtherZone => self.other_ct_zone,
             Impaired::TableFull => self.not_followed > 0,
@@ -141,6 +157,12 @@ impl Trouble {
     fn message(&self) -> String {
         let texts = [&self.fallback, &self.sweep, &self.source.degraded, &self.socket_owners];
         let mut parts: Vec<String> = texts.into_iter().filter(|s| !s.is_empty()).cloned().collect();
+        if let Some(node) = self.elsewhere {
+            parts.push(format!(
+                "the pods of this node run on {node}, which is no address here: the agent is in another network \
+                 namespace and cannot see their traffic (hostNetwork: true)"
+            ));
+        }
         if self.events_lost {
             parts.push("the kernel dropped conntrack events: last bytes of closed connections are missing".into());
         }

@@ -33,6 +33,8 @@ const TOKEN_AGE_NS: u64 = 60 * SECOND;
 const TLS_AGE_NS: u64 = 300 * SECOND;
 /// A plugin runs again this long before its credential expires.
 const EXPIRY_MARGIN_NS: u64 = 60 * SECOND;
+/// Shortest time between two runs of a plugin, unless the server refuses what it gave.
+const LEAST_USE_NS: u64 = 60 * SECOND;
 
 /// Time limits for the parts of a request.
 #[derive(Clone, Copy, Debug)]
@@ -93,31 +95,36 @@ impl Followed {
 
     /// Path and the constant part of the query, which begins there.
     fn target(&self) -> String {
-        // With the phase in the selector, lists stay small on nodes with many finished jobs. The server reports a pod
-        // that finishes as deleted.
-        const LIVING: &str = "status.phase!=Succeeded,status.phase!=Failed";
         let pods = |selector: &str| {
             format!("/api/{}/{}?fieldSelector={}", Pod::API_VERSION, Pod::URL_PATH_SEGMENT, encoded(selector))
         };
         match self {
-            Followed::PodsOf(node) => pods(&format!("spec.nodeName={node},{LIVING}")),
+            Followed::PodsOf(node) => pods(&format!("spec.nodeName={node}")),
             Followed::Pods => pods(LIVING),
             Followed::Nodes => format!("/api/{}/{}?pretty=false", Node::API_VERSION, Node::URL_PATH_SEGMENT),
         }
     }
 }
 
+/// With the phase in the selector, lists stay small where there are many finished jobs. The server reports a pod that
+/// finishes as deleted, as it was before.
+const LIVING: &str = "status.phase!=Succeeded,status.phase!=Failed";
+
 pub struct Client {
     endpoint: Endpoint,
     /// Path and the constant part of the query.
     followed: String,
+    /// What else the first list has there. Any later list, and every watch, tells of pods that went from Pending to their
+    /// end while nobody looked, with their addresses.
+    first: String,
     timeouts: Timeouts,
     stopper: Arc<Stopper>,
     agent: Option<(Agent, Pem)>,
     /// Time of the last comparison of certificates with their files; `None` forces one.
     tls_checked_ns: Option<u64>,
     token: Option<(Secret, u64)>,
-    credential: Option<Credential>,
+    /// The plugin's, and until when it is used, monotonic.
+    credential: Option<(Credential, u64)>,
     /// Failed renewals of certificates; the old ones stay in use.
     pub renewals_failed: u64,
 }
@@ -145,10 +152,11 @@ impl Client {
 
     /// Reads no file and opens no connection before the first request.
     pub fn following(endpoint: Endpoint, followed: &Followed, timeouts: Timeouts, stopper: Arc<Stopper>) -> Client {
-        let followed = format!("{}{}", endpoint.url, followed.target());
+        let target = format!("{}{}", endpoint.url, followed.target());
         Client {
             endpoint,
-            followed,
+            followed: target,
+            first: if matches!(followed, Followed::PodsOf(_)) { encoded(&format!(",{LIVING}")) } else { String::new() },
             timeouts,
             stopper,
             agent: None,
@@ -162,6 +170,9 @@ impl Client {
     /// Requests the list. `more` is the `continue` of an incomplete answer, whose rest is requested.
     pub fn list(&mut self, now: Now, version: &ListVersion, more: Option<&str>) -> Result<Answer, Failure> {
         let mut url = self.followed.clone();
+        if *version == ListVersion::Any {
+            url.push_str(&self.first);
+        }
         match (more, version) {
             // A continued list has its version already.
             (Some(more), _) => url.extend(["&continue=", &encoded(more)]),
@@ -304,18 +315,16 @@ impl Client {
                 Ok(self.token.as_ref().map(|(token, _)| token.clone()))
             }
             Auth::Plugin(plugin) => {
-                let ends = |credential: &Credential| {
-                    credential.expires_ns.is_some_and(|at| now.wall_ns.saturating_add(EXPIRY_MARGIN_NS) >= at)
-                };
-                if self.credential.as_ref().is_none_or(ends) {
+                if self.credential.as_ref().is_none_or(|(_, until_ns)| now.mono_ns >= *until_ns) {
                     let stopper = self.stopper.clone();
                     let fresh = plugin.run(exec::LIMIT_NS, &|| stopper.stopped()).map_err(Failure::Credentials)?;
-                    if fresh.client != self.credential.as_ref().and_then(|old| old.client.clone()) {
+                    if fresh.client != self.credential.as_ref().and_then(|(old, _)| old.client.clone()) {
                         self.tls_checked_ns = None;
                     }
-                    self.credential = Some(fresh);
+                    let until_ns = used_until_ns(now, fresh.expires_ns);
+                    self.credential = Some((fresh, until_ns));
                 }
-                Ok(self.credential.as_ref().and_then(|credential| credential.token.clone()))
+                Ok(self.credential.as_ref().and_then(|(credential, _)| credential.token.clone()))
             }
         }
     }
@@ -327,7 +336,7 @@ impl Client {
             return Ok(agent.clone());
         }
         let secure = self.endpoint.url.starts_with("https://");
-        let client = self.credential.as_ref().and_then(|credential| credential.client.clone());
+        let client = self.credential.as_ref().and_then(|(credential, _)| credential.client.clone());
         let client = client.map(|(certificate, Secret(key))| (certificate, key.into_bytes()));
         let in_use = self.agent.as_ref().map(|(_, pem)| pem);
         let renewed = tls::read(&self.endpoint, client).and_then(|pem| {
@@ -381,3 +390,13 @@ impl Client {
         Ok(Agent::with_parts(config, DefaultConnector::default(), NameResolver::default()))
     }
 }
+
+/// Until when a plugin's credential is used, monotonic: the time that it has left is taken from the wall clock once, for
+/// that may be set later. Where our clock says that it is over already, that is left to the server for a while.
+fn used_until_ns(now: Now, expires_wall_ns: Option<u64>) -> u64 {
+    let left_ns = |at: u64| at.saturating_sub(now.wall_ns.saturating_add(EXPIRY_MARGIN_NS));
+    expires_wall_ns.map_or(u64::MAX, |at| now.mono_ns.saturating_add(left_ns(at).max(LEAST_USE_NS)))
+}
+
+#[cfg(test)]
+mod tests;

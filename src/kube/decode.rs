@@ -42,9 +42,10 @@ pub struct PodView {
     pub controller: Option<OwnerReference>,
     /// Label `pod-template-hash`, which a Deployment puts into its ReplicaSets' names.
     pub template_hash: Option<String>,
-    /// Annotation `kubernetes.io/config.hash`: the uid that the kubelet uses for the cgroups of a static pod, whose
-    /// `metadata.uid` is that of its mirror.
-    pub config_hash: Option<String>,
+    /// The uid that the kubelet uses for the cgroups of a static pod, where this is its mirror: the annotations
+    /// `kubernetes.io/config.hash` and `config.mirror` agree, and the pod's node controls it. The hash alone may be on any
+    /// pod.
+    pub static_uid: Option<String>,
     /// `spec.nodeName`.
     pub node_name: Option<String>,
     /// `spec.hostNetwork`.
@@ -53,8 +54,16 @@ pub struct PodView {
     pub terminal: bool,
     /// The valid addresses of `status.podIP` and `status.podIPs`, without duplicates.
     pub addresses: Vec<Addr>,
+    /// `status.hostIP`: the node's address, as its kubelet has it.
+    pub host_ip: Option<Addr>,
     /// `status.startTime`, nanoseconds since the epoch.
     pub started_ns: Option<u64>,
+    /// When the first of its containers was started, as far as `status` still says so: nothing was sent before.
+    pub ran_ns: Option<u64>,
+    /// Its containers are told of, and none was started: it has sent nothing yet.
+    pub is_silent: bool,
+    /// When the last of its containers ended, where none runs: nothing was sent a second later.
+    pub ended_ns: Option<u64>,
 }
 
 /// The fields of a node that decide where its addresses and those of its pods lie.

@@ -64,8 +64,10 @@ fn judged(code: u16, status: &Status, retry_after_ns: Option<u64>) -> Failure {
 /// Converts an answer that reports a failure.
 pub(super) fn refusal(response: Response<Body>, now: Now) -> Failure {
     let code = response.status().as_u16();
-    let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let retry_after_ns = retry_after.and_then(|text| retry_after_ns(text, now.wall_ns));
+    let head = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    // The server's own clock where it says so: ours may be set wrong.
+    let wall_ns = head(header::DATE).and_then(date_ns).unwrap_or(now.wall_ns);
+    let retry_after_ns = head(header::RETRY_AFTER).and_then(|text| retry_after_ns(text, wall_ns));
     let mut body = Vec::new();
     let whole = response.into_body().into_reader().take(REFUSAL_MAX_BYTES).read_to_end(&mut body);
     let mut status = read_status(&body);
@@ -81,8 +83,12 @@ fn retry_after_ns(text: &str, wall_ns: u64) -> Option<u64> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(seconds.saturating_mul(SECOND));
     }
+    Some(date_ns(text)?.saturating_sub(wall_ns))
+}
+
+fn date_ns(text: &str) -> Option<u64> {
     let at = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(at.as_secs().saturating_mul(SECOND).saturating_sub(wall_ns))
+    Some(at.as_secs().saturating_mul(SECOND))
 }
 
 pub(super) fn failure(error: &ureq::Error) -> Failure {

@@ -2,10 +2,13 @@
 //!
 //! - A pod is removed by its uid, never by the address in its last event: the CNI may have cleared the address, or
 //!   another pod may have it by now.
-//! - Of two pods that claim an address, the one that started later owns it from its start on.
+//! - Of two pods that claim an address, the one that started later owns it from its start on; after another that was
+//!   there before it, from the start of its first container on. A pod starts before it has its address, and the one
+//!   before may still run: `kubectl delete --force` deletes the object, not the containers.
 //! - A deleted pod keeps its addresses for two minutes unless a living pod claims them, because the kernel reports its
 //!   last connections late.
-//! - Host-network pods and finished pods have no address.
+//! - A finished pod is as good as deleted. One that was never seen running has the addresses that its end tells.
+//! - Host-network pods have no address.
 //!
 //! It knows nothing of watches, and gets the time as an argument.
 
@@ -15,7 +18,7 @@ use std::sync::Arc;
 
 use super::decode::PodView;
 use super::workload::workload;
-use crate::clock::{Now, SECOND};
+use crate::clock::{Now, SECOND, WallClock};
 use crate::flow::Addr;
 use crate::owner::pods::Tenure;
 use crate::owner::{Pod, PodIndex};
@@ -24,6 +27,8 @@ use crate::owner::{Pod, PodIndex};
 pub const GRACE_NS: u64 = 120 * SECOND;
 /// Time until a deleted pod is forgotten. Bytes wait up to 60 s for their owner (rule 8).
 const REMEMBER_NS: u64 = GRACE_NS + 120 * SECOND;
+/// Time that a message from the API server may take.
+const LATE_NS: u64 = 2 * SECOND;
 /// Capacity. A kubelet runs 110 pods by default, 250 to 500 on request; more means that foreign pods arrive.
 pub const PODS_MAX: usize = 16_384;
 /// Deleted pods that are remembered; beyond this number the oldest are forgotten early.
@@ -38,22 +43,37 @@ pub struct Index {
     gone: usize,
     /// Whether a pod changed since the last snapshot.
     changed: bool,
+    /// Turns the times that pods tell into monotonic ones.
+    wall_clock: WallClock,
+    /// When something was told last: what is told for the first time happened later, but for what a message takes.
+    heard_ns: u64,
 }
 
 #[derive(Debug)]
 struct Known {
     pod: Arc<Pod>,
-    static_uid: Option<Box<str>>,
+    /// The uid of its cgroups where that is another, and when it first said so (monotonic).
+    static_uid: Option<(Box<str>, u64)>,
     spans: Vec<Span>,
+    host_ip: Option<Addr>,
+    /// Whether a container of it was started: so it has cgroups.
+    runs: bool,
+    /// When it started: what it told, and that by the clock of the time when it first told so.
+    started: (u64, u64),
+    /// The same of its first container.
+    ran: (u64, u64),
     /// Monotonic time of the deletion.
     gone_ns: Option<u64>,
 }
 
-/// The span of time in which a pod owns an address. Wall clock, because it is compared with the times of bytes.
+/// The span of time in which a pod owns an address, by the monotonic clock, as the times of bytes are.
 #[derive(Debug)]
 struct Span {
     addr: Addr,
     from_ns: u64,
+    /// When the pod started, and when it can have sent something from the address at the earliest.
+    started_ns: u64,
+    ran_ns: u64,
     end: Option<End>,
 }
 
@@ -67,6 +87,7 @@ impl Index {
     /// Replaces all pods by a complete list: pods that are not in it are deleted. Returns the number of pods beyond the
     /// capacity.
     pub fn replace(&mut self, now: Now, list: Vec<PodView>) -> u64 {
+        self.wall_clock.look(now);
         let mut listed: Vec<Box<str>> = list.iter().map(|view| view.uid.as_str().into()).collect();
         listed.sort_unstable();
         let absent: Vec<Box<str>> = self
@@ -86,23 +107,39 @@ impl Index {
 
     /// Adds or updates a pod. Returns false if it is beyond the capacity.
     pub fn upsert(&mut self, now: Now, view: PodView) -> bool {
+        self.wall_clock.look(now);
         if view.terminal {
-            // An unknown pod may already be finished: then there is nothing to remember.
-            self.remove(now, &view.uid);
+            self.finish(now, view);
             return true;
         }
         let living = self.known.len() - self.gone;
         let workload = workload(&view);
-        let PodView { uid, namespace, name, config_hash, host_network, addresses, started_ns, .. } = view;
+        let PodView { uid, namespace, name, static_uid, host_network, addresses, started_ns, .. } = view;
+        let (told_ran_ns, is_silent, host_ip) = (view.ran_ns, view.is_silent, view.host_ip);
         let addresses = if host_network { Vec::new() } else { addresses };
         let pod = Pod { uid: uid.into(), namespace: namespace.into(), name: name.into(), workload, host_network };
-        let from_ns = started_ns.map_or(now.wall_ns, |started_ns| started_ns.min(now.wall_ns));
         let uid = pod.uid.clone();
+        let from_ns = self.start_ns(now, &uid, started_ns);
+        let ran_ns = match (told_ran_ns, self.known.get(&uid).map(|known| known.ran)) {
+            (Some(told_ns), Some((told_before_ns, ran_ns))) if told_ns == told_before_ns => ran_ns,
+            (Some(told_ns), _) => self.mono_of(told_ns).map_or(from_ns, |ran_ns| ran_ns.min(now.mono_ns)),
+            (None, _) if is_silent => now.mono_ns,
+            (None, _) => from_ns,
+        };
         let known = match self.known.entry(uid.clone()) {
             Entry::Vacant(_) if living >= PODS_MAX => return false,
             Entry::Vacant(place) => {
                 self.changed = true;
-                place.insert(Known { pod: Arc::new(pod), static_uid: None, spans: Vec::new(), gone_ns: None })
+                place.insert(Known {
+                    pod: Arc::new(pod),
+                    static_uid: None,
+                    spans: Vec::new(),
+                    host_ip: None,
+                    runs: false,
+                    started: (0, 0),
+                    ran: (0, 0),
+                    gone_ns: None,
+                })
             }
             Entry::Occupied(place) => {
                 let known = place.into_mut();
@@ -113,14 +150,21 @@ impl Index {
                 known
             }
         };
+        known.started = (started_ns.unwrap_or(0), from_ns);
+        let runs = told_ran_ns.is_some();
+        self.changed |= (known.host_ip, known.runs) != (host_ip, runs);
+        (known.host_ip, known.runs) = (host_ip, runs);
+        known.ran = (told_ran_ns.unwrap_or(0), ran_ns);
         if known.gone_ns.take().is_some() {
             // A list from an older cache had deleted it; it still lives.
             self.gone -= 1;
             self.changed = true;
         }
-        let static_uid: Option<Box<str>> = config_hash.filter(|own| own.as_str() != &*uid).map(Box::from);
-        self.changed |= known.static_uid != static_uid;
-        known.static_uid = static_uid;
+        let static_uid = static_uid.filter(|own| own.as_str() != &*uid);
+        if known.static_uid.as_ref().map(|(own, _)| &**own) != static_uid.as_deref() {
+            known.static_uid = static_uid.map(|own| (own.into(), now.mono_ns));
+            self.changed = true;
+        }
         let mut lost = Vec::new();
         for span in &mut known.spans {
             let kept = addresses.contains(&span.addr);
@@ -131,16 +175,16 @@ impl Index {
             span.end = match span.end {
                 _ if kept => None,
                 Some(end) => Some(end),
-                None => Some(End { at_ns: now.wall_ns, until_ns: now.wall_ns.saturating_add(GRACE_NS) }),
+                None => Some(End { at_ns: now.mono_ns, until_ns: now.mono_ns.saturating_add(GRACE_NS) }),
             };
-            if kept && from_ns < span.from_ns {
-                span.from_ns = from_ns;
-                self.changed = true;
+            if kept {
+                span.started_ns = span.started_ns.min(from_ns);
+                span.ran_ns = span.ran_ns.min(ran_ns);
             }
         }
         for addr in &addresses {
             if known.spans.iter().all(|span| span.addr != *addr) {
-                known.spans.push(Span { addr: *addr, from_ns, end: None });
+                known.spans.push(Span { addr: *addr, from_ns, started_ns: from_ns, ran_ns, end: None });
                 self.changed = true;
             }
         }
@@ -150,14 +194,32 @@ impl Index {
         true
     }
 
+    /// A pod is finished or deleted, and `view` is the last that is told of it. A pod of a second goes from Pending to its
+    /// end in one event: then its addresses are taken from that. Those of a pod that had some are not looked at.
+    pub fn finish(&mut self, now: Now, view: PodView) {
+        self.wall_clock.look(now);
+        let uid = view.uid.clone();
+        let known = self.known.get(uid.as_str());
+        let had_address = known.is_some_and(|known| !known.spans.is_empty() || known.gone_ns.is_some());
+        let at_ns = self.ended_ns(now, &view).unwrap_or(now.mono_ns);
+        if !had_address && !view.addresses.is_empty() && (known.is_some() || !self.is_history(now, &view)) {
+            self.upsert(now, PodView { terminal: false, ..view });
+        }
+        self.end(now, at_ns, &uid);
+    }
+
     /// Marks a pod as deleted.
     pub fn remove(&mut self, now: Now, uid: &str) {
+        self.end(now, now.mono_ns, uid);
+    }
+
+    fn end(&mut self, now: Now, at_ns: u64, uid: &str) {
         let Some(known) = self.known.get_mut(uid) else { return };
         if known.gone_ns.is_some() {
             return;
         }
         known.gone_ns = Some(now.mono_ns);
-        let end = End { at_ns: now.wall_ns, until_ns: now.wall_ns.saturating_add(GRACE_NS) };
+        let end = End { at_ns, until_ns: now.mono_ns.saturating_add(GRACE_NS) };
         let mut addresses = Vec::new();
         for span in known.spans.iter_mut().filter(|span| span.end.is_none()) {
             span.end = Some(end);
@@ -171,8 +233,36 @@ impl Index {
         self.forget(now);
     }
 
+    /// When a pod started, monotonic. What it tells is of the node's wall clock, which may be set at any time: it is
+    /// translated once, by the clock as it ran when it was first told. A start that no clock has shown was before it was
+    /// set back, so before anything that waits.
+    fn start_ns(&self, now: Now, uid: &str, told_ns: Option<u64>) -> u64 {
+        match (told_ns, self.known.get(uid).map(|known| known.started)) {
+            (Some(told_ns), Some((told_before_ns, from_ns))) if told_ns == told_before_ns => from_ns,
+            (Some(told_ns), _) => self.mono_of(told_ns).unwrap_or(0).min(now.mono_ns),
+            (None, _) => now.mono_ns,
+        }
+    }
+
+    fn mono_of(&self, told_ns: u64) -> Option<u64> {
+        self.wall_clock.mono_since(told_ns, self.heard_ns.saturating_sub(LATE_NS))
+    }
+
+    /// When a finished pod lost its addresses at the latest.
+    fn ended_ns(&self, now: Now, view: &PodView) -> Option<u64> {
+        let ended_ns = self.mono_of(view.ended_ns.filter(|_| view.terminal)?)?;
+        Some(ended_ns.saturating_add(SECOND).min(now.mono_ns))
+    }
+
+    /// Whether a pod is finished for so long, or nobody knows for how long, that its addresses may be others' by now.
+    pub fn is_history(&self, now: Now, view: &PodView) -> bool {
+        let is_old = |ended_ns: u64| now.mono_ns - ended_ns >= REMEMBER_NS;
+        view.terminal && self.ended_ns(now, view).is_none_or(is_old)
+    }
+
     /// Drops pods that were deleted long ago. Cheap; called at every event and at intervals.
     pub fn forget(&mut self, now: Now) {
+        self.wall_clock.look(now);
         let before = self.known.len();
         if self.gone > GONE_MAX {
             // In a flood of short-lived pods, drop the older half at once instead of one at each event.
@@ -191,6 +281,16 @@ impl Index {
         self.changed |= forgotten > 0;
     }
 
+    /// Something was told: a list, an event or a bookmark.
+    pub fn heard(&mut self, now: Now) {
+        self.heard_ns = now.mono_ns;
+    }
+
+    /// Looks at the clocks, so that a time told later is known from before the wall clock was set.
+    pub fn look_at_clock(&mut self, now: Now) {
+        self.wall_clock.look(now);
+    }
+
     /// Number of living pods.
     pub fn living(&self) -> usize {
         self.known.len() - self.gone
@@ -204,10 +304,8 @@ impl Index {
         self.generation += 1;
         let mut tenures = Vec::with_capacity(self.known.len() * 2);
         let mut pods = Vec::with_capacity(self.known.len());
-        let mut static_pods = Vec::new();
         for known in self.known.values() {
             pods.push(known.pod.clone());
-            static_pods.extend(known.static_uid.iter().map(|own| (own.clone(), known.pod.clone())));
             tenures.extend(known.spans.iter().map(|span| Tenure {
                 addr: span.addr,
                 from_ns: span.from_ns,
@@ -216,34 +314,55 @@ impl Index {
                 pod: known.pod.clone(),
             }));
         }
-        Some(PodIndex::new(tenures, pods, self.synced, self.generation).with_static_pods(static_pods))
+        let living = || self.known.values().filter(|known| known.gone_ns.is_none());
+        let mut host_ips: Vec<Addr> = living().filter_map(|known| known.host_ip).collect();
+        host_ips.sort_unstable();
+        host_ips.dedup();
+        let index = PodIndex::new(tenures, pods, self.synced, self.generation).with_static_pods(self.static_pods());
+        Some(index.with_node(host_ips, living().any(|known| known.runs)))
+    }
+
+    /// The pods by the uids of their cgroups where those are others. Anybody may write a mirror's marks into a pod of his:
+    /// of several that say the same, the living one that said it first has it, and nobody where that cannot be told.
+    fn static_pods(&self) -> Vec<(Box<str>, Arc<Pod>)> {
+        let mut claims: Vec<(&str, bool, u64, &Arc<Pod>)> = Vec::new();
+        for known in self.known.values() {
+            claims.extend(known.static_uid.iter().map(|(own, at)| (&**own, known.gone_ns.is_some(), *at, &known.pod)));
+        }
+        claims.sort_unstable_by_key(|(own, is_gone, at, _)| (*own, *is_gone, *at));
+        let of_one_uid = claims.chunk_by(|a, b| a.0 == b.0);
+        let firsts = of_one_uid.filter_map(|claims| match claims {
+            [(_, gone, at, _), (_, other_gone, other_at, _), ..] if (gone, at) == (other_gone, other_at) => None,
+            [(own, .., pod), ..] => Some(((*own).into(), Arc::clone(pod))),
+            [] => None,
+        });
+        firsts.collect()
     }
 
     /// Orders the claims on an address after the pod with uid `newest` claimed or lost it. Of equal starts the later
     /// claim begins later. A deleted pod owns the address for its lifetime, and after it only until a living pod's
     /// claim begins.
     fn settle(&mut self, newest: &str, addr: Addr) {
-        let claims = |span: &Span| span.addr == addr && span.end.is_none();
-        let spans = self.known.values().flat_map(|known| &known.spans);
-        let claimed_ns = spans.filter(|span| claims(span)).map(|span| span.from_ns).min();
-        let mut taken: Vec<u64> = Vec::new();
-        for (uid, known) in &mut self.known {
-            for span in known.spans.iter_mut().filter(|span| span.addr == addr) {
-                if let (Some(claimed_ns), Some(end)) = (claimed_ns, &mut span.end) {
-                    // The living pod owns the address from its first moment on.
-                    end.until_ns = end.until_ns.min(end.at_ns.max(claimed_ns).saturating_sub(1));
-                }
-                if uid.as_ref() != newest {
-                    taken.push(span.from_ns);
-                }
-            }
-        }
+        let others = self.known.iter().filter(|(uid, _)| uid.as_ref() != newest).flat_map(|(_, known)| &known.spans);
+        let others: Vec<(u64, u64)> =
+            others.filter(|span| span.addr == addr).map(|span| (span.started_ns, span.from_ns)).collect();
         if let Some(known) = self.known.get_mut(newest) {
             for span in known.spans.iter_mut().filter(|span| span.addr == addr) {
-                while taken.contains(&span.from_ns) {
-                    span.from_ns += 1;
+                let follows = others.iter().any(|(started_ns, _)| *started_ns < span.started_ns);
+                let mut from_ns = if follows { span.started_ns.max(span.ran_ns) } else { span.started_ns };
+                while others.iter().any(|(_, taken_ns)| *taken_ns == from_ns) {
+                    from_ns += 1;
                 }
+                self.changed |= span.from_ns != from_ns;
+                span.from_ns = from_ns;
             }
+        }
+        let spans = || self.known.values().flat_map(|known| &known.spans).filter(|span| span.addr == addr);
+        let Some(claimed_ns) = spans().filter(|span| span.end.is_none()).map(|span| span.from_ns).min() else { return };
+        let spans = self.known.values_mut().flat_map(|known| &mut known.spans).filter(|span| span.addr == addr);
+        for end in spans.filter_map(|span| span.end.as_mut()) {
+            // The living pod owns the address from its first moment on.
+            end.until_ns = end.until_ns.min(end.at_ns.max(claimed_ns).saturating_sub(1));
         }
     }
 }

@@ -31,6 +31,10 @@ impl Store for PodStore {
 
     fn listed(&mut self, object: Object) -> Result<(), KubeSkip> {
         let pod = object.into_pod().ok_or(KubeSkip::NoPod)?;
+        // One that has finished, nobody knows when.
+        if pod.terminal && pod.ended_ns.is_none() {
+            return Ok(());
+        }
         if self.listed.len() >= PODS_MAX {
             return Err(KubeSkip::TooMany);
         }
@@ -39,17 +43,24 @@ impl Store for PodStore {
     }
 
     fn complete(&mut self, now: Now) -> u64 {
-        self.index.replace(now, std::mem::take(&mut self.listed))
+        self.index.look_at_clock(now);
+        self.listed.retain(|pod| !self.index.is_history(now, pod));
+        let left_out = self.index.replace(now, std::mem::take(&mut self.listed));
+        self.index.heard(now);
+        left_out
     }
 
     fn changed(&mut self, now: Now, object: Object) -> Result<(), KubeSkip> {
         let pod = object.into_pod().ok_or(KubeSkip::NoPod)?;
-        if self.index.upsert(now, pod) { Ok(()) } else { Err(KubeSkip::TooMany) }
+        let is_kept = self.index.upsert(now, pod);
+        self.index.heard(now);
+        if is_kept { Ok(()) } else { Err(KubeSkip::TooMany) }
     }
 
     fn gone(&mut self, now: Now, object: Object) -> Result<(), KubeSkip> {
         let pod = object.into_pod().ok_or(KubeSkip::NoPod)?;
-        self.index.remove(now, &pod.uid);
+        self.index.finish(now, pod);
+        self.index.heard(now);
         Ok(())
     }
 

@@ -77,6 +77,7 @@ impl Reflector {
     pub fn run(mut self) {
         while !self.stopper.stopped() {
             let now = clock::now();
+            self.store.forget(now);
             match self.machine.step(now.mono_ns) {
                 Step::Wait { until_ns } => self.stopper.wait(until_ns.saturating_sub(now.mono_ns)),
                 Step::List { version } => match self.list(now, &version) {

@@ -26,7 +26,7 @@ const _: () = assert!(size_of::<dns_stats>() == STATS_BYTES);
 
 /// Largest payload that the programs copy (`LARGE`).
 pub const MAX_PAYLOAD_BYTES: usize = 4096;
-const HEAD_BYTES: usize = 48;
+const HEAD_BYTES: usize = 56;
 const STATS_BYTES: usize = 24;
 /// Records taken at once, so that a flood of answers does not keep the thread from its other work.
 const MOST_RECORDS: usize = 4096;
@@ -41,6 +41,8 @@ pub struct Captured<'a> {
     pub client_port: u16,
     pub server_port: u16,
     pub protocol: u8,
+    /// Cgroup of the client's socket: a loopback address is another in each network namespace.
+    pub cgroup: u64,
     /// True for an answer that the client received, false for a question that it sent.
     pub is_answer: bool,
     /// A message over UDP or a segment over TCP; may be truncated.
@@ -66,6 +68,7 @@ impl<'a> Captured<'a> {
             client_port: client.1,
             server_port: server.1,
             protocol: head[44],
+            cgroup: head.last_chunk().copied().map_or(0, u64::from_ne_bytes),
             is_answer,
             payload: payload.get(..copied)?,
             length: u32::from_ne_bytes([head[40], head[41], head[42], head[43]]),

@@ -5,10 +5,9 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use super::Names;
 use super::capture::Captured;
 use super::questions::{Asked, Key, Questions};
-use crate::clock::Now;
+use super::{Askers, LOOPBACK, Names};
 use crate::flow::{Addr, protocol};
 use crate::stats::{DnsSkip, Stats};
 use crate::wire::dns::{MAX_TEXT_BYTES, Message, next_of_segment};
@@ -22,24 +21,36 @@ pub struct Judge {
     stats: Arc<Stats>,
     seed: RandomState,
     addresses: Vec<(Addr, u32)>,
+    askers: Option<Askers>,
 }
 
 impl Judge {
     /// Accepted names go to `names`.
     pub fn new(names: Arc<Names>, stats: Arc<Stats>) -> Judge {
         let addresses = Vec::with_capacity(MAX_ADDRESSES);
-        Judge { questions: Questions::new(), names, stats, seed: RandomState::new(), addresses }
+        Judge { questions: Questions::new(), names, stats, seed: RandomState::new(), addresses, askers: None }
+    }
+
+    /// Sets who tells whose a loopback address is; without that it is the host's.
+    pub fn set_askers(&mut self, askers: Option<Askers>) {
+        self.askers = askers;
     }
 
     /// Judges one record of the programs.
-    pub fn take(&mut self, seen: &Captured<'_>, now: Now) {
+    pub fn take(&mut self, seen: &Captured<'_>, now_ns: u64) {
+        let client = match &mut self.askers {
+            _ if !seen.client.is_loopback() => seen.client,
+            Some(askers) => askers(seen.cgroup),
+            None => LOOPBACK,
+        };
+        let seen = &Captured { client, ..*seen };
         if seen.protocol != protocol::TCP {
-            return self.message(seen, seen.payload, now);
+            return self.message(seen, seen.payload, now_ns);
         }
         let mut rest = seen.payload;
         let mut messages = 0;
         while let Some((message, next)) = next_of_segment(rest) {
-            self.message(seen, message, now);
+            self.message(seen, message, now_ns);
             (rest, messages) = (next, messages + 1);
         }
         if seen.is_answer {
@@ -52,7 +63,7 @@ impl Judge {
         }
     }
 
-    fn message(&mut self, seen: &Captured<'_>, bytes: &[u8], now: Now) {
+    fn message(&mut self, seen: &Captured<'_>, bytes: &[u8], now_ns: u64) {
         let message = Message::read(bytes);
         if !seen.is_answer {
             // An unreadable question is not stored. Its answer is then counted as unasked.
@@ -60,18 +71,18 @@ impl Judge {
                 && !question.is_answer
             {
                 let key = self.key(seen, &question);
-                self.questions.ask(&key, now.mono_ns);
+                self.questions.ask(&key, now_ns);
             }
             return;
         }
         match message {
-            Ok(answer) if answer.is_answer => self.answer(seen, &answer, now),
+            Ok(answer) if answer.is_answer => self.answer(seen, &answer, now_ns),
             _ => self.skip(DnsSkip::Malformed),
         }
     }
 
-    fn answer(&mut self, seen: &Captured<'_>, answer: &Message<'_>, now: Now) {
-        let slot = match self.questions.find(&self.key(seen, answer), now.mono_ns) {
+    fn answer(&mut self, seen: &Captured<'_>, answer: &Message<'_>, now_ns: u64) {
+        let slot = match self.questions.find(&self.key(seen, answer), now_ns) {
             Asked::Open(slot) => slot,
             Asked::Answered => return self.stats.dns_folded.inc(),
             Asked::No => return self.skip(DnsSkip::Unasked),
@@ -90,7 +101,7 @@ impl Judge {
             return self.skip(if found.is_short || seen.is_cut() { DnsSkip::Truncated } else { DnsSkip::Empty });
         }
         let hash = self.seed.hash_one(answer.name.wire());
-        self.names.learn(seen.client, answer.name.text(&mut [0; MAX_TEXT_BYTES]), hash, &self.addresses, now);
+        self.names.learn(seen.client, answer.name.text(&mut [0; MAX_TEXT_BYTES]), hash, &self.addresses, now_ns);
     }
 
     fn key(&self, seen: &Captured<'_>, message: &Message<'_>) -> Key {

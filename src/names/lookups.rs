@@ -22,8 +22,8 @@ pub struct Lookup {
     pub name: Arc<str>,
     /// The addresses of all its answers, in order of arrival.
     pub addresses: Vec<Addr>,
-    /// Time of the last answer, nanoseconds since the epoch.
-    pub answered_wall_ns: u64,
+    /// Time of the last answer, monotonic.
+    pub answered_mono_ns: u64,
 }
 
 impl Lookup {
@@ -91,7 +91,7 @@ impl Lookups {
     }
 
     /// Adds an answer. `hash` is the seeded hash of the name.
-    pub fn add(&mut self, client: Addr, hash: u64, name: &Arc<str>, addresses: &[(Addr, u32)], wall_ns: u64) -> Added {
+    pub fn add(&mut self, client: Addr, hash: u64, name: &Arc<str>, addresses: &[(Addr, u32)], now_ns: u64) -> Added {
         let known = self.open.find(&(client, hash));
         let lookup = known.and_then(|slot| self.rest.get_mut(slot as usize)).and_then(Option::as_mut);
         let mut added = Added::default();
@@ -103,7 +103,7 @@ impl Lookups {
                         lookup.addresses.push(*address);
                     }
                 }
-                lookup.answered_wall_ns = wall_ns;
+                lookup.answered_mono_ns = now_ns;
                 self.bytes += lookup.bytes() - before;
                 self.open.renew(slot);
             }
@@ -112,7 +112,7 @@ impl Lookups {
                     self.closed.push_back(lookup);
                 }
                 let mut lookup =
-                    Lookup { client, name: Arc::clone(name), addresses: Vec::new(), answered_wall_ns: wall_ns };
+                    Lookup { client, name: Arc::clone(name), addresses: Vec::new(), answered_mono_ns: now_ns };
                 addresses.iter().for_each(|(address, _)| {
                     if !lookup.addresses.contains(address) {
                         lookup.addresses.push(*address);

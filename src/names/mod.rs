@@ -20,7 +20,6 @@ mod thread;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::clock::Now;
 use crate::flow::Addr;
 use crate::stats::{DnsLost, Stats};
 
@@ -33,6 +32,24 @@ use table::NameTable;
 
 /// The client that stands for the host, for questions from any loopback address.
 pub const LOOPBACK: Addr = Addr::from_v4([127, 0, 0, 1]);
+
+/// The first half of what [`loopback_of`] returns.
+const LOOPBACK_NET: [u8; 8] = [1, 0, 0, 0, 0, 0, 0, 0];
+
+/// The client that stands for a pod, for questions from its loopback addresses, by its uid. An address of 100::/64, which
+/// nobody has (RFC 6666). Without a uid it stands for whoever is not known.
+pub fn loopback_of(uid: &str) -> Addr {
+    // FNV-1a.
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
+    let hash = uid.bytes().fold(0xCBF2_9CE4_8422_2325, step);
+    let mut octets = [0; 16];
+    octets[..8].copy_from_slice(&LOOPBACK_NET);
+    octets[8..].copy_from_slice(&hash.to_be_bytes());
+    Addr::from_v6(octets)
+}
+
+/// Tells by the cgroup of a socket whose loopback address it has: [`LOOPBACK`] or [`loopback_of`].
+pub type Askers = Box<dyn FnMut(u64) -> Addr + Send>;
 
 /// The domain name of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,43 +89,44 @@ impl Names {
     }
 
     /// Adds an answer: `client` asked for the name `text` and received `addresses`, each with its TTL in seconds. `hash`
-    /// is the seeded hash of the name.
-    pub fn learn(&self, client: Addr, text: &str, hash: u64, addresses: &[(Addr, u32)], now: Now) {
-        let client = if client.is_loopback() { LOOPBACK } else { client };
+    /// is the seeded hash of the name; times are monotonic.
+    pub fn learn(&self, client: Addr, text: &str, hash: u64, addresses: &[(Addr, u32)], now_ns: u64) {
         let mut inner = self.inner();
         let Inner { table, lookups, .. } = &mut *inner;
-        let known = lookups.text(client, hash);
+        // What a pod asked itself is shown as it was asked.
+        let shown = if client.octets()[..8] == LOOPBACK_NET { LOOPBACK } else { client };
+        let known = lookups.text(shown, hash);
         let known = known.or_else(|| addresses.first().and_then(|(first, _)| table.same_text(client, *first, text)));
         let text: Arc<str> = known.unwrap_or_else(|| text.into());
         let lost: u64 =
-            addresses.iter().map(|(address, ttl_s)| table.learn(client, *address, &text, *ttl_s, now)).sum();
+            addresses.iter().map(|(address, ttl_s)| table.learn(client, *address, &text, *ttl_s, now_ns)).sum();
         self.lose(DnsLost::NamesFull, lost);
         self.stats.dns_names.set(u64::from(table.len()));
 
-        let added = lookups.add(client, hash, &text, addresses, now.wall_ns);
+        let added = lookups.add(shown, hash, &text, addresses, now_ns);
         let what = if added.is_new { &self.stats.dns_lookups } else { &self.stats.dns_folded };
         what.inc();
         self.lose(DnsLost::LookupsFull, added.lost);
         self.show_pending(&inner);
     }
 
-    fn purge(&self, now: Now) {
+    fn purge(&self, now_ns: u64) {
         let mut inner = self.inner();
-        inner.table.purge(now);
+        inner.table.purge(now_ns);
         self.stats.dns_names.set(u64::from(inner.table.len()));
     }
 
     /// Returns the last name that one of `clients` resolved to `address`, else the last name of any client on this node.
-    /// `belongs` returns whether a client belonged to the row's owner at a time (wall clock).
+    /// `belongs` returns whether a client belonged to the row's owner at a time.
     pub fn find(
         &self,
         address: Addr,
-        now: Now,
+        now_ns: u64,
         clients: &mut dyn Iterator<Item = Addr>,
         belongs: &dyn Fn(Addr, u64) -> bool,
     ) -> Option<(Arc<str>, Origin)> {
         let inner = self.inner();
-        if inner.table.len() == 0 { None } else { inner.table.find(address, now, clients, belongs) }
+        if inner.table.len() == 0 { None } else { inner.table.find(address, now_ns, clients, belongs) }
     }
 
     /// Shows every lookup that is not in a batch.

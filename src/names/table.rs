@@ -1,9 +1,10 @@
 //! Maps a client and an address to the name that the client resolved. Bounded; each name lives for its TTL.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::aged::Aged;
-use crate::clock::{Now, SECOND};
+use crate::clock::SECOND;
 use crate::flow::Addr;
 use crate::table::Entry;
 
@@ -22,8 +23,9 @@ struct Known {
     /// Address, then client.
     key: (Addr, Addr),
     mark: u32,
-    asked_wall_ns: u64,
-    expires_mono_ns: u64,
+    /// Monotonic, as all times here.
+    asked_ns: u64,
+    expires_ns: u64,
 }
 
 /// The client that asked for an address last.
@@ -69,11 +71,20 @@ pub enum Origin {
     Node,
 }
 
+/// What a client has of the table.
+#[derive(Clone, Copy, Default)]
+struct Share {
+    names: u32,
+    bytes: usize,
+}
+
 pub struct NameTable {
     known: Aged<Known>,
     /// The names, by slot of `known`.
     texts: Vec<Option<Arc<str>>>,
     text_bytes: usize,
+    /// Names and bytes of each client.
+    shares: HashMap<Addr, Share, foldhash::fast::RandomState>,
     last: Aged<LastAsked>,
 }
 
@@ -84,6 +95,7 @@ impl NameTable {
             known: Aged::with_capacity(CAPACITY),
             texts: Vec::with_capacity(CAPACITY as usize),
             text_bytes: 0,
+            shares: HashMap::default(),
             last: Aged::with_capacity(CAPACITY),
         }
     }
@@ -99,29 +111,27 @@ impl NameTable {
     }
 
     /// Stores that `client` resolved `text` to `address`. Returns the number of unexpired names dropped to make room.
-    pub fn learn(&mut self, client: Addr, address: Addr, text: &Arc<str>, ttl_s: u32, now: Now) -> u64 {
+    pub fn learn(&mut self, client: Addr, address: Addr, text: &Arc<str>, ttl_s: u32, now_ns: u64) -> u64 {
         let lives_ns = u64::from(ttl_s.clamp(LEAST_TTL_S, MOST_TTL_S)) * SECOND;
         if let Some(slot) = self.known.find(&(address, client)) {
             self.remove(slot);
         }
         let mut lost = 0;
         while self.known.is_full() || self.text_bytes + text.len() > TEXT_BYTES {
-            let Some(oldest) = self.known.oldest() else { break };
-            lost += u64::from(self.known.get(oldest).is_some_and(|known| known.expires_mono_ns > now.mono_ns));
-            self.remove(oldest);
+            let Some(leaves) = self.leaves_for(client) else { return lost + 1 };
+            lost += u64::from(self.known.get(leaves).is_some_and(|known| known.expires_ns > now_ns));
+            self.remove(leaves);
         }
-        let known = Known {
-            key: (address, client),
-            mark: 0,
-            asked_wall_ns: now.wall_ns,
-            expires_mono_ns: now.mono_ns.saturating_add(lives_ns),
-        };
+        let known =
+            Known { key: (address, client), mark: 0, asked_ns: now_ns, expires_ns: now_ns.saturating_add(lives_ns) };
         let Ok(slot) = self.known.insert(known) else { return lost + 1 };
         if self.texts.len() <= slot as usize {
             self.texts.resize(slot as usize + 1, None);
         }
         self.texts[slot as usize] = Some(Arc::clone(text));
         self.text_bytes += text.len();
+        let share = self.shares.entry(client).or_default();
+        (share.names, share.bytes) = (share.names + 1, share.bytes + text.len());
         self.note_last(address, client);
         lost
     }
@@ -142,16 +152,38 @@ impl NameTable {
         let _ = self.last.insert(LastAsked { address, client, mark: 0 });
     }
 
+    /// The slot that makes room for a name of `client`: the oldest of one who has more than an equal share, or, if that is
+    /// `client`, its own, where that is the oldest of all.
+    fn leaves_for(&self, client: Addr) -> Option<u32> {
+        let clients = self.shares.len().max(1);
+        let has_more = |client: &Addr| {
+            let share = self.shares.get(client).copied().unwrap_or_default();
+            share.names as usize >= CAPACITY as usize / clients || share.bytes >= TEXT_BYTES / clients
+        };
+        if has_more(&client) {
+            return self.known.oldest().filter(|slot| self.known.get(*slot).is_some_and(|known| known.key.1 == client));
+        }
+        let richest = self.known.by_age().find(|known| has_more(&known.key.1));
+        richest.and_then(|known| self.known.find(&known.key)).or_else(|| self.known.oldest())
+    }
+
     fn remove(&mut self, slot: u32) {
+        let client = self.known.get(slot).map(|known| known.key.1);
         self.known.remove(slot);
-        if let Some(text) = self.texts.get_mut(slot as usize).and_then(Option::take) {
-            self.text_bytes -= text.len();
+        let Some(text) = self.texts.get_mut(slot as usize).and_then(Option::take) else { return };
+        self.text_bytes -= text.len();
+        let Some(client) = client else { return };
+        if let Some(share) = self.shares.get_mut(&client) {
+            (share.names, share.bytes) = (share.names.saturating_sub(1), share.bytes.saturating_sub(text.len()));
+            if share.names == 0 {
+                self.shares.remove(&client);
+            }
         }
     }
 
-    pub fn purge(&mut self, now: Now) {
+    pub fn purge(&mut self, now_ns: u64) {
         for slot in self.known.slots() {
-            if self.known.get(slot).is_some_and(|known| known.expires_mono_ns <= now.mono_ns) {
+            if self.known.get(slot).is_some_and(|known| known.expires_ns <= now_ns) {
                 self.remove(slot);
             }
         }
@@ -167,22 +199,20 @@ impl NameTable {
     pub fn find(
         &self,
         address: Addr,
-        now: Now,
+        now_ns: u64,
         clients: &mut dyn Iterator<Item = Addr>,
         belongs: &dyn Fn(Addr, u64) -> bool,
     ) -> Option<(Arc<str>, Origin)> {
         let valid = |client: Addr| {
             let slot = self.known.find(&(address, client))?;
-            let known = self.known.get(slot).filter(|known| known.expires_mono_ns > now.mono_ns)?;
-            Some((known.asked_wall_ns, slot))
+            let known = self.known.get(slot).filter(|known| known.expires_ns > now_ns)?;
+            Some((known.asked_ns, slot))
         };
-        let own = clients
-            .filter_map(|client| valid(client).filter(|(asked_wall_ns, _)| belongs(client, *asked_wall_ns)))
-            .max();
+        let own = clients.filter_map(|client| valid(client).filter(|(asked_ns, _)| belongs(client, *asked_ns))).max();
         let of_node = || {
             let client = self.last.get(self.last.find(&address)?)?.client;
-            let (asked_wall_ns, slot) = valid(client)?;
-            Some((slot, if belongs(client, asked_wall_ns) { Origin::Own } else { Origin::Node }))
+            let (asked_ns, slot) = valid(client)?;
+            Some((slot, if belongs(client, asked_ns) { Origin::Own } else { Origin::Node }))
         };
         let (slot, origin) = own.map(|(_, slot)| (slot, Origin::Own)).or_else(of_node)?;
         Some((self.texts.get(slot as usize)?.clone()?, origin))

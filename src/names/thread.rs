@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use log::warn;
 
-use super::Names;
 use super::capture::{Capture, Captured, Seen};
 use super::health::NamesHealth;
 use super::judge::Judge;
+use super::{Askers, Names};
 use crate::clock::{self, MS, SECOND};
 use crate::config::{Config, Dns};
 use crate::health::{Component, Health, Status};
@@ -31,13 +31,15 @@ pub fn start(
     stats: &Arc<Stats>,
     health: &Arc<Health>,
     stop: &Arc<Stop>,
+    askers: Option<Askers>,
 ) -> Option<(Arc<Names>, impl FnOnce() + Send + use<>)> {
     if config.dns == Dns::Off {
         return None;
     }
     let names = Arc::new(Names::new(Arc::clone(stats), config.dakr.is_some()));
     let mut judge = Judge::new(Arc::clone(&names), Arc::clone(stats));
-    let each = move |seen: &Captured<'_>| judge.take(seen, clock::now());
+    judge.set_askers(askers);
+    let each = move |seen: &Captured<'_>| judge.take(seen, clock::now().mono_ns);
     let opened = Capture::open(config.cgroup_root.as_deref(), &config.dns_ports, each)
         .map_err(|error| error.to_string())
         .and_then(|capture| Ok((capture, Waker::open().map_err(|error| error.to_string())?)));
@@ -102,7 +104,7 @@ impl Thread {
             }
             if now.mono_ns >= upkeep_ns {
                 upkeep_ns = now.mono_ns + UPKEEP_NS;
-                self.names.purge(now);
+                self.names.purge(now.mono_ns);
                 self.condition.looked(self.capture.is_attached(), now.mono_ns);
             }
         }

@@ -148,6 +148,31 @@ impl CgroupTree {
         if self.whole >= deciding { Member::NoPod } else { Member::NotYet }
     }
 
+    /// The uid of the pod that a cgroup belongs to, walking the tree once where it is not known yet.
+    pub fn find(&mut self, id: u64) -> Option<&str> {
+        if matches!(self.member(id), Member::NotYet) {
+            while self.wants_walk() && !self.step(WAITING_MAX) {}
+            // One that was going on did not begin after the question.
+            while self.wants_walk() && !self.step(WAITING_MAX) {}
+        }
+        self.pod_uid(id)
+    }
+
+    /// The root of the tree.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The uids of the pods whose cgroups were found, some more than once.
+    pub fn uids(&self) -> impl Iterator<Item = &str> {
+        self.by_id.values().map(|seen| &*seen.uid)
+    }
+
+    /// Asks for a walk that begins after this call.
+    pub fn want_walk(&mut self) {
+        self.wanted = self.walk + 1;
+    }
+
     /// Whether a walk would decide about a requested id.
     pub fn wants_walk(&self) -> bool {
         self.whole < self.wanted

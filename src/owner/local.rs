@@ -67,15 +67,26 @@ impl LocalEnds {
         self.host.contains(&addr) || self.left.iter().any(|(gone, _)| *gone == addr)
     }
 
-    /// Returns the owner of `addr` at `at_wall_ns`; `None` if it is not a local end.
-    pub fn owner_of(&self, addr: Addr, at_wall_ns: u64, owners: &mut OwnerTable) -> Option<OwnerId> {
-        self.holder_of(addr, at_wall_ns, owners).map(|(owner, _)| owner)
+    /// Returns the owner of `addr` at `at_ns`, monotonic; `None` if it is not a local end.
+    pub fn owner_of(&self, addr: Addr, at_ns: u64, owners: &mut OwnerTable) -> Option<OwnerId> {
+        self.holder_of(addr, at_ns, None, owners).map(|(owner, _)| owner)
     }
 
-    /// Returns the same together with [`LocalEnds::is_vacant`], in one search.
-    pub fn holder_of(&self, addr: Addr, at_wall_ns: u64, owners: &mut OwnerTable) -> Option<(OwnerId, bool)> {
-        if let Some(tenure) = self.pods.tenure_of(addr, at_wall_ns) {
-            return Some((owners.id_of(&tenure.pod), tenure.is_over(at_wall_ns)));
+    /// Returns the same together with [`LocalEnds::is_vacant`], in one search. What is known to have `begun_ns` before the
+    /// pod had the address is the one's who had it then.
+    pub fn holder_of(
+        &self,
+        addr: Addr,
+        at_ns: u64,
+        begun_ns: Option<u64>,
+        owners: &mut OwnerTable,
+    ) -> Option<(OwnerId, bool)> {
+        if let Some(tenure) = self.pods.tenure_of(addr, at_ns) {
+            let begun_ns = begun_ns.filter(|begun_ns| *begun_ns < tenure.from_ns);
+            if let Some(before) = begun_ns.and_then(|begun_ns| self.pods.tenure_of(addr, begun_ns)) {
+                return Some((owners.id_of(&before.pod), false));
+            }
+            return Some((owners.id_of(&tenure.pod), tenure.is_over(at_ns)));
         }
         if self.is_host(addr) {
             return Some((OwnerId::HOST, false));
@@ -84,33 +95,37 @@ impl LocalEnds {
     }
 
     /// Whether an address that is not the host's is known to be a local end.
-    pub fn is_known(&self, addr: Addr, at_wall_ns: u64) -> bool {
-        self.pods.tenure_of(addr, at_wall_ns).is_some() || self.cidrs.iter().any(|range| range.contains(addr))
+    pub fn is_known(&self, addr: Addr, at_ns: u64) -> bool {
+        self.pods.tenure_of(addr, at_ns).is_some() || self.cidrs.iter().any(|range| range.contains(addr))
     }
 
     /// Whether the pod that [`LocalEnds::owner_of`] returns had lost the address by then. The bytes may belong to a new
     /// pod that the API server has not reported yet.
-    pub fn is_vacant(&self, addr: Addr, at_wall_ns: u64) -> bool {
-        self.pods.tenure_of(addr, at_wall_ns).is_some_and(|tenure| tenure.is_over(at_wall_ns))
+    pub fn is_vacant(&self, addr: Addr, at_ns: u64) -> bool {
+        self.pods.tenure_of(addr, at_ns).is_some_and(|tenure| tenure.is_over(at_ns))
     }
 
-    /// Whether the pod that [`LocalEnds::owner_of`] names for `at_wall_ns` had the address at `then_wall_ns`, too.
-    pub fn had_address(&self, addr: Addr, at_wall_ns: u64, then_wall_ns: u64) -> bool {
-        let covers = |from_ns: u64, ended_ns: u64| (from_ns..=ended_ns).contains(&then_wall_ns);
-        self.pods.tenure_of(addr, at_wall_ns).is_some_and(|tenure| covers(tenure.from_ns, tenure.ended_ns))
+    /// Whether the pod that [`LocalEnds::owner_of`] names for `at_ns` had the address at `then_ns`, too.
+    pub fn had_address(&self, addr: Addr, at_ns: u64, then_ns: u64) -> bool {
+        let covers = |from_ns: u64, ended_ns: u64| (from_ns..=ended_ns).contains(&then_ns);
+        self.pods.tenure_of(addr, at_ns).is_some_and(|tenure| covers(tenure.from_ns, tenure.ended_ns))
+    }
+
+    /// The address of the node that the pods run on, if it is none of this network namespace.
+    pub fn node_elsewhere(&self) -> Option<Addr> {
+        let told = self.pods.host_ips();
+        let is_here = self.host.is_empty() || told.iter().any(|addr| self.is_host(*addr));
+        if is_here { None } else { told.first().copied() }
     }
 
     /// Whether an address is another pod's than that of a socket which has it: its own pod is known to be elsewhere. An
     /// address that changed hands is not, for its new pod has none other.
-    pub fn is_anothers(&self, addr: Addr, of_socket: &Pod, at_wall_ns: u64) -> bool {
+    pub fn is_anothers(&self, addr: Addr, of_socket: &Pod, at_ns: u64) -> bool {
         let tenures = self.pods.tenures();
         let has_another =
             || tenures.iter().any(|t| t.pod.uid == of_socket.uid && t.addr != addr && t.addr.is_v4() == addr.is_v4());
         !self.is_host(addr)
-            && self
-                .pods
-                .tenure_of(addr, at_wall_ns)
-                .is_some_and(|t| t.pod.uid != of_socket.uid && !t.is_over(at_wall_ns))
+            && self.pods.tenure_of(addr, at_ns).is_some_and(|t| t.pod.uid != of_socket.uid && !t.is_over(at_ns))
             && (of_socket.host_network || has_another())
     }
 

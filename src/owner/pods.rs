@@ -35,7 +35,7 @@ pub struct Pod {
 #[derive(Clone, Debug)]
 pub struct Tenure {
     pub addr: Addr,
-    /// First moment, nanoseconds since the epoch (`status.startTime`, or when the address was first seen).
+    /// First moment (`status.startTime`, or when the address was first seen). All of its times are monotonic.
     pub from_ns: u64,
     /// When the pod lost the address, as far as known; `u64::MAX` while it has it.
     pub ended_ns: u64,
@@ -62,12 +62,18 @@ pub struct PodIndex {
     first: HashMap<Addr, usize, foldhash::fast::RandomState>,
     /// Indices of the tenures, sorted by the uid of their pod.
     by_pod: Vec<u32>,
+    /// Addresses that some pod has had, or had and lost: what they carry may be of more than one.
+    changed_hands: HashSet<Addr, foldhash::fast::RandomState>,
     /// The first address of each /24 or /64 with tenures.
     near: HashSet<Addr, foldhash::fast::RandomState>,
     /// Every pod by uid, host-network pods included; sorted by uid.
     pods: Vec<Arc<Pod>>,
     /// Static pods with the uid of their cgroups, sorted by it.
     static_pods: Vec<(Box<str>, Arc<Pod>)>,
+    /// The node's addresses, as its living pods tell them.
+    host_ips: Vec<Addr>,
+    /// Whether a container of a living pod was started: then it has cgroups.
+    some_run: bool,
     /// Whether the first list has arrived.
     pub synced: bool,
     /// Grows with every change.
@@ -84,7 +90,23 @@ impl PodIndex {
         let near = tenures.iter().map(|tenure| block_of(tenure.addr)).collect();
         let mut by_pod: Vec<u32> = (0..).take(tenures.len()).collect();
         by_pod.sort_by_key(|at| tenures.get(*at as usize).map(|tenure: &Tenure| &tenure.pod.uid));
-        PodIndex { tenures, first, by_pod, near, pods, static_pods: Vec::new(), synced, generation }
+        let next = tenures.iter().skip(1).map(|tenure| tenure.addr).chain(std::iter::once(Addr::default()));
+        let of_many =
+            tenures.iter().zip(next).filter(|(tenure, next)| tenure.addr == *next || tenure.ended_ns != u64::MAX);
+        let changed_hands = of_many.map(|(tenure, _)| tenure.addr).collect();
+        PodIndex {
+            tenures,
+            first,
+            by_pod,
+            changed_hands,
+            near,
+            pods,
+            static_pods: Vec::new(),
+            host_ips: Vec::new(),
+            some_run: false,
+            synced,
+            generation,
+        }
     }
 
     /// Adds static pods by the uid of their cgroups. The kubelet names these cgroups by the hash of the pod's file;
@@ -95,7 +117,23 @@ impl PodIndex {
         self
     }
 
-    /// Returns the owner of `addr` at `at_ns` (nanoseconds since the epoch). Of overlapping tenures the last one to start
+    /// Adds what the living pods tell of their node: its addresses, and whether one of them runs.
+    pub fn with_node(mut self, host_ips: Vec<Addr>, some_run: bool) -> PodIndex {
+        (self.host_ips, self.some_run) = (host_ips, some_run);
+        self
+    }
+
+    /// The node's addresses, as its living pods tell them.
+    pub fn host_ips(&self) -> &[Addr] {
+        &self.host_ips
+    }
+
+    /// Whether a living pod runs, so that it has cgroups.
+    pub fn some_run(&self) -> bool {
+        self.some_run
+    }
+
+    /// Returns the owner of `addr` at `at_ns`, monotonic. Of overlapping tenures the last one to start
     /// wins: a new pod owns a reused address from its start on.
     pub fn owner_of(&self, addr: Addr, at_ns: u64) -> Option<&Arc<Pod>> {
         self.tenure_of(addr, at_ns).map(|tenure| &tenure.pod)
@@ -107,6 +145,16 @@ impl PodIndex {
         let of_address = self.tenures.get(*self.first.get(&addr)?..)?;
         let begun = of_address.iter().take_while(|t| t.addr == addr && t.from_ns <= at_ns);
         begun.filter(|t| at_ns <= t.until_ns).last()
+    }
+
+    /// Whether some address has changed hands.
+    pub fn some_changed_hands(&self) -> bool {
+        !self.changed_hands.is_empty()
+    }
+
+    /// Whether a pod lost this address, or two claim it.
+    pub fn has_changed_hands(&self, addr: Addr) -> bool {
+        self.changed_hands.contains(&addr)
     }
 
     /// Whether `addr` may belong to a pod of this node: it shares its /24 or /64 with a known pod, or no pod is known.

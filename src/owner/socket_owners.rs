@@ -52,6 +52,11 @@ impl HostEnd {
 pub struct SocketOwners {
     tree: CgroupTree,
     sockets: Option<HostSockets>,
+    /// Whether a cgroup of a known pod was found.
+    some_found: bool,
+    /// Generation of the pods for which a walk was asked when none was found.
+    sought: u64,
+    none_found: bool,
 }
 
 impl SocketOwners {
@@ -64,7 +69,7 @@ impl SocketOwners {
         let sockets = if with_sockets { Some(HostSockets::open()?) } else { None };
         let mut tree = CgroupTree::new(cgroup_fs);
         tree.step(DIRECTORIES);
-        Ok(SocketOwners { tree, sockets })
+        Ok(SocketOwners { tree, sockets, some_found: false, sought: 0, none_found: false })
     }
 
     /// Reads the host's sockets after a sweep. This read or the previous one contains every socket of the sweep, except
@@ -86,6 +91,28 @@ impl SocketOwners {
     /// Searches requested cgroups after a sweep. Returns whether it decided about some.
     pub fn walk(&mut self) -> bool {
         self.tree.wants_walk() && self.tree.step(DIRECTORIES)
+    }
+
+    /// Whether pods run, and the tree has no cgroup of any: then it is another's tree, or pods have theirs in cgroup v1.
+    /// Asks for a walk before it says so.
+    pub fn finds_no_pod(&mut self, pods: &PodIndex) -> bool {
+        if self.some_found || !pods.some_run() {
+            return false;
+        }
+        if self.tree.uids().any(|uid| pods.by_cgroup_uid(uid).is_some()) {
+            (self.some_found, self.none_found) = (true, false);
+        } else if self.sought != pods.generation {
+            self.sought = pods.generation;
+            self.tree.want_walk();
+        } else if !self.tree.wants_walk() {
+            self.none_found = true;
+        }
+        self.none_found
+    }
+
+    /// Where the cgroups of pods are looked for.
+    pub fn root(&self) -> &Path {
+        self.tree.root()
     }
 
     /// The cgroup of the socket at a host end, from the last two reads.

@@ -56,15 +56,16 @@ pub struct WaitingRow {
     pub key: WaitingKey,
     mark: u32,
     pub traffic: Traffic,
-    /// Time of the last increment, wall clock: the owner at this time decides.
-    pub counted_wall_ns: u64,
-    /// Start of the wait, monotonic.
+    /// Time of the last increment, monotonic as all times here: the owner at this time decides. 0 for one of before the
+    /// boot.
+    pub counted_mono_ns: u64,
+    /// Start of the wait.
     pub since_mono_ns: u64,
 }
 
 persist_as_number!(Split { Known = 0, Undecided = 1, Unknown = 2 });
 persist_as_number!(Ends { Both = 0, Originator = 1, Responder = 2, Neither = 3 });
-persist!(WaitingRow { key, traffic, counted_wall_ns, since_mono_ns; mark: 0 });
+persist!(WaitingRow { key, traffic, counted_mono_ns, since_mono_ns; mark: 0 });
 
 /// In the order of the state file, which has one level.
 impl Persist for WaitingKey {
@@ -162,15 +163,15 @@ impl WaitingTable {
 
     /// Adds an increment. If the table is full, it evicts and returns the row that has waited longest. Rows whose other
     /// end is settled (`beside`) are evicted first, and never evict others.
-    pub fn add(&mut self, n: &Newcomer, wall_ns: u64, mono_ns: u64) -> Option<WaitingRow> {
-        let slot = if n.fine { FINE | (wall_ns / FINE_SLOT_NS) } else { wall_ns / SLOT_NS };
+    pub fn add(&mut self, n: &Newcomer, mono_ns: u64) -> Option<WaitingRow> {
+        let slot = if n.fine { FINE | (mono_ns / FINE_SLOT_NS) } else { mono_ns / SLOT_NS };
         let key = WaitingKey { of: n.of, slot, beside: n.beside };
         if let Some(row) = self.table.find(&key).and_then(|slot| self.table.get_mut(slot)) {
             row.traffic += n.traffic;
-            row.counted_wall_ns = row.counted_wall_ns.max(wall_ns);
+            row.counted_mono_ns = row.counted_mono_ns.max(mono_ns);
             return None;
         }
-        let row = WaitingRow { key, mark: 0, traffic: n.traffic, counted_wall_ns: wall_ns, since_mono_ns: mono_ns };
+        let row = WaitingRow { key, mark: 0, traffic: n.traffic, counted_mono_ns: mono_ns, since_mono_ns: mono_ns };
         let mut evicted = None;
         if self.table.insert(row) == Err(Full) {
             if n.beside {
@@ -208,15 +209,19 @@ impl WaitingTable {
         }
     }
 
-    /// Takes over what waited in the process before, into a table that is still empty; before another boot, it begins
-    /// to wait now.
+    /// Takes over what waited in the process before, into a table that is still empty. Where that was before the boot
+    /// (not `same_boot`), it begins to wait now, and no pod of now had its address then.
     ///
     /// # Errors
     /// When the bytes cannot be what [`WaitingTable::persist`] wrote, or are more than the table holds.
-    pub fn restore(&mut self, from: &mut In<'_>, mono_ns: u64) -> Result<(), Malformed> {
+    pub fn restore(&mut self, from: &mut In<'_>, same_boot: bool, mono_ns: u64) -> Result<(), Malformed> {
         for _ in 0..u32::take(from)? {
             let mut row = WaitingRow::take(from)?;
-            row.since_mono_ns = row.since_mono_ns.min(mono_ns);
+            match same_boot {
+                true => row.since_mono_ns = row.since_mono_ns.min(mono_ns),
+                false => row.since_mono_ns = mono_ns,
+            }
+            row.counted_mono_ns = if same_boot { row.counted_mono_ns.min(mono_ns) } else { 0 };
             if self.table.find(&row.key).is_some() {
                 return Err(Malformed);
             }

@@ -102,7 +102,7 @@ impl RowTable {
             into.join_split(row.split());
             into.rated = [into.rated[0] + row.rated[0], into.rated[1] + row.rated[1]];
             into.rate = [into.rate[0] + row.rate[0], into.rate[1] + row.rate[1]];
-            into.changed_wall_ns = into.changed_wall_ns.max(row.changed_wall_ns);
+            into.changed_mono_ns = into.changed_mono_ns.max(row.changed_mono_ns);
             if into.place != row.place {
                 into.place = 0;
             }

@@ -115,8 +115,8 @@ pub struct Row {
     pub frozen: TxRx,
     /// Since the row appeared.
     pub total: TxRx,
-    /// When it last grew, wall clock.
-    pub changed_wall_ns: u64,
+    /// When it last grew, monotonic.
+    pub changed_mono_ns: u64,
     /// Its item in the batch under way.
     item: u32,
     /// Number of the zone and region of the remote end; 0 is not known.
@@ -194,8 +194,8 @@ impl Row {
 pub struct Increment {
     /// How much.
     pub counts: TxRx,
-    /// Until when, wall clock.
-    pub wall_ns: u64,
+    /// Until when, monotonic.
+    pub at_ns: u64,
 }
 
 /// What became of an increment.
@@ -302,14 +302,14 @@ impl RowTable {
         &mut self,
         key: &RowKey,
         push: Push,
-        Increment { counts: increment, wall_ns }: Increment,
+        Increment { counts: increment, at_ns }: Increment,
         classes: &Classes,
         ledger: &mut Ledger,
         charge: impl FnOnce() -> Charge,
     ) -> Added {
         ledger.counted += increment;
         if let Some(slot) = self.table.find(key) {
-            return self.grow(slot, increment, wall_ns, ledger, charge);
+            return self.grow(slot, increment, at_ns, ledger, charge);
         }
         if self.named() >= self.named_capacity() {
             self.make_room(classes, ledger);
@@ -321,7 +321,7 @@ impl RowTable {
             open: increment,
             frozen: TxRx::ZERO,
             total: increment,
-            changed_wall_ns: wall_ns,
+            changed_mono_ns: at_ns,
             item: 0,
             place,
             push,
@@ -364,7 +364,7 @@ impl RowTable {
         &mut self,
         slot: u32,
         increment: TxRx,
-        wall_ns: u64,
+        at_ns: u64,
         ledger: &mut Ledger,
         charge: impl FnOnce() -> Charge,
     ) -> Added {
@@ -380,7 +380,7 @@ impl RowTable {
                 row.place = now.place;
             }
         }
-        grow(row, increment, wall_ns);
+        grow(row, increment, at_ns);
         row.join_split(self.split);
         ledger.open += increment;
         Added { way: row.key.way, slot: Some(slot), is_new: was_settled, is_lost: false }
@@ -399,13 +399,13 @@ impl RowTable {
     }
 
     /// Removes settled rows that were idle for `idle_ns`.
-    pub fn cleanup(&mut self, wall_ns: u64, idle_ns: u64) {
+    pub fn cleanup(&mut self, now_ns: u64, idle_ns: u64) {
         self.pause = 0;
         for slot in self.table.slots() {
             if let Some(row) = self.table.get(slot)
                 && row.open.is_zero()
                 && row.frozen.is_zero()
-                && wall_ns.saturating_sub(row.changed_wall_ns) >= idle_ns
+                && now_ns.saturating_sub(row.changed_mono_ns) >= idle_ns
             {
                 self.take(slot);
             }
@@ -436,10 +436,10 @@ fn name_of(names: &[Option<RowName>], slot: u32) -> Option<&RowName> {
     names.get(slot as usize)?.as_ref()
 }
 
-fn grow(row: &mut Row, increment: TxRx, wall_ns: u64) {
+fn grow(row: &mut Row, increment: TxRx, at_ns: u64) {
     row.open += increment;
     row.total += increment;
-    row.changed_wall_ns = row.changed_wall_ns.max(wall_ns);
+    row.changed_mono_ns = row.changed_mono_ns.max(at_ns);
 }
 
 #[cfg(test)]

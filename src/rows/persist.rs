@@ -15,7 +15,7 @@ persist_as_number!(Class { Inside = 0, Outside = 1, Overlay = 2, Multicast = 3 }
 persist_as_number!(Level { Named = 0, Prefix = 1, All = 2 });
 persist_as_number!(Withheld { InboundInside = 0, InboundNone = 1, Overlay = 2, NoDakr = 3, Multicast = 4 });
 persist!(RowKey { local, remote, owner, port, protocol, direction, class, level, way });
-persist!(Row { key, open, frozen, total, changed_wall_ns, item, place, push, marks; mark: 0; rate: [0.0; 2]; rated: [0; 2] });
+persist!(Row { key, open, frozen, total, changed_mono_ns, item, place, push, marks; mark: 0; rate: [0.0; 2]; rated: [0; 2] });
 
 // The number of a path means nothing to another process.
 impl Persist for Marks {
@@ -68,6 +68,13 @@ impl RowTable {
             }
         }
         Ok(())
+    }
+
+    /// The rows were last changed by the clock of another boot, or not later than now.
+    pub fn reset_times(&mut self, same_boot: bool, now_ns: u64) {
+        for row in self.table.iter_mut().chain(&mut self.homeless) {
+            row.changed_mono_ns = if same_boot { row.changed_mono_ns.min(now_ns) } else { now_ns };
+        }
     }
 
     /// `folds`: that folding makes room, as it does until nothing is left that is not frozen.

@@ -85,12 +85,12 @@ impl Bench {
         }
     }
 
-    fn add(&mut self, key: &RowKey, increment: TxRx, wall_ns: u64) -> Way {
+    fn add(&mut self, key: &RowKey, increment: TxRx, at_ns: u64) -> Way {
         let charge = || {
             self.asked.set(self.asked.get() + 1);
             self.charge
         };
-        let increment = Increment { counts: increment, wall_ns };
+        let increment = Increment { counts: increment, at_ns };
         self.rows.add(key, push_of(key), increment, &self.classes, &mut self.ledger, charge).way
     }
 

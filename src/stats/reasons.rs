@@ -49,6 +49,8 @@ listed! {
         Source => "source",
         /// Sockets cannot be attributed to pods.
         SocketOwners => "socket_owners",
+        /// The pods' node has an address that is none of this network namespace.
+        Elsewhere => "elsewhere",
         /// The kernel dropped events since the last sweep.
         EventsLost => "events_lost",
         /// Local ends appear only in conntrack zones that are not counted (rule 7).

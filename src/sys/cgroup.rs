@@ -62,6 +62,22 @@ pub fn find(asked: Option<&Path>) -> Result<PathBuf, CgroupError> {
     choose(&mounts, is_root, |path| holds_pods(path, DEPTH))
 }
 
+/// The cgroup2 tree in which pods have their cgroups: what was asked for, or another mount where only that holds any.
+///
+/// # Errors
+/// If there is no cgroup2 tree at all.
+pub fn find_of_pods(asked: Option<&Path>) -> Result<PathBuf, CgroupError> {
+    let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = mounts.split(|b| *b == b'\n').filter_map(cgroup2_mount_point);
+    let asked = asked.filter(|path| find(Some(path)).is_ok());
+    of_pods(asked, mounts).map_or_else(|| find(None), Ok)
+}
+
+fn of_pods(asked: Option<&Path>, mounts: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
+    let mut trees = asked.map(Path::to_owned).into_iter().chain(mounts);
+    trees.find(|path| holds_pods(path, DEPTH)).or_else(|| asked.map(Path::to_owned))
+}
+
 /// The first mount that is the root, else the first that holds pods; else the error that says what there is.
 fn choose(
     mountinfo: &[u8],

@@ -187,7 +187,7 @@ impl Steps {
             boot: "b".to_owned(),
             protocol,
             flush_interval_ns: 60 * SECOND,
-            started_wall_ns: 0,
+            started_ns: 0,
         };
         let (flight, time) = (http.flight(), clock_ns.clone());
         let now = move || clock::Now { mono_ns: time.load(SeqCst), wall_ns: 0 };

@@ -94,7 +94,7 @@ impl Running {
 
     pub fn owner(&self, ip: &str) -> Option<Arc<Pod>> {
         let addr = Addr::from(ip.parse::<std::net::IpAddr>().expect("an address"));
-        self.index().owner_of(addr, clock::now().wall_ns).cloned()
+        self.index().owner_of(addr, clock::now().mono_ns).cloned()
     }
 
     /// The name of the pod that has the address now.

@@ -48,7 +48,7 @@ fn lists_and_watches_and_owns_addresses() {
     assert!(!index.pods().is_empty(), "the node has pods");
     for tenure in index.tenures() {
         assert!(!tenure.pod.host_network);
-        let owner = index.owner_of(tenure.addr, netmon::clock::now().wall_ns).expect("somebody has it");
+        let owner = index.owner_of(tenure.addr, netmon::clock::now().mono_ns).expect("somebody has it");
         assert!(index.by_uid(&owner.uid).is_some());
     }
     assert_eq!(kube.stats.kube_lists.get(), 1);

@@ -31,9 +31,10 @@ fn asks_for_this_nodes_pods_from_the_servers_cache() {
     wait_until("a watch", || server.counts() == (1, 1));
     wait_until("the pod", || kube.name("10.0.0.1").as_deref() == Some("web-1"));
     let requests = server.requests();
-    let selector = "spec.nodeName%3Dnode-1%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed";
+    let selector = "spec.nodeName%3Dnode-1";
+    let unfinished = format!("{selector}%2Cstatus.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed");
     assert!(requests[0].target.starts_with("/api/v1/pods?"));
-    assert_eq!(requests[0].param("fieldSelector"), Some(selector));
+    assert_eq!(requests[0].param("fieldSelector"), Some(unfinished.as_str()));
     assert_eq!(requests[0].param("resourceVersion"), Some("0"), "from the cache, not from etcd");
     assert_eq!(requests[0].param("limit"), None, "a limit would go to etcd");
     assert_eq!(requests[0].accept_encoding, "gzip");
@@ -257,4 +258,24 @@ fn stops_in_every_state_within_a_second() {
         crate::fake_kube::pause_for(Duration::from_millis(20));
         assert!(kube.stop() < Duration::from_secs(1), "state {state}");
     }
+}
+
+#[test]
+fn f10_a_job_that_goes_from_pending_to_its_end_in_one_event_is_named() {
+    let mut pending = one();
+    pending.status = None;
+    let mut done = one();
+    if let Some(status) = &mut done.status {
+        status.phase = Some("Succeeded".to_owned());
+    }
+    let server = FakeKube::start(move |request| match request.watch {
+        false => json(&list(&[], "7")),
+        // With the phase in its selector a server would say DELETED here, with the object as it was before.
+        true if request.target.contains("phase") => {
+            watch_open(&[event("ADDED", &pending, "8"), event("DELETED", &pending, "9")])
+        }
+        true => watch_open(&[event("ADDED", &pending, "8"), event("MODIFIED", &done, "9")]),
+    });
+    let kube = Running::start(&server.url());
+    wait_until("the job", || kube.name("10.0.0.1").as_deref() == Some("web-1"));
 }

@@ -91,7 +91,7 @@ impl Disk {
     ) -> Result<(), String> {
         let state = state::decode(&self.file, &place()).map_err(|unfit| unfit.to_string())?;
         let why = |what: &'static str| move |_| what.to_owned();
-        persist::restore(&state.tables, true, Now { mono_ns: u64::MAX, wall_ns: 0 }, &mut Kernel, pipeline, freezer)
+        persist::restore(&state.tables, None, Now { mono_ns: u64::MAX, wall_ns: 0 }, &mut Kernel, pipeline, freezer)
             .map_err(why("they are malformed"))?;
         let mut delivery = delivery();
         let resumed = delivery.resume(&mut In(&state.batch), state.notes, true, 1);

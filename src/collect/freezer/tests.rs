@@ -49,7 +49,7 @@ fn bench() -> Bench {
 impl Bench {
     /// `client` asks for the site by `name`.
     fn ask(&self, n: u8, name: &str, hash: u64) {
-        self.names.learn(client(n), name, hash, &[(SITE, 60)], at(1));
+        self.names.learn(client(n), name, hash, &[(SITE, 60)], at(1).mono_ns);
     }
 
     /// A connection of `client` to the site that has carried so many bytes.
@@ -149,7 +149,7 @@ fn names_go_with_the_items_that_they_are_of_and_the_larger_item_decides() {
 fn a_services_name_is_no_name_of_its_backend() {
     let mut b = bench();
     let service = Addr::from_v4([10, 96, 0, 10]);
-    b.names.learn(client(1), "service.test", 1, &[(service, 60)], at(1));
+    b.names.learn(client(1), "service.test", 1, &[(service, 60)], at(1).mono_ns);
     b.carry_asked(1, service, 100);
     let row = b.pipeline.rows().iter_named().find_map(|(row, name)| Some((row.key.remote, name?.text.to_string())));
     assert_eq!(row, Some((SITE, "service.test".to_owned())));
@@ -193,4 +193,42 @@ fn sixteen_thousand_lookups_fit_messages_of_bounded_size() {
         .sum();
     let lost = b.stats.dns_lost[DnsLost::LookupsFull as usize].get();
     assert_eq!(sent as u64 + lost, 16_384);
+}
+
+#[test]
+fn f11_item_times_follow_the_wall_clock_and_never_repeat() {
+    let steps = [0i64, 5, -5, 3_600, -3_600, -1, 86_400 * 365 * 20, -86_400 * 365 * 20, -2, -2, -2, 7];
+    let mut b = bench();
+    let (mut set_by, mut seen) = (0, std::collections::HashSet::new());
+    // The very times of before come again, as often as the clock is set back to them.
+    for round in 0..60u64 {
+        set_by += steps[round as usize % steps.len()];
+        if round % 7 == 0 {
+            let mut out = Vec::new();
+            b.freezer.persist(&mut out);
+            b.freezer = Freezer::new(Sender { node_name: "a".into(), cluster_id: String::new() });
+            b.freezer.restore(&mut In(&out)).expect("as it was written");
+        }
+        b.carry(1, 100);
+        let mut now = at(round);
+        now.wall_ns = now.wall_ns.checked_add_signed(set_by * 1_000_000_000).expect("in range");
+        let batch = b.freezer.freeze(&mut b.pipeline, 10, now).expect("an item");
+        let message = SendNetworkTrafficMetricsRequest::decode(&batch.messages[0].body[..]).expect("well formed");
+        let time = message.items[0].timestamp.as_ref().expect("a time");
+        let item_ns = time.seconds as u64 * SECOND + time.nanos as u64;
+        assert!(seen.insert(item_ns), "{item_ns} twice, in round {round}");
+        assert!(item_ns.abs_diff(now.wall_ns) <= SECOND + MS, "round {round}: {item_ns} at {}", now.wall_ns);
+        let (rows, ledger, _) = b.pipeline.books();
+        rows.settle(0, u32::MAX, Verdict::Acknowledged, ledger);
+    }
+}
+
+#[test]
+fn f15_no_pod_names_what_another_one_talks_to() {
+    let mut b = bench();
+    b.ask(1, "liar.test", 1);
+    b.carry(2, 900);
+    let name = b.pipeline.rows().iter_named().find_map(|(_, name)| name.map(|name| name.origin));
+    assert_eq!(name, Some(Origin::Node), "it is shown as another's");
+    assert!(b.freeze(10)[0].ip2domain.is_empty());
 }

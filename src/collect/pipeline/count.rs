@@ -4,14 +4,27 @@ use super::place::{Attribution, end_with_socket, may_be_a_pods};
 use super::{DEFERRED_MAX, Pipeline};
 use crate::clock::Now;
 use crate::collect::ct_zone::Part;
+use crate::flow::protocol::TCP;
 use crate::flow::{Connection, ConnectionKey, Direction, Ends, Reading, Split, Traffic};
 use crate::owner::socket_owners::HostEnd;
 use crate::owner::waiting::Exchange;
 use crate::stats::{Skip, Unattributed};
 
 impl Pipeline {
+    /// Until when a connection had begun, where an address of its has changed hands: by conntrack's stamp, or by the sweep
+    /// that saw it first. A pod cannot go on with another's TCP connection; of other protocols it may use the same ports.
+    pub(super) fn began_ns(&self, c: &Connection) -> Option<u64> {
+        if c.start_ns != 0 {
+            return self.wall_clock.mono_of(c.start_ns);
+        }
+        let pods = self.local.pods();
+        let is_asked_for = c.key.protocol == TCP && c.reading != Reading::Increment && pods.some_changed_hands();
+        let changed_hands = is_asked_for && [c.key.src, c.backend].iter().any(|addr| pods.has_changed_hands(*addr));
+        changed_hands.then(|| self.baselines.began_by_ns(&c.key)).flatten()
+    }
+
     pub(super) fn has_local_end(&mut self, c: &Connection, now: Now) -> bool {
-        let at = now.wall_ns;
+        let at = now.mono_ns;
         self.local.owner_of(c.key.src, at, &mut self.owners).is_some()
             || self.local.owner_of(c.backend, at, &mut self.owners).is_some()
     }
@@ -23,7 +36,7 @@ impl Pipeline {
         }
         let (local, classes, waits) = (&self.local, &self.policy.classes, self.policy.waits);
         let is_or_may_be = |addr| {
-            !local.is_host(addr) && (local.is_known(addr, now.wall_ns) || waits && may_be_a_pods(local, classes, addr))
+            !local.is_host(addr) && (local.is_known(addr, now.mono_ns) || waits && may_be_a_pods(local, classes, addr))
         };
         let may_be_pods = is_or_may_be(c.key.src) || is_or_may_be(c.backend);
         let baselines = &self.baselines;
@@ -50,7 +63,7 @@ impl Pipeline {
         if self.local.is_host(own) {
             self.skipped.add(Skip::HostPartial);
         } else if c.ends != Ends::Neither {
-            self.count(c, traffic, false, now);
+            self.count(c, traffic, false, None, now);
         } else if self.has_local_end(c, now) || self.baselines.follows(&c.key.of_responder()) {
             self.skipped.add(Skip::Covered);
         } else {
@@ -59,7 +72,7 @@ impl Pipeline {
     }
 
     /// Attributes an increment to the ends that the record covers (rule 2), or lets it wait (rule 8).
-    pub(super) fn count(&mut self, c: &Connection, traffic: Traffic, guessed: bool, now: Now) {
+    pub(super) fn count(&mut self, c: &Connection, traffic: Traffic, guessed: bool, began_ns: Option<u64>, now: Now) {
         if self.local.is_host(c.key.src) && self.local.is_host(c.backend) {
             self.skipped.add(Skip::Loopback);
             return;
@@ -69,7 +82,7 @@ impl Pipeline {
             self.skipped.add(Skip::CtZone);
             return;
         }
-        let Some((ends, beside)) = self.arbitrate(&Connection { ends: in_zone, ..*c }, traffic, now.wall_ns) else {
+        let Some((ends, beside)) = self.arbitrate(&Connection { ends: in_zone, ..*c }, traffic, now.mono_ns) else {
             self.skipped.add(Skip::OtherSource);
             return;
         };
@@ -86,17 +99,8 @@ impl Pipeline {
             cgroup: c.cgroup,
             split: if let Reading::Partial { split, .. } = c.reading { split } else { Split::Known },
         };
-        let (wall_ns, mono_ns) = (now.wall_ns, now.mono_ns);
-        let mut at = Attribution {
-            of,
-            beside,
-            guessed,
-            traffic,
-            wall_ns,
-            mono_ns,
-            start_wall_ns: c.start_ns,
-            has_crossed: false,
-        };
+        let (counted_ns, mono_ns) = (now.mono_ns, now.mono_ns);
+        let mut at = Attribution { of, beside, guessed, traffic, counted_ns, mono_ns, began_ns, has_crossed: false };
         if let Some(socket_owners) = &self.socket_owners {
             let end = end_with_socket(ends, c.key.src, &self.local);
             let is_host = self.local.is_host(if end == Ends::Originator { c.key.src } else { c.backend });

@@ -37,20 +37,29 @@ impl Pipeline {
         self.costs.persist(out);
     }
 
-    /// Restores the tables of the previous process; baselines only with `same_source` and the same conntrack zone.
+    /// Restores the tables of the previous process; baselines only with `same_source` and the same conntrack zone. Its
+    /// times are of another clock unless it ran in the same boot.
     ///
     /// # Errors
     /// When the bytes cannot be what [`Pipeline::persist`] wrote; the pipeline is of no use then.
-    pub fn restore(&mut self, from: &mut In<'_>, same_source: bool, now: Now) -> Result<(), Malformed> {
+    pub fn restore(
+        &mut self,
+        from: &mut In<'_>,
+        same_source: bool,
+        same_boot: bool,
+        now: Now,
+    ) -> Result<(), Malformed> {
         let same_ct_zone = self.ct_zone.restore(from)?;
         self.owners.restore(from)?;
         if same_source && same_ct_zone {
             self.baselines.restore(from)?;
+            self.baselines.note_births(now.mono_ns);
         } else {
             BaselineTable::with_capacity(1, 0).restore(from)?;
         }
         self.rows.restore(from, &self.policy.classes, &mut self.ledger)?;
-        self.waiting.restore(from, now.mono_ns)?;
+        self.rows.reset_times(same_boot, now.mono_ns);
+        self.waiting.restore(from, same_boot, now.mono_ns)?;
         self.waiting.iter().filter_map(WaitingRow::held).for_each(|held| self.ledger.hold(held));
         let names = restore_names(from)?;
         self.topology = Arc::new(Topology::new(Arc::default(), Arc::new(names), 0));

@@ -4,10 +4,10 @@ use super::Pipeline;
 use crate::audit::Path;
 use crate::audit::equation::Part;
 use crate::class::Classes;
-use crate::clock::Now;
 use crate::config::PushInbound;
+use crate::flow::protocol::TCP;
 use crate::flow::{Addr, Class, Direction, Ends, Split, Traffic, TxRx};
-use crate::names::{LOOPBACK, RowName};
+use crate::names::{LOOPBACK, RowName, loopback_of};
 use crate::owner::local::LocalEnds;
 use crate::owner::socket_owners::{SocketOwners, Whose};
 use crate::owner::waiting::{Exchange, Newcomer, WaitingRow};
@@ -86,7 +86,7 @@ impl Pipeline {
         let newcomer = Newcomer {
             of: Exchange { ends: waits, cgroup: if speaks { at.of.cgroup } else { 0 }, ..at.of },
             beside,
-            fine: [at.of.client, at.of.backend].iter().any(|addr| self.local.is_vacant(*addr, at.wall_ns)),
+            fine: [at.of.client, at.of.backend].iter().any(|addr| self.local.is_vacant(*addr, at.mono_ns)),
             traffic: at.traffic,
         };
         self.let_wait(at, &newcomer);
@@ -98,7 +98,7 @@ impl Pipeline {
             self.audit.pass(at.of.client, at.of.backend, at.of.protocol, Part::Held, held);
         }
         // A full table decides about its oldest increment at once, so that the newest have time to find their pods.
-        if let Some(oldest) = self.waiting.add(newcomer, at.wall_ns, at.mono_ns) {
+        if let Some(oldest) = self.waiting.add(newcomer, at.mono_ns) {
             self.hurried += 1;
             self.settle(&oldest, at.mono_ns, Some(Unattributed::WaitingFull));
         }
@@ -188,7 +188,8 @@ impl Pipeline {
             counts,
             split: at.of.split,
             service: (direction == Direction::Outbound && at.of.asked != at.of.backend).then_some(at.of.asked),
-            now: Now { mono_ns: at.mono_ns, wall_ns: at.wall_ns },
+            counted_ns: at.counted_ns,
+            mono_ns: at.mono_ns,
         });
         if self.additions.len() == AT_ONCE {
             self.add_up();
@@ -206,7 +207,7 @@ impl Pipeline {
         for a in additions.drain(..) {
             let rows = self.rows.known(a.split);
             let (topology, classes) = (&self.topology, &self.policy.classes);
-            let increment = Increment { counts: a.counts, wall_ns: a.now.wall_ns };
+            let increment = Increment { counts: a.counts, at_ns: a.counted_ns };
             // Asked only for a new row, or one used again: a look-up per increment would cost more than the addition.
             let charge = || match a.key.class {
                 Class::Overlay => Charge::plain(Scope::Overlay),
@@ -214,7 +215,7 @@ impl Pipeline {
                 _ => topology.charge(a.key.remote, a.is_of_node, classes.is_in_cluster(a.key.remote)),
             };
             let added = rows.add(&a.key, a.push, increment, classes, &mut self.ledger, charge);
-            self.costs.add(a.key.owner, added.way, a.counts, a.now.mono_ns);
+            self.costs.add(a.key.owner, added.way, a.counts, a.mono_ns);
             if let Some(slot) = added.slot.filter(|_| added.is_new) {
                 self.name(slot, &a);
             }
@@ -249,25 +250,30 @@ impl Pipeline {
     }
 
     /// Names a row by the name that its owner resolved; behind a service by the name of the service address.
-    fn name(&mut self, slot: u32, Addition { key, service, now, .. }: &Addition) {
+    fn name(&mut self, slot: u32, Addition { key, service, mono_ns, .. }: &Addition) {
         let Some(names) = &self.names else { return };
-        let (is_service, address, now) = (service.is_some(), service.unwrap_or(key.remote), *now);
+        let (is_service, address, now_ns) = (service.is_some(), service.unwrap_or(key.remote), *mono_ns);
         let (local, pods) = (&self.local, self.local.pods());
         let found = match self.owners.get(key.owner) {
             Owner::Pod(pod) => {
                 let others = pods.tenures_of(&pod.uid).filter(|t| t.addr != key.local);
-                let mut clients = std::iter::once(key.local).chain(others.map(|tenure| tenure.addr));
-                names.find(address, now, &mut clients, &|client, asked_wall_ns| {
-                    let asker = pods.owner_of(client, asked_wall_ns);
+                let own_loopback = loopback_of(&pod.uid);
+                let others = others.map(|tenure| tenure.addr);
+                let mut clients = [key.local, own_loopback].into_iter().chain(others);
+                names.find(address, now_ns, &mut clients, &|client, asked_ns| {
+                    if client == own_loopback {
+                        return true;
+                    }
+                    let asker = pods.owner_of(client, asked_ns);
                     asker.map_or(client == key.local && !pod.host_network, |asker| asker.uid == pod.uid)
                 })
             }
             Owner::Host => {
                 let is_own = |client: Addr, _| client == LOOPBACK || local.is_host(client);
-                names.find(address, now, &mut [key.local, LOOPBACK].into_iter(), &is_own)
+                names.find(address, now_ns, &mut [key.local, LOOPBACK].into_iter(), &is_own)
             }
             Owner::Address | Owner::Other => {
-                names.find(address, now, &mut std::iter::once(key.local), &|client, _| client == key.local)
+                names.find(address, now_ns, &mut std::iter::once(key.local), &|client, _| client == key.local)
             }
         };
         self.rows.set_name(slot, found.map(|(text, origin)| RowName { text, origin, is_service }));
@@ -296,7 +302,9 @@ pub(super) struct Addition {
     split: Split,
     /// The service address that the client asked for.
     service: Option<Addr>,
-    now: Now,
+    /// When it was counted, and what time it is; monotonic. They differ where it waited.
+    counted_ns: u64,
+    mono_ns: u64,
 }
 
 /// An increment and all facts that decide its rows.
@@ -308,10 +316,11 @@ pub(super) struct Attribution {
     /// Who opened the connection is a guess.
     pub(super) guessed: bool,
     pub(super) traffic: Traffic,
-    pub(super) wall_ns: u64,
+    /// When it was counted: the owner at this time decides. Monotonic, as all times here.
+    pub(super) counted_ns: u64,
     pub(super) mono_ns: u64,
-    /// When the connection began, wall clock; 0 where nobody says so.
-    pub(super) start_wall_ns: u64,
+    /// When the connection had begun, where that is known.
+    pub(super) began_ns: Option<u64>,
     /// Whether the audit was told of it when it began to wait.
     pub(super) has_crossed: bool,
 }
@@ -342,9 +351,9 @@ impl Attribution {
             beside: row.key.beside,
             guessed: false,
             traffic: row.traffic,
-            wall_ns: row.counted_wall_ns,
+            counted_ns: row.counted_mono_ns,
             mono_ns,
-            start_wall_ns: 0,
+            began_ns: None,
             has_crossed: row.held().is_some(),
         }
     }
@@ -364,7 +373,7 @@ impl Attribution {
         {
             match socket_owners.whose(self.of.cgroup, local.pods()) {
                 // A mesh's proxy has sockets in the networks of the pods that it serves.
-                Whose::Pod(pod) if local.is_anothers(self.addr(end), pod, self.wall_ns) => {}
+                Whose::Pod(pod) if local.is_anothers(self.addr(end), pod, self.counted_ns) => {}
                 Whose::Pod(pod) => return Owned::Known(owners.id_of(pod)),
                 Whose::NotYet => return Owned::NotYet,
                 Whose::NoPod => {}
@@ -377,7 +386,8 @@ impl Attribution {
     /// at once where the connection began while that had the address.
     fn by_address(&self, end: Ends, local: &LocalEnds, owners: &mut OwnerTable, finally: bool) -> Owned {
         let addr = self.addr(end);
-        match local.holder_of(addr, self.wall_ns, owners) {
+        let begun_ns = self.began_ns.filter(|_| self.of.protocol == TCP);
+        match local.holder_of(addr, self.counted_ns, begun_ns, owners) {
             Some((_, is_vacant)) if is_vacant && !finally && !self.began_with(addr, local) => Owned::NotYet,
             Some((owner, _)) => Owned::Known(owner),
             None => Owned::Nobodys,
@@ -391,7 +401,7 @@ impl Attribution {
     }
 
     fn began_with(&self, addr: Addr, local: &LocalEnds) -> bool {
-        self.start_wall_ns != 0 && local.had_address(addr, self.wall_ns, self.start_wall_ns)
+        self.began_ns.is_some_and(|began_ns| local.had_address(addr, self.counted_ns, began_ns))
     }
 }
 

@@ -71,7 +71,7 @@ impl Pipeline {
             let ends = [(Ends::Originator, row.key.of.client), (Ends::Responder, row.key.of.backend)];
             let mut waiting =
                 ends.into_iter().filter(|(end, _)| row.key.of.ends == *end || row.key.of.ends == Ends::Both);
-            waiting.any(|(_, addr)| local.is_vacant(addr, row.counted_wall_ns))
+            waiting.any(|(_, addr)| local.is_vacant(addr, row.counted_mono_ns))
         });
     }
 

@@ -47,7 +47,7 @@ impl Pipeline {
     }
 
     /// The ends that a record counts, and whether another source counts an end of it; `None` where it counts none.
-    pub(super) fn arbitrate(&mut self, c: &Connection, traffic: Traffic, now_wall_ns: u64) -> Option<(Ends, bool)> {
+    pub(super) fn arbitrate(&mut self, c: &Connection, traffic: Traffic, now_ns: u64) -> Option<(Ends, bool)> {
         let Some(arbiter) = &mut self.arbiter else { return Some((c.ends, false)) };
         let local = &self.local;
         if c.reading.is_increment() {
@@ -82,8 +82,8 @@ impl Pipeline {
                 ends = if claimed { ends.without(end) } else { ends };
             }
         }
-        let of = [c.key.src, c.backend].map(|addr| end_at(local, addr, now_wall_ns));
-        let share = arbiter.share(ends, of, c.key.protocol, Some(traffic), now_wall_ns);
+        let of = [c.key.src, c.backend].map(|addr| end_at(local, addr, now_ns));
+        let share = arbiter.share(ends, of, c.key.protocol, Some(traffic), now_ns);
         (share.ends != Ends::Neither).then_some((share.ends, share.beside || ends != c.ends))
     }
 
@@ -118,7 +118,7 @@ impl Pipeline {
                 arbiter.go_blind();
             }
             let whole = sweep.complete && sweep.lost_tx_bytes == 0 && sweep.lost_rx_bytes == 0;
-            let rest = arbiter.end_sweep(whole, now.wall_ns);
+            let rest = arbiter.end_sweep(whole, now.mono_ns);
             if !rest.is_zero() {
                 self.ledger.lose(Lost::SourceChanged, rest);
             }
@@ -129,7 +129,7 @@ impl Pipeline {
     pub(super) fn follow_pods_of_addresses(&mut self, now: Now) {
         if let Some(arbiter) = &mut self.arbiter {
             let pods = self.local.pods();
-            arbiter.follow_pods(|addr| pods.owner_of(addr, now.wall_ns).map_or(0, |pod| number_of(&pod.uid)));
+            arbiter.follow_pods(|addr| pods.owner_of(addr, now.mono_ns).map_or(0, |pod| number_of(&pod.uid)));
         }
     }
 }
@@ -140,16 +140,16 @@ pub(super) fn of(arbiter: &mut Option<Box<Arbiter>>, local: &LocalEnds, at: &Att
     // What the programs counted speaks for one end and stands beside nothing.
     let is_conntracks = at.of.ends == Ends::Both || at.beside;
     let Some(arbiter) = arbiter.as_mut().filter(|_| is_conntracks) else { return (at, false) };
-    let ends = [at.of.client, at.of.backend].map(|addr| end_at(local, addr, at.wall_ns));
-    let share = arbiter.share(at.of.ends, ends, at.of.protocol, None, at.wall_ns);
+    let ends = [at.of.client, at.of.backend].map(|addr| end_at(local, addr, at.counted_ns));
+    let share = arbiter.share(at.of.ends, ends, at.of.protocol, None, at.counted_ns);
     (at.of.ends, at.beside) = (share.ends, share.beside || at.beside);
     (at, share.open)
 }
 
-fn end_at(local: &LocalEnds, addr: Addr, wall_ns: u64) -> End {
+fn end_at(local: &LocalEnds, addr: Addr, at_ns: u64) -> End {
     let place = match local.is_host(addr) {
         true => Place::Node,
-        false if local.is_known(addr, wall_ns) => Place::Here,
+        false if local.is_known(addr, at_ns) => Place::Here,
         false => Place::Unknown,
     };
     End { addr, place }

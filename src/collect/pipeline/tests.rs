@@ -1,6 +1,7 @@
 //! The accounting contract, rule by rule, on records as a source hands them over.
 
 mod audit;
+mod clock;
 mod names;
 mod orders;
 mod owners;
@@ -282,9 +283,9 @@ fn index(tenures: &[(Addr, u64, u64, &Arc<Pod>)]) -> Arc<PodIndex> {
         .iter()
         .map(|(addr, from, until, pod)| Tenure {
             addr: *addr,
-            from_ns: at(*from).wall_ns,
-            ended_ns: if *until == u64::MAX { u64::MAX } else { at(*until).wall_ns },
-            until_ns: if *until == u64::MAX { u64::MAX } else { at(*until).wall_ns },
+            from_ns: at(*from).mono_ns,
+            ended_ns: if *until == u64::MAX { u64::MAX } else { at(*until).mono_ns },
+            until_ns: if *until == u64::MAX { u64::MAX } else { at(*until).mono_ns },
             pod: Arc::clone(pod),
         })
         .collect();

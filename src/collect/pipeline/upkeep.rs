@@ -13,7 +13,7 @@ impl Pipeline {
 
     /// Removes rows, series and owners that are no longer needed.
     pub fn cleanup(&mut self, now: Now, idle_ns: u64) {
-        self.rows.cleanup(now.wall_ns, idle_ns);
+        self.rows.cleanup(now.mono_ns, idle_ns);
         // Once for all, for thousands of pods may end at once: no series looks through rows or owners.
         let mut lives = vec![false; self.owners.all().len()];
         for (mark, owner) in lives.iter_mut().zip(self.owners.all()) {

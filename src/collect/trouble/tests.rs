@@ -25,6 +25,7 @@ fn faults() -> Vec<(Impaired, Trouble)> {
             Impaired::Sweep => trouble.sweep = text(),
             Impaired::Source => trouble.source.degraded = text(),
             Impaired::SocketOwners => trouble.socket_owners = text(),
+            Impaired::Elsewhere => trouble.elsewhere = Some(Addr::from_v4([192, 168, 1, 10])),
             Impaired::EventsLost => trouble.events_lost = true,
             Impaired::OtherZone => trouble.other_ct_zone = true,
             Impaired::TableFull => trouble.not_followed = 9,
@@ -92,6 +93,21 @@ fn f12_and_f42_what_cannot_wait_or_be_counted_degrades_and_names_a_way_out() {
     for (trouble, cure) in [
         (Trouble { hurried: true, ..Trouble::default() }, "API server"),
         (Trouble { uncounted: true, ..Trouble::default() }, "-collector-mode auto"),
+    ] {
+        let (health, mut reporter) = (Health::default(), Reporter::default());
+        reporter.report(&trouble, true, &health, at(0));
+        assert_eq!(health.overall(), Status::Degraded);
+        assert!(health.components()[0].message.contains(cure), "{}", health.components()[0].message);
+    }
+}
+
+#[test]
+fn f16_and_f17_what_cannot_be_seen_from_here_degrades_and_names_a_way_out() {
+    let node = Some(Addr::from_v4([192, 168, 1, 10]));
+    for (trouble, cure) in [
+        (Trouble { elsewhere: node, ..Trouble::default() }, "192.168.1.10, which is no address here"),
+        (Trouble { elsewhere: node, ..Trouble::default() }, "hostNetwork: true"),
+        (Trouble { socket_owners: no_pods_cgroup(Path::new("/host/cgroup")), ..Trouble::default() }, "-cgroup-fs"),
     ] {
         let (health, mut reporter) = (Health::default(), Reporter::default());
         reporter.report(&trouble, true, &health, at(0));

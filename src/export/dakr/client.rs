@@ -3,7 +3,7 @@
 //! Knows nothing of when to call or what to do with the outcome.
 
 use super::framing::{Answer, Framing, Reply};
-use super::outcome::{SendEnd, retry_after_ns};
+use super::outcome::{SendEnd, date_ns, retry_after_ns};
 use super::token::Token;
 use super::transport::{Call, Failure, Transport};
 use crate::clock::{MS, Now};
@@ -68,7 +68,8 @@ impl<T: Transport> Client<T> {
             Ok(reply) => {
                 let answer = framing.answer(&reply);
                 let cause = placed(&in_words(&reply, &answer));
-                let wall_ns = self.now().wall_ns;
+                // The server's own clock where it says so: ours may be set wrong.
+                let wall_ns = reply.header("date").and_then(date_ns).unwrap_or_else(|| self.now().wall_ns);
                 let retry_after_ns = reply.header("retry-after").and_then(|value| retry_after_ns(value, wall_ns));
                 (SendEnd::Answered { status: reply.status, answer, retry_after_ns }, cause)
             }

@@ -25,7 +25,7 @@ const PATH: &str = "/api.v1.OperatorHealthService/ReportHealth";
 #[derive(Debug)]
 pub struct Heart {
     cluster_id: String,
-    started_wall_ns: u64,
+    started_ns: u64,
     framings: Framings,
     /// This node's own moment within the interval.
     phase_ns: u64,
@@ -38,7 +38,7 @@ impl Heart {
     pub fn new(settings: &Settings) -> Heart {
         Heart {
             cluster_id: settings.cluster_id.clone(),
-            started_wall_ns: settings.started_wall_ns,
+            started_ns: settings.started_ns,
             framings: Framings::new(settings.protocol),
             phase_ns: Jitter::new(hash([&settings.node_name, ""])).up_to(INTERVAL_NS),
             next_ns: None,
@@ -74,7 +74,8 @@ impl Heart {
                 version: VERSION,
                 overall: health.overall(),
                 components: &components,
-                uptime_since_ns: self.started_wall_ns,
+                // As the wall clock is set now.
+                uptime_since_ns: client.now().wall_of(self.started_ns),
                 commit: COMMIT,
             },
         );

@@ -103,8 +103,12 @@ pub fn retry_after_ns(value: &str, wall_ns: u64) -> Option<u64> {
         let seconds = value.parse::<u64>().unwrap_or(u64::MAX);
         return Some(seconds.saturating_mul(SECOND).min(MAX_RETRY_AFTER_NS));
     }
-    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date_ns(value)?.saturating_sub(wall_ns).min(MAX_RETRY_AFTER_NS))
+}
+
+/// A date of HTTP in nanoseconds since the epoch.
+pub fn date_ns(value: &str) -> Option<u64> {
+    let date = httpdate::parse_http_date(value.trim()).ok()?;
     let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let at_ns = since_epoch.as_secs().saturating_mul(SECOND);
-    Some(at_ns.saturating_sub(wall_ns).min(MAX_RETRY_AFTER_NS))
+    Some(since_epoch.as_secs().saturating_mul(SECOND))
 }

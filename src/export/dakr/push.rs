@@ -104,7 +104,7 @@ impl Push<Http> {
             boot: format!("{:x}", started.wall_ns),
             protocol: dakr.protocol,
             flush_interval_ns,
-            started_wall_ns: started.wall_ns,
+            started_ns: started.mono_ns,
         };
         Push::new(client, flight, settings, health, stats, report)
     }

@@ -12,6 +12,6 @@ pub struct Settings {
     pub protocol: DakrProtocol,
     /// `FLUSH_INTERVAL`.
     pub flush_interval_ns: u64,
-    /// Start of the process, nanoseconds since the epoch.
-    pub started_wall_ns: u64,
+    /// Start of the process, monotonic.
+    pub started_ns: u64,
 }

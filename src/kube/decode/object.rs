@@ -57,17 +57,23 @@ impl Object {
         if kind.given().is_some_and(|kind| kind != k8s_openapi::api::core::v1::Pod::KIND) {
             return None;
         }
+        let static_uid = metadata.static_uid(spec.node_name.0.as_deref());
+        let Containers { ran_ns, ended_ns, some_run, some_told } = status.containers;
         Some(PodView {
             uid: metadata.uid.given()?,
             namespace: metadata.namespace.given()?,
             name: metadata.name.given()?,
             controller: metadata.controller,
             template_hash: metadata.labels.template_hash.given(),
-            config_hash: metadata.config_hash.given(),
+            static_uid,
             node_name: spec.node_name.given(),
             host_network: spec.host_network.0,
             terminal: matches!(status.phase.0.as_deref(), Some("Succeeded" | "Failed")),
             started_ns: status.start_time.0.as_deref().and_then(rfc3339_ns),
+            host_ip: address(&status.host_ip),
+            ran_ns,
+            is_silent: some_told && ran_ns.is_none(),
+            ended_ns: ended_ns.filter(|_| !some_run),
             addresses: status.into_addresses(),
         })
     }
@@ -112,7 +118,17 @@ pub(super) struct Metadata {
     pub(super) more: Text,
     controller: Option<OwnerReference>,
     labels: Labels,
-    config_hash: Text,
+    annotations: Annotations,
+}
+
+impl Metadata {
+    /// See [`PodView::static_uid`]. Source: Kubernetes `pkg/kubelet/pod/mirror_client.go`.
+    fn static_uid(&self, node_name: Option<&str>) -> Option<String> {
+        let Annotations { hash, mirror } = &self.annotations;
+        let of_node = |owner: &OwnerReference| owner.kind == "Node" && Some(owner.name.as_str()) == node_name;
+        let is_mirror = mirror.0 == hash.0 && self.controller.as_ref().is_some_and(of_node);
+        hash.0.clone().filter(|hash| is_mirror && !hash.is_empty())
+    }
 }
 
 impl Lenient for Metadata {
@@ -124,7 +140,7 @@ impl Lenient for Metadata {
             "resourceVersion" => self.version = value(map)?,
             "continue" => self.more = value(map)?,
             "labels" => self.labels = value(map)?,
-            "annotations" => self.config_hash = value::<Annotations, A>(map)?.config_hash,
+            "annotations" => self.annotations = value(map)?,
             "ownerReferences" => {
                 self.controller = None;
                 lenient::each(map, |owner: Owner| {
@@ -158,15 +174,17 @@ impl Lenient for Labels {
     }
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Annotations {
-    config_hash: Text,
+    hash: Text,
+    mirror: Text,
 }
 
 impl Lenient for Annotations {
     fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
-            "kubernetes.io/config.hash" => self.config_hash = value(map)?,
+            "kubernetes.io/config.hash" => self.hash = value(map)?,
+            "kubernetes.io/config.mirror" => self.mirror = value(map)?,
             _ => skip(map)?,
         }
         Ok(())
@@ -254,9 +272,84 @@ fn push_range(ranges: &mut Vec<Cidr>, text: &Text) {
 struct ObjectStatus {
     phase: Text,
     start_time: Text,
+    host_ip: Text,
     pod_ip: Text,
     pod_ips: Vec<Addr>,
     node_addresses: Vec<Addr>,
+    containers: Containers,
+}
+
+/// What the states of a pod's containers say together.
+#[derive(Debug, Default)]
+struct Containers {
+    ran_ns: Option<u64>,
+    ended_ns: Option<u64>,
+    some_run: bool,
+    some_told: bool,
+}
+
+impl Containers {
+    fn add(&mut self, container: &Container) {
+        let ns = |text: &Text| text.0.as_deref().and_then(rfc3339_ns);
+        let Container { state: State { running, terminated }, last: State { terminated: last, .. } } = container;
+        for began in [running, terminated, last].into_iter().filter_map(|span| ns(&span.started)) {
+            self.ran_ns = Some(self.ran_ns.map_or(began, |ran| ran.min(began)));
+        }
+        self.ended_ns = self.ended_ns.max(ns(&terminated.finished));
+        self.some_told = true;
+        self.some_run |= running.started.0.is_some();
+    }
+}
+
+#[derive(Default)]
+struct Container {
+    state: State,
+    last: State,
+}
+
+impl Lenient for Container {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "state" => self.state = value(map)?,
+            "lastState" => self.last = value(map)?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct State {
+    running: Span,
+    terminated: Span,
+}
+
+impl Lenient for State {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "running" => self.running = value(map)?,
+            "terminated" => self.terminated = value(map)?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Span {
+    started: Text,
+    finished: Text,
+}
+
+impl Lenient for Span {
+    fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "startedAt" => self.started = value(map)?,
+            "finishedAt" => self.finished = value(map)?,
+            _ => skip(map)?,
+        }
+        Ok(())
+    }
 }
 
 impl Lenient for ObjectStatus {
@@ -264,6 +357,7 @@ impl Lenient for ObjectStatus {
         match key {
             "phase" => self.phase = value(map)?,
             "startTime" => self.start_time = value(map)?,
+            "hostIP" => self.host_ip = value(map)?,
             "podIP" => self.pod_ip = value(map)?,
             "podIPs" => {
                 self.pod_ips.clear();
@@ -276,6 +370,9 @@ impl Lenient for ObjectStatus {
                         push_address(&mut self.node_addresses, &of_node.address);
                     }
                 })?;
+            }
+            "containerStatuses" | "initContainerStatuses" => {
+                lenient::each(map, |container: Container| self.containers.add(&container))?;
             }
             _ => skip(map)?,
         }
@@ -291,13 +388,17 @@ impl ObjectStatus {
 }
 
 fn push_address(addresses: &mut Vec<Addr>, text: &Text) {
-    let parsed = text.0.as_deref().and_then(|text| text.parse::<IpAddr>().ok()).map(Addr::from);
-    if let Some(addr) = parsed.filter(|addr| !addr.is_unspecified() && !addr.is_loopback())
+    if let Some(addr) = address(text)
         && addresses.len() < ADDRESSES_MAX
         && !addresses.contains(&addr)
     {
         addresses.push(addr);
     }
+}
+
+fn address(text: &Text) -> Option<Addr> {
+    let addr = Addr::from(text.0.as_deref()?.parse::<IpAddr>().ok()?);
+    (!addr.is_unspecified() && !addr.is_loopback()).then_some(addr)
 }
 
 #[derive(Default)]

@@ -213,14 +213,37 @@ fn arb_ip() -> impl Strategy<Value = String> {
     ]
 }
 
+fn arb_node() -> impl Strategy<Value = Option<String>> {
+    prop_oneof![Just(Some("node-1".to_owned())), arb_text()]
+}
+
+fn arb_state() -> impl Strategy<Value = Option<full::ContainerState>> {
+    let time = || prop::option::of(0i64..4_000_000_000).prop_map(|s| s.map(time));
+    let running = time().prop_map(|started_at| full::ContainerState {
+        running: Some(full::ContainerStateRunning { started_at }),
+        ..full::ContainerState::default()
+    });
+    let terminated = (time(), time()).prop_map(|(started_at, finished_at)| full::ContainerState {
+        terminated: Some(full::ContainerStateTerminated { started_at, finished_at, ..Default::default() }),
+        ..full::ContainerState::default()
+    });
+    prop::option::of(prop_oneof![running, terminated, Just(full::ContainerState::default())])
+}
+
+fn time(second: i64) -> Time {
+    Time(Timestamp::from_second(second).expect("in range"))
+}
+
 prop_compose! {
     fn arb_pod()(
         (name, namespace, uid, version) in (arb_text(), arb_text(), arb_text(), arb_text()),
-        owners in prop::collection::vec((arb_text(), arb_text(), any::<Option<bool>>()), 0..3),
+        owners in prop::collection::vec((prop_oneof![Just(Some("Node".to_owned())), arb_text()], arb_node(), any::<Option<bool>>()), 0..3),
         (labels, annotations) in (prop::collection::btree_map(prop_oneof![Just("pod-template-hash".to_owned()), "[a-z/]{1,40}"], "\\PC{0,30}", 0..4),
-            prop::collection::btree_map(prop_oneof![Just("kubernetes.io/config.hash".to_owned()), "\\PC{1,40}"], "\\PC{0,90}", 0..4)),
-        (node, host, phase) in (arb_text(), any::<Option<bool>>(), prop_oneof![Just(None), Just(Some("Running".to_owned())), Just(Some("Failed".to_owned())), Just(Some("Succeeded".to_owned()))]),
-        (ip, ips, start) in (prop::option::of(arb_ip()), prop::option::of(prop::collection::vec(arb_ip(), 0..4)), prop::option::of(0i64..4_000_000_000)),
+            prop::collection::btree_map(prop_oneof![Just("kubernetes.io/config.hash".to_owned()), Just("kubernetes.io/config.mirror".to_owned()), "\\PC{1,40}"],
+                prop_oneof![Just("a1b2".to_owned()), "\\PC{0,90}"], 0..4)),
+        states in prop::collection::vec((arb_state(), arb_state()), 0..3),
+        (node, host, phase) in (arb_node(), any::<Option<bool>>(), prop_oneof![Just(None), Just(Some("Running".to_owned())), Just(Some("Failed".to_owned())), Just(Some("Succeeded".to_owned()))]),
+        (host_ip, ip, ips, start) in (prop::option::of(arb_ip()), prop::option::of(arb_ip()), prop::option::of(prop::collection::vec(arb_ip(), 0..4)), prop::option::of(0i64..4_000_000_000)),
     ) -> full::Pod {
         full::Pod {
             metadata: ObjectMeta {
@@ -234,8 +257,10 @@ prop_compose! {
             },
             spec: Some(full::PodSpec { node_name: node, host_network: host, ..full::PodSpec::default() }),
             status: Some(full::PodStatus {
-                phase, pod_ip: ip, pod_ips: ips.map(|ips| ips.into_iter().map(|ip| full::PodIP { ip }).collect()),
-                start_time: start.map(|s| Time(Timestamp::from_second(s).expect("in range"))),
+                phase, host_ip, pod_ip: ip, pod_ips: ips.map(|ips| ips.into_iter().map(|ip| full::PodIP { ip }).collect()),
+                start_time: start.map(time),
+                container_statuses: Some(states.iter().cloned().map(|(state, last_state)| full::ContainerStatus {
+                    state, last_state, ..full::ContainerStatus::default() }).collect()),
                 ..full::PodStatus::default()
             }),
         }
@@ -258,6 +283,14 @@ fn expected(pod: &full::Pod) -> Option<PodView> {
         .iter()
         .flatten()
         .find(|owner| owner.controller == Some(true) && !owner.kind.is_empty() && !owner.name.is_empty());
+    let ns = |Time(at): &Time| at.as_second() as u64 * crate::clock::SECOND;
+    let statuses = || status.container_statuses.iter().flatten();
+    let states = || statuses().flat_map(|s| [&s.state, &s.last_state]).flatten();
+    let running = statuses().filter_map(|s| s.state.as_ref()?.running.as_ref()?.started_at.as_ref());
+    let ended = states().filter_map(|state| state.terminated.as_ref()?.started_at.as_ref());
+    let began = running.clone().chain(ended).map(ns);
+    let terminated = statuses().filter_map(|s| s.state.as_ref()?.terminated.as_ref());
+    let some_run = running.clone().next().is_some();
     let pick = |map: &Option<std::collections::BTreeMap<String, String>>, key| given(&map.as_ref()?.get(key).cloned());
     Some(PodView {
         uid: given(&meta.uid)?,
@@ -265,12 +298,25 @@ fn expected(pod: &full::Pod) -> Option<PodView> {
         name: given(&meta.name)?,
         controller: controller.cloned(),
         template_hash: pick(&meta.labels, "pod-template-hash"),
-        config_hash: pick(&meta.annotations, "kubernetes.io/config.hash"),
+        static_uid: pick(&meta.annotations, "kubernetes.io/config.hash").filter(|hash| {
+            let mirror = pick(&meta.annotations, "kubernetes.io/config.mirror");
+            let of_node = |owner: &OwnerReference| owner.kind == "Node" && Some(&owner.name) == spec.node_name.as_ref();
+            mirror.as_ref() == Some(hash) && controller.is_some_and(of_node)
+        }),
         node_name: given(&spec.node_name),
         host_network: spec.host_network == Some(true),
         terminal: matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")),
         addresses,
-        started_ns: status.start_time.as_ref().map(|Time(at)| at.as_second() as u64 * crate::clock::SECOND),
+        started_ns: status.start_time.as_ref().map(ns),
+        host_ip: status
+            .host_ip
+            .as_ref()
+            .and_then(|ip| ip.parse::<IpAddr>().ok())
+            .map(Addr::from)
+            .filter(|ip| !ip.is_loopback() && !ip.is_unspecified()),
+        ran_ns: began.clone().min(),
+        is_silent: statuses().next().is_some() && began.min().is_none(),
+        ended_ns: terminated.filter_map(|t| t.finished_at.as_ref().map(ns)).max().filter(|_| !some_run),
     })
 }
 
@@ -337,4 +383,27 @@ fn a_node_is_its_labels_ranges_and_internal_addresses() {
     let pods = br#"{"kind":"PodList","metadata":{"resourceVersion":"5"},"items":[]}"#;
     let refused = read_objects(&mut &pods[..], full::Node::LIST_KIND, &mut |_| {});
     assert!(matches!(refused, Err(ReadError::Unreadable(why)) if why.contains("PodList instead of a list (NodeList)")));
+}
+
+#[test]
+fn f14_only_a_mirror_of_its_node_names_a_static_pods_cgroups() {
+    let static_uid = |annotations: &str, owner: &str| {
+        let pod = format!(
+            r#"{{"metadata":{{"name":"n","namespace":"ns","uid":"u","annotations":{{{annotations}}},"ownerReferences":[{owner}]}},
+               "spec":{{"nodeName":"node-1"}}}}"#
+        );
+        listed(&list_of(&format!("[{pod}]"))).1[0].static_uid.clone()
+    };
+    let hash = r#""kubernetes.io/config.hash":"h""#;
+    let mirror = r#""kubernetes.io/config.hash":"h","kubernetes.io/config.mirror":"h""#;
+    let node = r#"{"kind":"Node","name":"node-1","controller":true}"#;
+    assert_eq!(static_uid(mirror, node).as_deref(), Some("h"), "as the kubelet writes it");
+    assert_eq!(static_uid(hash, node), None, "the hash alone");
+    assert_eq!(static_uid(hash, ""), None);
+    assert_eq!(static_uid(mirror, ""), None, "nobody controls it");
+    assert_eq!(static_uid(mirror, r#"{"kind":"ReplicaSet","name":"node-1","controller":true}"#), None);
+    assert_eq!(static_uid(mirror, r#"{"kind":"Node","name":"node-2","controller":true}"#), None, "another node's");
+    assert_eq!(static_uid(mirror, r#"{"kind":"Node","name":"node-1"}"#), None, "an owner that does not control it");
+    let other = r#""kubernetes.io/config.hash":"h","kubernetes.io/config.mirror":"g""#;
+    assert_eq!(static_uid(other, node), None);
 }

@@ -20,8 +20,8 @@ fn bench(keeps_lookups: bool) -> Bench {
     Bench { judge: Judge::new(Arc::clone(&names), Arc::clone(&stats)), names, stats }
 }
 
-fn at(seconds: u64) -> Now {
-    Now { mono_ns: seconds * SECOND, wall_ns: (1_000 + seconds) * SECOND }
+fn at(seconds: u64) -> u64 {
+    seconds * SECOND
 }
 
 /// A question for A records, or its answer with these addresses.
@@ -49,6 +49,7 @@ fn seen(payload: &[u8], is_answer: bool) -> Captured<'_> {
         client_port: 40_000,
         server_port: 53,
         protocol: protocol::UDP,
+        cgroup: 7,
         is_answer,
         payload,
         length: payload.len() as u32,
@@ -91,7 +92,7 @@ fn an_answer_gives_its_client_a_name_and_the_window_a_lookup() {
     b.names.take_lookups(&mut |lookup| lookups.push(lookup));
     assert_eq!(lookups.len(), 1);
     assert_eq!((lookups[0].client, &*lookups[0].name, lookups[0].addresses.len()), (CLIENT, "www.shop.test", 3));
-    assert_eq!(lookups[0].answered_wall_ns, at(1).wall_ns);
+    assert_eq!(lookups[0].answered_mono_ns, at(1));
     assert_eq!(b.stats.dns_pending.get(), 1);
     b.names.put_back(lookups.remove(0));
     assert_eq!((b.stats.dns_pending.get(), b.stats.dns_acknowledged.get()), (1, 0));
@@ -191,7 +192,7 @@ fn the_host_is_one_client_whatever_loopback_address_it_asks_from() {
 
 #[test]
 fn a_record_of_the_programs_is_read_at_its_offsets() {
-    let mut bytes = vec![0u8; 48];
+    let mut bytes = vec![0u8; 56];
     bytes[10..12].fill(0xff);
     bytes[12..16].copy_from_slice(&[10, 0, 0, 53]);
     bytes[26..28].fill(0xff);
@@ -201,6 +202,7 @@ fn a_record_of_the_programs_is_read_at_its_offsets() {
     bytes[36..38].copy_from_slice(&3u16.to_ne_bytes());
     bytes[40..44].copy_from_slice(&5u32.to_ne_bytes());
     (bytes[44], bytes[45]) = (protocol::UDP, 1);
+    bytes[48..56].copy_from_slice(&7u64.to_ne_bytes());
     assert_eq!(Captured::read(&bytes), None, "the payload is not there");
     bytes.extend([7, 8, 9, 0, 0]);
     let captured = Captured::read(&bytes).expect("a record");
@@ -209,4 +211,33 @@ fn a_record_of_the_programs_is_read_at_its_offsets() {
     bytes[45] = 0;
     let question = Captured::read(&bytes).expect("a record");
     assert_eq!((question.client, question.client_port, question.server), (SERVER, 53, CLIENT), "as it was sent");
+}
+
+#[test]
+fn f15_the_loopback_of_a_pod_is_another_client_than_the_hosts() {
+    let mut b = bench(true);
+    b.judge.set_askers(Some(Box::new(|cgroup| match cgroup {
+        1 => crate::names::LOOPBACK,
+        2 => crate::names::loopback_of("pod"),
+        _ => crate::names::loopback_of(""),
+    })));
+    let own = crate::names::loopback_of("pod");
+    assert_ne!(own, crate::names::loopback_of(""));
+    let of = |cgroup, payload, is_answer| Captured {
+        client: Addr::from_v4([127, 0, 0, 1]),
+        cgroup,
+        ..seen(payload, is_answer)
+    };
+    let (question, answer) = (message(1, "liar.test", 0x0100, &[]), message(1, "liar.test", 0x8180, &[[192, 0, 2, 7]]));
+    b.judge.take(&of(2, &question, false), at(0));
+    b.judge.take(&of(1, &answer, true), at(1));
+    assert_eq!(b.names.inner().table.len(), 0, "another's answer is none");
+    b.judge.take(&of(2, &answer, true), at(1));
+    assert_eq!(b.name(own), Some(("liar.test".into(), Origin::Own)));
+    assert_eq!(b.name(crate::names::LOOPBACK), Some(("liar.test".into(), Origin::Node)), "said to be another's");
+    let (question, answer) = (message(1, "host.test", 0x0100, &[]), message(1, "host.test", 0x8180, &[[192, 0, 2, 7]]));
+    b.judge.take(&of(1, &question, false), at(2));
+    b.judge.take(&of(1, &answer, true), at(2));
+    assert_eq!(b.name(crate::names::LOOPBACK), Some(("host.test".into(), Origin::Own)));
+    assert_eq!(b.name(own), Some(("liar.test".into(), Origin::Own)));
 }

@@ -22,7 +22,7 @@ fn answers_for_one_client_and_name_are_one_lookup() {
     let out = all(&mut lookups);
     assert_eq!(out.len(), 2);
     assert_eq!(out[0].addresses, [site(1).0, site(2).0, site(3).0]);
-    assert_eq!(out[0].answered_wall_ns, 9);
+    assert_eq!(out[0].answered_mono_ns, 9);
     assert!(lookups.add(A, 1, &name, &[site(1)], 10).is_new, "another window");
 }
 
@@ -48,7 +48,7 @@ fn the_oldest_make_room_and_are_counted() {
     let lost = added.iter().map(|a| a.lost).sum::<u64>();
     let out = all(&mut lookups);
     assert_eq!(out.len() as u64 + lost, u64::from(CAPACITY) + 10);
-    assert_eq!(out[0].answered_wall_ns, lost);
+    assert_eq!(out[0].answered_mono_ns, lost);
 }
 
 #[test]

@@ -4,8 +4,8 @@ const A: Addr = Addr::from_v4([10, 0, 0, 1]);
 const B: Addr = Addr::from_v4([10, 0, 0, 2]);
 const SITE: Addr = Addr::from_v4([192, 0, 2, 7]);
 
-fn at(seconds: u64) -> Now {
-    Now { mono_ns: seconds * SECOND, wall_ns: (1_000 + seconds) * SECOND }
+fn at(seconds: u64) -> u64 {
+    seconds * SECOND
 }
 
 fn name(table: &NameTable, client: Addr, seconds: u64) -> Option<(String, Origin)> {
@@ -57,4 +57,31 @@ fn the_oldest_names_make_room_and_are_counted() {
     let long: Arc<str> = "x".repeat(1_000).into();
     let lost: u64 = (0..1_000).map(|n| table.learn(B, address(n), &long, 60, at(61))).sum();
     assert!(lost > 400 && table.text_bytes <= TEXT_BYTES);
+}
+
+#[test]
+fn f15_no_client_displaces_the_names_of_others() {
+    let address = |n: u32| Addr::from_v4((0xC633_0000u32 + n).to_be_bytes());
+    for text in ["short.test".to_owned(), "x".repeat(250)] {
+        let mut table = NameTable::new();
+        let others: Vec<Addr> = (3..10).map(|n| Addr::from_v4([10, 0, 0, n])).collect();
+        let learn = |table: &mut NameTable, client, n, seconds| {
+            table.learn(client, address(n), &text.as_str().into(), 3600, at(seconds))
+        };
+        others.iter().for_each(|client| (0..20).for_each(|n| assert_eq!(learn(&mut table, *client, n, 0), 0)));
+        let lost: u64 = (0..2 * CAPACITY).map(|n| learn(&mut table, A, n, 1)).sum();
+        assert!(lost > 0 && table.len() <= CAPACITY && table.text_bytes <= TEXT_BYTES);
+        // Who comes later finds room, too.
+        for n in 0..20 {
+            learn(&mut table, B, n, 2);
+        }
+        for client in others.iter().chain([&B]) {
+            let found = (0..20).filter(|n| {
+                table
+                    .find(address(*n), at(3), &mut std::iter::once(*client), &|asked, _| asked == *client)
+                    .is_some_and(|(_, origin)| origin == Origin::Own)
+            });
+            assert_eq!(found.count(), 20, "{client}");
+        }
+    }
 }

@@ -24,9 +24,9 @@ fn newcomer(host: u8, bytes: u64) -> Newcomer {
 #[test]
 fn increments_within_ten_seconds_share_a_row() {
     let mut table = WaitingTable::with_capacity(4);
-    assert!(table.add(&newcomer(1, 10), 20_000_000_000, 1).is_none());
-    assert!(table.add(&newcomer(1, 5), 29_999_999_999, 2).is_none());
-    assert!(table.add(&newcomer(1, 7), 30_000_000_000, 3).is_none());
+    assert!(table.add(&newcomer(1, 10), 20_000_000_000).is_none());
+    assert!(table.add(&newcomer(1, 5), 29_999_999_999).is_none());
+    assert!(table.add(&newcomer(1, 7), 30_000_000_000).is_none());
     let mut bytes: Vec<u64> = table.iter().map(|row| row.traffic.orig.bytes).collect();
     bytes.sort_unstable();
     assert_eq!(bytes, [7, 15]);
@@ -36,13 +36,13 @@ fn increments_within_ten_seconds_share_a_row() {
 fn what_waits_beside_a_row_makes_room_first() {
     let mut table = WaitingTable::with_capacity(2);
     let beside = |host| Newcomer { beside: true, ..newcomer(host, 7) };
-    table.add(&newcomer(1, 10), 0, 100);
-    table.add(&beside(2), 0, 200);
-    let refused = table.add(&beside(3), 0, 300).expect("the table was full");
+    table.add(&newcomer(1, 10), 100);
+    table.add(&beside(2), 200);
+    let refused = table.add(&beside(3), 300).expect("the table was full");
     assert_eq!(refused.key.of.client, Addr::from_v4([10, 0, 0, 3]));
-    let evicted = table.add(&newcomer(4, 20), 0, 400).expect("the table was full");
+    let evicted = table.add(&newcomer(4, 20), 400).expect("the table was full");
     assert_eq!(evicted.key.of.client, Addr::from_v4([10, 0, 0, 2]));
-    let evicted = table.add(&newcomer(5, 20), 0, 500).expect("the table was full");
+    let evicted = table.add(&newcomer(5, 20), 500).expect("the table was full");
     assert_eq!(evicted.key.of.client, Addr::from_v4([10, 0, 0, 1]));
 }
 
@@ -50,11 +50,10 @@ fn what_waits_beside_a_row_makes_room_first() {
 fn making_room_goes_by_age_whatever_leaves_meanwhile() {
     let mut table = WaitingTable::with_capacity(4);
     for (host, since) in [(1, 40), (2, 10), (3, 30), (4, 20)] {
-        table.add(&newcomer(host, 1), 0, since);
+        table.add(&newcomer(host, 1), since);
     }
-    let out = |table: &mut WaitingTable, host: u8, since| {
-        table.add(&newcomer(host, 1), 0, since).map(|row| row.since_mono_ns)
-    };
+    let out =
+        |table: &mut WaitingTable, host: u8, since| table.add(&newcomer(host, 1), since).map(|row| row.since_mono_ns);
     assert_eq!((out(&mut table, 5, 50), out(&mut table, 6, 60)), (Some(10), Some(20)));
     table.take_if(|row| row.since_mono_ns == 30);
     assert_eq!((out(&mut table, 7, 35), out(&mut table, 8, 70), out(&mut table, 9, 80)), (None, Some(35), Some(40)));
@@ -64,9 +63,9 @@ fn making_room_goes_by_age_whatever_leaves_meanwhile() {
 fn where_owners_change_a_second_divides_rows() {
     let mut table = WaitingTable::with_capacity(4);
     let fine = Newcomer { fine: true, ..newcomer(1, 10) };
-    for wall_ns in [20_000_000_000, 20_900_000_000, 21_000_000_000] {
-        table.add(&fine, wall_ns, 1);
-        table.add(&newcomer(1, 10), wall_ns, 1);
+    for mono_ns in [20_000_000_000, 20_900_000_000, 21_000_000_000] {
+        table.add(&fine, mono_ns);
+        table.add(&newcomer(1, 10), mono_ns);
     }
     assert_eq!(table.len(), 3, "two fine ones and a coarse one");
 }
@@ -74,9 +73,9 @@ fn where_owners_change_a_second_divides_rows() {
 #[test]
 fn a_full_table_hands_back_what_waited_longest() {
     let mut table = WaitingTable::with_capacity(2);
-    table.add(&newcomer(1, 10), 0, 100);
-    table.add(&newcomer(2, 20), 0, 50);
-    let evicted = table.add(&newcomer(3, 30), 0, 200).expect("the table was full");
+    table.add(&newcomer(1, 10), 100);
+    table.add(&newcomer(2, 20), 50);
+    let evicted = table.add(&newcomer(3, 30), 200).expect("the table was full");
     assert_eq!(evicted.traffic.orig.bytes, 20);
     assert_eq!(table.len(), 2);
 }
@@ -86,7 +85,7 @@ fn what_waits_is_written_in_the_order_of_the_state_file() {
     let mut table = WaitingTable::with_capacity(2);
     let base = newcomer(1, 300);
     let of = Exchange { cgroup: 5, translated: true, ends: Ends::Responder, split: Split::Unknown, ..base.of };
-    table.add(&Newcomer { of, beside: true, ..base }, 20_000_000_000, 7);
+    table.add(&Newcomer { of, beside: true, ..base }, 20_000_000_000);
     let mut bytes = Vec::new();
     table.persist(&mut bytes);
     let addresses = [of.client, of.asked, of.backend];
@@ -95,7 +94,7 @@ fn what_waits_is_written_in_the_order_of_the_state_file() {
     // cgroup, slot, port, protocol, translated, ends, beside, split.
     assert_eq!(bytes[at..at + 8], [5, 2, 80, 6, 1, Ends::Responder as u8, 1, Split::Unknown as u8]);
     let mut again = WaitingTable::with_capacity(2);
-    again.restore(&mut In(&bytes), 7).expect("what was written");
+    again.restore(&mut In(&bytes), true, 20_000_000_000).expect("what was written");
     assert_eq!(
         again.iter().map(|row| row.key).collect::<Vec<_>>(),
         table.iter().map(|row| row.key).collect::<Vec<_>>()

@@ -44,3 +44,24 @@ fn a_directory_that_is_no_cgroup_is_refused_even_if_asked_for() {
     assert!(matches!(find(Some(Path::new("/proc"))), Err(CgroupError::Asked(..))));
     assert!(matches!(find(Some(Path::new("/no/such"))), Err(CgroupError::Asked(..))));
 }
+
+#[test]
+fn f16_the_tree_that_holds_pods_is_taken() {
+    let tree = |name: &str, below: &str| {
+        let path = std::env::temp_dir().join(format!("netmon-tree-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(path.join(below)).expect("a writable temporary directory");
+        path
+    };
+    let (without, with) = (tree("without", "system.slice"), tree("with", "kubepods/burstable"));
+    let mounts = |paths: &[&PathBuf]| paths.iter().map(|path| (*path).clone()).collect::<Vec<_>>();
+    assert_eq!(of_pods(None, mounts(&[&without, &with]).into_iter()), Some(with.clone()));
+    assert_eq!(
+        of_pods(Some(&without), mounts(&[&with]).into_iter()),
+        Some(with.clone()),
+        "though another was asked for"
+    );
+    assert_eq!(of_pods(Some(&with), mounts(&[&without]).into_iter()), Some(with.clone()));
+    assert_eq!(of_pods(Some(&without), mounts(&[&without]).into_iter()), Some(without.clone()), "pods may come");
+    assert_eq!(of_pods(None, mounts(&[&without]).into_iter()), None);
+    [without, with].iter().for_each(|path| std::fs::remove_dir_all(path).expect("ours"));
+}

@@ -35,10 +35,10 @@ fn a_row_is_named_by_what_its_pod_asked_for_over_either_family() {
     pipeline.set_pods(Arc::new(PodIndex::new(tenures, vec![a, b], true, 1)), at(1));
     let names = Arc::new(Names::new(Arc::default(), true));
     pipeline.set_names(Arc::clone(&names));
-    names.learn(v6, "a.test", 1, &[(OUTSIDE, 300)], at(2));
-    names.learn(POD_B, "b.test", 2, &[(OUTSIDE, 300)], at(3));
-    names.learn(POD_A, "service.test", 3, &[(SERVICE, 300)], at(3));
-    names.learn(LOOPBACK, "host.test", 4, &[(OTHER_NODE, 300)], at(3));
+    names.learn(v6, "a.test", 1, &[(OUTSIDE, 300)], at(2).mono_ns);
+    names.learn(POD_B, "b.test", 2, &[(OUTSIDE, 300)], at(3).mono_ns);
+    names.learn(POD_A, "service.test", 3, &[(SERVICE, 300)], at(3).mono_ns);
+    names.learn(LOOPBACK, "host.test", 4, &[(OTHER_NODE, 300)], at(3).mono_ns);
     let records = [
         tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443)),
         tcp(POD_B, (OUTSIDE, 443), (OUTSIDE, 443)),
@@ -73,7 +73,7 @@ fn a_row_keeps_its_name_until_it_is_used_again_after_being_settled() {
         named(pipeline).first().map(|(_, _, name, ..)| name.clone())
     };
     assert_eq!(grow(&mut pipeline, 2), None);
-    names.learn(POD_A, "first.test", 1, &[(OUTSIDE, 60)], at(3));
+    names.learn(POD_A, "first.test", 1, &[(OUTSIDE, 60)], at(3).mono_ns);
     assert_eq!(grow(&mut pipeline, 4), None, "nothing is settled yet");
     let settle = |pipeline: &mut Pipeline| {
         let (rows, ledger, _) = pipeline.books();
@@ -82,7 +82,7 @@ fn a_row_keeps_its_name_until_it_is_used_again_after_being_settled() {
     };
     settle(&mut pipeline);
     assert_eq!(grow(&mut pipeline, 5).as_deref(), Some("first.test"));
-    names.learn(POD_A, "second.test", 2, &[(OUTSIDE, 60)], at(6));
+    names.learn(POD_A, "second.test", 2, &[(OUTSIDE, 60)], at(6).mono_ns);
     assert_eq!(grow(&mut pipeline, 7).as_deref(), Some("first.test"));
     settle(&mut pipeline);
     assert_eq!(grow(&mut pipeline, 8).as_deref(), Some("second.test"));

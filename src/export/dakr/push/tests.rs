@@ -64,7 +64,7 @@ fn bench_watched(end: Result<Reply, Failure>, watch: Option<Arc<dyn Fn() + Send 
         boot: "b".to_owned(),
         protocol: DakrProtocol::Auto,
         flush_interval_ns: 60 * SECOND,
-        started_wall_ns: 0,
+        started_ns: 0,
     };
     let (stats, health, settled) = (Arc::<Stats>::default(), Arc::<Health>::default(), Arc::<Mutex<Vec<_>>>::default());
     let report = settled.clone();
