@@ -61,8 +61,17 @@ fn scripts_name_no_host() {
     for place in &places {
         for line in read(place).lines().filter(|line| !line.trim_start().starts_with('#')) {
             let is_default = line.contains("${RUSTUP_UPDATE_ROOT:-https://static.rust-lang.org/rustup}");
-            let hosts =
-                ["debian.org", "ubuntu.com", "rust-lang.org", "rustup.rs", "crates.io", "docker.io", "github.com"];
+            // Not github.com alone: so begin names of Go's modules, which come from GOPROXY.
+            let hosts = [
+                "debian.org",
+                "ubuntu.com",
+                "rust-lang.org",
+                "rustup.rs",
+                "crates.io",
+                "docker.io",
+                "://github.com",
+                "git@github.com",
+            ];
             if hosts.iter().any(|host| line.contains(host)) && !is_default {
                 wrong.push(format!("{place}: {}", line.trim()));
             }
