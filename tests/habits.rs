@@ -61,17 +61,8 @@ fn scripts_name_no_host() {
     for place in &places {
         for line in read(place).lines().filter(|line| !line.trim_start().starts_with('#')) {
             let is_default = line.contains("${RUSTUP_UPDATE_ROOT:-https://static.rust-lang.org/rustup}");
-            // Not github.com alone: so begin names of Go's modules, which come from GOPROXY.
-            let hosts = [
-                "debian.org",
-                "ubuntu.com",
-                "rust-lang.org",
-                "rustup.rs",
-                "crates.io",
-                "docker.io",
-                "://github.com",
-                "git@github.com",
-            ];
+            let hosts =
+                ["debian.org", "ubuntu.com", "rust-lang.org", "rustup.rs", "crates.io", "docker.io", "github.com"];
             if hosts.iter().any(|host| line.contains(host)) && !is_default {
                 wrong.push(format!("{place}: {}", line.trim()));
             }
@@ -173,4 +164,31 @@ fn f11_only_these_files_know_wall_time() {
     }
     found.sort_unstable();
     assert_eq!(found, known, "see rule 20");
+}
+
+#[test]
+fn f28_whoever_installs_the_chart_gets_a_startup_probe() {
+    let mut daemons = 0;
+    for entry in fs::read_dir(path("tests/golden/chart")).expect("manifests") {
+        let file = entry.expect("listed").path();
+        let text = fs::read_to_string(&file).expect("UTF-8");
+        if text.contains("kind: DaemonSet") {
+            daemons += 1;
+            assert!(
+                text.contains("startupProbe:\n            httpGet:\n              path: /healthz"),
+                "{}",
+                file.display()
+            );
+        }
+    }
+    assert!(daemons > 5, "only {daemons} manifests");
+}
+
+#[test]
+fn f29_the_image_is_told_its_commit() {
+    let recipe = read("Containerfile");
+    let (before, _) = recipe.split_once("RUN install -D \"$(script/binary)\"").expect("the build");
+    assert!(before.contains("\nARG NETMON_COMMIT\n"), "the build has it");
+    assert!(read("Containerfile").contains("podman build --build-arg NETMON_COMMIT=$(git rev-parse"), "and says so");
+    assert!(read("script/engine").contains("--build-arg \"NETMON_COMMIT=$commit\""));
 }

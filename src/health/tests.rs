@@ -14,7 +14,7 @@ fn a_collector_is_stuck_after_five_missed_intervals() {
 }
 
 #[test]
-fn a_slow_start_is_not_stuck_for_five_minutes() {
+fn f28_a_slow_start_is_not_stuck_for_five_minutes() {
     let pulse = Pulse::new(0, 5 * SECOND);
     assert_eq!(pulse.alive(300 * SECOND), Life::Well);
     assert_eq!(pulse.alive(301 * SECOND), Life::Stuck(301 * SECOND));

@@ -22,7 +22,7 @@ fn a_part_of_the_hierarchy_is_refused() {
 }
 
 #[test]
-fn the_root_of_a_node_that_is_a_container_is_taken() {
+fn f27_the_root_of_a_node_that_is_a_container_is_taken() {
     let host = Path::new("/host/cgroup");
     assert_eq!(choose(HYBRID, |_| false, |path| path == host), Ok(host.to_owned()));
     let node = std::env::temp_dir().join(format!("netmon-node-{}", std::process::id()));
