@@ -1,7 +1,8 @@
 //! F7 and F8: real proxies, for both schemes, with and without a password; and what is said when one says no.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use netmon::clock::{self, MS};
 use netmon::config::proxy::Proxy;
 use netmon::export::dakr::transport::{Failure, Http, Transport};
 
@@ -131,6 +132,42 @@ fn f7_the_agent_says_what_is_used_and_refuses_what_cannot_be() {
         );
         let (_, said) = run(&[("HTTP_PROXY", "http://proxy.example.com")]);
         assert!(said.contains("pushing to dakr.example.com:443\n"), "{said}");
+    });
+}
+
+/// The first line of the real agent's log that says that DAKR was not reached.
+fn said_by_the_agent(place: &Place, url: &str, proxy: Option<&str>) -> String {
+    let log = place.folder.0.join("agent.log");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zxporter-netmon"));
+    command.args(["-standalone", "-metrics-bind-address", "127.0.0.1:8081", "-conntrack-zone", "0"]).env_clear();
+    command.envs([("DAKR_URL", url), ("CLUSTER_TOKEN", "not-shown-5")]);
+    command.envs(proxy.map(|proxy| ("HTTP_PROXY", proxy)));
+    let file = std::fs::File::create(&log).expect("a log");
+    let _agent = Server(command.stdin(Stdio::null()).stderr(file).spawn().expect("it runs"));
+    for _ in 0..500 {
+        let text = std::fs::read_to_string(&log).expect("UTF-8");
+        if let Some(line) = text.lines().find(|line| line.contains("cannot send")) {
+            return line.to_owned();
+        }
+        clock::sleep_ns(20 * MS);
+    }
+    panic!("{}", std::fs::read_to_string(&log).unwrap_or_default());
+}
+
+#[test]
+fn f8_the_log_says_where_by_whom_and_what_to_do() {
+    alone(|place| {
+        place.etc("hosts", "127.0.0.1 dakr.example.com\n127.0.0.2 proxy.example.com\n");
+        let ends = |said: String, end: &str| assert!(said.contains(&format!("heartbeat to {end}; failures")), "{said}");
+        let said = said_by_the_agent(place, "http://dakr.example.com:8080", None);
+        ends(said, "dakr.example.com:8080: connection refused by 127.0.0.1:8080");
+        let proxy = Some("http://me:hunter2@proxy.example.com:3128");
+        let said = said_by_the_agent(place, "http://dakr.example.com:8080", proxy);
+        let through = "dakr.example.com:8080 by proxy http://proxy.example.com:3128 (HTTP_PROXY)";
+        ends(said, &format!("{through}: connection refused by proxy 127.0.0.2:3128"));
+        let said = said_by_the_agent(place, "https://nowhere.example.com", None);
+        assert!(said.contains("heartbeat to nowhere.example.com:443: cannot resolve nowhere.example.com: "), "{said}");
+        assert!(said.contains("(/etc/resolv.conf)"), "{said}");
     });
 }
 
