@@ -13,6 +13,7 @@ mod deleted_by_hand;
 mod disk_hangs;
 mod ends_in_every_state;
 mod event_overflow;
+mod f26_waits_at_the_end;
 mod flood_of_answers;
 mod fragments;
 mod full_connection_table;
@@ -153,6 +154,7 @@ pub fn all() -> &'static [Scenario] {
         older_than_the_agent::SCENARIO,
         restart::SCENARIO,
         restart_with_state::SCENARIO,
+        f26_waits_at_the_end::SCENARIO,
         killed::SCENARIO,
         kills::SCENARIO,
         soak::SCENARIO,
