@@ -212,7 +212,9 @@ impl Pipeline {
             let charge = || match a.key.class {
                 Class::Overlay => Charge::plain(Scope::Overlay),
                 Class::Multicast => Charge::plain(Scope::Unknown),
-                _ => topology.charge(a.key.remote, a.is_of_node, classes.is_in_cluster(a.key.remote)),
+                Class::Inside | Class::Outside => {
+                    topology.charge(a.key.remote, a.is_of_node, classes.is_in_cluster(a.key.remote))
+                }
             };
             let added = rows.add(&a.key, a.push, increment, classes, &mut self.ledger, charge);
             self.costs.add(a.key.owner, added.way, a.counts, a.mono_ns);

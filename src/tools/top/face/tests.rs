@@ -1,4 +1,5 @@
 use super::*;
+use crate::flow::Class;
 
 fn asked() -> Asked {
     Asked {
@@ -80,7 +81,7 @@ fn keys_group_sort_filter_and_quit() {
     assert_eq!(face.query(24), "by=owner&sort=bytes&format=tsv&limit=19");
     press(&mut face, b"cc");
     assert_eq!(face.query(24), "by=owner&sort=bytes&format=tsv&class=outside&limit=19");
-    press(&mut face, b"ccc");
+    press(&mut face, &b"c".repeat(Class::ALL.len() - 1));
     press(&mut face, b"/w eb\x7f\x7fq");
     assert_eq!(face.query(24), "by=owner&sort=bytes&format=tsv&match=w%20q&limit=19");
     assert!(face.draw(80, 24)[23].0.starts_with("filter: w q_"), "q is a letter here");
