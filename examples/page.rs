@@ -29,7 +29,8 @@ fn main() {
     let context = Context {
         node_name: "worker-3.example.internal".into(),
         metrics_format: netmon::config::MetricsFormat::Prometheus,
-        metrics_allow: Vec::new(),
+        readers: netmon::config::Readers::Everyone,
+        cluster: Vec::new(),
         hosts: Vec::new(),
         labels: Labels { wanted: "netfilter".into(), running: "netfilter".into(), opencost_hold_ns: None },
         given: Vec::new(),

@@ -119,6 +119,15 @@ impl Mode {
     }
 }
 
+/// Who may read rows and metrics at the endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// This host, and in a cluster the cluster's ranges.
+    Near,
+    Everyone,
+    Of(Vec<Cidr>),
+}
+
 /// Which inbound rows are pushed (rule 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushInbound {
@@ -282,8 +291,8 @@ pub struct Config {
     pub manage_conntrack: bool,
     /// `-metrics-format`.
     pub metrics_format: MetricsFormat,
-    /// `-metrics-allow`: clients that may read more than `/healthz` and `/readyz`; empty allows everyone.
-    pub metrics_allow: Vec<Cidr>,
+    /// `-metrics-allow`: clients that may read more than `/healthz` and `/readyz`.
+    pub metrics_allow: Readers,
     /// `-metrics-hosts`: further names that the endpoint answers to.
     pub metrics_hosts: Vec<String>,
     /// `-record`.

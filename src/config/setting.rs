@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use super::proxy::Route;
 use super::value::Wanted;
-use super::{Config, CtZone, Dakr, DakrProtocol, Dns, Fallback, MetricsFormat, Mode, PushInbound, TopologySource};
+use super::{
+    Config, CtZone, Dakr, DakrProtocol, Dns, Fallback, MetricsFormat, Mode, PushInbound, Readers, TopologySource,
+};
 
 /// Where a setting is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +173,7 @@ impl Draft {
             max_connections: None,
             manage_conntrack: true,
             metrics_format: MetricsFormat::Prometheus,
-            metrics_allow: Vec::new(),
+            metrics_allow: Readers::Near,
             metrics_hosts: Vec::new(),
             record: None,
             state_dir: None,

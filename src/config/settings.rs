@@ -3,7 +3,8 @@
 use super::setting::{Apply, Default, Group, Kind, Setting, Value};
 use super::value::{self, Wanted};
 use super::{
-    CtZone, DakrProtocol, Dns, Fallback, MAX_DNS_PORTS, MetricsFormat, Mode, PushInbound, SourceKind, TopologySource,
+    CtZone, DakrProtocol, Dns, Fallback, MAX_DNS_PORTS, MetricsFormat, Mode, PushInbound, Readers, SourceKind,
+    TopologySource,
 };
 use crate::clock::{MS, SECOND};
 
@@ -371,12 +372,17 @@ pub const SETTINGS: &[Setting] = &[
         }),
     },
     Setting {
-        name: "metrics-allow", kind: Kind::Flag, group: Group::Endpoints, value: CIDRS,
-        default: Default::Described("everyone"),
+        name: "metrics-allow", kind: Kind::Flag, group: Group::Endpoints, value: Value::Word("everyone|CIDR,…"),
+        default: Default::Described("this host, and in a cluster -cluster-cidrs"),
         short: "clients that may read more than /healthz and /readyz",
-        long: "",
+        long: "Others get 403. Of a list only its ranges may read: name 127.0.0.0/8 too for `top` and `doctor`.",
         apply: Apply::Text(|draft, text| {
-            draft.config.metrics_allow = value::ranges(text)?;
+            draft.config.metrics_allow = match text {
+                "everyone" => Readers::Everyone,
+                ranges => Readers::Of(
+                    value::ranges(ranges).map_err(|wanted| format!("\"everyone\", or {wanted}"))?,
+                ),
+            };
             Ok(())
         }),
     },

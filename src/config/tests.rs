@@ -61,7 +61,7 @@ fn nothing_given_is_the_documented_defaults() {
     assert!(!c.cluster_cidrs_given);
     assert_eq!((c.push_inbound, c.conntrack_zone), (PushInbound::External, CtZone::Auto));
     assert_eq!((c.max_rows, c.max_connections, c.manage_conntrack), (65_536, None, true));
-    assert_eq!((c.metrics_format, c.metrics_allow.len()), (MetricsFormat::Prometheus, 0));
+    assert_eq!((c.metrics_format, &c.metrics_allow), (MetricsFormat::Prometheus, &Readers::Near));
     assert_eq!((c.record.as_ref(), c.state_dir.as_ref()), (None, None));
     assert_eq!(c.log_level, log::LevelFilter::Info);
     assert_eq!((c.dns, c.dns_ports.as_slice()), (Dns::Auto, [53].as_slice()));
@@ -97,7 +97,9 @@ fn every_flag_reaches_its_field() {
     assert!(!config("-manage-conntrack=false").manage_conntrack);
     assert_eq!(config("-metrics-format json").metrics_format, MetricsFormat::Json);
     assert_eq!(config("-metrics-hosts a.example.,b").metrics_hosts, ["a.example", "b"]);
-    assert_eq!(texts(&config("-metrics-allow ::/0,0.0.0.0/0").metrics_allow), ["::/0", "0.0.0.0/0"]);
+    let Readers::Of(ranges) = config("-metrics-allow ::/0,0.0.0.0/0").metrics_allow else { panic!("ranges are given") };
+    assert_eq!(texts(&ranges), ["::/0", "0.0.0.0/0"]);
+    assert_eq!(config("-metrics-allow everyone").metrics_allow, Readers::Everyone);
     assert_eq!(config("-record r").record, Some("r".into()));
     assert_eq!(config("-state-dir s").state_dir, Some("s".into()));
     assert_eq!(config("-cgroup-root c").cgroup_root, Some("c".into()));
@@ -297,7 +299,7 @@ fn a_mistake_names_the_setting_the_value_and_what_is_allowed() {
         ("-local-cidrs ::ffff:10.0.0.0/8", "invalid value"),
         ("-cluster-cidrs x", "invalid value \"x\" for -cluster-cidrs: want"),
         ("-outside-cidrs x", "invalid value \"x\" for -outside-cidrs: want"),
-        ("-metrics-allow x", "invalid value \"x\" for -metrics-allow: want"),
+        ("-metrics-allow x", "invalid value \"x\" for -metrics-allow: want \"everyone\", or"),
         (
             "-overlay-ports 0",
             "invalid value \"0\" for -overlay-ports: want ports from 1 to 65535 separated by commas, such as",

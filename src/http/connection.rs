@@ -8,10 +8,9 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use super::request::{self, HEAD_BYTES, Parsed};
-use super::routes::{Answer, Body, Context, Wanted};
+use super::routes::{Answer, Body, Context, Peer, Wanted};
 use super::snapshots::{Availability, SnapshotQueue, Ticket};
 use crate::clock::{Now, SECOND};
-use crate::flow::Addr;
 use crate::snapshot::Snapshot;
 
 /// Time for the peer to send a whole request head.
@@ -57,7 +56,7 @@ enum State {
 
 pub struct Connection {
     stream: TcpStream,
-    peer: Addr,
+    peer: Peer,
     state: State,
     /// Deadline of the current phase, monotonic.
     deadline_ns: u64,
@@ -73,7 +72,7 @@ pub struct Connection {
 
 impl Connection {
     /// Starts with an accepted socket; `out` is a buffer to reuse.
-    pub fn new(stream: TcpStream, peer: Addr, out: Vec<u8>, now: Now) -> Connection {
+    pub fn new(stream: TcpStream, peer: Peer, out: Vec<u8>, now: Now) -> Connection {
         Connection {
             stream,
             peer,

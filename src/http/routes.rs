@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::request::{Accept, Refusal, Request};
 use crate::clock::{self, MS, Now, SECOND};
-use crate::config::{Config, MetricsFormat, in_force};
+use crate::config::{Config, MetricsFormat, Readers, in_force};
 use crate::export::prometheus::{self, Labels, Metrics};
 use crate::export::view::query::{Format, Query};
 use crate::export::view::{Head, View};
@@ -34,6 +34,14 @@ const PATHS: &str = "/         status page for browsers\n\
                      /healthz  200 while the agent counts\n\
                      /readyz   whether it counts\n";
 
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    pub addr: Addr,
+    /// The connection comes from this host itself, by whatever address of it.
+    pub is_this_host: bool,
+}
+
 /// The data behind the answers.
 #[derive(Debug)]
 pub struct Context {
@@ -41,8 +49,10 @@ pub struct Context {
     pub node_name: Arc<str>,
     /// The format of `/metrics` for a client that requests none.
     pub metrics_format: MetricsFormat,
-    /// Clients that may read more than the probes; empty allows everyone.
-    pub metrics_allow: Vec<Cidr>,
+    /// Clients that may read more than the probes.
+    pub readers: Readers,
+    /// What is near besides this host.
+    pub cluster: Vec<Cidr>,
     /// Names that the endpoint answers to, beside addresses and names without a dot.
     pub hosts: Vec<String>,
     /// The source that was wanted and the one that runs.
@@ -72,7 +82,8 @@ impl Context {
         Context {
             node_name: config.node_name.as_str().into(),
             metrics_format: config.metrics_format,
-            metrics_allow: config.metrics_allow.clone(),
+            readers: config.metrics_allow.clone(),
+            cluster: if config.standalone { Vec::new() } else { config.cluster_cidrs.clone() },
             // In a pod the host's name is the pod's.
             hosts: nix::unistd::gethostname()
                 .ok()
@@ -91,15 +102,25 @@ impl Context {
         }
     }
 
+    fn may_read(&self, peer: Peer) -> bool {
+        let is_in = |ranges: &[Cidr]| ranges.iter().any(|range| range.contains(peer.addr));
+        match &self.readers {
+            Readers::Near => peer.is_this_host || is_in(&self.cluster),
+            Readers::Everyone => true,
+            Readers::Of(ranges) => is_in(ranges),
+        }
+    }
+
     /// What a request gets, or which snapshot it needs first.
-    pub fn route(&self, request: &Request<'_>, peer: Addr, now: Now) -> Answer {
+    pub fn route(&self, request: &Request<'_>, peer: Peer, now: Now) -> Answer {
         match request.path {
             "/healthz" => return Answer::Now(self.probe(self.pulse.alive(now.mono_ns))),
             "/readyz" => return Answer::Now(self.probe(self.pulse.ready())),
             _ => {}
         }
-        if !self.metrics_allow.is_empty() && !self.metrics_allow.iter().any(|range| range.contains(peer)) {
-            return Answer::Now(Response::text("403 Forbidden", "your address is not in -metrics-allow\n"));
+        if !self.may_read(peer) {
+            let text = "your address is not in -metrics-allow: give the agent -metrics-allow everyone, or your range\n";
+            return Answer::Now(Response::text("403 Forbidden", text));
         }
         if !self.answers_to(request.host) {
             return Answer::Now(Response::text(

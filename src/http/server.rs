@@ -23,6 +23,7 @@ use crate::sys::waker::Waker;
 
 pub use super::listen::BindError;
 pub use super::routes::Context;
+use super::routes::Peer;
 
 /// Largest number of open connections.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -203,7 +204,12 @@ impl Server {
                     // Room in it shows that the peer has read: in megabytes of buffer a slow reader looks like none.
                     let _ = setsockopt(&stream, SndBuf, &SEND_BYTES);
                     let buffer = self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES + OVERHANG_BYTES));
-                    self.connections.push(Connection::new(stream, peer.ip().into(), buffer, now));
+                    // From one of the host's addresses to another the kernel sends by the one that is asked for.
+                    let local = stream.local_addr().map(|local| local.ip());
+                    let is_this_host =
+                        local.is_ok_and(|local| local == peer.ip()) || peer.ip().to_canonical().is_loopback();
+                    let peer = Peer { addr: peer.ip().into(), is_this_host };
+                    self.connections.push(Connection::new(stream, peer, buffer, now));
                     // Its request has mostly arrived already, so it gets its answer before others can displace it.
                     self.step(self.connections.len() - 1, true, context, now);
                 }

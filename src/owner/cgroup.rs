@@ -179,7 +179,6 @@ impl CgroupTree {
     }
 
     /// Returns the uid of the pod that the cgroup belongs to. For static pods see [`super::PodIndex::by_cgroup_uid`].
-    #[cfg(not(alone))]
     pub fn pod_uid(&self, id: u64) -> Option<&str> {
         self.by_id.get(&id).map(|seen| &*seen.uid)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netmon::clock::{self, MS, SECOND};
-use netmon::config::MetricsFormat;
+use netmon::config::{MetricsFormat, Readers};
 use netmon::export::prometheus::Labels;
 use netmon::flow::{Addr, Class, Counts, Direction, TxRx};
 use netmon::health::{Component, Health, Pulse, Status};
@@ -103,7 +103,8 @@ pub fn serve(args: &[String]) -> ExitCode {
     let context = Context {
         node_name: "node-a".into(),
         metrics_format: MetricsFormat::Prometheus,
-        metrics_allow: Vec::new(),
+        readers: Readers::Everyone,
+        cluster: Vec::new(),
         hosts: Vec::new(),
         labels: Labels { wanted: "netfilter".into(), running: "netfilter".into(), opencost_hold_ns: None },
         given: Vec::new(),

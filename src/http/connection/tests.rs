@@ -8,7 +8,7 @@ use crate::clock;
 use crate::config::MetricsFormat;
 use crate::export::prometheus::Labels;
 use crate::health::Pulse;
-use crate::http::routes::Response;
+use crate::http::routes::{Peer, Response};
 
 fn at(seconds: u64) -> Now {
     Now { mono_ns: seconds * SECOND, wall_ns: 0 }
@@ -22,7 +22,12 @@ fn reader(context: &Context, queue: &mut SnapshotQueue) -> (TcpStream, Connectio
     setsockopt(&peer, RcvBuf, &PIECE_BYTES).expect("small");
     setsockopt(&stream, SndBuf, &PIECE_BYTES).expect("small");
     stream.set_nonblocking(true).expect("a socket");
-    let mut connection = Connection::new(stream, Addr::from_v4([127, 0, 0, 1]), Vec::new(), at(0));
+    let mut connection = Connection::new(
+        stream,
+        Peer { addr: crate::flow::Addr::from_v4([127, 0, 0, 1]), is_this_host: true },
+        Vec::new(),
+        at(0),
+    );
     let body = Response::text("200 OK", "").write_head(&mut connection.out, false, false);
     connection.out.resize(4 << 20, b'x');
     assert_eq!(connection.answer(body, at(0)), Fate::Keep);
@@ -37,7 +42,8 @@ fn f22_a_reader_is_cut_when_it_takes_nothing_for_ten_seconds() {
     let context = Context {
         node_name: "node-a".into(),
         metrics_format: MetricsFormat::Prometheus,
-        metrics_allow: Vec::new(),
+        readers: crate::config::Readers::Near,
+        cluster: Vec::new(),
         hosts: Vec::new(),
         given: Vec::new(),
         labels: Labels::default(),

@@ -12,7 +12,8 @@ fn context(allow: &str) -> Context {
     Context {
         node_name: "node-a".into(),
         metrics_format: MetricsFormat::Prometheus,
-        metrics_allow: allow.split_terminator(',').map(range).collect(),
+        readers: if allow.is_empty() { Readers::Everyone } else { Readers::Of(allow.split(',').map(range).collect()) },
+        cluster: vec![range("10.0.0.0/8")],
         hosts: vec!["node-a.example".into(), "metrics.example".into()],
         labels: Labels::default(),
         given: Vec::new(),
@@ -24,12 +25,16 @@ fn context(allow: &str) -> Context {
     }
 }
 
+fn from(addr: std::net::IpAddr) -> Peer {
+    Peer { addr: addr.into(), is_this_host: false }
+}
+
 /// Status line, head and body of the answer to a GET, with an empty snapshot where one is wanted.
 fn get(context: &Context, target: &str, peer: &str, mono_ns: u64) -> (String, String) {
     let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
     let Parsed::Whole(request) = parse(head.as_bytes()) else { panic!("{target}") };
     let peer: std::net::IpAddr = peer.parse().expect("a literal");
-    let response = match context.route(&request, peer.into(), Now { mono_ns, wall_ns: 0 }) {
+    let response = match context.route(&request, from(peer), Now { mono_ns, wall_ns: 0 }) {
         Answer::Now(response) => response,
         Answer::Snapshot(wanted) => context.show(wanted, Some(Arc::default())),
     };
@@ -80,6 +85,21 @@ fn readiness_begins_with_a_sweep_and_ends_with_the_stop() {
 }
 
 #[test]
+fn by_default_this_host_and_the_cluster_may_read() {
+    let mut context = Context { readers: Readers::Near, ..context("") };
+    let may = |context: &Context, addr: &str, is_this_host| {
+        let addr: std::net::IpAddr = addr.parse().expect("a literal");
+        context.may_read(Peer { addr: addr.into(), is_this_host })
+    };
+    assert!(may(&context, "10.1.2.3", false) && may(&context, "203.0.113.9", true));
+    assert!(!may(&context, "203.0.113.9", false));
+    let (status, body) = get(&context, "/flows", "203.0.113.9", 0);
+    assert!(status.contains("403") && body.contains("-metrics-allow everyone"), "{body}");
+    context.cluster = Vec::new();
+    assert!(!may(&context, "10.1.2.3", false), "on a bare host nobody else");
+}
+
+#[test]
 fn who_is_not_allowed_sees_the_probes_only() {
     let context = context("10.0.0.0/8,fd00::/8");
     let status = |target: &str, peer: &str| get(&context, target, peer, 0).0[9..12].to_owned();
@@ -123,7 +143,7 @@ fn metrics_come_in_the_format_that_is_asked_for() {
         let context = Context { metrics_format: format, ..context("") };
         let head = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n");
         let Parsed::Whole(request) = parse(head.as_bytes()) else { panic!("{accept}") };
-        match context.route(&request, Addr::UNSPECIFIED_V4, Now::default()) {
+        match context.route(&request, from(std::net::Ipv4Addr::UNSPECIFIED.into()), Now::default()) {
             Answer::Snapshot(wanted) => context.show(wanted, Some(Arc::default())).content_type,
             Answer::Now(response) => panic!("{response:?}"),
         }
