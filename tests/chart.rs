@@ -261,13 +261,15 @@ fn passes_lint(helm: &Helm) {
 
 fn grants_least_privilege(helm: &Helm) {
     for (mode, fallback, user, capabilities) in [
-        ("netfilter", "auto", 65532, json!(["NET_ADMIN"])),
+        ("netfilter", "auto,config.dns=off", 65532, json!(["NET_ADMIN"])),
+        ("netfilter", "auto", 65532, json!(["BPF", "NET_ADMIN"])),
+        ("netfilter", "none,config.dns=on", 65532, json!(["BPF", "NET_ADMIN"])),
         ("ebpf", "auto", 65532, json!(["BPF", "NET_ADMIN"])),
         ("ebpf", "none", 65532, json!(["BPF", "NET_ADMIN"])),
         ("auto", "auto", 65532, json!(["BPF", "NET_ADMIN"])),
         ("auto", "none", 65532, json!(["BPF", "NET_ADMIN"])),
         ("cilium", "auto", 0, json!(["BPF", "NET_ADMIN"])),
-        ("cilium", "none", 0, json!(["BPF"])),
+        ("cilium", "none,config.dns=off", 0, json!(["BPF"])),
     ] {
         let set = format!("config.collectorMode={mode},config.fallback={fallback}");
         let objects = manifest::objects(&helm.template(&["--set", &set]));

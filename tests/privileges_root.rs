@@ -126,9 +126,13 @@ fn starts_counts_and_lets_go(mode: &str, capabilities: &[&str]) {
     let metrics = stage.get("/metrics");
     let net_admin = format!("netmon_capability_held{{capability=\"CAP_NET_ADMIN\"}} {}", (for_source >> 12) & 1);
     assert!(metrics.contains(&net_admin), "{metrics}");
-    let names = if capabilities.contains(&"cap_bpf") { "healthy" } else { "degraded" };
-    assert!(metrics.contains(&format!("{{component=\"dns\",state=\"{names}\"}} 1")), "{metrics}");
-    assert_eq!(of_threads.iter().any(|(name, _)| name == "dns"), names == "healthy", "{of_threads:?}");
+    // What is not granted is off, and no fault.
+    let is_on = capabilities.contains(&"cap_bpf");
+    for (state, value) in [("healthy", is_on), ("degraded", false)] {
+        let line = format!("{{component=\"dns\",state=\"{state}\"}} {}", u8::from(value));
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+    assert_eq!(of_threads.iter().any(|(name, _)| name == "dns"), is_on, "{of_threads:?}");
     #[cfg(target_arch = "x86_64")]
     talkers_write_nothing(&stage, &child);
     let said = stop(child);

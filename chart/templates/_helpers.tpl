@@ -97,6 +97,10 @@ metricRelabelings:
 {{- else if eq $mode "cilium" -}}
 {{- $needed = ternary (list "BPF") (list "BPF" "NET_ADMIN") (eq .Values.config.fallback "none") -}}
 {{- end -}}
+{{- /* Names are learnt by programs of our own, beside any mode. */ -}}
+{{- if ne (.Values.config.dns | default "auto") "off" -}}
+{{- $needed = list "BPF" "NET_ADMIN" -}}
+{{- end -}}
 {{- concat $needed .Values.extraCapabilities | uniq | toYaml -}}
 {{- end -}}
 
@@ -239,6 +243,14 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- with $c.overlayPorts }}
 - {{ printf "-overlay-ports=%s" (join "," .) | quote }}
+{{- end }}
+{{- with $c.dns }}
+{{- if ne . "auto" }}
+- -dns={{ . }}
+{{- end }}
+{{- end }}
+{{- with $c.dnsPorts }}
+- {{ printf "-dns-ports=%s" (join "," .) | quote }}
 {{- end }}
 {{- with $c.pushInbound }}
 - -push-inbound={{ . }}

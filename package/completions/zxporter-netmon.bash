@@ -23,7 +23,7 @@ _zxporter_netmon() {
     -cgroup-root | --cgroup-root) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     -cgroup-fs | --cgroup-fs) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     -cilium-bpf-root | --cilium-bpf-root) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-    -dns | --dns) mapfile -t COMPREPLY < <(compgen -W 'auto off' -- "$word"); return ;;
+    -dns | --dns) mapfile -t COMPREPLY < <(compgen -W 'auto on off' -- "$word"); return ;;
     -dns-ports | --dns-ports) COMPREPLY=(); return ;;
     -local-cidrs | --local-cidrs) COMPREPLY=(); return ;;
     -cluster-cidrs | --cluster-cidrs) COMPREPLY=(); return ;;

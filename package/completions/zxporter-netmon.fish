@@ -8,7 +8,7 @@ complete -c zxporter-netmon -o manage-conntrack -d 'switch on accounting and eve
 complete -c zxporter-netmon -o cgroup-root -r -F -d 'cgroup to which mode ebpf attaches its BPF programs'
 complete -c zxporter-netmon -o cgroup-fs -r -F -d 'the host\'s cgroup2 tree, which maps sockets to pods'
 complete -c zxporter-netmon -o cilium-bpf-root -r -F -d 'BPF file system in which Cilium pins its maps'
-complete -c zxporter-netmon -o dns -x -a 'auto off' -d 'learn the domain names of remote addresses from DNS answers'
+complete -c zxporter-netmon -o dns -x -a 'auto on off' -d 'learn the domain names of remote addresses from DNS answers'
 complete -c zxporter-netmon -o dns-ports -x -d 'ports of the DNS servers whose answers are read'
 complete -c zxporter-netmon -o local-cidrs -x -d 'ranges that are local besides the host\'s own addresses'
 complete -c zxporter-netmon -o cluster-cidrs -x -d 'address ranges inside the cluster'

@@ -189,8 +189,10 @@ pub enum DakrProtocol {
 /// Whether the agent learns domain names from DNS answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dns {
-    /// If the kernel and the capabilities allow it.
+    /// If the capabilities are granted; if they are not, it is off, and no fault.
     Auto,
+    /// What it lacks degrades health.
+    On,
     Off,
 }
 

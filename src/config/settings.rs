@@ -118,9 +118,15 @@ pub const SETTINGS: &[Setting] = &[
         name: "dns", kind: Kind::Flag, group: Group::Counting, value: DNS, default: Default::Text("auto"),
         short: "learn the domain names of remote addresses from DNS answers",
         long: "A BPF program reads the answers that the node's sockets receive, in every mode. It needs CAP_BPF and \
-               CAP_NET_ADMIN. Without them only the names are missing.",
+               CAP_NET_ADMIN (before Linux 6.12 CAP_PERFMON too). Without CAP_BPF `auto` is off, and `on` degrades health; \
+               only the names are missing.",
         apply: Apply::Text(|draft, text| {
-            let dns = match text { "auto" => Some(Dns::Auto), "off" => Some(Dns::Off), _ => None };
+            let dns = match text {
+                "auto" => Some(Dns::Auto),
+                "on" => Some(Dns::On),
+                "off" => Some(Dns::Off),
+                _ => None,
+            };
             set(&mut draft.config.dns, dns, DNS)
         }),
     },
@@ -475,7 +481,7 @@ pub const SETTINGS: &[Setting] = &[
 const FALLBACKS: Value = Value::Choice(&["auto", "none"]);
 const TOPOLOGY_SOURCES: Value = Value::Choice(&["none", "routes", "nodes"]);
 const ZONES: Value = Value::Choice(&["auto", "N"]);
-const DNS: Value = Value::Choice(&["auto", "off"]);
+const DNS: Value = Value::Choice(&["auto", "on", "off"]);
 const INBOUND: Value = Value::Choice(&["external", "all", "none"]);
 const PROTOCOLS: Value = Value::Choice(&["auto", "connect", "grpc-web", "grpc"]);
 const FORMATS: Value = Value::Choice(&["prometheus", "json"]);

@@ -105,7 +105,7 @@ fn every_flag_reaches_its_field() {
     assert_eq!(config("-cgroup-root c").cgroup_root, Some("c".into()));
     assert_eq!(config("-cgroup-fs c").cgroup_fs, Some("c".into()));
     assert_eq!(config("-cilium-bpf-root c").cilium_bpf_root, Some("c".into()));
-    assert_eq!(config("-dns off").dns, Dns::Off);
+    assert_eq!((config("-dns off").dns, config("-dns on").dns), (Dns::Off, Dns::On));
     assert_eq!(config("-dns-ports 53,5353").dns_ports, [53, 5353]);
     assert_eq!(config("-log-level debug").log_level, log::LevelFilter::Debug);
     assert_eq!(config_with("", &[("RUST_LOG", "netmon=debug")]).log_level, log::LevelFilter::Info, "the log's own");
@@ -306,7 +306,7 @@ fn a_mistake_names_the_setting_the_value_and_what_is_allowed() {
         ),
         ("-overlay-ports 65536", "invalid value"),
         ("-dns-ports +53", "invalid value"),
-        ("-dns on", "invalid value \"on\" for -dns: want one of auto, off"),
+        ("-dns yes", "invalid value \"yes\" for -dns: want one of auto, on, off"),
         ("-push-inbound some", "invalid value \"some\" for -push-inbound: want one of external, all, none"),
         ("-conntrack-zone 65536", "invalid value \"65536\" for -conntrack-zone: want auto or a number from 0 to 65535"),
         ("-conntrack-zone -1", "invalid value"),

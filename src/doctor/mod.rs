@@ -53,7 +53,7 @@ fn wanted(config: &Config, facts: &Facts) -> Wanted {
     Wanted {
         netfilter,
         programs,
-        names: config.dns == Dns::Auto,
+        names: config.dns != Dns::Off,
         standalone: config.standalone,
         manage: config.manage_conntrack,
     }

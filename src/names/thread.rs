@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use log::warn;
+use log::{info, warn};
 
 use super::capture::{Capture, Captured, Seen};
 use super::health::NamesHealth;
@@ -15,6 +15,7 @@ use crate::privileges;
 use crate::stats::{DnsLost, Stats};
 use crate::stop::Stop;
 use crate::sys::poll;
+use crate::sys::privileges::{Capabilities, held};
 use crate::sys::waker::Waker;
 
 /// Delay from a burst of answers to the reading of the programs' counters.
@@ -45,6 +46,11 @@ pub fn start(
         .and_then(|capture| Ok((capture, Waker::open().map_err(|error| error.to_string())?)));
     let (capture, waker) = match opened {
         Ok(opened) => opened,
+        Err(_) if config.dns == Dns::Auto && !is_granted() => {
+            info!("no DNS names: CAP_BPF is not granted (-dns on makes this a fault)");
+            health.set(Component::Dns, Status::Unspecified, "off: CAP_BPF is not granted");
+            return None;
+        }
         Err(cause) => {
             warn!("no DNS names: {cause} (-dns off disables them)");
             health.set(Component::Dns, Status::Degraded, &cause);
@@ -62,6 +68,11 @@ pub fn start(
         seen: Seen::default(),
     };
     Some((names, move || thread.run()))
+}
+
+/// Whether this process was meant to load programs. Where that is not known, what failed is a fault.
+fn is_granted() -> bool {
+    held().map_or(true, |held| held.effective.contains(Capabilities::BPF))
 }
 
 struct Thread {
