@@ -269,13 +269,13 @@ fn drain(flows: u32) -> Outcome {
     open.maps.flows4_a.set_max_entries(flows)?;
     let flow = open.load()?;
     let map = &flow.maps.flows4_a;
-    let mut reader = BatchReader::new(16, 48, flows);
+    let mut reader = BatchReader::new(16, 64, flows);
     let (mut times, mut reads) = (Vec::new(), Vec::new());
     for round in 0..10 {
         for n in 0..flows {
             let mut key = [0u8; 16];
             key[..4].copy_from_slice(&n.to_be_bytes());
-            map.update(&key, &[1; 48], MapFlags::ANY)?;
+            map.update(&key, &[1; 64], MapFlags::ANY)?;
         }
         let began = clock::thread_cpu_ns();
         // In turn, for what was read a moment ago is in the caches.

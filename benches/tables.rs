@@ -37,6 +37,7 @@ fn connection(number: u32) -> Connection {
         id: number + 1,
         start_ns: 0,
         traffic: Traffic { orig: counts, reply: counts },
+        more: None,
         cgroup: 0,
     }
 }

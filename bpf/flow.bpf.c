@@ -86,6 +86,7 @@ struct transport {
 	__be16 dest;
 	__u32 opening;
 	__u32 icmp_error;
+	__u32 words; /* length of the header, in words of 4 bytes; of TCP and UDP only */
 };
 
 static __always_inline struct flow_stats *stats_of_cpu(void)
@@ -139,10 +140,12 @@ static __always_inline bool transport_direct(const __u8 *at, const void *end, __
 		if ((const void *)(at + 14) > end)
 			return false;
 		t->opening = tcp_opening(at[13]);
+		t->words = at[12] >> 4;
 		break;
 	case IPPROTO_UDP:
 		if ((const void *)(at + 4) > end)
 			return false;
+		t->words = 2;
 		break;
 	case IPPROTO_SCTP:
 		if ((const void *)(at + 13) > end)
@@ -174,12 +177,15 @@ static __always_inline void transport_load(struct __sk_buff *skb, __u32 offset, 
 	case IPPROTO_TCP:
 		if (!bpf_skb_load_bytes(skb, offset + 13, &byte, 1))
 			t->opening = tcp_opening(byte);
+		if (!bpf_skb_load_bytes(skb, offset + 12, &byte, 1))
+			t->words = byte >> 4;
 		break;
 	case IPPROTO_SCTP:
 		if (!bpf_skb_load_bytes(skb, offset + 12, &byte, 1))
 			t->opening = sctp_opening(byte);
 		break;
 	case IPPROTO_UDP:
+		t->words = 2;
 		break;
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
@@ -265,6 +271,27 @@ static __always_inline void wake_once(__u32 family, bool full)
 	bpf_ringbuf_output(&wake, &note, sizeof(note), 0);
 }
 
+/* What a packet adds beyond itself on the wire, as flow_value keeps it: each further frame has its headers again. The
+ * words overflow before the frames do, after some 300 GB of one flow between two drains. */
+static __always_inline __u64 further_frames(const struct __sk_buff *skb, __u32 words)
+{
+	__u32 segments = skb->gso_segs;
+
+	if (segments < 2)
+		return 0;
+	return (__u64)(segments - 1) * ((__u64)words << 32 | 1);
+}
+
+static __always_inline void add_frames(struct flow_value *v, __u64 more, bool egress)
+{
+	if (!more)
+		return;
+	if (egress)
+		__sync_fetch_and_add(&v->tx_more, more);
+	else
+		__sync_fetch_and_add(&v->rx_more, more);
+}
+
 /* Atomic, because several CPUs may handle packets of one flow at the same time. */
 static __always_inline void add(struct flow_value *v, __u64 bytes, bool egress)
 {
@@ -316,8 +343,11 @@ static __always_inline void lose(__u64 bytes, bool egress)
  * burden every packet. */
 #define DEFINE_INSERT(FAMILY, INDEX)                                                                         \
 	static __noinline int insert##FAMILY(struct __sk_buff *skb, void *flows, struct flow##FAMILY##_key *key, \
-					     __u32 opening, __u32 egress)                                    \
+					     __u32 facts, __u32 egress)                                      \
 	{                                                                                                    \
+		/* Packed, for a function has five arguments at most. */                                     \
+		__u32 opening = facts & 0xff;                                                                \
+		__u64 more = further_frames(skb, facts >> 8);                                                \
 		struct flow_value fresh = {};                                                                \
 		struct flow_value *v;                                                                        \
                                                                                                              \
@@ -334,6 +364,10 @@ static __always_inline void lose(__u64 bytes, bool egress)
 			fresh.rx_bytes = skb->len;                                                           \
 			fresh.rx_packets = 1;                                                                \
 		}                                                                                            \
+		if (egress)                                                                                  \
+			fresh.tx_more = more;                                                                \
+		else                                                                                         \
+			fresh.rx_more = more;                                                                \
 		/* NOEXIST: a plain update would overwrite the counts of a CPU that inserted first. */        \
 		if (!bpf_map_update_elem(flows, key, &fresh, BPF_NOEXIST)) {                                 \
 			wake_once(INDEX, false);                                                             \
@@ -343,6 +377,7 @@ static __always_inline void lose(__u64 bytes, bool egress)
 		v = bpf_map_lookup_elem(flows, key);                                                         \
 		if (v) {                                                                                     \
 			add(v, skb->len, egress);                                                            \
+			add_frames(v, more, egress);                                                         \
 			note_opening(v, opening, egress);                                                    \
 			return 1;                                                                            \
 		}                                                                                            \
@@ -367,8 +402,9 @@ DEFINE_INSERT(6, FLOW_FAMILY_V6)
 			return skip(SKIP_NO_BUFFER);                                                         \
 		v = bpf_map_lookup_elem(flows, key);                                                         \
 		if (!v)                                                                                      \
-			return insert##FAMILY(skb, flows, key, t->opening, egress);                          \
+			return insert##FAMILY(skb, flows, key, t->opening | t->words << 8, egress);          \
 		add(v, skb->len, egress);                                                                    \
+		add_frames(v, further_frames(skb, t->words), egress);                                        \
 		note_opening(v, t->opening, egress);                                                         \
 		return 1;                                                                                    \
 	}
@@ -412,6 +448,7 @@ static __always_inline int count4(struct __sk_buff *skb, const struct iphdr *ip,
 	}
 	if (is_left_out(skb, &t, protocol, egress))
 		return 1;
+	t.words += header / 4;
 	struct flow4_key key = {
 		.local = egress ? ip->saddr : ip->daddr,
 		.remote = egress ? ip->daddr : ip->saddr,
@@ -484,6 +521,7 @@ static __always_inline int count6(struct __sk_buff *skb, const struct ipv6hdr *i
 	}
 	if (is_left_out(skb, &t, protocol, egress))
 		return 1;
+	t.words += offset / 4;
 	struct flow6_key key __attribute__((aligned(8))) = {
 		.local_port = egress ? t.source : t.dest,
 		.remote_port = egress ? t.dest : t.source,

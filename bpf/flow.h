@@ -33,13 +33,16 @@ struct flow6_key {
 #define FLOW_FIRST_TX 1
 #define FLOW_FIRST_RX 2
 
-/* What was counted since the last drain. Everything but the four counters and the bytes on who opened it is written once,
+/* What was counted since the last drain. Everything but the six counters and the bytes on who opened it is written once,
  * when the entry is made. Those bytes are only ever set to 1, so they need no atomic. */
 struct flow_value {
 	__u64 tx_bytes; /* layer-3 lengths */
 	__u64 rx_bytes;
 	__u64 tx_packets; /* as the kernel hands them over: a GSO packet is one */
 	__u64 rx_packets;
+	/* Of packets that are several frames (GSO, GRO): further frames, above them their headers in words of 4 bytes. */
+	__u64 tx_more;
+	__u64 rx_more;
 	__u64 cgroup; /* id of the local socket's cgroup */
 	__u8 opened_by_local; /* the local end sent a SYN or INIT, or received the answer to one */
 	__u8 opened_by_remote; /* the other way round */
@@ -82,6 +85,6 @@ struct flow_fill {
 
 _Static_assert(sizeof(struct flow4_key) == 16, "key of user space");
 _Static_assert(sizeof(struct flow6_key) == 40, "key of user space");
-_Static_assert(sizeof(struct flow_value) == 48, "value of user space");
+_Static_assert(sizeof(struct flow_value) == 64, "value of user space");
 _Static_assert(sizeof(struct flow_stats) == 80, "stats of user space");
 _Static_assert(sizeof(struct flow_fill) == 8, "fill of user space");

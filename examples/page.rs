@@ -9,7 +9,7 @@ use netmon::health::{Component, Health, Pulse, Status};
 use netmon::http::server::{Context, Server};
 use netmon::names::{Origin, RowName};
 use netmon::owner::{Owner, Pod, Workload};
-use netmon::snapshot::{RowView, SeriesView, Snapshot, Snapshots};
+use netmon::snapshot::{Boards, RowView, SeriesView, Snapshot};
 use netmon::stats::Stats;
 use netmon::topology::Way;
 
@@ -19,7 +19,7 @@ const ROWS: u64 = 260;
 fn main() {
     let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8081".into());
     let server = Server::listen(addr.parse().expect("an address and a port")).unwrap_or_else(|e| panic!("{e}"));
-    let (stats, health, snapshots) = (Arc::<Stats>::default(), Arc::<Health>::default(), Arc::<Snapshots>::default());
+    let (stats, health, snapshots) = (Arc::<Stats>::default(), Arc::<Health>::default(), Arc::<Boards>::default());
     let pulse = Arc::new(Pulse::new(clock::now().mono_ns, 5 * SECOND));
     health.set(Component::Monitor, Status::Healthy, "collecting");
     health.note(Component::Monitor, "source", "netfilter");
@@ -56,16 +56,18 @@ fn main() {
             let phase = (now.mono_ns / SECOND) as f64;
             rows.iter_mut().zip(0..).for_each(|(row, n)| grow(row, n, phase, now.wall_ns));
         }
-        if let Some(ticket) = snapshots.asked() {
+        for board in [&snapshots.flows, &snapshots.metrics] {
+            let Some(ticket) = board.asked() else { continue };
             let series = rows.iter().map(|row| SeriesView {
                 owner: row.owner,
                 protocol: if row.protocol == 6 { "tcp" } else { "udp" },
                 direction: row.direction,
                 class: row.class,
                 total: row.total,
+                more_bytes: [0; 2],
             });
             let (series, rows) = (series.collect(), rows.clone());
-            snapshots.publish(
+            board.publish(
                 Arc::new(Snapshot {
                     taken: now,
                     rows,
@@ -130,6 +132,8 @@ fn row(n: u64) -> RowView {
         place: 0,
         is_sum: false,
         source: netmon::config::SourceKind::Netfilter,
+        more: netmon::flow::Further::ZERO,
+        is_estimated: false,
         local: Addr::from_v4([10, 244, 1, (n % 6) as u8 + 2]),
         remote,
         unsettled: TxRx::ZERO,

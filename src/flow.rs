@@ -3,6 +3,7 @@
 //! Knows nothing of where a connection was seen, whose it is, or where its bytes go.
 
 mod addr;
+mod further;
 
 use std::hash::{Hash, Hasher};
 use std::ops::{Add, AddAssign, Sub};
@@ -10,6 +11,7 @@ use std::ops::{Add, AddAssign, Sub};
 use crate::listed;
 
 pub use self::addr::{Addr, AddressChange, Cidr};
+pub use self::further::Further;
 
 /// IP protocol numbers that the code names (IANA).
 pub mod protocol {
@@ -365,6 +367,9 @@ pub struct Connection {
     /// When the connection began, wall clock, 0 if unknown.
     pub start_ns: u64,
     pub traffic: Traffic,
+    /// What is more of it on the wire: frames beyond one for each packet, and their headers. `None`: the source counts
+    /// what the kernel hands over and no frames (rule 17).
+    pub more: Option<Traffic>,
     /// The cgroup of the local socket, 0 if unknown.
     pub cgroup: u64,
 }

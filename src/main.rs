@@ -45,6 +45,7 @@ fn run(tool: Tool, given: &Given) -> ExitCode {
     match tool {
         Tool::TopologyCompile => tools::compile::run(given),
         Tool::TopologyPublish => tools::publish::run(given),
+        Tool::Audit => tools::audit::run(given),
         Tool::StateGive => tools::state::run(given),
         Tool::Top => tools::top::run(given, given.flag("metrics-bind-address")),
         Tool::Doctor => match settings(given, &[]) {

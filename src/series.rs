@@ -70,6 +70,8 @@ pub struct Series {
     mark: u32,
     /// Traffic since the series appeared.
     pub total: TxRx,
+    /// Bytes that are more of it on the wire, sent and received (rule 17).
+    pub more_bytes: [u64; 2],
     /// When it last grew, monotonic.
     pub changed_mono_ns: u64,
 }
@@ -78,6 +80,10 @@ impl Series {
     /// `tcp`, `udp`, `sctp`, `icmp` or `other`.
     pub fn protocol_name(&self) -> &'static str {
         self.key.kind.as_str()
+    }
+
+    fn lengthen(&mut self, more_bytes: [u64; 2]) {
+        self.more_bytes.iter_mut().zip(more_bytes).for_each(|(sum, more)| *sum = sum.saturating_add(more));
     }
 }
 
@@ -117,6 +123,16 @@ impl SeriesTable {
         self.add_to(SeriesKey { owner, direction, class, kind: kind_of(proto) }, increment, mono_ns);
     }
 
+    /// Adds what an increment that was added is more on the wire.
+    pub fn lengthen(&mut self, owner: OwnerId, proto: u8, direction: Direction, class: Class, more: TxRx) {
+        let key = SeriesKey { owner, direction, class, kind: kind_of(proto) };
+        let other = || self.table.find(&SeriesKey { owner: OwnerId::OTHER, ..key });
+        let found = self.table.find(&key).or_else(other);
+        if let Some(series) = found.and_then(|slot| self.table.get_mut(slot)) {
+            series.lengthen([more.tx.bytes, more.rx.bytes]);
+        }
+    }
+
     fn add_to(&mut self, key: SeriesKey, increment: TxRx, mono_ns: u64) {
         let room = self.table.len() < CAPACITY - RESERVED || key.owner == OwnerId::OTHER;
         match self.table.find(&key) {
@@ -127,7 +143,7 @@ impl SeriesTable {
                 }
             }
             None if room => {
-                let fresh = Series { key, mark: 0, total: increment, changed_mono_ns: mono_ns };
+                let fresh = Series { key, mark: 0, total: increment, more_bytes: [0; 2], changed_mono_ns: mono_ns };
                 let placed = self.table.insert(fresh);
                 debug_assert!(placed.is_ok(), "the reserve holds every series of `Other`");
             }
@@ -140,7 +156,9 @@ impl SeriesTable {
     /// lives.
     pub fn cleanup(&mut self, mono_ns: u64, idle_ns: u64, heir: impl Fn(OwnerId) -> Option<OwnerId>) {
         for slot in self.table.slots() {
-            let Some(Series { key, total, changed_mono_ns, .. }) = self.table.get(slot).copied() else { continue };
+            let Some(Series { key, total, more_bytes, changed_mono_ns, .. }) = self.table.get(slot).copied() else {
+                continue;
+            };
             if mono_ns.saturating_sub(changed_mono_ns) < idle_ns {
                 continue;
             }
@@ -150,7 +168,11 @@ impl SeriesTable {
             }
             self.table.remove(slot);
             if let Some(owner) = heir {
-                self.add_to(SeriesKey { owner, ..key }, total, mono_ns);
+                let heir = SeriesKey { owner, ..key };
+                self.add_to(heir, total, mono_ns);
+                if let Some(series) = self.table.find(&heir).and_then(|slot| self.table.get_mut(slot)) {
+                    series.lengthen(more_bytes);
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
-//! What the endpoints show: one immutable snapshot of the rows, made by the collector when somebody asks.
+//! What the endpoints show: immutable snapshots of the rows and sums, made by the collector when somebody asks.
 //!
-//! The collector copies rows here and goes on; whoever renders reads at leisure. At most two snapshots are alive.
+//! The collector copies rows here and goes on; whoever renders reads at leisure. At most two snapshots of a kind are alive.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::audit::Account;
 use crate::clock::Now;
 use crate::config::SourceKind;
-use crate::flow::{Addr, Class, Direction, TxRx};
+use crate::flow::{Addr, Class, Direction, Further, TxRx};
 use crate::names::RowName;
 use crate::owner::{Owner, Pod};
 use crate::topology::Way;
@@ -48,6 +48,10 @@ pub struct RowView {
     pub unsettled: TxRx,
     /// Since the row appeared.
     pub total: TxRx,
+    /// What is more of `total` on the wire.
+    pub more: Further,
+    /// Whether some of `more` is an estimate.
+    pub is_estimated: bool,
     /// When it last grew, nanoseconds since the epoch.
     pub changed_wall_ns: u64,
     /// Bytes sent and received in a second, over the last sweep.
@@ -66,6 +70,8 @@ pub struct SeriesView {
     /// Where the remote addresses lie.
     pub class: Class,
     pub total: TxRx,
+    /// Bytes that are more of it on the wire, sent and received.
+    pub more_bytes: [u64; 2],
 }
 
 /// One DNS lookup that DAKR has not acknowledged, as shown.
@@ -117,6 +123,44 @@ pub struct Snapshot {
     pub lookups: Vec<LookupView>,
     /// The addresses of all lookups, one lookup after the other.
     pub resolved: Vec<Addr>,
+}
+
+/// The snapshots of both endpoints. `/metrics` is asked for all day and shows no rows, so its snapshots hold none.
+#[derive(Debug, Default)]
+pub struct Boards {
+    /// For `/flows`: all of it.
+    pub flows: Snapshots,
+    /// For `/metrics`: no rows, names or lookups.
+    pub metrics: Snapshots,
+}
+
+/// One of [`Boards`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Board {
+    Flows,
+    Metrics,
+}
+
+impl Boards {
+    /// One of both.
+    pub fn of(&self, board: Board) -> &Snapshots {
+        match board {
+            Board::Flows => &self.flows,
+            Board::Metrics => &self.metrics,
+        }
+    }
+
+    /// [`Snapshots::wake_collector_by`] of both.
+    pub fn wake_collector_by(&self, wake: impl Fn() + Clone + Send + 'static) {
+        self.flows.wake_collector_by(Box::new(wake.clone()));
+        self.metrics.wake_collector_by(Box::new(wake));
+    }
+
+    /// [`Snapshots::wake_reader_by`] of both.
+    pub fn wake_reader_by(&self, wake: impl Fn() + Clone + Send + 'static) {
+        self.flows.wake_reader_by(Box::new(wake.clone()));
+        self.metrics.wake_reader_by(Box::new(wake));
+    }
 }
 
 /// Where the collector leaves snapshots and readers ask for them.

@@ -71,6 +71,7 @@ fn connection(number: u32, bytes: u64, cgroups: &[u64]) -> Connection {
         id: number + 1,
         start_ns: 0,
         traffic: Traffic { orig: counts, reply: counts },
+        more: None,
         cgroup: cgroup.unwrap_or(0),
     }
 }

@@ -83,6 +83,7 @@ fn metrics_page() -> String {
             protocol: "tcp",
             direction: Direction::Outbound,
             class: Class::Outside,
+            more_bytes: [0; 2],
             total,
         }],
         costs: vec![CostView { owner: 0, way, tx_bytes: 1, rx_bytes: 1, since_mono_ns: 0 }],

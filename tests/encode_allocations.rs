@@ -74,6 +74,8 @@ fn writing_10000_rows_allocates_nothing_per_row() {
         way: Way::UNKNOWN,
         place: 0,
         is_sum: false,
+        more: netmon::flow::Further::ZERO,
+        is_estimated: false,
         source: netmon::config::SourceKind::Netfilter,
         local: Addr::from_v4([10, 244, 1, 7]),
         remote: Addr::from_v4(n.to_be_bytes()),

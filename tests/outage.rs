@@ -136,7 +136,18 @@ fn record(port: u16, traffic: Traffic) -> Connection {
     let key =
         ConnectionKey { src, dst, sport: 10_000 + port, dport: 443, ct_zone: 0, protocol: 6, family: 4, realm: 0 };
     let (ends, reading) = (Ends::Both, Reading::Live);
-    Connection { key, backend: dst, backend_port: 443, ends, reading, id: 7, start_ns: 0, traffic, cgroup: 0 }
+    Connection {
+        key,
+        backend: dst,
+        backend_port: 443,
+        ends,
+        reading,
+        id: 7,
+        start_ns: 0,
+        traffic,
+        more: None,
+        cgroup: 0,
+    }
 }
 
 #[test]

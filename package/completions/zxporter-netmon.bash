@@ -11,6 +11,7 @@ _zxporter_netmon() {
     'topology compile'*) mapfile -t COMPREPLY < <(compgen -f -W '-regions -services -scope -via -help' -- "$word"); return ;;
     'topology publish'*) mapfile -t COMPREPLY < <(compgen -f -W '-configmap -namespace -key -topology -pods -kubeconfig -help' -- "$word"); return ;;
     'state give'*) mapfile -t COMPREPLY < <(compgen -f -W ' -help' -- "$word"); return ;;
+    'audit'*) mapfile -t COMPREPLY < <(compgen -f -W '-for -format -address -help' -- "$word"); return ;;
     'topology'*) mapfile -t COMPREPLY < <(compgen -W 'compile publish' -- "$word"); return ;;
     'state'*) mapfile -t COMPREPLY < <(compgen -W 'give' -- "$word"); return ;;
     esac
@@ -49,7 +50,7 @@ _zxporter_netmon() {
     -log-level | --log-level) mapfile -t COMPREPLY < <(compgen -W 'off error warn info debug' -- "$word"); return ;;
     -record | --record) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     esac
-    [ "$COMP_CWORD" = 1 ] && first='top flows doctor config replay topology state'
+    [ "$COMP_CWORD" = 1 ] && first='top flows doctor config replay topology state audit'
     mapfile -t COMPREPLY < <(compgen -W "$first -collector-mode -fallback -read-interval -cleanup-interval -conntrack-zone -manage-conntrack -cgroup-root -cgroup-fs -cilium-bpf-root -dns -dns-ports -local-cidrs -cluster-cidrs -outside-cidrs -overlay-ports -topology -topology-source -zone -region -standalone -metrics-kubeconfig -token-file -push-inbound -dakr-protocol -ca-file -state-dir -metrics-bind-address -metrics-allow -metrics-hosts -opencost-series -opencost-hold -metrics-format -max-rows -max-connections -log-level -record -help -version" -- "$word")
 }
 complete -F _zxporter_netmon zxporter-netmon

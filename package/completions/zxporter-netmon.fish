@@ -44,6 +44,7 @@ complete -c zxporter-netmon -n __fish_use_subcommand -f -a topology
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from topology' -a 'compile publish'
 complete -c zxporter-netmon -n __fish_use_subcommand -f -a state
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from state' -a 'give'
+complete -c zxporter-netmon -n __fish_use_subcommand -f -a audit
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from top' -o by -r -d 'sum rows by this'
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from top' -o sort -r -d 'what comes first'
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from top' -o match -r -d 'only rows with this text in owner, workload, remote end, port or service'
@@ -82,5 +83,8 @@ complete -c zxporter-netmon -n '__fish_seen_subcommand_from publish' -o key -r -
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from publish' -o topology -r -d 'lines that are published first, and count first'
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from publish' -o pods -r -d 'follow all pods too; auto: where a node has no range'
 complete -c zxporter-netmon -n '__fish_seen_subcommand_from publish' -o kubeconfig -r -d 'kubeconfig for the API server'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from audit' -o for -r -d 'over a window from now on, not since the start'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from audit' -o format -r -d 'how to print it'
+complete -c zxporter-netmon -n '__fish_seen_subcommand_from audit' -o address -r -d 'where the agent listens (default: what process 1 says if that is an agent, else 127.0.0.1:8081)'
 complete -c zxporter-netmon -o help -d 'print the help'
 complete -c zxporter-netmon -o version -d 'print the version'

@@ -49,14 +49,14 @@ pub fn once(mut config: Config, for_ns: u64) -> Result<(Arc<Snapshot>, &'static 
             drop_all_in_this_thread();
             // One sweep more, so that the last one is of the whole time.
             signals.wait_for(for_ns + config.read_interval_ns);
-            let ticket = shared.snapshots.ask();
+            let ticket = shared.snapshots.flows.ask();
             let until_ns = clock::now().mono_ns + PATIENCE_NS;
-            while shared.snapshots.served() < ticket && clock::now().mono_ns < until_ns {
+            while shared.snapshots.flows.served() < ticket && clock::now().mono_ns < until_ns {
                 clock::sleep_ns(5 * MS);
             }
             agent.end(signals, &shared);
         }
     }
     let status = shared.health.overall().as_str();
-    Ok((shared.snapshots.latest().unwrap_or_default(), status))
+    Ok((shared.snapshots.flows.latest().unwrap_or_default(), status))
 }

@@ -6,7 +6,7 @@ use super::error::StartError;
 use crate::clock::{MS, Now};
 use crate::config::Config;
 use crate::health::{Component, Health, Pulse, Status};
-use crate::snapshot::Snapshots;
+use crate::snapshot::Boards;
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::sys::waker::Waker;
@@ -16,7 +16,7 @@ pub(super) struct Shared {
     pub(super) stats: Arc<Stats>,
     pub(super) health: Arc<Health>,
     pub(super) pulse: Arc<Pulse>,
-    pub(super) snapshots: Arc<Snapshots>,
+    pub(super) snapshots: Arc<Boards>,
     pub(super) stop: Arc<Stop>,
 }
 
@@ -41,7 +41,7 @@ impl Shared {
         let waker = Waker::open().map_err(|error| StartError::Resources("the collector's waker", error))?;
         self.stop.wakes(&waker);
         let of_snapshots = waker.clone();
-        self.snapshots.wake_collector_by(Box::new(move || of_snapshots.wake()));
+        self.snapshots.wake_collector_by(move || of_snapshots.wake());
         Ok(waker)
     }
 

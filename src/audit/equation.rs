@@ -23,6 +23,8 @@ listed! {
         Lost => "lost",
         /// The kernel's tunnels around packets that are counted, where the source does not see the tunnels.
         Tunnels => "tunnels",
+        /// Of VLANs on top of the interface, which have equations of their own.
+        Vlans => "vlans",
         /// Not tracked, or invalid; at most, for there are only their packets to tell by.
         Untracked => "untracked",
         /// Frames too short for any protocol that is counted: ARP and the like.
@@ -39,18 +41,24 @@ const ARP_BYTES: i64 = 28;
 const PADDED_BYTES: i64 = 46;
 /// No packet of TCP is shorter.
 const LEAST_TCP_BYTES: i64 = 40;
+/// More bytes than headers that a frame of the usual length has.
+const FRAME_BYTES: i64 = 1_448;
 /// What options may add to a header of TCP: selective acknowledgements.
 const OPTION_BYTES: i64 = 12;
 /// The largest header of a link that is believed.
 const MOST_HEADER_BYTES: u64 = 64;
+/// The shortest packet of neighbour discovery, and the longest that is believed: reports of many groups.
+const ODD_BYTES: (i64, i64) = (48, 256);
 /// Packets from which on a window tells the header of a link.
 const LEAST_PACKETS: u64 = 4;
 
 /// What the further frames of packets may add.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segments {
-    /// Frames beyond one for each packet, and the bytes of their layer-3 and layer-4 headers.
+    /// Frames beyond one for each packet, and the bytes of their layer-3 and layer-4 headers, as far as is known.
     pub more: Counts,
+    /// So many of them there are at most.
+    pub most_frames: u64,
     /// The smallest and the largest of these headers.
     pub least: u64,
     /// See `least`.
@@ -58,13 +66,32 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// Adds what one increment may have added.
+    /// Adds what one increment has added that is known.
     pub fn add(&mut self, more: Counts) {
-        let Some(header) = more.bytes.checked_div(more.packets) else { return };
-        self.least = if self.more.packets == 0 { header } else { self.least.min(header) };
-        self.most = self.most.max(more.bytes.div_ceil(more.packets));
+        if more.packets > 0 {
+            self.add_estimate(more, more.packets, more.bytes / more.packets, more.bytes.div_ceil(more.packets));
+        }
+    }
+
+    /// Adds what one increment is believed to have added; at most so many frames of such headers.
+    pub fn add_estimate(&mut self, more: Counts, most_frames: u64, least: u64, most: u64) {
+        if most_frames == 0 {
+            return;
+        }
+        self.least = if self.most_frames == 0 { least } else { self.least.min(least) };
+        self.most = self.most.max(most);
+        self.most_frames = self.most_frames.saturating_add(most_frames);
         self.more += more;
     }
+}
+
+/// Packets that the source leaves out, as far as the kernel counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Odd {
+    /// Of this interface and direction: neighbour discovery and its like.
+    pub packets: u64,
+    /// Of whatever interface: ones that conntrack called invalid, errors about connections.
+    pub at_most: u64,
 }
 
 /// One direction of one uplink, since the audit began.
@@ -72,7 +99,7 @@ impl Segments {
 pub struct Side {
     /// Frames, and bytes with the link's headers, by the interface.
     pub carried: Counts,
-    /// Packets and bytes that were counted, by what became of them: all parts up to [`Part::Tunnels`].
+    /// Packets and bytes that were counted, by what became of them: all parts up to [`Part::Vlans`].
     pub counted: [Counts; Part::Untracked as usize],
     /// What segmentation may have added to them.
     pub segments: Segments,
@@ -129,6 +156,12 @@ impl Side {
         Side { is_measured: self.is_measured, ..Side::new(self.header_bytes) }
     }
 
+    /// Frames, and their bytes of layer 3.
+    pub fn layer3(&self) -> Counts {
+        let headers = self.carried.packets.saturating_mul(self.header_bytes);
+        Counts { bytes: self.carried.bytes.saturating_sub(headers), ..self.carried }
+    }
+
     /// All that was counted.
     pub fn sum(&self) -> Counts {
         self.counted.iter().fold(Counts::ZERO, |sum, part| sum + *part)
@@ -155,11 +188,10 @@ impl Side {
         self.told = Some(header);
     }
 
-    /// Solves it. `odd_packets`: packets that the kernel saw and the source is known to have left out.
+    /// Solves it.
     #[allow(clippy::cast_possible_wrap, reason = "no interface carries 8 EiB")]
-    pub fn close(&self, odd_packets: u64) -> Closed {
-        let headers = self.carried.packets.saturating_mul(self.header_bytes);
-        let layer3_bytes = self.carried.bytes.saturating_sub(headers);
+    pub fn close(&self, odd: Odd) -> Closed {
+        let layer3_bytes = self.layer3().bytes;
         let sum = self.sum();
         let mut closed = Closed { layer3_bytes, ..Closed::default() };
         for (to, from) in closed.parts.iter_mut().zip(&self.counted) {
@@ -169,9 +201,20 @@ impl Side {
             frames: self.carried.packets as i64 - sum.packets as i64,
             bytes: layer3_bytes as i64 - sum.bytes as i64,
         };
-        closed.parts[Part::Segmentation as usize] = rest.take_segments(&self.segments);
+        // These are frames of their own, whatever the others are.
+        let mut set_aside = (odd.packets as i64).min(rest.frames.max(0));
+        rest.frames -= set_aside;
+        let large = rest.large_frames(&self.segments).min(rest.frames.max(0));
+        let mut aside = Some(set_aside);
+        if large > 0 && large <= odd.at_most as i64 {
+            rest.frames -= large;
+            set_aside += large;
+            aside = None;
+        }
+        closed.parts[Part::Segmentation as usize] = rest.take_segments(&self.segments, aside);
+        rest.frames += set_aside;
         closed.parts[Part::NotIp as usize] = rest.take_short();
-        closed.parts[Part::Untracked as usize] = rest.take_odd(odd_packets as i64);
+        closed.parts[Part::Untracked as usize] = rest.take_odd(odd.packets.saturating_add(odd.at_most) as i64);
         closed.parts[Part::Unexplained as usize] = rest.bytes;
         closed
     }
@@ -192,12 +235,13 @@ impl Rest {
     }
 
     /// An interface may count frames or what they are cut from, so the number of its frames tells how many there are; the
-    /// source knows only how many there can be, and what headers they have.
+    /// source knows only how many there can be, and what headers they have. `aside`: so many short packets have bytes here
+    /// too; `None` if others have.
     #[allow(clippy::cast_possible_wrap, reason = "no interface carries 2^63 frames")]
-    fn take_segments(&mut self, segments: &Segments) -> i64 {
+    fn take_segments(&mut self, segments: &Segments, aside: Option<i64>) -> i64 {
         let (frames, bytes) = (segments.more.packets as i64, segments.more.bytes as i64);
-        let most_frames = frames + frames / 64 + 2;
-        if frames == 0 || self.frames == 0 {
+        let most_frames = segments.most_frames as i64;
+        if most_frames == 0 || self.frames == 0 {
             return 0;
         }
         if self.frames > most_frames {
@@ -211,16 +255,31 @@ impl Rest {
         }
         // Options vary.
         let (least, most) = (segments.least as i64, segments.most as i64 + OPTION_BYTES);
-        if self.bytes >= self.frames * least && self.bytes <= self.frames * most {
-            return self.take(self.frames, self.bytes);
+        if let Some(aside) = aside {
+            let (shortest, longest) = (self.frames * least, self.frames * most);
+            if self.bytes >= shortest + aside * ODD_BYTES.0 && self.bytes <= longest + aside * ODD_BYTES.1 {
+                // How the two share the bytes does not change what is unexplained.
+                let at_least = shortest.max(self.bytes - aside * ODD_BYTES.1);
+                let at_most = longest.min(self.bytes - aside * ODD_BYTES.0);
+                let usual = self.frames * bytes.checked_div(frames).unwrap_or(least);
+                return self.take(self.frames, usual.clamp(at_least, at_most));
+            }
         }
         // Some of them are too short for that: so many of 28 bytes, the others of the usual header.
-        let header = bytes / frames;
+        let header = bytes.checked_div(frames).unwrap_or(least);
         if header <= ARP_BYTES {
             return 0;
         }
         let found = ((self.bytes - ARP_BYTES * self.frames) / (header - ARP_BYTES)).clamp(0, self.frames);
         self.take(found, found * header)
+    }
+
+    /// The least number of frames that are more than a header, where all of them as headers would be too little.
+    #[allow(clippy::cast_possible_wrap, reason = "no interface carries 8 EiB")]
+    fn large_frames(&self, segments: &Segments) -> i64 {
+        let header = segments.most as i64;
+        let beyond = self.bytes - self.frames.saturating_mul(header);
+        if segments.most_frames == 0 || beyond <= 0 { 0 } else { beyond / FRAME_BYTES + 1 }
     }
 
     fn take_short(&mut self) -> i64 {

@@ -13,6 +13,26 @@ fn ip_header(is_v4: bool) -> u64 {
     if is_v4 { 20 } else { 40 }
 }
 
+/// How many frames beyond one for each packet an increment of one way can have become at most, and the header of each.
+pub fn limit(counts: Counts, protocol: u8, is_v4: bool, mtu: u32, has_timestamps: bool) -> (u64, u64) {
+    let more = more(counts, protocol, is_v4, mtu, has_timestamps);
+    if protocol != self::protocol::TCP {
+        let header = more.bytes.checked_div(more.packets).unwrap_or(0);
+        // Longer and shorter ones make a mean.
+        return if counts.bytes > u64::from(mtu) && mtu >= 68 {
+            (counts.bytes / u64::from(mtu) + counts.packets, header.max(ip_header(is_v4)))
+        } else {
+            (0, 0)
+        };
+    }
+    if mtu < 68 || counts.bytes <= u64::from(mtu) {
+        return (0, 0);
+    }
+    let header = ip_header(is_v4) + TCP_HEADER + if has_timestamps { TIMESTAMPS } else { 0 };
+    let payload = counts.bytes.saturating_sub(header.saturating_mul(counts.packets));
+    (payload.div_ceil(u64::from(mtu).saturating_sub(header).max(1)), header)
+}
+
 /// What an increment of one way adds on the wire to its bytes and packets, by the largest layer-3 length. TCP fills its
 /// frames; whatever else is longer than a frame, by its mean, goes in fragments. A lower bound: packets of TCP without
 /// data leave room that others fill.

@@ -18,7 +18,7 @@ use std::io;
 use crate::flow::{Addr, Counts, TxRx};
 use crate::sys::links::{Links, has_device};
 use crate::wire::rtnetlink::{Hop, Link, LinkKind};
-use equation::{Closed, Part, Side};
+use equation::{Closed, Odd, Part, Side};
 pub use paths::Path;
 use paths::Paths;
 
@@ -51,6 +51,10 @@ pub trait Kernel: Send {
 
     /// Packets so far that conntrack called invalid.
     fn odd_packets(&mut self) -> u64;
+
+    /// Packets so far that no source counts, sent and received by a link: neighbour discovery and its like. The third
+    /// number is of all that it received for many, of which nobody may have been one.
+    fn uncounted_packets(&mut self, link: &Link) -> [u64; 3];
 }
 
 impl Kernel for Links {
@@ -65,6 +69,9 @@ impl Kernel for Links {
     }
     fn odd_packets(&mut self) -> u64 {
         self.invalid_packets()
+    }
+    fn uncounted_packets(&mut self, link: &Link) -> [u64; 3] {
+        self.neighbour_packets(&link.name)
     }
 }
 
@@ -85,6 +92,9 @@ struct Uplink {
     link: Link,
     /// Its counters when the audit began.
     base: TxRx,
+    /// [`Kernel::uncounted_packets`] when the audit began, and since.
+    odd_base: [u64; 3],
+    odd: [u64; 3],
     /// Whether `base` is known.
     is_open: bool,
     /// Sent and received.
@@ -270,15 +280,25 @@ impl Audit {
         }
         let header = if link.is_ethernet { 14 } else { 0 };
         let side = Side::new(header);
+        let at = self.uplinks.len() as u8;
         self.uplinks.push(Uplink {
             link,
             base: TxRx::ZERO,
+            odd_base: [0; 3],
+            odd: [0; 3],
             is_open: false,
             tx: side.clone(),
             rx: side,
             shown: Default::default(),
         });
-        Some(self.uplinks.len() as u8 - 1)
+        // What is on top is audited from the same moment on, for it is taken out of what this one carries.
+        let is_on_top = |above: &Link| above.kind == LinkKind::Vlan && above.lower == index;
+        let above: Vec<u32> =
+            self.links.iter().filter(|(above, _)| is_on_top(above)).map(|(above, _)| above.index).collect();
+        above.into_iter().for_each(|above| {
+            self.uplink(above);
+        });
+        Some(at)
     }
 
     /// Which way packets to an address go. Asks the kernel where it was not asked of late.
@@ -317,15 +337,25 @@ impl Audit {
         frames::more_of(counts, protocol, is_v4, mtu, self.knows.timestamps)
     }
 
-    /// Counts what the local end of a row exchanged with a remote one over a path. `more` is what segmentation adds.
-    pub fn cross(&mut self, path: Path, part: Part, counts: TxRx, more: TxRx) {
-        let Some(at) = self.paths.way(path).uplink else { return };
+    /// Counts what the local end of a row exchanged with a remote one over a path. `more` is what segmentation adds, where
+    /// the source knows it.
+    pub fn cross(&mut self, path: Path, part: Part, kind: (u8, bool), counts: TxRx, more: Option<TxRx>) {
+        let paths::Way { uplink: Some(at), mtu } = self.paths.way(path) else { return };
+        let timestamps = self.knows.timestamps;
         let Some(uplink) = self.uplinks.get_mut(usize::from(at)) else { return };
-        for (side, counts, more) in [(&mut uplink.tx, counts.tx, more.tx), (&mut uplink.rx, counts.rx, more.rx)] {
+        let (tx, rx) = (more.map(|more| more.tx), more.map(|more| more.rx));
+        for (side, counts, more) in [(&mut uplink.tx, counts.tx, tx), (&mut uplink.rx, counts.rx, rx)] {
             if let Some(place) = side.counted.get_mut(part as usize) {
                 *place += counts;
             }
-            side.segments.add(more);
+            match more {
+                Some(more) => side.segments.add(more),
+                None => {
+                    let more = frames::more(counts, kind.0, kind.1, mtu, timestamps);
+                    let (most_frames, header) = frames::limit(counts, kind.0, kind.1, mtu, timestamps);
+                    side.segments.add_estimate(more, most_frames, header, header);
+                }
+            }
         }
     }
 
@@ -338,19 +368,24 @@ impl Audit {
         let turned = TxRx { tx: traffic.rx, rx: traffic.tx };
         for (end, counts) in [(backend, traffic), (client, turned)] {
             let path = self.find_path(end, false);
-            let more = self.more(path, protocol, end.is_v4(), counts);
-            self.cross(path, part, counts, more);
+            self.cross(path, part, (protocol, end.is_v4()), counts, None);
         }
     }
 
-    /// Counts what has no path: it crossed the uplink, where there is one only.
-    pub fn cross_somewhere(&mut self, part: Part, counts: TxRx) {
-        let [uplink] = &mut self.uplinks[..] else { return };
+    /// Counts what has no path: it crossed this uplink, or the one there is.
+    fn cross_by(&mut self, at: Option<usize>, part: Part, counts: TxRx) {
+        let only = (self.uplinks.len() == 1).then_some(0);
+        let Some(uplink) = at.or(only).and_then(|at| self.uplinks.get_mut(at)) else { return };
         for (side, counts) in [(&mut uplink.tx, counts.tx), (&mut uplink.rx, counts.rx)] {
             if let Some(place) = side.counted.get_mut(part as usize) {
                 *place += counts;
             }
         }
+    }
+
+    /// Counts what has no path: it crossed the uplink, where there is one only.
+    pub fn cross_somewhere(&mut self, part: Part, counts: TxRx) {
+        self.cross_by(None, part, counts);
     }
 
     /// Reads the interfaces, right after a complete sweep has read the source.
@@ -362,7 +397,7 @@ impl Audit {
             self.odd_base = odd;
         }
         self.odd_packets = odd.saturating_sub(self.odd_base);
-        let mut outer = TxRx::ZERO;
+        let mut outer = Vec::new();
         if !self.knows.tunnels {
             for (link, _) in &self.links {
                 let LinkKind::Tunnel { overhead: 1.. } = link.kind else { continue };
@@ -370,26 +405,34 @@ impl Audit {
                 match self.tunnels.iter_mut().find(|(index, _)| *index == link.index) {
                     None => self.tunnels.push((link.index, now)),
                     Some((_, last)) => {
-                        let headers = link.kind;
-                        outer += wrapped(now - std::mem::replace(last, now), headers);
+                        let within = now - std::mem::replace(last, now);
+                        if !within.is_zero() {
+                            outer.push((link.lower, wrapped(within, link.kind)));
+                        }
                     }
                 }
             }
         }
         for uplink in &mut self.uplinks {
             let Ok(now) = kernel.counters(uplink.link.index) else { continue };
+            let odd = kernel.uncounted_packets(&uplink.link);
             let fell = now.tx.bytes < uplink.base.tx.bytes || now.rx.bytes < uplink.base.rx.bytes;
             if begins || !uplink.is_open || fell {
                 (uplink.tx, uplink.rx) = (uplink.tx.again(), uplink.rx.again());
                 uplink.shown.iter_mut().for_each(Shown::keep);
                 uplink.base = now;
+                uplink.odd_base = odd;
                 uplink.is_open = true;
             }
+            uplink.odd = std::array::from_fn(|at| odd[at].saturating_sub(uplink.odd_base[at]));
             let carried = now - uplink.base;
             (uplink.tx.carried, uplink.rx.carried) = (carried.tx, carried.rx);
         }
         if !begins {
-            self.cross_somewhere(Part::Tunnels, outer);
+            for (lower, counts) in outer {
+                let below = self.uplinks.iter().position(|uplink| uplink.link.index == lower);
+                self.cross_by(below, Part::Tunnels, counts);
+            }
         }
         self.has_begun = true;
     }
@@ -403,11 +446,17 @@ impl Audit {
     pub fn close(&mut self) {
         self.accounts.clear();
         let odd_packets = self.odd_packets;
+        for at in 0..self.uplinks.len() {
+            self.take_out_what_is_on_top(at);
+        }
         for uplink in self.uplinks.iter_mut().filter(|uplink| uplink.is_open) {
             let [shown_tx, shown_rx] = &mut uplink.shown;
             for (side, shown, is_tx) in [(&mut uplink.tx, shown_tx, true), (&mut uplink.rx, shown_rx, false)] {
                 side.end_window();
-                let closed = side.close(if is_tx { 0 } else { odd_packets });
+                let closed = side.close(match is_tx {
+                    true => Odd { packets: uplink.odd[0], at_most: 0 },
+                    false => Odd { packets: uplink.odd[1], at_most: odd_packets.saturating_add(uplink.odd[2]) },
+                });
                 shown.raise(&closed);
                 self.accounts.push(Account {
                     name: uplink.link.name,
@@ -418,6 +467,20 @@ impl Audit {
                     shown: *shown,
                 });
             }
+        }
+    }
+
+    fn take_out_what_is_on_top(&mut self, at: usize) {
+        let Some(index) = self.uplinks.get(at).map(|uplink| uplink.link.index) else { return };
+        let (mut tx, mut rx) = (Counts::ZERO, Counts::ZERO);
+        let is_on_top = |uplink: &&Uplink| uplink.link.kind == LinkKind::Vlan && uplink.link.lower == index;
+        for above in self.uplinks.iter().filter(is_on_top) {
+            tx += above.tx.layer3();
+            rx += above.rx.layer3();
+        }
+        if let Some(uplink) = self.uplinks.get_mut(at) {
+            uplink.tx.counted[Part::Vlans as usize] = tx;
+            uplink.rx.counted[Part::Vlans as usize] = rx;
         }
     }
 

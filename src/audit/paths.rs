@@ -15,11 +15,11 @@ impl Path {
     /// Not known, or none.
     pub const UNKNOWN: Path = Path(0);
     /// Numbers below this.
-    pub const COUNT: usize = 64;
+    pub const COUNT: usize = 32;
 
     /// One with this number, [`Path::UNKNOWN`] where no way has it.
     pub const fn of_number(number: u8) -> Path {
-        if number < 64 { Path(number) } else { Path::UNKNOWN }
+        if number < 32 { Path(number) } else { Path::UNKNOWN }
     }
 
     /// Below [`Path::COUNT`].

@@ -10,6 +10,7 @@ struct World {
     routes: Vec<(Addr, Hop)>,
     asked: u32,
     odd: u64,
+    neighbours: [u64; 3],
 }
 
 #[derive(Clone, Default)]
@@ -36,6 +37,9 @@ impl Kernel for Fake {
     }
     fn odd_packets(&mut self) -> u64 {
         self.0.lock().expect("ours").odd
+    }
+    fn uncounted_packets(&mut self, _: &Link) -> [u64; 3] {
+        self.0.lock().expect("ours").neighbours
     }
 }
 
@@ -91,8 +95,8 @@ fn rule_19_what_crosses_an_uplink_is_in_its_equation_and_nothing_else_is() {
     let mut audit = Audit::new(Box::new(fake.clone()), NETFILTER);
     closed(&mut audit);
     let (far, near) = (audit.path_to(FAR), audit.path_to(NEAR));
-    audit.cross(far, Part::Rows, both(1_000, 10), TxRx::ZERO);
-    audit.cross(near, Part::Rows, both(7_777, 77), TxRx::ZERO);
+    audit.cross(far, Part::Rows, (6, true), both(1_000, 10), None);
+    audit.cross(near, Part::Rows, (6, true), both(7_777, 77), None);
     fake.carry(2, both(1_000 + 14 * 10, 10));
     let found = closed(&mut audit);
     assert_eq!(found.len(), 2, "the pod's pair is no uplink");
@@ -122,10 +126,10 @@ fn rule_19_the_audit_begins_with_a_complete_sweep() {
     fake.carry(2, both(99_999, 99));
     let mut audit = Audit::new(Box::new(fake.clone()), NETFILTER);
     let far = audit.path_to(FAR);
-    audit.cross(far, Part::Rows, both(55_555, 55), TxRx::ZERO);
+    audit.cross(far, Part::Rows, (6, true), both(55_555, 55), None);
     assert!(closed(&mut audit).iter().all(|(_, _, closed)| *closed == Closed::default()));
     fake.carry(2, both(500 + 14, 1));
-    audit.cross(far, Part::Lost, both(500, 1), TxRx::ZERO);
+    audit.cross(far, Part::Lost, (6, true), both(500, 1), None);
     let found = closed(&mut audit);
     assert_eq!((found[0].2.part(Part::Lost), found[0].2.part(Part::Unexplained)), (500, 0));
     audit.restart();
@@ -217,7 +221,7 @@ fn what_is_shown_never_falls() {
     fake.carry(2, both(5_000 + 14, 1));
     closed(&mut audit);
     let far = audit.path_to(FAR);
-    audit.cross(far, Part::Rows, both(5_000, 1), TxRx::ZERO);
+    audit.cross(far, Part::Rows, (6, true), both(5_000, 1), None);
     closed(&mut audit);
     let account = audit.accounts()[0];
     assert_eq!(account.closed.part(Part::Unexplained), 0);
@@ -227,4 +231,54 @@ fn what_is_shown_never_falls() {
     fake.carry(2, both(100 + 14, 1));
     closed(&mut audit);
     assert_eq!(audit.accounts()[0].shown.layer3_bytes(), 5_100);
+}
+
+#[test]
+fn rule_19_what_a_vlan_carries_is_taken_out_of_the_link_below() {
+    let fake = Fake::node();
+    {
+        let mut world = fake.0.lock().expect("ours");
+        world.links.push((Link { lower: 2, ..link(6, "eth0.7", LinkKind::Vlan) }, false));
+        world.counters.push((6, TxRx::ZERO));
+    }
+    let mut audit = Audit::new(Box::new(fake.clone()), NETFILTER);
+    closed(&mut audit);
+    // The tag is no byte of either: it goes beside the packet.
+    fake.carry(6, both(1_000 + 14, 1));
+    fake.carry(2, both(1_000 + 14, 1));
+    let found = closed(&mut audit);
+    assert_eq!(
+        (found[0].0.as_str(), found[0].2.part(Part::Vlans), found[0].2.part(Part::Unexplained)),
+        ("eth0", 1_000, 0)
+    );
+    assert_eq!((found[2].0.as_str(), found[2].2.part(Part::Unexplained)), ("eth0.7", 1_000));
+}
+
+#[test]
+fn rule_19_frames_are_told_from_packets_without_knowing_how_many() {
+    let fake = Fake::node();
+    let mut audit = Audit::new(Box::new(fake.clone()), NETFILTER);
+    closed(&mut audit);
+    let far = audit.path_to(FAR);
+    // Two packets of 3,000 bytes between acknowledgements: four frames more, where the estimate finds none.
+    let sent = TxRx { tx: Counts { bytes: 2 * 3_052 + 20 * 52, packets: 22 }, rx: Counts::ZERO };
+    audit.cross(far, Part::Rows, (6, true), sent, None);
+    fake.carry(2, TxRx { tx: Counts { bytes: sent.tx.bytes + 4 * 52 + 26 * 14, packets: 26 }, rx: Counts::ZERO });
+    let tx = closed(&mut audit)[0].2;
+    assert_eq!((tx.part(Part::Segmentation), tx.part(Part::Unexplained)), (208, 0));
+}
+
+#[test]
+fn rule_19_neighbour_discovery_is_untracked_whatever_the_source() {
+    let fake = Fake::node();
+    fake.0.lock().expect("ours").neighbours = [7; 3];
+    let mut audit = Audit::new(Box::new(fake.clone()), Knows { invalid: true, ..NETFILTER });
+    closed(&mut audit);
+    fake.0.lock().expect("ours").neighbours = [8, 7, 7];
+    fake.carry(2, both(116 + 14, 1));
+    let found = closed(&mut audit);
+    assert_eq!((found[0].2.part(Part::Untracked), found[0].2.part(Part::Unexplained)), (116, 0));
+    assert_eq!((found[1].2.part(Part::Untracked), found[1].2.part(Part::Unexplained)), (0, 116), "none was received");
+    fake.0.lock().expect("ours").neighbours = [8, 7, 8];
+    assert_eq!(closed(&mut audit)[1].2.part(Part::Untracked), 116, "one was, for others");
 }

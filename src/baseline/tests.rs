@@ -24,6 +24,7 @@ pub(super) fn connection(port: u16, id: u32, bytes: u64) -> Connection {
         id,
         start_ns: 0,
         traffic,
+        more: None,
         cgroup: 0,
     }
 }

@@ -17,7 +17,7 @@ use crate::clock::{self, Now};
 use crate::config::Config;
 use crate::flow::AddressChange;
 use crate::health::{Health, Pulse};
-use crate::snapshot::Snapshots;
+use crate::snapshot::Boards;
 use crate::source::SourceError;
 use crate::source::replay::{Replay, Step, Upcoming};
 use crate::stats::Stats;
@@ -42,7 +42,7 @@ pub struct Parts {
     /// Signs of life for the probes.
     pub pulse: Arc<Pulse>,
     /// Where snapshots are published.
-    pub snapshots: Arc<Snapshots>,
+    pub snapshots: Arc<Boards>,
     /// Says when to end.
     pub stop: Arc<Stop>,
     /// Wakes this thread.
@@ -96,7 +96,7 @@ impl Player {
             Ok(_) => {}
         }
         if self.p.once {
-            self.p.snapshots.ask();
+            self.p.snapshots.flows.ask();
             self.attend();
             return;
         }
@@ -169,10 +169,8 @@ impl Player {
         if first_sweep_done {
             self.p.pulse.sweep_completed();
         }
-        if let Some(ticket) = self.p.snapshots.asked() {
-            let now = self.p.recording.played_at();
-            self.snapshotter.publish(&self.p.snapshots, ticket, &self.p.pipeline, &self.p.freezer, now);
-        }
+        let Parts { snapshots, pipeline, freezer, recording, .. } = &self.p;
+        self.snapshotter.publish(snapshots, pipeline, freezer, || recording.played_at());
         self.p.pipeline.publish(&self.p.stats);
         self.trouble.show(&self.p.stats);
         self.reporter.report(&self.trouble, first_sweep_done, &self.p.health, clock::now());

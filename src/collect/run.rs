@@ -20,7 +20,7 @@ use crate::health::{Health, Pulse};
 use crate::logging::Rare;
 use crate::owner::pods::Published;
 use crate::owner::socket_owners::SocketOwners;
-use crate::snapshot::Snapshots;
+use crate::snapshot::Boards;
 use crate::source::recorder::Recorder;
 use crate::source::{Source, SourceError, Sweep};
 use crate::stats::Stats;
@@ -58,7 +58,7 @@ pub struct Parts {
     pub health: Arc<Health>,
     /// Signs of life for the probes.
     pub pulse: Arc<Pulse>,
-    pub snapshots: Arc<Snapshots>,
+    pub snapshots: Arc<Boards>,
     pub stop: Arc<Stop>,
     pub waker: Waker,
 }
@@ -176,10 +176,7 @@ impl Collector {
             self.due.cleanup = now.mono_ns + self.p.config.cleanup_interval_ns;
             self.p.pipeline.cleanup(now, self.p.config.flush_interval_ns.max(LEAST_IDLE_NS));
         }
-        if let Some(ticket) = self.p.snapshots.asked() {
-            let now = clock::now();
-            self.snapshotter.publish(&self.p.snapshots, ticket, &self.p.pipeline, &self.p.freezer, now);
-        }
+        self.snapshotter.publish(&self.p.snapshots, &self.p.pipeline, &self.p.freezer, clock::now);
         self.p.pipeline.publish(&self.p.stats);
         self.trouble.show(&self.p.stats);
         if let Some(line) = self.hourly.look(now, &self.p.stats, self.p.pipeline.series(), self.p.pipeline.owners()) {

@@ -9,37 +9,57 @@ use crate::clock::Now;
 use crate::flow::Split;
 use crate::names::Lookup;
 use crate::rows::Push;
-use crate::snapshot::{CostView, LookupView, RowView, SeriesView, Snapshot, Snapshots};
+use crate::snapshot::{Boards, CostView, LookupView, RowView, SeriesView, Snapshot, Snapshots};
 use crate::stats::Withheld;
 
 /// Makes snapshots.
 #[derive(Default)]
 pub struct Snapshotter {
-    /// A snapshot that was replaced while somebody read it.
-    spare: Option<Arc<Snapshot>>,
+    /// Snapshots that were replaced while somebody read them.
+    flows_spare: Option<Arc<Snapshot>>,
+    metrics_spare: Option<Arc<Snapshot>>,
 }
 
 impl Snapshotter {
-    /// Publishes a snapshot of the rows as they are, unless readers hold two.
-    pub fn publish(&mut self, snapshots: &Snapshots, ticket: u64, pipeline: &Pipeline, freezer: &Freezer, now: Now) {
-        if snapshots.refill(ticket, |buffer| fill(buffer, pipeline, freezer, now)) {
-            self.spare = None;
+    /// Publishes the snapshots that are asked for, unless readers hold two of the kind.
+    pub fn publish(&mut self, boards: &Boards, pipeline: &Pipeline, freezer: &Freezer, now: impl FnOnce() -> Now) {
+        let asked = [boards.flows.asked(), boards.metrics.asked()];
+        if asked == [None; 2] {
             return;
         }
-        let mut buffer = self.spare.take().unwrap_or_default();
-        match Arc::get_mut(&mut buffer) {
-            Some(blank) => {
-                fill(blank, pipeline, freezer, now);
-                self.spare = snapshots.publish(buffer, ticket);
-            }
-            None => self.spare = Some(buffer),
+        let now = now();
+        if let Some(ticket) = asked[0] {
+            publish_one(&boards.flows, ticket, &mut self.flows_spare, |snapshot| {
+                fill_sums(snapshot, pipeline, now);
+                fill_rows(snapshot, pipeline, now);
+                fill_lookups(snapshot, pipeline, freezer, now);
+            });
+        }
+        if let Some(ticket) = asked[1] {
+            publish_one(&boards.metrics, ticket, &mut self.metrics_spare, |snapshot| {
+                fill_sums(snapshot, pipeline, now);
+            });
         }
     }
 }
 
+fn publish_one(snapshots: &Snapshots, ticket: u64, spare: &mut Option<Arc<Snapshot>>, fill: impl Fn(&mut Snapshot)) {
+    if snapshots.refill(ticket, &fill) {
+        *spare = None;
+        return;
+    }
+    let mut buffer = spare.take().unwrap_or_default();
+    match Arc::get_mut(&mut buffer) {
+        Some(blank) => {
+            fill(blank);
+            *spare = snapshots.publish(buffer, ticket);
+        }
+        None => *spare = Some(buffer),
+    }
+}
+
 #[allow(clippy::cast_possible_truncation, reason = "fewer names than rows")]
-fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: Now) {
-    snapshot.taken = now;
+fn fill_rows(snapshot: &mut Snapshot, pipeline: &Pipeline, now: Now) {
     snapshot.rows.clear();
     snapshot.names.clear();
     let names = &mut snapshot.names;
@@ -66,9 +86,15 @@ fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: No
             _ => row.open + row.frozen,
         },
         total: row.total,
+        more: row.more,
+        is_estimated: row.is_estimated(),
         changed_wall_ns: now.wall_of(row.changed_mono_ns),
         rate: row.rate,
     }));
+}
+
+fn fill_sums(snapshot: &mut Snapshot, pipeline: &Pipeline, now: Now) {
+    snapshot.taken = now;
     snapshot.series.clear();
     snapshot.series.extend(pipeline.series().iter().map(|series| SeriesView {
         owner: series.key.owner.0,
@@ -76,6 +102,7 @@ fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: No
         direction: series.key.direction,
         class: series.key.class,
         total: series.total,
+        more_bytes: series.more_bytes,
     }));
     snapshot.costs.clear();
     snapshot.costs.extend(pipeline.costs().iter().map(|cost| CostView {
@@ -90,7 +117,6 @@ fn fill(snapshot: &mut Snapshot, pipeline: &Pipeline, freezer: &Freezer, now: No
     snapshot.places = Arc::clone(pipeline.topology().names());
     snapshot.owners.clear();
     snapshot.owners.extend_from_slice(pipeline.owners().all());
-    fill_lookups(snapshot, pipeline, freezer, now);
 }
 
 /// Copies the lookups that DAKR has not acknowledged: those of the batch under way, then those of the open window.

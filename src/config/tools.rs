@@ -31,6 +31,8 @@ pub enum Tool {
     Replay,
     /// Why it does not count or deliver.
     Doctor,
+    /// Whether what this node's uplinks carried is counted or named.
+    Audit,
 }
 
 /// What a command takes by name.
@@ -84,7 +86,8 @@ const SCOPES: Value = Value::Choice(&["node", "zone", "region", "cross_region", 
 const VIAS: Value = Value::Choice(&["nat", "lb", "privatelink", "peering", "tgw", "vpn", "interconnect"]);
 
 /// Every command.
-pub const TOOLS: &[ToolEntry] = &[TOP, FLOWS, DOCTOR, CONFIG, REPLAY, TOPOLOGY_COMPILE, TOPOLOGY_PUBLISH, STATE_GIVE];
+pub const TOOLS: &[ToolEntry] =
+    &[TOP, FLOWS, DOCTOR, CONFIG, REPLAY, TOPOLOGY_COMPILE, TOPOLOGY_PUBLISH, STATE_GIVE, AUDIT];
 
 const ADDRESS: ToolOption = ToolOption {
     name: "address",
@@ -187,6 +190,26 @@ const REPLAY: ToolEntry = ToolEntry {
     long: "",
     options: &[BY, SORT, MATCH, CLASS, SCOPE, LIMIT, FORMAT, BITS],
     flags: true,
+};
+
+const AUDIT: ToolEntry = ToolEntry {
+    tool: Tool::Audit,
+    words: &["audit"],
+    operands: "",
+    count: (0, 0),
+    short: "print whether all that this node's uplinks carried is counted or named",
+    long: "Asks the agent that runs here. Status 0 where less than 0.1 % or 64 KiB is unexplained, 1 where more is, 3 where \
+           the agent does not answer.",
+    options: &[
+        ToolOption {
+            name: "for",
+            value: Value::Word("DURATION"),
+            short: "over a window from now on, not since the start",
+        },
+        ToolOption { name: "format", value: Value::Choice(&["text", "json"]), short: "how to print it" },
+        ADDRESS,
+    ],
+    flags: false,
 };
 
 const STATE_GIVE: ToolEntry = ToolEntry {

@@ -4,7 +4,8 @@
 //! out, times are RFC 3339 in UTC. Additions stand behind them: `direction`, `class`, `scope`, `via`, `service`, `remote_zone`,
 //! `remote_region` (what prices depend on: [`crate::topology`]), `split` (`unknown` where tx holds
 //! rx too, for the source knows only their sum), `owner` (of the local end), `remote_owner` where the other end is a
-//! pod of this node, `dst_domain` (with `dst_domain_from` where another of the node asked for it), `total_*`; beside the
+//! pod of this node, `dst_domain` (with `dst_domain_from` where another of the node asked for it), `total_*`, since the row
+//! appeared too what that is on the wire: `*_wire_bytes`, `*_frames`, `wire` (`estimated` where it is; rule 17); beside the
 //! items when the snapshot was taken (`timestamp`) and when the last sweep began (`swept`), how many rows there are and their sums since the start (`totals`),
 //! and what the uplinks carried and what became of it (`interfaces`, rule 19; left out while nothing is audited).
 //!
@@ -240,6 +241,12 @@ struct Item<'a> {
     tx_rate: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rx_rate: Option<u64>,
+    tx_wire_bytes: u64,
+    rx_wire_bytes: u64,
+    tx_frames: u64,
+    rx_frames: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wire: Option<&'static str>,
 }
 
 impl<'a> Item<'a> {
@@ -250,6 +257,7 @@ impl<'a> Item<'a> {
             Owner::Host | Owner::Address | Owner::Other => ("", ""),
         };
         let name = snapshot.names.get(row.name as usize);
+        let wire = row.total + row.more.get();
         Item {
             src_ip: Shown(row.local),
             dst_ip: Shown(row.remote),
@@ -284,6 +292,11 @@ impl<'a> Item<'a> {
             total_rx_packets: row.total.rx.packets,
             tx_rate: with_rates.then(|| whole(row.rate[0])),
             rx_rate: with_rates.then(|| whole(row.rate[1])),
+            tx_wire_bytes: wire.tx.bytes,
+            rx_wire_bytes: wire.rx.bytes,
+            tx_frames: wire.tx.packets,
+            rx_frames: wire.rx.packets,
+            wire: row.is_estimated.then_some("estimated"),
         }
     }
 }

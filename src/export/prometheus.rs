@@ -14,7 +14,6 @@ use std::sync::Arc;
 use costs::Costs;
 use text::{head, names_of, sample};
 
-use crate::flow::{Counts, TxRx};
 use crate::health::{Health, Status};
 use crate::snapshot::{SeriesView, Snapshot};
 use crate::stats::{FamilyView, Kind, Stats};
@@ -50,6 +49,7 @@ enum Stage {
     Own,
     Bytes,
     Packets,
+    Wire,
     Costs,
     Done,
 }
@@ -93,12 +93,21 @@ impl Metrics {
                     }
                 }
                 Stage::Bytes => {
-                    if !self.group(out, "netmon_traffic_bytes_total", |counts| counts.bytes) {
+                    if !self.group(out, "netmon_traffic_bytes_total", |s| [s.total.tx.bytes, s.total.rx.bytes]) {
                         self.begin(out, Stage::Packets);
                     }
                 }
                 Stage::Packets => {
-                    if !self.group(out, "netmon_traffic_packets_total", |counts| counts.packets) {
+                    if !self.group(out, "netmon_traffic_packets_total", |s| [s.total.tx.packets, s.total.rx.packets]) {
+                        self.begin(out, Stage::Wire);
+                    }
+                }
+                Stage::Wire => {
+                    let wire = |bytes: u64, more: u64| bytes.saturating_add(more);
+                    let unit = |s: &SeriesView| {
+                        [wire(s.total.tx.bytes, s.more_bytes[0]), wire(s.total.rx.bytes, s.more_bytes[1])]
+                    };
+                    if !self.group(out, "netmon_traffic_wire_bytes_total", unit) {
                         self.stage = Stage::Costs;
                     }
                 }
@@ -121,6 +130,10 @@ impl Metrics {
                 "netmon_traffic_bytes_total",
                 "Layer-3 bytes sent (tx) and received (rx) by local ends. An empty pod label is the host or a -local-cidrs address.",
             ),
+            Stage::Wire => (
+                "netmon_traffic_wire_bytes_total",
+                "Layer-3 bytes of the frames that these were on the wire: exact in ebpf mode, else estimated by the route's MTU.",
+            ),
             _ => ("netmon_traffic_packets_total", "Packets sent (tx) and received (rx) by local ends."),
         };
         // Checkers of the format reject a family without samples.
@@ -130,22 +143,25 @@ impl Metrics {
     }
 
     /// Writes the next series, the sum of those with equal labels. Returns false after the last.
-    fn group(&mut self, out: &mut Vec<u8>, name: &str, unit: impl Fn(Counts) -> u64) -> bool {
+    fn group(&mut self, out: &mut Vec<u8>, name: &str, unit: impl Fn(&SeriesView) -> [u64; 2]) -> bool {
         let Some(snapshot) = &self.snapshot else { return false };
         let Some(first) = self.order.get(self.next).and_then(|at| series(snapshot, *at)) else { return false };
         let rest = self.order.get(self.next..).unwrap_or_default();
         let same = rest
             .iter()
             .map_while(|at| series(snapshot, *at).filter(|other| by_labels(snapshot, first, other) == Ordering::Equal));
-        let (count, total) = same.fold((0, TxRx::ZERO), |(count, sum), s| (count + 1, sum + s.total));
+        let (count, total) = same.fold((0, [0_u64; 2]), |(count, [tx, rx]), series| {
+            let [more_tx, more_rx] = unit(series);
+            (count + 1, [tx.saturating_add(more_tx), rx.saturating_add(more_rx)])
+        });
         self.next += count;
-        for (flow, counts) in [("tx", total.tx), ("rx", total.rx)] {
+        for (flow, value) in ["tx", "rx"].into_iter().zip(total) {
             let mut shown = [("", ""); LABELS + 1];
             for (shown, (label, text, _)) in shown.iter_mut().zip(labels(snapshot, first)) {
                 *shown = (label, text);
             }
             shown[LABELS] = ("flow", flow);
-            sample(out, name, &shown, unit(counts), 1);
+            sample(out, name, &shown, value, 1);
         }
         true
     }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::request::{self, HEAD_BYTES, Parsed};
 use super::routes::{Answer, Body, Context, Peer, Wanted};
-use super::snapshots::{Availability, SnapshotQueue, Ticket};
+use super::snapshots::{Availability, Queues, SnapshotQueue, Ticket};
 use crate::clock::{Now, SECOND};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Board, Snapshot};
 
 /// Time for the peer to send a whole request head.
 const HEAD_NS: u64 = 5 * SECOND;
@@ -125,13 +125,14 @@ impl Connection {
         matches!(self.state, State::Lingering)
     }
 
-    /// Whether it holds a snapshot that `latest` is not.
-    pub fn holds_older(&self, latest: Option<*const Snapshot>) -> bool {
-        match &self.state {
-            State::Ready(_, Some(held)) => Some(Arc::as_ptr(held)) != latest,
-            State::Writing(body) => body.snapshot().is_some_and(|held| Some(held) != latest),
-            _ => false,
-        }
+    /// Whether it holds a snapshot of this kind that `latest` is not.
+    pub fn holds_older(&self, board: Board, latest: Option<*const Snapshot>) -> bool {
+        let held = match &self.state {
+            State::Ready(wanted, Some(held)) => Some((wanted.board(), Arc::as_ptr(held))),
+            State::Writing(body) => body.snapshot(),
+            _ => None,
+        };
+        held.is_some_and(|(of, held)| of == board && Some(held) != latest)
     }
 
     /// Returns its buffer for reuse.
@@ -141,26 +142,19 @@ impl Connection {
     }
 
     /// Does what can be done now. `called`: whether poll(2) reported an event of the socket.
-    pub fn step(
-        &mut self,
-        called: bool,
-        context: &Context,
-        queue: &mut SnapshotQueue,
-        older_held: bool,
-        now: Now,
-    ) -> Fate {
+    pub fn step(&mut self, called: bool, context: &Context, queues: &mut Queues, now: Now) -> Fate {
         if now.mono_ns >= self.deadline_ns {
             return if matches!(self.state, State::Lingering) { Fate::Close } else { Fate::Cut };
         }
         match &self.state {
-            State::Reading if called => self.read(context, queue, older_held, now),
+            State::Reading if called => self.read(context, queues, now),
             State::Waiting(wanted, ticket) => {
                 // This state polls only for hang-up and error.
                 if called {
                     return Fate::Cut;
                 }
                 let (wanted, ticket) = (*wanted, *ticket);
-                match SnapshotQueue::wait(&context.snapshots, ticket, now.mono_ns) {
+                match SnapshotQueue::wait(context.snapshots.of(wanted.board()), ticket, now.mono_ns) {
                     Availability::Soon(_) => {}
                     snapshot => self.receive(wanted, snapshot, now),
                 }
@@ -173,7 +167,7 @@ impl Connection {
         }
     }
 
-    fn read(&mut self, context: &Context, queue: &mut SnapshotQueue, older_held: bool, now: Now) -> Fate {
+    fn read(&mut self, context: &Context, queues: &mut Queues, now: Now) -> Fate {
         let room = self.head.get_mut(self.head_len..).unwrap_or_default();
         match self.stream.read(room) {
             Ok(0) => return if self.head_len == 0 { Fate::Close } else { Fate::Cut },
@@ -201,7 +195,7 @@ impl Connection {
             Answer::Snapshot(mut wanted) => {
                 wanted.head_only = head_only;
                 wanted.chunks = chunks;
-                let snapshot = queue.take(&context.snapshots, older_held, now.mono_ns);
+                let snapshot = queues.take(&context.snapshots, wanted.board(), now.mono_ns);
                 self.receive(wanted, snapshot, now);
                 Fate::Keep
             }

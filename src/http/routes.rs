@@ -13,7 +13,7 @@ use crate::export::view::query::{Format, Query};
 use crate::export::view::{Head, View};
 use crate::flow::{Addr, Cidr};
 use crate::health::{Health, Life, Pulse, Status};
-use crate::snapshot::{Snapshot, Snapshots};
+use crate::snapshot::{Board, Boards, Snapshot};
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::sys::process;
@@ -63,7 +63,7 @@ pub struct Context {
     pub health: Arc<Health>,
     /// Signs of life of the collector.
     pub pulse: Arc<Pulse>,
-    pub snapshots: Arc<Snapshots>,
+    pub snapshots: Arc<Boards>,
     /// Ends the endpoint. It is not the agent's own `Stop`: probes are answered until all other threads have ended.
     pub end: Arc<Stop>,
 }
@@ -76,7 +76,7 @@ impl Context {
         stats: &Arc<Stats>,
         health: &Arc<Health>,
         pulse: &Arc<Pulse>,
-        snapshots: &Arc<Snapshots>,
+        snapshots: &Arc<Boards>,
         end: &Arc<Stop>,
     ) -> Context {
         Context {
@@ -290,6 +290,14 @@ impl Wanted {
     fn new(show: Show) -> Wanted {
         Wanted { show, head_only: false, chunks: false }
     }
+
+    /// Where its snapshot comes from.
+    pub fn board(&self) -> Board {
+        match self.show {
+            Show::Flows(_) => Board::Flows,
+            Show::Metrics => Board::Metrics,
+        }
+    }
 }
 
 /// An answer that is not framed yet.
@@ -373,12 +381,12 @@ impl Body {
         self.done
     }
 
-    /// The snapshot it reads, while it does.
-    pub fn snapshot(&self) -> Option<*const Snapshot> {
+    /// The snapshot it reads, while it does, and where that comes from.
+    pub fn snapshot(&self) -> Option<(Board, *const Snapshot)> {
         match &self.content {
             _ if self.done => None,
-            Content::Flows(flows) => Some(Arc::as_ptr(flows.snapshot())),
-            Content::Metrics(metrics) => metrics.snapshot().map(Arc::as_ptr),
+            Content::Flows(flows) => Some((Board::Flows, Arc::as_ptr(flows.snapshot()))),
+            Content::Metrics(metrics) => metrics.snapshot().map(|held| (Board::Metrics, Arc::as_ptr(held))),
             Content::Page(_) | Content::Bytes(..) => None,
         }
     }

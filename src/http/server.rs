@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -16,9 +17,10 @@ use nix::sys::socket::sockopt::SndBuf;
 
 use super::connection::{Connection, Fate, Interest, PIECE_BYTES};
 use super::listen::listener;
-use super::snapshots::SnapshotQueue;
+use super::snapshots::Queues;
 use crate::clock::{self, MS, Now, SECOND};
 use crate::config::Config;
+use crate::snapshot::Board;
 use crate::sys::waker::Waker;
 
 pub use super::listen::BindError;
@@ -48,7 +50,7 @@ pub struct Server {
     connections: Vec<Connection>,
     /// Output buffers of closed connections, for reuse.
     buffers: Vec<Vec<u8>>,
-    queue: SnapshotQueue,
+    queues: Queues,
     /// No connection is accepted before this time, monotonic.
     paused_until_ns: u64,
     /// Index of the connection that is served first in the next turn.
@@ -80,7 +82,7 @@ impl Server {
             spare: reserve(),
             connections: Vec::with_capacity(MAX_CONNECTIONS),
             buffers: Vec::with_capacity(MAX_CONNECTIONS),
-            queue: SnapshotQueue::default(),
+            queues: Queues::default(),
             paused_until_ns: 0,
             turn: 0,
         })
@@ -103,7 +105,7 @@ impl Server {
     pub fn run_by(mut self, context: Context, mut clock: impl FnMut() -> Now) {
         context.end.wakes(&self.waker);
         let waker = self.waker.clone();
-        context.snapshots.wake_reader_by(Box::new(move || waker.wake()));
+        context.snapshots.wake_reader_by(move || waker.wake());
         while !context.end.requested() {
             let ready = self.wait(clock().mono_ns);
             self.waker.clear();
@@ -168,11 +170,14 @@ impl Server {
     }
 
     fn step(&mut self, at: usize, called: bool, context: &Context, now: Now) {
-        let latest = context.snapshots.latest();
-        let latest = latest.as_ref().map(std::sync::Arc::as_ptr);
-        let older_held = self.connections.iter().any(|c| c.holds_older(latest));
+        let older_held = |board| {
+            let latest = context.snapshots.of(board).latest().as_ref().map(Arc::as_ptr);
+            self.connections.iter().any(|c| c.holds_older(board, latest))
+        };
+        self.queues.flows_older_held = older_held(Board::Flows);
+        self.queues.metrics_older_held = older_held(Board::Metrics);
         let Some(connection) = self.connections.get_mut(at) else { return };
-        match connection.step(called, context, &mut self.queue, older_held, now) {
+        match connection.step(called, context, &mut self.queues, now) {
             Fate::Keep => {}
             Fate::Close => self.end(at),
             Fate::Cut => {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::clock::SECOND;
-use crate::snapshot::{Snapshot, Snapshots};
+use crate::snapshot::{Board, Boards, Snapshot, Snapshots};
 
 /// A snapshot is fresh for so long.
 const FRESH_NS: u64 = SECOND;
@@ -29,6 +29,27 @@ pub enum Availability {
     Soon(Ticket),
     /// None: nothing was counted yet.
     Missing,
+}
+
+/// Asks for snapshots of both kinds.
+#[derive(Debug, Default)]
+pub struct Queues {
+    flows: SnapshotQueue,
+    metrics: SnapshotQueue,
+    /// Kinds of which a reader holds one that the latest has replaced.
+    pub flows_older_held: bool,
+    pub metrics_older_held: bool,
+}
+
+impl Queues {
+    /// [`SnapshotQueue::take`] of this kind.
+    pub fn take(&mut self, boards: &Boards, board: Board, mono_ns: u64) -> Availability {
+        let (queue, older_held) = match board {
+            Board::Flows => (&mut self.flows, self.flows_older_held),
+            Board::Metrics => (&mut self.metrics, self.metrics_older_held),
+        };
+        queue.take(boards.of(board), older_held, mono_ns)
+    }
 }
 
 /// Asks for snapshots, sparingly.

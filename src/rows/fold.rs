@@ -99,6 +99,7 @@ impl RowTable {
             let into = self.table.get_mut(slot)?;
             into.open += row.open;
             into.total += row.total;
+            into.lengthen(row.more.get(), row.is_estimated());
             into.join_split(row.split());
             into.rated = [into.rated[0] + row.rated[0], into.rated[1] + row.rated[1]];
             into.rate = [into.rate[0] + row.rate[0], into.rate[1] + row.rate[1]];

@@ -13,7 +13,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::audit::Path;
 use crate::class::Classes;
-use crate::flow::{Addr, Class, Direction, Split, TxRx};
+use crate::flow::{Addr, Class, Direction, Further, Split, TxRx};
 use crate::ledger::Ledger;
 use crate::names::RowName;
 use crate::owner::OwnerId;
@@ -103,7 +103,7 @@ pub enum Push {
     No(Withheld),
 }
 
-/// One row. In this order, 184 bytes; adding to it touches the first 160, three or four lines of 64: see `far_end`.
+/// One row. In this order, 208 bytes; adding to it touches the first 160, three or four lines of 64: see `far_end`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Row {
@@ -122,21 +122,28 @@ pub struct Row {
     /// Number of the zone and region of the remote end; 0 is not known.
     pub place: u16,
     pub push: Push,
-    /// Whether tx and rx are known apart, and which way its packets go.
+    /// Whether tx and rx are known apart, which way its packets go, and whether `more` is an estimate.
     pub(crate) marks: Marks,
     /// Bytes sent and received in a second, over the time between the last two sweeps.
     pub rate: [f32; 2],
     /// Bytes of `total` at the last sweep.
     rated: [u64; 2],
+    /// What is more of `total` on the wire: frames beyond one for each packet, and their headers (rule 17).
+    pub more: Further,
 }
 
-/// [`Split`] and [`Path`] in one byte, so that a row is no longer for them.
+/// [`Split`], [`Path`] and a bit in one byte, so that a row is no longer for them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks(u8);
 
 impl Marks {
-    fn new(split: Split, path: Path) -> Marks {
-        Marks(path.number() << 2 | split as u8)
+    const ESTIMATED: u8 = 4;
+
+    fn new(split: Split, path: Path, is_estimated: bool) -> Marks {
+        Marks(path.number() << 3 | if is_estimated { Marks::ESTIMATED } else { 0 } | split as u8)
+    }
+    fn is_estimated(self) -> bool {
+        self.0 & Marks::ESTIMATED != 0
     }
     fn split(self) -> Split {
         match self.0 & 3 {
@@ -146,7 +153,7 @@ impl Marks {
         }
     }
     fn path(self) -> Path {
-        Path::of_number(self.0 >> 2)
+        Path::of_number(self.0 >> 3)
     }
 }
 
@@ -184,8 +191,18 @@ impl Row {
         self.marks.path()
     }
 
+    /// Whether some of `more` is an estimate.
+    pub fn is_estimated(&self) -> bool {
+        self.marks.is_estimated()
+    }
+
     fn join_split(&mut self, split: Split) {
-        self.marks = Marks::new(self.split().and(split), self.path());
+        self.marks = Marks::new(self.split().and(split), self.path(), self.is_estimated());
+    }
+
+    fn lengthen(&mut self, more: TxRx, is_estimated: bool) {
+        self.more.add(more);
+        self.marks = Marks::new(self.split(), self.path(), self.is_estimated() || is_estimated);
     }
 }
 
@@ -325,9 +342,10 @@ impl RowTable {
             item: 0,
             place,
             push,
-            marks: Marks::new(self.split, Path::UNKNOWN),
+            marks: Marks::new(self.split, Path::UNKNOWN, false),
             rate: [0.0; 2],
             rated: [0; 2],
+            more: Further::ZERO,
         };
         if self.named() < self.named_capacity()
             && let Ok(slot) = self.table.insert(row)
@@ -376,6 +394,7 @@ impl RowTable {
             if now != (Charge { way: row.key.way, place: row.place }) {
                 row.total = TxRx::ZERO;
                 row.rated = [0; 2];
+                row.more = Further::ZERO;
                 row.key.way = now.way;
                 row.place = now.place;
             }
@@ -394,7 +413,14 @@ impl RowTable {
     /// Sets it.
     pub fn set_path(&mut self, slot: u32, path: Path) {
         if let Some(row) = self.table.get_mut(slot) {
-            row.marks = Marks::new(row.split(), path);
+            row.marks = Marks::new(row.split(), path, row.is_estimated());
+        }
+    }
+
+    /// Adds what an increment of the row in a slot is more on the wire, exact or estimated.
+    pub fn lengthen(&mut self, slot: u32, more: TxRx, is_estimated: bool) {
+        if let Some(row) = self.table.get_mut(slot) {
+            row.lengthen(more, is_estimated);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Level, Marks, Push, Row, RowKey, RowTable};
 use crate::audit::Path;
 use crate::class::Classes;
-use crate::flow::{Class, Direction, Split, TxRx};
+use crate::flow::{Class, Direction, Further, Split, TxRx};
 use crate::ledger::Ledger;
 use crate::persist_as_number;
 use crate::state::bytes::{In, Numbered, Persist, persist};
@@ -15,15 +15,30 @@ persist_as_number!(Class { Inside = 0, Outside = 1, Overlay = 2, Multicast = 3 }
 persist_as_number!(Level { Named = 0, Prefix = 1, All = 2 });
 persist_as_number!(Withheld { InboundInside = 0, InboundNone = 1, Overlay = 2, NoDakr = 3, Multicast = 4 });
 persist!(RowKey { local, remote, owner, port, protocol, direction, class, level, way });
-persist!(Row { key, open, frozen, total, changed_mono_ns, item, place, push, marks; mark: 0; rate: [0.0; 2]; rated: [0; 2] });
+persist!(Row {
+    key, open, frozen, total, changed_mono_ns, item, place, push, marks, more; mark: 0; rate: [0.0; 2]; rated: [0; 2]
+});
+
+impl Persist for Further {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.get().put(out);
+    }
+    fn take(from: &mut In<'_>) -> Result<Further, Malformed> {
+        let mut further = Further::ZERO;
+        further.add(TxRx::take(from)?);
+        Ok(further)
+    }
+}
 
 // The number of a path means nothing to another process.
 impl Persist for Marks {
     fn put(&self, out: &mut Vec<u8>) {
         self.split().put(out);
+        out.push(u8::from(self.is_estimated()));
     }
     fn take(from: &mut In<'_>) -> Result<Marks, Malformed> {
-        Ok(Marks::new(Split::take(from)?, Path::UNKNOWN))
+        let split = Split::take(from)?;
+        Ok(Marks::new(split, Path::UNKNOWN, u8::take(from)? != 0))
     }
 }
 

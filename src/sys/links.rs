@@ -73,6 +73,21 @@ impl Links {
         invalid_of(std::str::from_utf8(self.buffer.get(..len).unwrap_or_default()).unwrap_or_default())
     }
 
+    /// Packets of ICMPv6 that a link sent and received for no connection's sake: neighbour and router discovery, multicast
+    /// listeners, errors; and all that it received for many (`/proc/net/dev_snmp6`). Zeros where it has no IPv6.
+    pub fn neighbour_packets(&mut self, name: &[u8; 16]) -> [u64; 3] {
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let Ok(name) = std::str::from_utf8(name) else { return [0; 3] };
+        if name.contains('/') {
+            return [0; 3];
+        }
+        let Ok(mut file) = std::fs::File::open(format!("/proc/thread-self/net/dev_snmp6/{name}")) else {
+            return [0; 3];
+        };
+        let Ok(len) = io::Read::read(&mut file, &mut self.buffer) else { return [0; 3] };
+        neighbours_of(std::str::from_utf8(self.buffer.get(..len).unwrap_or_default()).unwrap_or_default())
+    }
+
     fn ask<T>(&mut self, kind: u16, read: fn(&[u8]) -> Option<T>) -> io::Result<T> {
         self.socket.send(&self.request)?;
         let len = self.socket.receive(&mut self.buffer)?;
@@ -100,6 +115,42 @@ fn invalid_of(text: &str) -> u64 {
     };
     let number = |line: &str| line.split_whitespace().nth(at).and_then(|hex| u64::from_str_radix(hex, 16).ok());
     lines.filter_map(number).sum()
+}
+
+/// Sums of the lines that name such packets, sent and received, and those received for many.
+fn neighbours_of(text: &str) -> [u64; 3] {
+    const KINDS: [&str; 13] = [
+        "DestUnreachs",
+        "PktTooBigs",
+        "TimeExcds",
+        "ParmProblems",
+        "GroupMembQueries",
+        "GroupMembResponses",
+        "GroupMembReductions",
+        "RouterSolicits",
+        "RouterAdvertisements",
+        "NeighborSolicits",
+        "NeighborAdvertisements",
+        "Redirects",
+        "MLDv2Reports",
+    ];
+    let [mut sent, mut received, mut of_many] = [0; 3];
+    for line in text.lines() {
+        let Some((name, number)) = line.split_once(char::is_whitespace) else { continue };
+        let Ok(number) = number.trim().parse::<u64>() else { continue };
+        if let Some(kind) = name.strip_prefix("Icmp6Out")
+            && KINDS.contains(&kind)
+        {
+            sent += number;
+        } else if let Some(kind) = name.strip_prefix("Icmp6In")
+            && KINDS.contains(&kind)
+        {
+            received += number;
+        } else if name == "Ip6InMcastPkts" {
+            of_many = number;
+        }
+    }
+    [sent, received, of_many]
 }
 
 /// Whether a device of the machine is behind a link.

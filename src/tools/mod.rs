@@ -2,6 +2,7 @@
 //!
 //! [`crate::config::tools`] is their table; `main` calls them.
 
+pub mod audit;
 pub mod client;
 pub mod compile;
 pub mod doctor;

@@ -257,6 +257,7 @@ impl Entry {
             id: 0,
             start_ns: 0,
             traffic: Traffic { orig, reply },
+            more: None,
             cgroup: 0,
         }
     }

@@ -188,6 +188,7 @@ pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
         id,
         start_ns,
         traffic: Traffic { orig: orig_counts.unwrap_or_default(), reply: reply_counts.unwrap_or_default() },
+        more: None,
         cgroup: 0,
     };
     let has_counters = orig_counts.is_some() && reply_counts.is_some();

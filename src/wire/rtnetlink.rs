@@ -29,6 +29,8 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_VXLAN_LINK: u16 = 3;
 const IFLA_EXT_MASK: u16 = 29;
 /// Leaves out counters, which `RTM_GETSTATS` has in a tenth of the bytes.
 const RTEXT_FILTER_SKIP_STATS: u32 = 8;
@@ -136,9 +138,15 @@ pub fn link(payload: &[u8]) -> Option<Link> {
             IFLA_LINK => link.lower = u32_ne(attribute.value, 0)?,
             IFLA_MASTER => link.master = u32_ne(attribute.value, 0)?,
             IFLA_LINKINFO => {
-                let mut within = Attributes::of(attribute.value).map_while(Result::ok);
-                if let Some(kind) = within.find(|inner| inner.kind == IFLA_INFO_KIND) {
-                    link.kind = kind_of(kind.value);
+                let within = || Attributes::of(attribute.value).map_while(Result::ok);
+                let Some(kind) = within().find(|inner| inner.kind == IFLA_INFO_KIND) else { continue };
+                link.kind = kind_of(kind.value);
+                if kind.value.starts_with(b"vxlan")
+                    && let Some(data) = within().find(|inner| inner.kind == IFLA_INFO_DATA)
+                {
+                    let said = Attributes::of(data.value).map_while(Result::ok);
+                    let below = said.filter(|inner| inner.kind == IFLA_VXLAN_LINK).last();
+                    link.lower = below.and_then(|below| u32_ne(below.value, 0)).unwrap_or(link.lower);
                 }
             }
             _ => {}

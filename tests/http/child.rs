@@ -13,7 +13,7 @@ use netmon::flow::{Addr, Class, Counts, Direction, TxRx};
 use netmon::health::{Component, Health, Pulse, Status};
 use netmon::http::server::{Context, Server};
 use netmon::owner::{Owner, Pod};
-use netmon::snapshot::{RowView, SeriesView, Snapshot, Snapshots};
+use netmon::snapshot::{Boards, RowView, SeriesView, Snapshot};
 use netmon::stats::Stats;
 use netmon::stop::Stop;
 use netmon::topology::Way;
@@ -93,7 +93,7 @@ impl Drop for Served {
 pub fn serve(args: &[String]) -> ExitCode {
     let number = |at: usize| args.get(at).and_then(|a| a.parse::<u32>().ok()).expect("a number");
     let (rows, descriptors) = (number(1), number(2));
-    let snapshots = Arc::<Snapshots>::default();
+    let snapshots = Arc::<Boards>::default();
     let stats = Arc::<Stats>::default();
     let health = Arc::<Health>::default();
     health.set(Component::Monitor, Status::Healthy, "collecting");
@@ -133,7 +133,7 @@ pub fn serve(args: &[String]) -> ExitCode {
 }
 
 /// Two buffers, used in turn; none is filled while a reader holds it.
-fn publish(rows: u32, snapshots: &Snapshots, stats: &Stats, end: &Stop) {
+fn publish(rows: u32, boards: &Boards, stats: &Stats, end: &Stop) {
     let rows: Vec<RowView> = (0..rows).map(row).collect();
     let pod = |n: u32| Pod {
         uid: format!("u-{n}").into(),
@@ -143,9 +143,10 @@ fn publish(rows: u32, snapshots: &Snapshots, stats: &Stats, end: &Stop) {
         host_network: false,
     };
     let owners: Vec<Owner> = [Owner::Host].into_iter().chain((0..99).map(|n| Owner::Pod(Arc::new(pod(n))))).collect();
-    let mut spare: Option<Arc<Snapshot>> = None;
+    let mut spares: [Option<Arc<Snapshot>>; 2] = [None, None];
     while !end.requested() {
-        if let Some(ticket) = snapshots.asked() {
+        for (snapshots, spare) in [&boards.flows, &boards.metrics].into_iter().zip(&mut spares) {
+            let Some(ticket) = snapshots.asked() else { continue };
             let mut buffer = spare.take().unwrap_or_default();
             if let Some(snapshot) = Arc::get_mut(&mut buffer) {
                 snapshot.taken = clock::now();
@@ -157,13 +158,14 @@ fn publish(rows: u32, snapshots: &Snapshots, stats: &Stats, end: &Stop) {
                     direction: row.direction,
                     class: row.class,
                     total: row.total,
+                    more_bytes: [0; 2],
                 }));
                 snapshot.owners.clone_from(&owners);
                 // Counts snapshots, for the test that asks how many were made.
                 stats.records.inc();
-                spare = snapshots.publish(buffer, ticket);
+                *spare = snapshots.publish(buffer, ticket);
             } else {
-                spare = Some(buffer);
+                *spare = Some(buffer);
             }
         }
         clock::sleep_ns(5 * MS);
@@ -188,6 +190,8 @@ fn row(n: u32) -> RowView {
         remote: Addr::from_v4([198, 51, (n >> 8) as u8, n as u8]),
         unsettled: TxRx { tx: counts, rx: counts },
         total: TxRx { tx: counts, rx: counts },
+        more: netmon::flow::Further::ZERO,
+        is_estimated: false,
         changed_wall_ns: 1_790_000_000_000_000_000,
         rate: [0.0; 2],
     }

@@ -41,6 +41,7 @@ pub fn record(tuple: u8, entry: Entry, reading: Reading) -> Connection {
         id: entry.id,
         start_ns: 0,
         traffic: entry.traffic,
+        more: None,
         cgroup: 0,
     }
 }

@@ -509,6 +509,7 @@ fn conntracks(tuple: u8, entry: Entry, reading: Reading) -> Connection {
         id: entry.id,
         start_ns: 0,
         traffic: entry.traffic,
+        more: None,
         cgroup: 0,
     }
 }

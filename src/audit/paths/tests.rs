@@ -24,7 +24,7 @@ fn a_way_is_kept_until_it_is_forgotten() {
 fn ways_without_a_number_left_are_unknown() {
     let mut paths = Paths::default();
     let numbers: Vec<u8> = (1..=70).map(|mtu| paths.learn(addr(1), Way { uplink: Some(0), mtu }).number()).collect();
-    assert_eq!(numbers[..63], (1..64).collect::<Vec<u8>>());
-    assert_eq!(numbers[63..], [0; 7]);
-    assert_eq!(Path::of_number(64), Path::UNKNOWN);
+    assert_eq!(numbers[..31], (1..32).collect::<Vec<u8>>());
+    assert_eq!(numbers[31..], [0; 39]);
+    assert_eq!(Path::of_number(32), Path::UNKNOWN);
 }

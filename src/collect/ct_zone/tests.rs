@@ -26,6 +26,7 @@ fn copy(ct_zone: u16, client_port: u16) -> Connection {
         id: 1,
         start_ns: 0,
         traffic: Traffic::ZERO,
+        more: None,
         cgroup: 0,
     }
 }

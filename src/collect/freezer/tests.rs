@@ -7,7 +7,7 @@ use crate::config::{self, Command};
 use crate::export::dakr::schema::SendNetworkTrafficMetricsRequest;
 use crate::flow::{Connection, ConnectionKey, Counts, Ends, Reading, Traffic, protocol};
 use crate::names::Names;
-use crate::snapshot::Snapshots;
+use crate::snapshot::Boards;
 use crate::source::Sweep;
 use crate::stats::{DnsLost, Lost, Stats};
 
@@ -78,6 +78,7 @@ impl Bench {
             id: 0,
             start_ns: 0,
             traffic: Traffic { orig: Counts { bytes, packets: 1 }, reply: Counts::ZERO },
+            more: None,
             cgroup: 0,
         };
         self.pipeline.record(&connection, at(2));
@@ -104,10 +105,11 @@ impl Bench {
 #[test]
 fn lookups_are_shown_until_they_are_acknowledged() {
     let mut b = bench();
-    let (snapshots, mut snapshotter) = (Snapshots::default(), Snapshotter::default());
+    let (snapshots, mut snapshotter) = (Boards::default(), Snapshotter::default());
     let mut shown = |b: &Bench| {
-        snapshotter.publish(&snapshots, snapshots.ask(), &b.pipeline, &b.freezer, at(4));
-        let snapshot = snapshots.latest().expect("it is there");
+        snapshots.flows.ask();
+        snapshotter.publish(&snapshots, &b.pipeline, &b.freezer, || at(4));
+        let snapshot = snapshots.flows.latest().expect("it is there");
         let names: Vec<String> = snapshot.lookups.iter().map(|lookup| lookup.name.to_string()).collect();
         (names, snapshot.resolved.len())
     };
@@ -118,6 +120,26 @@ fn lookups_are_shown_until_they_are_acknowledged() {
     assert_eq!(shown(&b), (vec!["first.test".to_owned(), "second.test".to_owned()], 2));
     b.settle(0, 1, Verdict::Acknowledged);
     assert_eq!(shown(&b), (vec!["second.test".to_owned()], 1));
+}
+
+/// What is scraped all day would else keep a copy of each row resident.
+#[test]
+fn what_metrics_is_made_of_has_no_rows() {
+    let mut b = bench();
+    b.ask(1, "first.test", 1);
+    b.carry(1, 100);
+    let (boards, mut snapshotter) = (Boards::default(), Snapshotter::default());
+    boards.metrics.ask();
+    snapshotter.publish(&boards, &b.pipeline, &b.freezer, || at(4));
+    let metrics = boards.metrics.latest().expect("it is there");
+    assert!(boards.flows.latest().is_none(), "nobody asked");
+    boards.flows.ask();
+    snapshotter.publish(&boards, &b.pipeline, &b.freezer, || at(5));
+    let flows = boards.flows.latest().expect("it is there");
+    assert_eq!((flows.taken, metrics.taken), (at(5), at(4)));
+    assert!(!flows.rows.is_empty() && !flows.lookups.is_empty());
+    assert_eq!((metrics.rows.capacity(), metrics.lookups.capacity(), metrics.names.capacity()), (0, 0, 0));
+    assert!(!metrics.series.is_empty() && metrics.series.len() == flows.series.len());
 }
 
 #[test]

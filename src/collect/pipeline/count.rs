@@ -100,7 +100,17 @@ impl Pipeline {
             split: if let Reading::Partial { split, .. } = c.reading { split } else { Split::Known },
         };
         let (counted_ns, mono_ns) = (now.mono_ns, now.mono_ns);
-        let mut at = Attribution { of, beside, guessed, traffic, counted_ns, mono_ns, began_ns, has_crossed: false };
+        let mut at = Attribution {
+            of,
+            beside,
+            guessed,
+            traffic,
+            counted_ns,
+            mono_ns,
+            began_ns,
+            has_crossed: false,
+            more: c.more,
+        };
         if let Some(socket_owners) = &self.socket_owners {
             let end = end_with_socket(ends, c.key.src, &self.local);
             let is_host = self.local.is_host(if end == Ends::Originator { c.key.src } else { c.backend });

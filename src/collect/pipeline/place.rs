@@ -185,6 +185,7 @@ impl Pipeline {
             push: self.policy.push(direction, class, at.guessed),
             is_of_node: remote_is_local,
             has_crossed: at.has_crossed,
+            more: at.more.map(|more| more.seen_by(direction)),
             counts,
             split: at.of.split,
             service: (direction == Direction::Outbound && at.of.asked != at.of.backend).then_some(at.of.asked),
@@ -226,7 +227,8 @@ impl Pipeline {
         self.additions = additions;
     }
 
-    /// Tells the audit which way an increment went. The way of a row is asked for when the row is named.
+    /// Adds what an increment is more on the wire (rule 17), and tells the audit which way it went. The way of a row is
+    /// asked for when the row is named.
     fn audit_addition(&mut self, a: &Addition, added: Added) {
         let path = match added.slot {
             _ if a.is_of_node => Path::UNKNOWN,
@@ -237,7 +239,23 @@ impl Pipeline {
                 path
             }
         };
-        let more = self.audit.more(path, a.key.protocol, a.key.remote.is_v4(), a.counts);
+        let (more, is_estimated) = match a.more {
+            // What stays on the node is on no wire.
+            _ if a.is_of_node => (TxRx::ZERO, false),
+            Some(more) if a.key.protocol == TCP || !more.is_zero() => (more, false),
+            // Datagrams that are cut below the programs: there is only their mean length to tell by.
+            Some(_) => {
+                let more = self.audit.more(path, a.key.protocol, a.key.remote.is_v4(), a.counts);
+                (more, !more.is_zero())
+            }
+            None => (self.audit.more(path, a.key.protocol, a.key.remote.is_v4(), a.counts), true),
+        };
+        if let Some(slot) = added.slot.filter(|_| is_estimated || !more.is_zero()) {
+            self.rows.lengthen(slot, more, is_estimated);
+        }
+        if !more.is_zero() {
+            self.series.lengthen(a.key.owner, a.key.protocol, a.key.direction, a.key.class, more);
+        }
         let part = match a.push {
             _ if added.is_lost => Part::Lost,
             Push::Yes | Push::No(Withheld::NoDakr) => Part::Rows,
@@ -247,7 +265,13 @@ impl Pipeline {
         };
         // What waited has crossed its interface in the books of its own sweep.
         if !a.has_crossed {
-            self.audit.cross(path, part, a.counts, more);
+            self.audit.cross(
+                path,
+                part,
+                (a.key.protocol, a.key.remote.is_v4()),
+                a.counts,
+                Some(more).filter(|_| !is_estimated),
+            );
         }
     }
 
@@ -300,6 +324,8 @@ pub(super) struct Addition {
     is_of_node: bool,
     /// Whether the audit was told of it when it began to wait.
     has_crossed: bool,
+    /// What the source says that is more of it on the wire.
+    more: Option<TxRx>,
     counts: TxRx,
     split: Split,
     /// The service address that the client asked for.
@@ -325,6 +351,8 @@ pub(super) struct Attribution {
     pub(super) began_ns: Option<u64>,
     /// Whether the audit was told of it when it began to wait.
     pub(super) has_crossed: bool,
+    /// What the source says that is more of it on the wire.
+    pub(super) more: Option<Traffic>,
 }
 
 /// The owner of an end.
@@ -357,6 +385,7 @@ impl Attribution {
             mono_ns,
             began_ns: None,
             has_crossed: row.held().is_some(),
+            more: None,
         }
     }
 

@@ -81,6 +81,7 @@ fn tcp(client: Addr, asked: (Addr, u16), backend: (Addr, u16)) -> Connection {
         id: 1,
         start_ns: 0,
         traffic: Traffic { orig: Counts { bytes: 100, packets: 2 }, reply: Counts { bytes: 1_000, packets: 3 } },
+        more: None,
         cgroup: 0,
     }
 }

@@ -7,10 +7,11 @@ fn one_picture_is_alive_and_two_while_a_reader_is_slow() {
     let Ok(Command::Run(config)) = config::parse(["-standalone".into()], |_| None, None) else { panic!("refused") };
     let pipeline = Pipeline::new(&config, 32, 1);
     let freezer = Freezer::new(Sender { node_name: String::new(), cluster_id: String::new() });
-    let (snapshots, mut snapshotter) = (Snapshots::default(), Snapshotter::default());
+    let (boards, mut snapshotter) = (Boards::default(), Snapshotter::default());
+    let snapshots = &boards.flows;
     let mut publish = |second: u64| {
         let ticket = snapshots.ask();
-        snapshotter.publish(&snapshots, ticket, &pipeline, &freezer, Now { mono_ns: second, wall_ns: 0 });
+        snapshotter.publish(&boards, &pipeline, &freezer, || Now { mono_ns: second, wall_ns: 0 });
         snapshots.served() == ticket
     };
     assert!(publish(1));

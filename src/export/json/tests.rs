@@ -29,6 +29,8 @@ fn row(local: &str, remote: &str, bytes: u64) -> RowView {
         remote: addr(remote),
         unsettled: counts,
         total: counts + counts,
+        more: crate::flow::Further::ZERO,
+        is_estimated: false,
         changed_wall_ns: 1_790_000_000_250_000_000,
         rate: [0.0; 2],
     }
@@ -71,6 +73,7 @@ fn an_item_has_the_incumbents_shape_and_ours_behind_it() {
             direction: Direction::Outbound,
             class: Class::Outside,
             total: TxRx { tx: Counts { bytes: 7, packets: 1 }, rx: Counts { bytes: 9, packets: 2 } },
+            more_bytes: [0; 2],
         }],
         owners: vec![pod("web-0")],
         names: vec![RowName { text: "example.com".into(), origin: Origin::Node, is_service: false }],
@@ -106,7 +109,8 @@ fn an_item_has_the_incumbents_shape_and_ours_behind_it() {
             r#""direction":"outbound","class":"outside","scope":"internet","source":"netfilter","owner":{"kind":"pod","namespace":"shop","name":"web-0","#,
             r#""uid":"u-1","workload":{"kind":"StatefulSet","name":"web"}},"#,
             r#""dst_domain":"example.com","dst_domain_from":"node","total_tx_bytes":10624,"#,
-            r#""total_rx_bytes":296402,"total_tx_packets":82,"total_rx_packets":240}],"dns_lookups":["#,
+            r#""total_rx_bytes":296402,"total_tx_packets":82,"total_rx_packets":240,"#,
+            r#""tx_wire_bytes":10624,"rx_wire_bytes":296402,"tx_frames":82,"rx_frames":240}],"dns_lookups":["#,
             r#"{"client_ip":"10.244.1.7","domain":"example.com","resolved_ips":["93.184.215.14"],"#,
             r#""timestamp":"2026-09-21T14:13:19.999999999Z","src_pod_name":"web-0","src_pod_namespace":"shop"},"#,
             "\n",
@@ -230,4 +234,20 @@ fn rule_19_uplinks_stand_behind_the_totals() {
     assert_eq!((&side["header"], &side["parts"]["unexplained"]), (&"measured".into(), &(-100).into()));
     let without = text(Snapshot::default(), None, 100);
     assert_eq!(with.replace(&with[with.find(",\"interfaces\"").expect("there")..with.len() - 2], ""), without);
+}
+
+#[test]
+fn rule_17_wire_bytes_stand_behind_the_totals_and_say_that_they_are_estimated() {
+    let more = TxRx { tx: Counts { bytes: 520, packets: 10 }, rx: Counts { bytes: 104, packets: 2 } };
+    for is_estimated in [false, true] {
+        let mut further = crate::flow::Further::ZERO;
+        further.add(more);
+        let rows = vec![RowView { more: further, is_estimated, ..row("10.0.0.1", "10.0.0.2", 1_000) }];
+        let found: Value =
+            serde_json::from_str(&text(Snapshot { rows, ..Snapshot::default() }, None, 100)).expect("JSON");
+        let item = &found["items"][0];
+        assert_eq!((&item["total_tx_bytes"], &item["tx_wire_bytes"]), (&2_000.into(), &2_520.into()));
+        assert_eq!((&item["tx_frames"], &item["rx_frames"]), (&92.into(), &242.into()));
+        assert_eq!(item["wire"] == "estimated", is_estimated);
+    }
 }

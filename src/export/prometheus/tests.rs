@@ -2,6 +2,7 @@ use super::*;
 use crate::audit::Account;
 use crate::audit::equation::{Closed, Part};
 use crate::flow::{Class, Direction};
+use crate::flow::{Counts, TxRx};
 use crate::health::Component;
 use crate::owner::{Owner, Pod};
 
@@ -17,7 +18,7 @@ fn pod(name: &str, uid: &str) -> Owner {
 
 fn view(owner: u32, protocol: &'static str, bytes: u64) -> SeriesView {
     let total = TxRx { tx: Counts { bytes, packets: 1 }, rx: Counts { bytes: 2 * bytes, packets: 2 } };
-    SeriesView { owner, protocol, direction: Direction::Outbound, class: Class::Outside, total }
+    SeriesView { owner, protocol, direction: Direction::Outbound, class: Class::Outside, total, more_bytes: [5, 0] }
 }
 
 fn text(snapshot: Option<Snapshot>, piece: usize) -> String {
@@ -84,6 +85,9 @@ fn series_of_equal_labels_are_one() {
     );
     assert!(bytes[6].contains("protocol=\"udp\""));
     assert_eq!(text.lines().filter(|l| l.starts_with("netmon_traffic_packets_total{")).count(), 8);
+    let wire: Vec<&str> = text.lines().filter(|l| l.starts_with("netmon_traffic_wire_bytes_total{")).collect();
+    assert_eq!(wire.len(), 8);
+    assert!(wire[0].ends_with("flow=\"tx\"} 13") && wire[1].ends_with(" 6"), "{wire:?}");
 }
 
 #[test]

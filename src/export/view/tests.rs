@@ -36,6 +36,8 @@ fn row(owner: u32, remote: [u8; 4], name: u32, port: u16, bytes: [u64; 2], rate:
         way: Way::new(if outside { Scope::Internet } else { Scope::Zone }, Via::None, 0),
         place: 0,
         is_sum: false,
+        more: crate::flow::Further::ZERO,
+        is_estimated: false,
         source: crate::config::SourceKind::Netfilter,
         local: Addr::from_v4([10, 244, 1, 7]),
         remote: Addr::from_v4(remote),
@@ -72,6 +74,7 @@ fn shop() -> Snapshot {
             protocol: "tcp",
             direction: Direction::Outbound,
             class: Class::Outside,
+            more_bytes: [0; 2],
             total: TxRx { tx: Counts { bytes: 7, packets: 1 }, rx: Counts { bytes: 9, packets: 2 } },
         }],
         ..Snapshot::default()

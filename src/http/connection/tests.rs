@@ -15,7 +15,7 @@ fn at(seconds: u64) -> Now {
 }
 
 /// A reader that gets 4 MiB through the buffers of the server, from second 0 on.
-fn reader(context: &Context, queue: &mut SnapshotQueue) -> (TcpStream, Connection) {
+fn reader(context: &Context, queue: &mut Queues) -> (TcpStream, Connection) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let peer = TcpStream::connect(listener.local_addr().expect("bound")).expect("connect");
     let (stream, _) = listener.accept().expect("accept");
@@ -32,7 +32,7 @@ fn reader(context: &Context, queue: &mut SnapshotQueue) -> (TcpStream, Connectio
     connection.out.resize(4 << 20, b'x');
     assert_eq!(connection.answer(body, at(0)), Fate::Keep);
     assert!(matches!(connection.state, State::Writing(_)), "it does not fit");
-    assert_eq!(connection.step(true, context, queue, false, at(0)), Fate::Keep);
+    assert_eq!(connection.step(true, context, queue, at(0)), Fate::Keep);
     (peer, connection)
 }
 
@@ -53,7 +53,7 @@ fn f22_a_reader_is_cut_when_it_takes_nothing_for_ten_seconds() {
         snapshots: Arc::default(),
         end: Arc::default(),
     };
-    let mut queue = SnapshotQueue::default();
+    let mut queue = Queues::default();
     let (mut peer, mut connection) = reader(&context, &mut queue);
     let (mut sip, mut seconds) = (vec![0; PIECE_BYTES], 0);
     while matches!(connection.state, State::Writing(_)) {
@@ -61,11 +61,11 @@ fn f22_a_reader_is_cut_when_it_takes_nothing_for_ten_seconds() {
         seconds += 2;
         // The acknowledgement is on its way.
         clock::sleep_ns(clock::MS);
-        assert_eq!(connection.step(true, &context, &mut queue, false, at(seconds)), Fate::Keep, "{seconds}");
+        assert_eq!(connection.step(true, &context, &mut queue, at(seconds)), Fate::Keep, "{seconds}");
     }
     assert!(seconds > 20, "{seconds} s prove nothing");
 
     let (_peer, mut connection) = reader(&context, &mut queue);
-    assert_eq!(connection.step(true, &context, &mut queue, false, at(9)), Fate::Keep);
-    assert_eq!(connection.step(true, &context, &mut queue, false, at(11)), Fate::Cut);
+    assert_eq!(connection.step(true, &context, &mut queue, at(9)), Fate::Keep);
+    assert_eq!(connection.step(true, &context, &mut queue, at(11)), Fate::Cut);
 }

@@ -181,6 +181,8 @@ fn chunks_make_up_the_same_bytes() {
             remote: Addr::UNSPECIFIED_V6,
             unsettled: crate::flow::TxRx::ZERO,
             total: crate::flow::TxRx::ZERO,
+            more: crate::flow::Further::ZERO,
+            is_estimated: false,
             changed_wall_ns: 0,
             rate: [0.0; 2],
         };

@@ -274,11 +274,13 @@ fn connection(tuple: &Tuple, counted: &Counted, role: &Role) -> Connection {
     };
     let mut ends = Ends::Originator;
     let mut traffic = Traffic { orig: counted.tx, reply: counted.rx };
+    let mut more = Traffic { orig: counted.more_tx, reply: counted.more_rx };
     if !role.opened_by_local {
         (key.src, key.dst) = (key.dst, key.src);
         (key.sport, key.dport) = (key.dport, key.sport);
         ends = Ends::Responder;
         traffic = Traffic { orig: traffic.reply, reply: traffic.orig };
+        more = Traffic { orig: more.reply, reply: more.orig };
     }
     let (mut backend, mut backend_port) = (key.dst, key.dport);
     if let Some(found) = role.translation {
@@ -294,6 +296,7 @@ fn connection(tuple: &Tuple, counted: &Counted, role: &Role) -> Connection {
         id: 0,
         start_ns: 0,
         traffic,
+        more: Some(more),
         cgroup: role.cgroup,
     }
 }

@@ -9,7 +9,7 @@ pub const KEY4_BYTES: usize = 16;
 /// Bytes of `struct flow6_key`.
 pub const KEY6_BYTES: usize = 40;
 /// Bytes of `struct flow_value`.
-pub const VALUE_BYTES: usize = 48;
+pub const VALUE_BYTES: usize = 64;
 /// Bytes of `struct flow_stats`.
 pub const STATS_BYTES: usize = 80;
 
@@ -65,6 +65,10 @@ pub struct Counted {
     pub tx: Counts,
     /// Received by it.
     pub rx: Counts,
+    /// Frames beyond one for each packet, and their headers: sent.
+    pub more_tx: Counts,
+    /// Received.
+    pub more_rx: Counts,
     /// Id of the local socket's cgroup; 0 if it has none.
     pub cgroup: u64,
     /// The local end sent a SYN or INIT, or received the answer to one.
@@ -90,13 +94,15 @@ impl Counted {
         Some(Counted {
             tx: Counts { bytes: number(value, 0)?, packets: number(value, 16)? },
             rx: Counts { bytes: number(value, 8)?, packets: number(value, 24)? },
-            cgroup: number(value, 32)?,
-            opened_by_local: *value.get(40)? != 0,
-            opened_by_remote: *value.get(41)? != 0,
-            first_is_tx: *value.get(42)? == FIRST_TX,
-            listens: *value.get(43)? != 0,
-            answered_local: *value.get(44)? != 0,
-            answered_remote: *value.get(45)? != 0,
+            more_tx: further_frames(number(value, 32)?),
+            more_rx: further_frames(number(value, 40)?),
+            cgroup: number(value, 48)?,
+            opened_by_local: *value.get(56)? != 0,
+            opened_by_remote: *value.get(57)? != 0,
+            first_is_tx: *value.get(58)? == FIRST_TX,
+            listens: *value.get(59)? != 0,
+            answered_local: *value.get(60)? != 0,
+            answered_remote: *value.get(61)? != 0,
         })
     }
 }
@@ -139,6 +145,11 @@ impl KernelStats {
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
+}
+
+/// `flow_value.tx_more`: the lower half counts frames, the upper one words of their headers.
+fn further_frames(word: u64) -> Counts {
+    Counts { bytes: (word >> 32) * 4, packets: word & 0xffff_ffff }
 }
 
 /// Counters are in the host's byte order.

@@ -27,3 +27,11 @@ fn invalid_packets_are_summed_over_the_cpus() {
     assert_eq!(invalid_of(""), 0);
     assert_eq!(invalid_of("a b\n1 2\n"), 0);
 }
+
+#[test]
+fn neighbour_discovery_is_summed_by_direction() {
+    let text = "ifIndex \t2\nIcmp6InNeighborSolicits  \t3\nIcmp6InEchos \t9\nIcmp6OutMLDv2Reports \t4\n\
+                Icmp6OutNeighborAdvertisements \t2\nIcmp6OutType143 \t4\nIp6InMcastPkts 8\n";
+    assert_eq!(neighbours_of(text), [6, 3, 8]);
+    assert_eq!(neighbours_of(""), [0; 3]);
+}

@@ -51,6 +51,13 @@ fn run(lab: &Lab) -> Result<(), String> {
     eventually("the series are those of the rows", Duration::from_secs(10), || {
         let mut got = agent.metrics()?;
         got.retain(|name, _| name.starts_with("netmon_traffic_"));
+        let (wire, got): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            got.into_iter().partition(|(name, _)| name.contains("_wire_"));
+        // Never less than the bytes of which they are.
+        let has_wire = |name: &String| wire.get(&name.replace("_bytes_", "_wire_bytes_")) >= got.get(name);
+        if !got.keys().filter(|name| name.contains("_bytes_")).all(has_wire) {
+            return Err(format!("wire bytes {wire:#?}\nof {got:#?}"));
+        }
         if got == want { Ok(()) } else { Err(format!("expected {want:#?}\ngot {got:#?}")) }
     })?;
     let (_, page) = agent.get("/metrics")?;

@@ -3,6 +3,7 @@
 mod accounting_off;
 mod address_comes_and_goes;
 mod another_zone;
+mod books_close;
 mod both_directions;
 mod burst_of_20000;
 mod changing_cgroups;
@@ -65,6 +66,7 @@ mod tunnel;
 mod two_local_ends;
 mod two_zones;
 mod udp;
+mod wire_bytes;
 
 use crate::lab::{Lab, Source};
 use crate::topology::Wish;
@@ -186,6 +188,8 @@ pub fn all() -> &'static [Scenario] {
         two_zones::SCENARIO,
         another_zone::SCENARIO,
         tunnel::SCENARIO,
+        books_close::SCENARIO,
+        wire_bytes::SCENARIO,
         full_row_table::SCENARIO,
         full_connection_table::SCENARIO,
         recording::SCENARIO,

@@ -26,6 +26,9 @@ impl Kernel for OneUplink {
     fn odd_packets(&mut self) -> u64 {
         0
     }
+    fn uncounted_packets(&mut self, _: &Link) -> [u64; 3] {
+        [0; 3]
+    }
 }
 
 /// Of a port of its own, with so many bytes each way, one packet each.
@@ -100,4 +103,46 @@ fn rule_19_what_finds_no_room_is_lost_where_it_crossed() {
     take(&mut pipeline, &of(2_000, Reading::Ended), at(3));
     let lost = pipeline.ledger().lost[Lost::ConnectionTableFull as usize].tx.bytes;
     assert_eq!((lost, sums(&mut pipeline)), (100, vec![("rows", 102_400, 0), ("lost", 103, 4)]));
+}
+
+/// Bytes and frames on the wire of the one row, and whether they are an estimate.
+fn wire(pipeline: &Pipeline) -> (TxRx, bool) {
+    let row = pipeline.rows().iter().next().expect("one row");
+    (row.more.get(), row.is_estimated())
+}
+
+#[test]
+fn rule_17_what_the_source_knows_of_frames_is_exact() {
+    let more = Traffic { orig: Counts { bytes: 104, packets: 2 }, reply: Counts::ZERO };
+    let mut pipeline = audited(&config(true));
+    let c = Connection { reading: Reading::Increment, more: Some(more), ..connection(POD_A, OUTSIDE, 1, 4_000, 60) };
+    for second in 2..4 {
+        sweep(&mut pipeline, &[c], at(second));
+    }
+    let twice = TxRx { tx: Counts { bytes: 208, packets: 4 }, rx: Counts::ZERO };
+    assert_eq!(wire(&pipeline), (twice, false));
+    assert_eq!(pipeline.series().iter().map(|series| series.more_bytes[0]).sum::<u64>(), 208);
+    // From where it is received, it is received.
+    let responder = Connection { ends: Ends::Responder, ..Connection { backend: POD_A, ..c } };
+    let mut inbound = audited(&config(true));
+    sweep(&mut inbound, &[Connection { key: ConnectionKey { src: OUTSIDE, ..c.key }, ..responder }], at(2));
+    assert_eq!(wire(&inbound).0.rx, Counts { bytes: 104, packets: 2 });
+}
+
+#[test]
+fn rule_17_where_it_does_not_they_are_estimated_by_the_route() {
+    let mut pipeline = audited(&config(true));
+    let c = connection(POD_A, OUTSIDE, 1, 14_532, 40);
+    sweep(&mut pipeline, &[c], at(2));
+    // 14,480 bytes of data in one packet are ten frames.
+    assert_eq!(wire(&pipeline), (TxRx { tx: Counts { bytes: 9 * 52, packets: 9 }, rx: Counts::ZERO }, true));
+}
+
+#[test]
+fn rule_17_what_stays_on_the_node_is_on_no_wire() {
+    let more = Traffic { orig: Counts { bytes: 104, packets: 2 }, reply: Counts::ZERO };
+    let mut pipeline = audited(&config(true));
+    sweep(&mut pipeline, &[Connection { more: Some(more), ..connection(POD_A, POD_B, 1, 4_000, 60) }], at(2));
+    assert!(pipeline.rows().iter().all(|row| row.more.get().is_zero() && !row.is_estimated()));
+    assert_eq!(pipeline.rows().len(), 2);
 }

@@ -29,6 +29,7 @@ fn entry() -> conntrack::Record {
             id: 1,
             start_ns: 0,
             traffic: Traffic::ZERO,
+            more: None,
             cgroup: 0,
         },
         status: 0,

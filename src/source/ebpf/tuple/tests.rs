@@ -26,16 +26,18 @@ fn an_ipv6_key_is_read_at_its_offsets() {
 
 #[test]
 fn a_value_is_read_at_its_offsets() {
-    let mut value = [0u8; 48];
-    for (at, n) in [(0, 100u64), (8, 200), (16, 3), (24, 4), (32, 77)] {
+    let mut value = [0u8; 64];
+    for (at, n) in [(0, 100u64), (8, 200), (16, 3), (24, 4), (32, 26 << 32 | 2), (40, 10 << 32 | 1), (48, 77)] {
         value[at..at + 8].copy_from_slice(&n.to_ne_bytes());
     }
-    value[41] = 1;
-    value[42] = 1;
-    value[45] = 1;
-    let counted = Counted::read(&value).expect("48 bytes");
+    value[57] = 1;
+    value[58] = 1;
+    value[61] = 1;
+    let counted = Counted::read(&value).expect("64 bytes");
     assert_eq!(counted.tx, Counts { bytes: 100, packets: 3 });
     assert_eq!(counted.rx, Counts { bytes: 200, packets: 4 });
+    assert_eq!(counted.more_tx, Counts { bytes: 104, packets: 2 });
+    assert_eq!(counted.more_rx, Counts { bytes: 40, packets: 1 });
     assert_eq!(counted.cgroup, 77);
     assert!(counted.opened_by_remote && !counted.opened_by_local && counted.first_is_tx && !counted.listens);
     assert!(counted.answered_remote && !counted.answered_local);
@@ -45,5 +47,5 @@ fn a_value_is_read_at_its_offsets() {
 fn other_lengths_are_refused() {
     assert_eq!(Tuple::read(&[0; 17]), None);
     assert_eq!(Tuple::read(&[]), None);
-    assert_eq!(Counted::read(&[0; 47]), None);
+    assert_eq!(Counted::read(&[0; 63]), None);
 }
