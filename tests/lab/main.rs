@@ -20,6 +20,7 @@
 //! | [`rows`] | what the rules want of that, and the comparison |
 //! | [`agent`], [`api`], [`dakr`] | the agent with its endpoints, who names its pods, and who receives its pushes |
 //! | [`proxy`] | a bad network between the two |
+//! | [`wall`] | the agent's wall clock, moved |
 //! | [`mirror`] | Cilium's maps, filled from what conntrack counts |
 //! | [`lab`] | one scenario's world with all of it in place |
 //! | [`scenario`] | the scenarios, one a file, expected rows at the top |
@@ -49,6 +50,7 @@ mod rows;
 mod scenario;
 mod topology;
 mod truth;
+mod wall;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

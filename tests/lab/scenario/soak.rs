@@ -1,5 +1,6 @@
-//! Churn for minutes while DAKR fails in every way at random, the agent is scraped, killed, stopped and started again, and
-//! conntrack is flushed under it: sums at DAKR, the books at each scrape, the resident set and descriptors.
+//! Churn for minutes while DAKR fails in every way at random, the agent is scraped, killed, stopped and started again, its
+//! wall clock is set by seconds and by years, and conntrack is flushed under it: sums at DAKR, the books at each scrape,
+//! the resident set and descriptors.
 //!
 //! `LAB_SOAK=MINUTES` (`script/soak`); without it half a minute. The seed is printed and can be given by `LAB_SEED`.
 
@@ -18,6 +19,7 @@ use crate::rows::{self, ADDRESS, Row, tcp};
 use crate::scenario::Scenario;
 use crate::topology::addr::*;
 use crate::topology::socket;
+use crate::wall::Wall;
 
 /// See the file's head.
 pub const SCENARIO: Scenario =
@@ -32,6 +34,10 @@ const SHORT: &[Row] = &[Row::outbound(ADDRESS, P1, REMOTE_POD, tcp(8081))];
 const MOODS: [Mood; 8] =
     [Mood::Take, Mood::Refuse, Mood::Take, Mood::TakeAndFail, Mood::TooLarge, Mood::Take, Mood::Denied, Mood::Hang];
 
+/// How far ahead of the machine's clock the agent's is, in seconds.
+const CLOCKS_S: [i64; 9] = [0, 3, -3, 40, -40, 7_200, -7_200, 10 * YEAR_S, -30 * YEAR_S];
+const YEAR_S: i64 = 365 * 86_400;
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -43,6 +49,8 @@ struct Events {
     kills: u64,
     stops: u64,
     flushes: u64,
+    /// Of the agent's wall clock.
+    steps: u64,
     scrapes: u64,
     connections: u64,
 }
@@ -64,13 +72,10 @@ fn run(lab: &Lab) -> Result<(), String> {
     w.peer.serve_tcp(REMOTE_POD, 8080)?;
     w.peer.serve_tcp(REMOTE_POD, 8081)?;
     let state = lab.file("state");
+    let wall = Wall::new(lab)?;
     let start = || -> Start<'_> {
-        let start = lab.agent().flag("-read-interval", "200ms");
-        match lab.source {
-            // What passes while none of its programs hang is counted by nobody (rule 14): it runs through.
-            Source::Ebpf | Source::Auto => start,
-            _ => start.flag("-state-dir", &state.to_string_lossy()),
-        }
+        let start = lab.agent().flag("-read-interval", "200ms").flag("-state-dir", &state.to_string_lossy());
+        wall.iter().fold(start, |start, wall| wall.on(start))
     };
     let mut agent = start().ready()?;
     let held: Vec<Held<'_>> = (0..8).map(|_| w.p1.actor().open(socket(REMOTE_POD, 8080))).collect::<Result<_, _>>()?;
@@ -91,10 +96,24 @@ fn run(lab: &Lab) -> Result<(), String> {
             events.scrapes += 1;
         }
         size.note(&agent, events.rounds)?;
-        let chance = if lab.source == Source::Netfilter { pick(8) } else { 8 };
+        if let (Some(wall), 0) = (&wall, pick(4)) {
+            events.steps += 1;
+            wall.set(CLOCKS_S[pick(CLOCKS_S.len() as u64) as usize])?;
+        }
+        let chance = pick(8);
+        if chance <= 2 && lab.source != Source::Netfilter {
+            // What passes while no program hangs is counted by nobody (rule 14): until then nothing moves any more.
+            lab.truth()?;
+        }
         match chance {
             0 => {
                 events.kills += 1;
+                if lab.source != Source::Netfilter {
+                    // Nor is what the state file does not hold yet.
+                    lab.dakr.set_mood(Mood::Take);
+                    delivered(&agent)?;
+                    clock::sleep_ns(2 * SECOND);
+                }
                 agent.signal(Signal::SIGKILL)?;
                 drop(agent);
                 agent = start().ready()?;
@@ -113,16 +132,27 @@ fn run(lab: &Lab) -> Result<(), String> {
         }
     }
     lab.dakr.set_mood(Mood::Take);
+    // The last agent may have just begun, and its books be empty.
+    held.iter().try_for_each(|one| one.exchange(100, 1_000))?;
+    delivered(&agent)?;
+    lab.balances(&agent)?;
+    let log = std::fs::read_to_string(agent.log_file()).map_err(|error| error.to_string())?;
+    if events.steps >= 8 && !log.contains("the wall clock was set") {
+        return Err(format!("{} steps of the clock, and no agent saw one", events.steps));
+    }
+    agent.terminate()?;
+    judge(lab, &events, &size)
+}
+
+/// Waits until nothing is left that DAKR has not acknowledged.
+fn delivered(agent: &Agent<'_>) -> Result<(), String> {
     agent.wait_sweeps(3)?;
     eventually("what waits is delivered", Duration::from_secs(60), || {
         match agent.metric("netmon_frozen_bytes")? + agent.metric("netmon_open_bytes")? {
             0.0 => Ok(()),
             waiting => Err(format!("{waiting} bytes wait")),
         }
-    })?;
-    lab.balances(&agent)?;
-    agent.terminate()?;
-    judge(lab, &events, &size)
+    })
 }
 
 impl Size {
