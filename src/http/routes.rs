@@ -21,8 +21,8 @@ use crate::sys::process;
 const PAGE: &[u8] = include_bytes!("page.html");
 /// Only the page's own script and style may run. A test compares the hashes with the page.
 const PAGE_POLICY: &str = concat!(
-    "Content-Security-Policy: default-src 'none'; script-src 'sha256-n3LYRE1MstTs08WAaJ5UDa6tkR887QjvXcfKNLigbYc='; ",
-    "style-src 'sha256-i88Gk8K9LYiGuHqGzg1UEPde1cB6BJ0tn0RDi03X7oI='; connect-src 'self'; img-src data:; ",
+    "Content-Security-Policy: default-src 'none'; script-src 'sha256-BUlSfkvtCsrGe+sdzNoe9IhmjJRoZRRkPFtb2CD9qDY='; ",
+    "style-src 'sha256-cG5eBe2tZcCE8uxdJ7m8lVIbgSzks5MS2n2ZonSgUTc='; connect-src 'self'; img-src data:; ",
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
 );
 const TEXT: &str = "text/plain; charset=utf-8";
