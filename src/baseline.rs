@@ -24,6 +24,7 @@ mod tombstones;
 use self::births::Births;
 use self::entry::{Baseline, DECIDED, GUESSED, MAY_END_UNTOLD, OPENER, RESTORED, TURNED, is_another, is_beside};
 use self::tombstones::Tombstones;
+use crate::clock::SECOND;
 use crate::flow::{Connection, ConnectionKey, Traffic};
 use crate::table::{Full, NONE, Table};
 
@@ -71,6 +72,10 @@ pub struct Vanished {
 /// the tombstones.
 pub const BYTES_PER_CONNECTION: u64 =
     std::mem::size_of::<Baseline>() as u64 + 2 * 4 + 4 + tombstones::BYTES / tombstones::SHARE as u64;
+
+/// What seems to have started less than this after the process may be older: the wall clock may have been set back by a
+/// little just before, and nothing shows that.
+const UNSURE_NS: u64 = 20 * SECOND;
 
 /// The counters of every followed connection at its last record.
 pub struct BaselineTable {
@@ -383,7 +388,7 @@ impl BaselineTable {
     }
 
     fn began_under_our_eyes(&self, c: &Connection) -> bool {
-        c.start_ns > self.process_start_ns && self.process_start_ns != 0
+        self.process_start_ns != 0 && c.start_ns > self.process_start_ns.saturating_add(UNSURE_NS)
     }
 }
 

@@ -66,10 +66,11 @@ fn rule_10_the_first_sweep_is_a_baseline_and_the_second_counts() {
 #[test]
 fn rule_10_a_connection_that_began_after_the_process_counts_in_the_first_sweep() {
     let mut table = BaselineTable::with_capacity(8, 1_000);
-    let young = Connection { start_ns: 1_001, ..connection(1, 7, 30) };
-    let old = Connection { start_ns: 999, ..connection(2, 8, 30) };
-    let (judged, _) = sweep(&mut table, &[young, old]);
-    assert_eq!((bytes(judged[0]), judged[1]), (30, Judged::Baseline));
+    let young = Connection { start_ns: 1_001 + UNSURE_NS, ..connection(1, 7, 30) };
+    let unsure = Connection { start_ns: 1_000 + UNSURE_NS, ..connection(2, 8, 30) };
+    let old = Connection { start_ns: 999, ..connection(3, 9, 30) };
+    let (judged, _) = sweep(&mut table, &[young, unsure, old]);
+    assert_eq!((bytes(judged[0]), judged[1], judged[2]), (30, Judged::Baseline, Judged::Baseline));
 }
 
 #[test]

@@ -510,6 +510,27 @@ fn f36_starts_are_no_evidence_once_the_wall_clock_was_set_back() {
 }
 
 #[test]
+fn f36_a_step_back_of_any_size_before_the_start_makes_no_history_count() {
+    for by_ms in [200, 999, 2_000, 5_000, 9_900, 10_500, 3_600_000] {
+        // Begun a moment before the clock was set back, and the process right behind that.
+        let c = tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443));
+        let old = Connection { start_ns: at(100).wall_ns + by_ms * (SECOND / 1_000) - 1, ..c };
+        for swept_s in [100, 101] {
+            let mut pipeline = Pipeline::new(&config(true), 1_024, at(100).wall_ns);
+            pipeline.local_ends().replace_host(&[NODE]);
+            sweep(&mut pipeline, &[old], at(swept_s));
+            assert!(rows(&pipeline).is_empty(), "{by_ms} ms, swept at {swept_s}: {:?}", rows(&pipeline));
+        }
+    }
+    // A first sweep that comes late, of a node at its limits: what has begun meanwhile counts.
+    let mut pipeline = Pipeline::new(&config(true), 1_024, at(100).wall_ns);
+    pipeline.local_ends().replace_host(&[NODE]);
+    let young = Connection { start_ns: at(130).wall_ns, ..tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443)) };
+    sweep(&mut pipeline, &[young], at(140));
+    assert_eq!(rows(&pipeline).len(), 1);
+}
+
+#[test]
 fn rule_13_a_full_connection_table_names_what_it_loses() {
     let mut pipeline = Pipeline::new(&config(true), 1, 1);
     pipeline.local_ends().replace_host(&[NODE]);
