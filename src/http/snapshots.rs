@@ -12,6 +12,8 @@ use crate::snapshot::{Board, Boards, Snapshot, Snapshots};
 const FRESH_NS: u64 = SECOND;
 /// How long a reader waits for a fresh one before it gets the latest.
 const PATIENCE_NS: u64 = 2 * SECOND;
+/// The same where there is no latest: a sweep of a large table may come first.
+const FIRST_PATIENCE_NS: u64 = 5 * SECOND;
 
 /// A reader's place in the queue for a fresh snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,7 @@ impl SnapshotQueue {
     /// has replaced; the collector has no buffer then.
     pub fn take(&mut self, snapshots: &Snapshots, older_held: bool, mono_ns: u64) -> Availability {
         let latest = snapshots.latest();
+        let patience_ns = if latest.is_some() { PATIENCE_NS } else { FIRST_PATIENCE_NS };
         if let Some(snapshot) = latest
             && (older_held || mono_ns.saturating_sub(snapshot.taken.mono_ns) < FRESH_NS)
         {
@@ -79,7 +82,7 @@ impl SnapshotQueue {
                 number
             }
         };
-        Availability::Soon(Ticket { number, until_ns: mono_ns.saturating_add(PATIENCE_NS) })
+        Availability::Soon(Ticket { number, until_ns: mono_ns.saturating_add(patience_ns) })
     }
 
     /// A snapshot for a reader that waits.

@@ -37,7 +37,7 @@ fn who_waits_in_vain_gets_the_latest() {
     let mut queue = SnapshotQueue::default();
     let early = ticket(queue.take(&snapshots, false, 0));
     assert!(
-        matches!(SnapshotQueue::wait(&snapshots, early, 2 * SECOND), Availability::Missing),
+        matches!(SnapshotQueue::wait(&snapshots, early, 5 * SECOND), Availability::Missing),
         "there is none at all"
     );
     let late = ticket(queue.take(&snapshots, false, 3 * SECOND));
