@@ -10,6 +10,7 @@ use ureq::http::{Response, header};
 use super::decode::{ReadError, is_too_large, read_status};
 use super::watch::Failure;
 use crate::clock::{Now, SECOND};
+use crate::net::trouble::in_words;
 
 /// Bytes read of an answer that reports a failure.
 const REFUSAL_MAX_BYTES: u64 = 64 << 10;
@@ -24,7 +25,7 @@ pub fn broken(error: ReadError) -> Failure {
         ReadError::Read(error) if error.kind() == io::ErrorKind::FileTooLarge => Failure::Unreadable(error.to_string()),
         ReadError::Read(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
             Some(inner) => failure(inner),
-            None => io_failure(&error),
+            None => failure(&ureq::Error::Io(error)),
         },
     }
 }
@@ -94,18 +95,12 @@ fn date_ns(text: &str) -> Option<u64> {
 pub(super) fn failure(error: &ureq::Error) -> Failure {
     match error {
         ureq::Error::Timeout(ureq::Timeout::PerRead) => Failure::Idle,
-        ureq::Error::Timeout(what) => Failure::Network(format!("timed out ({what})")),
-        ureq::Error::HostNotFound => Failure::Network("the server's name cannot be resolved".to_owned()),
-        ureq::Error::Io(error) => io_failure(error),
         ureq::Error::Rustls(error) => tls_failure(error),
-        other => Failure::Network(printable(&other.to_string())),
-    }
-}
-
-fn io_failure(error: &io::Error) -> Failure {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(inner) => tls_failure(inner),
-        None => Failure::Network(printable(&error.to_string())),
+        ureq::Error::Io(io) => match io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(inner) => tls_failure(inner),
+            None => Failure::Network(printable(&in_words(error))),
+        },
+        other => Failure::Network(printable(&in_words(other))),
     }
 }
 

@@ -222,3 +222,15 @@ fn a_node_without_name_is_refused() {
     let error = kube::spawn(settings, outlets).err().expect("refused").to_string();
     assert!(error.contains("NODE_NAME is empty"), "{error}");
 }
+
+#[test]
+fn f8_a_server_that_is_not_there_is_named_in_no_librarys_words() {
+    let url = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        format!("http://{}", listener.local_addr().expect("bound"))
+    };
+    let kube = Running::start_with(endpoint(&url), pace(), timeouts());
+    kube.wait_for_state(Status::Degraded, &format!("network: connection refused ({url})"));
+    let kube = Running::start_with(endpoint("http://nowhere.invalid:6443"), pace(), timeouts());
+    kube.wait_for_state(Status::Degraded, "network: cannot resolve nowhere.invalid: ");
+}
