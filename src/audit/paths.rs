@@ -57,7 +57,7 @@ impl Default for Paths {
 fn index(addr: Addr) -> usize {
     let number = addr.number();
     let word = (number >> 64) as u64 ^ number as u64;
-    (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize % KEPT
+    (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 51) as usize % KEPT
 }
 
 impl Paths {

@@ -28,3 +28,13 @@ fn ways_without_a_number_left_are_unknown() {
     assert_eq!(numbers[31..], [0; 39]);
     assert_eq!(Path::of_number(32), Path::UNKNOWN);
 }
+
+/// The kernel takes microseconds for what is not kept.
+#[test]
+fn neighbours_do_not_drive_each_other_out() {
+    let mut paths = Paths::default();
+    let addresses = || (0..4_000u32).map(|n| Addr::from_v4((10 << 24 | n).to_be_bytes()));
+    addresses().for_each(|addr| _ = paths.learn(addr, Way { uplink: Some(1), mtu: 1500 }));
+    let known = addresses().filter(|addr| paths.known(*addr).is_some()).count();
+    assert!(known > 3_800, "{known} of 4,000");
+}
