@@ -116,6 +116,16 @@ fn root_a_bridge_passes_no_conntrack() {
 }
 
 #[test]
+fn root_a_rule_takes_packets_out_of_tracking() {
+    let nft = "nft 'add table inet t; add chain inet t pre { type filter hook prerouting priority raw; }; \
+               add rule inet t pre tcp dport 80 notrack'";
+    on_a_node(nft, "-standalone -dns off").says("data plane", "warn", "chain inet t pre ", "-collector-mode ebpf");
+    let counts = "nft 'add table inet t; add chain inet t pre { type filter hook prerouting priority raw; }; \
+                  add rule inet t pre tcp dport 80 counter'";
+    on_a_node(counts, "-standalone -dns off").says("data plane", "ok", "", "");
+}
+
+#[test]
 fn root_the_cgroup_tree_is_not_there() {
     let hidden = "for m in $(awk '/ - cgroup2 /{print $5}' /proc/self/mountinfo); do mount -t tmpfs t $m; done";
     let pod = on_a_node(hidden, "-cgroup-root /sys/fs/cgroup -standalone -collector-mode ebpf");
@@ -180,6 +190,48 @@ fn root_dakr_is_down_or_refuses_or_is_another() {
         "no token: nothing is pushed",
         "CLUSTER_TOKEN",
     );
+}
+
+/// A process that ends with its test, whatever ends that.
+struct Ends(std::process::Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Its certificate is of an authority that nobody told the agent of, or of another than the one that it was told of.
+#[test]
+fn root_dakr_has_another_authority() {
+    let folder = std::env::temp_dir().join(format!("netmon-doctor-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+    let script = format!(
+        "for who in dakr other; do openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $who.key \
+         -out $who.pem -subj /CN=$who -addext subjectAltName=IP:127.0.0.1 -days 2 2>/dev/null; done; \
+         exec openssl s_server -quiet -www -accept 127.0.0.1:{port} -cert dakr.pem -key dakr.key"
+    );
+    let mut serves =
+        Ends(Command::new("bash").args(["-c", &script]).current_dir(&folder).spawn().expect("bash starts"));
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(serves.0.try_wait().expect("a child").is_none(), "openssl serves");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let url = format!("https://127.0.0.1:{port}");
+    let ask = |flags: &str| {
+        with(&[("DAKR_URL", &url), ("CLUSTER_TOKEN", "token")], &format!("-metrics-bind-address 127.0.0.1:0 {flags}"))
+    };
+    let file = |name: &str| format!("-ca-file {}", folder.join(name).display());
+    for flags in [String::new(), file("other.pem")] {
+        ask(&flags).says("DAKR", "fail", "certificate", "-ca-file");
+    }
+    let known = ask(&file("dakr.pem"));
+    let line = known.lines.iter().find(|line| line["area"] == "DAKR").expect("it was asked");
+    assert!(!line["text"].to_string().contains("certificate"), "{line}");
+    ask("-ca-file /nonexistent").says("DAKR", "fail", "/nonexistent", "-ca-file");
+    let _ = std::fs::remove_dir_all(folder);
 }
 
 #[test]

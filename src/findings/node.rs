@@ -47,6 +47,8 @@ pub struct Facts {
     pub ipvs_conntrack: bool,
     /// `None` where they cannot be asked for.
     pub flowtables: Option<Vec<Flowtable>>,
+    /// Chains with a rule that takes packets out of tracking (NOTRACK), as nft names them.
+    pub notrack: Vec<String>,
     /// Bridges that have ports.
     pub bridges: Vec<String>,
     /// Whether bridged packets pass conntrack (`bridge-nf-call-iptables`).
@@ -67,6 +69,7 @@ impl Default for Facts {
             ipvs_services: 0,
             ipvs_conntrack: false,
             flowtables: None,
+            notrack: Vec::new(),
             bridges: Vec::new(),
             bridged_is_tracked: false,
         }
@@ -253,6 +256,21 @@ fn data_plane(facts: &Facts, wanted: Wanted) -> Vec<Finding> {
             AREA,
             format!("flow table {} has no counter: what it forwards is not counted", table.name),
             "add \"counter;\" to the flowtable in the rule set, or -collector-mode ebpf",
+        ));
+    }
+    if wanted.netfilter
+        && let Some(chain) = facts.notrack.first()
+    {
+        let more = match facts.notrack.len() {
+            1 => String::new(),
+            chains => format!(" (and {} more)", chains - 1),
+        };
+        found.push(Finding::warn(
+            AREA,
+            format!(
+                "a rule of chain {chain}{more} takes packets out of tracking (notrack): what it matches is not counted"
+            ),
+            "take the rule away, or -collector-mode ebpf or auto",
         ));
     }
     if wanted.netfilter

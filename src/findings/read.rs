@@ -8,12 +8,14 @@ use crate::clock::{self, MS};
 use crate::sys::netlink::{Family, RequestSocket};
 use crate::sys::privileges::Capabilities;
 use crate::sys::{cgroup, kernel, privileges};
-use crate::wire::netlink::{Attributes, DONE, ERROR, Messages, Writer, u32_be};
+use crate::wire::netlink::{Attributes, DONE, ERROR, Messages, Writer, u16_ne, u32_be};
 
 /// Bytes of an Ethernet header, which interface counters include.
 const LINK_HEADER_BYTES: u64 = 14;
 /// `NFNL_SUBSYS_NFTABLES` << 8 | `NFT_MSG_GETFLOWTABLE` (linux/netfilter/nf_tables.h).
 const GET_FLOWTABLE: u16 = 10 << 8 | 23;
+/// `NFT_MSG_GETRULE`, of the same subsystem.
+const GET_RULE: u16 = 10 << 8 | 7;
 /// `NLM_F_REQUEST` | `NLM_F_DUMP`.
 const DUMP: u16 = 0x301;
 /// `NFT_FLOWTABLE_COUNTER`.
@@ -42,6 +44,7 @@ pub fn facts(cgroup_root: Option<&Path>, look_ns: u64) -> Facts {
         ipvs_services: ipvs_services(&fs::read_to_string("/proc/net/ip_vs").unwrap_or_default()),
         ipvs_conntrack: number("/proc/sys/net/ipv4/vs/conntrack") == Some(1),
         flowtables: flowtables().ok(),
+        notrack: notrack().unwrap_or_default(),
         bridges: bridges(),
         bridged_is_tracked: number("/proc/sys/net/bridge/bridge-nf-call-iptables") == Some(1),
     }
@@ -96,38 +99,88 @@ fn carried() -> Vec<(String, u64)> {
 }
 
 fn flowtables() -> std::io::Result<Vec<Flowtable>> {
+    let mut tables = Vec::new();
+    dump(GET_FLOWTABLE, |payload| tables.extend(flowtable(payload)))?;
+    Ok(tables)
+}
+
+/// Chains with a rule that takes packets out of tracking. What iptables-legacy holds cannot be asked for.
+fn notrack() -> std::io::Result<Vec<String>> {
+    let mut chains: Vec<String> = Vec::new();
+    dump(GET_RULE, |payload| {
+        let chain = chain_of_notrack(payload);
+        chains.extend(chain.filter(|chain| !chains.contains(chain)));
+    })?;
+    Ok(chains)
+}
+
+/// Asks nf_tables for all objects of a kind, of every family.
+fn dump(kind: u16, mut each: impl FnMut(&[u8])) -> std::io::Result<()> {
     let socket = RequestSocket::open(Family::Netfilter)?;
     let mut request = Writer::default();
-    request.message(GET_FLOWTABLE, DUMP, 1);
+    request.message(kind, DUMP, 1);
     // nfgenmsg: every family, version 0.
     request.raw(&[0; 4]);
     socket.send(&request.finish())?;
-    let mut tables = Vec::new();
     let mut buffer = vec![0; 32 * 1024];
     loop {
         let length = socket.receive(&mut buffer)?;
         for message in Messages::of(buffer.get(..length).unwrap_or_default()).map_while(Result::ok) {
             match message.kind {
-                DONE => return Ok(tables),
+                DONE => return Ok(()),
                 ERROR => return Err(std::io::Error::from_raw_os_error(message.errno())),
-                _ => tables.extend(flowtable(message.payload)),
+                _ => each(message.payload),
             }
         }
     }
 }
 
-/// `NFTA_FLOWTABLE_TABLE`, `_NAME` and `_FLAGS` behind the family.
-fn flowtable(payload: &[u8]) -> Option<Flowtable> {
-    let family = match payload.first()? {
+/// `NFPROTO_*`, as nft writes it.
+fn family(number: u8) -> &'static str {
+    match number {
         1 => "inet",
         2 => "ip",
         5 => "netdev",
         7 => "bridge",
         10 => "ip6",
         _ => "?",
-    };
+    }
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned()
+}
+
+/// `family table chain` of a rule (`NFTA_RULE_TABLE`, `_CHAIN`, `_EXPRESSIONS`) that says notrack, by nft or by iptables.
+fn chain_of_notrack(payload: &[u8]) -> Option<String> {
+    let (mut table, mut chain, mut says) = (String::new(), String::new(), false);
+    for attribute in Attributes::of(payload.get(4..)?).map_while(Result::ok) {
+        match attribute.kind {
+            1 => table = text(attribute.value),
+            2 => chain = text(attribute.value),
+            4 => says = Attributes::of(attribute.value).map_while(Result::ok).any(|one| is_notrack(one.value)),
+            _ => {}
+        }
+    }
+    says.then(|| format!("{} {table} {chain}", family(*payload.first().unwrap_or(&0))))
+}
+
+/// An expression: `NFTA_EXPR_NAME` and `_DATA`. Of iptables' targets these are NOTRACK, and CT with the flag
+/// `XT_CT_NOTRACK` (`NFTA_TARGET_NAME`, `_INFO`; linux/netfilter/xt_CT.h).
+fn is_notrack(expression: &[u8]) -> bool {
+    let of =
+        |bytes, kind| Attributes::of(bytes).map_while(Result::ok).find(|one| one.kind == kind).map(|one| one.value);
+    let is = |value: Option<&[u8]>, name: &str| value.is_some_and(|value| text(value) == name);
+    let (name, data) = (of(expression, 1), of(expression, 2).unwrap_or_default());
+    let (target, info) = (of(data, 1), of(data, 3).unwrap_or_default());
+    let flagged = u16_ne(info, 0).is_some_and(|flags| flags & 1 != 0);
+    is(name, "notrack") || is(name, "target") && (is(target, "NOTRACK") || is(target, "CT") && flagged)
+}
+
+/// `NFTA_FLOWTABLE_TABLE`, `_NAME` and `_FLAGS` behind the family.
+fn flowtable(payload: &[u8]) -> Option<Flowtable> {
+    let family = family(*payload.first()?);
     let (mut table, mut name, mut flags) = (String::new(), String::new(), 0);
-    let text = |value: &[u8]| String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned();
     for attribute in Attributes::of(payload.get(4..)?).map_while(Result::ok) {
         match attribute.kind {
             1 => table = text(attribute.value),

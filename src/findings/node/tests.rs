@@ -156,3 +156,11 @@ fn a_report_says_cures_and_counts() {
     assert_eq!(value[2], serde_json::json!({"area": "DAKR", "verdict": "fail", "text": "401", "cure": "token?"}));
     assert_eq!(text(&found[..1], "->").lines().last(), Some("all is well"));
 }
+
+#[test]
+fn a_rule_that_takes_packets_out_of_tracking_is_named() {
+    let facts = Facts { notrack: vec!["ip raw PREROUTING".to_owned(), "inet t pre".to_owned()], ..well() };
+    let causes = blind_causes(&facts);
+    assert!(causes.iter().any(|cause| cause.contains("chain ip raw PREROUTING (and 1 more)")), "{causes:?}");
+    assert!(!blind_causes(&well()).iter().any(|cause| cause.contains("notrack")));
+}

@@ -33,3 +33,35 @@ fn this_node_is_looked_at_without_a_fault() {
     assert!(!facts.release.is_empty());
     assert_eq!(facts.carried, None, "no time, no traffic");
 }
+
+/// As `nft add rule inet t pre notrack`, and iptables' two targets, are dumped.
+#[test]
+fn a_rule_that_takes_packets_out_of_tracking_is_found() {
+    let rule = |name: &[u8], target: Option<(&[u8], u16)>| {
+        let mut writer = Writer::default();
+        writer.message(0, 0, 0);
+        writer.raw(&[1, 0, 0, 0]);
+        writer.attribute(1, b"t\0");
+        writer.attribute(2, b"pre\0");
+        writer.nested(4, |expressions| {
+            expressions.nested(1, |one| one.attribute(1, b"payload\0"));
+            expressions.nested(1, |one| {
+                one.attribute(1, name);
+                if let Some((target, flags)) = target {
+                    one.nested(2, |data| {
+                        data.attribute(1, target);
+                        data.attribute(3, &[flags.to_ne_bytes(), [0; 2]].concat());
+                    });
+                }
+            });
+        });
+        chain_of_notrack(&writer.finish()[16..])
+    };
+    let found = Some("inet t pre".to_owned());
+    assert_eq!(rule(b"notrack\0", None), found);
+    assert_eq!(rule(b"target\0", Some((b"NOTRACK\0", 0))), found);
+    assert_eq!(rule(b"target\0", Some((b"CT\0", 1))), found);
+    assert_eq!(rule(b"target\0", Some((b"CT\0", 0))), None, "a helper, or a zone");
+    assert_eq!(rule(b"counter\0", None), None);
+    assert_eq!(chain_of_notrack(&[]), None);
+}
