@@ -5,7 +5,7 @@
 use netmon::baseline::{BaselineTable, Judged};
 use netmon::class::Classes;
 use netmon::clock::thread_cpu_ns;
-use netmon::flow::{Addr, Class, Connection, ConnectionKey, Counts, Direction, Ends, Reading, Traffic, TxRx};
+use netmon::flow::{Addr, Class, Connection, ConnectionKey, Counts, Direction, Ends, Reading, Split, Traffic, TxRx};
 use netmon::ledger::Ledger;
 use netmon::owner::OwnerId;
 use netmon::rows::{Increment, Level, Push, RowKey, RowTable};
@@ -108,15 +108,25 @@ fn add_rows(connections: &[Connection]) -> u64 {
         way: Way::UNKNOWN,
     };
     for connection in connections {
-        rows.add(&key(connection), Push::Yes, Increment { counts: one, at_ns: 1 }, &classes, &mut ledger, || {
-            Charge::plain(Scope::Unknown)
-        });
+        rows.add(
+            &key(connection),
+            Push::Yes,
+            Increment { counts: one, at_ns: 1, split: Split::Known },
+            &classes,
+            &mut ledger,
+            || Charge::plain(Scope::Unknown),
+        );
     }
     let start = thread_cpu_ns();
     for connection in connections {
-        rows.add(&key(connection), Push::Yes, Increment { counts: one, at_ns: 2 }, &classes, &mut ledger, || {
-            Charge::plain(Scope::Unknown)
-        });
+        rows.add(
+            &key(connection),
+            Push::Yes,
+            Increment { counts: one, at_ns: 2, split: Split::Known },
+            &classes,
+            &mut ledger,
+            || Charge::plain(Scope::Unknown),
+        );
     }
     thread_cpu_ns() - start
 }

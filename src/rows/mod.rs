@@ -213,6 +213,8 @@ pub struct Increment {
     pub counts: TxRx,
     /// Until when, monotonic.
     pub at_ns: u64,
+    /// Whether tx and rx are known apart.
+    pub split: Split,
 }
 
 /// What became of an increment.
@@ -233,8 +235,6 @@ pub struct RowTable {
     table: Table<Row>,
     /// Number of rows of level `All`, for which a sixteenth of the slots is reserved.
     catch_alls: u32,
-    /// Of what is added.
-    split: Split,
     /// Frozen in rows of the process before that have no place in this table: until they are settled.
     homeless: Vec<Row>,
     order: Vec<u32>,
@@ -258,7 +258,6 @@ impl RowTable {
         RowTable {
             table: Table::with_capacity(capacity),
             catch_alls: 0,
-            split: Split::Known,
             homeless: Vec::new(),
             order: Vec::with_capacity(capacity as usize),
             smallest: Vec::with_capacity(capacity as usize),
@@ -302,12 +301,6 @@ impl RowTable {
         }
     }
 
-    /// Sets whether tx and rx of the next increments are known apart, for [`RowTable::add`].
-    pub fn known(&mut self, split: Split) -> &mut RowTable {
-        self.split = split;
-        self
-    }
-
     /// Reads ahead the rows that will be added to, in any order; see [`Table::warm`].
     pub fn warm<'a>(&self, keys: impl Iterator<Item = &'a RowKey>) {
         self.table.warm(keys);
@@ -319,14 +312,14 @@ impl RowTable {
         &mut self,
         key: &RowKey,
         push: Push,
-        Increment { counts: increment, at_ns }: Increment,
+        Increment { counts: increment, at_ns, split }: Increment,
         classes: &Classes,
         ledger: &mut Ledger,
         charge: impl FnOnce() -> Charge,
     ) -> Added {
         ledger.counted += increment;
         if let Some(slot) = self.table.find(key) {
-            return self.grow(slot, increment, at_ns, ledger, charge);
+            return self.grow(slot, Increment { counts: increment, at_ns, split }, ledger, charge);
         }
         if self.named() >= self.named_capacity() {
             self.make_room(classes, ledger);
@@ -342,7 +335,7 @@ impl RowTable {
             item: 0,
             place,
             push,
-            marks: Marks::new(self.split, Path::UNKNOWN, false),
+            marks: Marks::new(split, Path::UNKNOWN, false),
             rate: [0.0; 2],
             rated: [0; 2],
             more: Further::ZERO,
@@ -381,8 +374,7 @@ impl RowTable {
     fn grow(
         &mut self,
         slot: u32,
-        increment: TxRx,
-        at_ns: u64,
+        Increment { counts: increment, at_ns, split }: Increment,
         ledger: &mut Ledger,
         charge: impl FnOnce() -> Charge,
     ) -> Added {
@@ -400,7 +392,7 @@ impl RowTable {
             }
         }
         grow(row, increment, at_ns);
-        row.join_split(self.split);
+        row.join_split(split);
         ledger.open += increment;
         Added { way: row.key.way, slot: Some(slot), is_new: was_settled, is_lost: false }
     }

@@ -90,7 +90,7 @@ impl Bench {
             self.asked.set(self.asked.get() + 1);
             self.charge
         };
-        let increment = Increment { counts: increment, at_ns };
+        let increment = Increment { counts: increment, at_ns, split: Split::Known };
         self.rows.add(key, push_of(key), increment, &self.classes, &mut self.ledger, charge).way
     }
 

@@ -206,9 +206,8 @@ impl Pipeline {
         let mut additions = std::mem::take(&mut self.additions);
         self.rows.warm(additions.iter().map(|a| &a.key));
         for a in additions.drain(..) {
-            let rows = self.rows.known(a.split);
             let (topology, classes) = (&self.topology, &self.policy.classes);
-            let increment = Increment { counts: a.counts, at_ns: a.counted_ns };
+            let increment = Increment { counts: a.counts, at_ns: a.counted_ns, split: a.split };
             // Asked only for a new row, or one used again: a look-up per increment would cost more than the addition.
             let charge = || match a.key.class {
                 Class::Overlay => Charge::plain(Scope::Overlay),
@@ -217,7 +216,7 @@ impl Pipeline {
                     topology.charge(a.key.remote, a.is_of_node, classes.is_in_cluster(a.key.remote))
                 }
             };
-            let added = rows.add(&a.key, a.push, increment, classes, &mut self.ledger, charge);
+            let added = self.rows.add(&a.key, a.push, increment, classes, &mut self.ledger, charge);
             self.costs.add(a.key.owner, added.way, a.counts, a.mono_ns);
             if let Some(slot) = added.slot.filter(|_| added.is_new) {
                 self.name(slot, &a);
