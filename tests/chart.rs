@@ -262,6 +262,8 @@ fn passes_lint(helm: &Helm) {
 fn grants_least_privilege(helm: &Helm) {
     for (mode, fallback, user, capabilities) in [
         ("netfilter", "auto,config.dns=off", 65532, json!(["NET_ADMIN"])),
+        // A bare off in a values file.
+        ("netfilter", "none,config.dns=false", 65532, json!(["NET_ADMIN"])),
         ("netfilter", "auto", 65532, json!(["BPF", "NET_ADMIN"])),
         ("netfilter", "none,config.dns=on", 65532, json!(["BPF", "NET_ADMIN"])),
         ("ebpf", "auto", 65532, json!(["BPF", "NET_ADMIN"])),
@@ -294,6 +296,7 @@ fn grants_least_privilege(helm: &Helm) {
         }
         // The place that the agent is told is where the tree is mounted.
         let said = pod["containers"][0]["args"].to_string();
+        assert_eq!(said.contains("\"-dns=off\""), set.contains("dns=off") || set.contains("dns=false"), "{set}");
         assert!(said.contains("\"-cgroup-fs=/host/cgroup\""), "{set}: {said}");
         let rules = &manifest::find(&objects, "ClusterRole")["rules"];
         assert_eq!(*rules, json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]));

@@ -85,6 +85,11 @@ metricRelabelings:
 {{- end -}}
 {{- end -}}
 
+{{/* A bare on or off is a truth value in YAML 1.1. */}}
+{{- define "netmon.dns" -}}
+{{- get (dict "false" "off" "true" "on" "off" "off" "on" "on") (toString .Values.config.dns) | default "auto" -}}
+{{- end -}}
+
 {{- define "netmon.capabilities" -}}
 {{- $mode := .Values.config.collectorMode -}}
 {{- $needed := list -}}
@@ -98,7 +103,7 @@ metricRelabelings:
 {{- $needed = ternary (list "BPF") (list "BPF" "NET_ADMIN") (eq .Values.config.fallback "none") -}}
 {{- end -}}
 {{- /* Names are learnt by programs of our own, beside any mode. */ -}}
-{{- if ne (.Values.config.dns | default "auto") "off" -}}
+{{- if ne (include "netmon.dns" .) "off" -}}
 {{- $needed = list "BPF" "NET_ADMIN" -}}
 {{- end -}}
 {{- concat $needed .Values.extraCapabilities | uniq | toYaml -}}
@@ -244,10 +249,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- with $c.overlayPorts }}
 - {{ printf "-overlay-ports=%s" (join "," .) | quote }}
 {{- end }}
-{{- with $c.dns }}
-{{- if ne . "auto" }}
-- -dns={{ . }}
-{{- end }}
+{{- if ne (include "netmon.dns" .) "auto" }}
+- -dns={{ include "netmon.dns" . }}
 {{- end }}
 {{- with $c.dnsPorts }}
 - {{ printf "-dns-ports=%s" (join "," .) | quote }}
