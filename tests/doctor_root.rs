@@ -217,7 +217,7 @@ fn root_dakr_has_another_authority() {
         Ends(Command::new("bash").args(["-c", &script]).current_dir(&folder).spawn().expect("bash starts"));
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(serves.0.try_wait().expect("a child").is_none(), "openssl serves");
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        netmon::clock::sleep_ns(50 * netmon::clock::MS);
     }
     let url = format!("https://127.0.0.1:{port}");
     let ask = |flags: &str| {

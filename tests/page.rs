@@ -15,11 +15,10 @@ mod browser;
 
 use std::fs;
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
 
 use agent::{Agent, Scene, crowd, name, pod, quiet, row, shop};
 use browser::{Browser, Tab};
+use netmon::clock::{self, MS, SECOND};
 use netmon::health::{Component, Status};
 
 /// The text of a cell: `o` is the owner, or what a sum is of.
@@ -137,7 +136,7 @@ fn saves_csv(browser: &mut Browser) {
         tab.click("#csv");
         let file = files.join(format!("netmon-by-{by}.csv"));
         let text = (0..300).find_map(|_| {
-            thread::sleep(Duration::from_millis(100));
+            clock::sleep_ns(100 * MS);
             fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n'))
         });
         let text = text.unwrap_or_else(|| panic!("{} never came", file.display()));
@@ -152,9 +151,9 @@ fn pauses(browser: &mut Browser) {
     tab.until("points.length > 1");
     tab.click("#pause");
     // A question that was on its way is answered.
-    thread::sleep(Duration::from_millis(500));
+    clock::sleep_ns(500 * MS);
     let shown = tab.value("[$('when').textContent, $('rows').innerText, points.length].join()");
-    thread::sleep(Duration::from_secs(5));
+    clock::sleep_ns(5 * SECOND);
     assert_eq!(tab.value("[$('when').textContent, $('rows').innerText, points.length].join()"), shown);
     assert_eq!(tab.value("$('pause').textContent"), "paused");
     // Who asks is answered all the same.
@@ -207,7 +206,7 @@ fn keeps_an_hour(browser: &mut Browser) {
     let mut tab = browser.open(&agent.url);
     tab.until("$('count').textContent.startsWith('none yet')");
     tab.click("#pause");
-    thread::sleep(Duration::from_millis(500));
+    clock::sleep_ns(500 * MS);
     // Seventy minutes of sweeps, five seconds apart.
     tab.value(
         "(() => { points = []; base = null; const end = Date.now(); for (let n = 840; n >= 0; n--) { const at = new Date(end - n * 5000).toISOString(); \
@@ -307,7 +306,7 @@ fn pictures(browser: &mut Browser, folder: &Path) {
         }
         for (width, height) in [(360, 800), (768, 1000), (1280, 900), (1920, 1080)] {
             tab.resize(width, height);
-            thread::sleep(Duration::from_millis(300));
+            clock::sleep_ns(300 * MS);
             tab.picture(&folder.join(format!("{state}-{width}.png")));
         }
         if state == "5000" {
@@ -321,7 +320,7 @@ fn pictures(browser: &mut Browser, folder: &Path) {
                 for width in [360, 768, 1920] {
                     tab.resize(width, 900);
                     tab.value("scrollTo(0, $('hr').getBoundingClientRect().top + scrollY - 20)");
-                    thread::sleep(Duration::from_millis(300));
+                    clock::sleep_ns(300 * MS);
                     tab.picture(&folder.join(format!("{state}-by-{by}-{width}.png")));
                 }
             }

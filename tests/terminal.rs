@@ -10,8 +10,8 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
+use netmon::clock::{self, MS, SECOND};
 use netmon::sys::terminal::Screen;
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
@@ -108,10 +108,10 @@ impl Terminal {
     }
 
     fn until(&self, what: &str, is_so: impl Fn(&str) -> bool) {
-        let began = Instant::now();
+        let until_ns = clock::now().mono_ns + 20 * SECOND;
         while !is_so(&self.said()) {
-            assert!(began.elapsed() < Duration::from_secs(20), "{what}: {:?}", self.said());
-            std::thread::sleep(Duration::from_millis(20));
+            assert!(clock::now().mono_ns < until_ns, "{what}: {:?}", self.said());
+            clock::sleep_ns(20 * MS);
         }
     }
 
@@ -120,13 +120,13 @@ impl Terminal {
     }
 
     fn ended(&mut self) -> ExitStatus {
-        let began = Instant::now();
+        let until_ns = clock::now().mono_ns + 20 * SECOND;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child of ours") {
                 return status;
             }
-            assert!(began.elapsed() < Duration::from_secs(20), "it has not ended: {:?}", self.said());
-            std::thread::sleep(Duration::from_millis(20));
+            assert!(clock::now().mono_ns < until_ns, "it has not ended: {:?}", self.said());
+            clock::sleep_ns(20 * MS);
         }
     }
 

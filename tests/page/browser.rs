@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use netmon::clock::{self, MS, SECOND};
 use serde_json::{Value, json};
 
 /// How long anything may take; the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE_NS: u64 = 30 * SECOND;
+const PATIENCE: Duration = Duration::from_nanos(PATIENCE_NS);
 
 /// The program, where there is one.
 pub fn program() -> Option<&'static str> {
@@ -151,13 +153,13 @@ impl Tab<'_> {
 
     /// Waits until an expression is true.
     pub fn until(&mut self, expression: &str) {
-        let begun = Instant::now();
+        let until_ns = clock::now().mono_ns + PATIENCE_NS;
         while self.value(&format!("Boolean({expression})")) != true {
-            if begun.elapsed() > PATIENCE {
+            if clock::now().mono_ns > until_ns {
                 let seen = self.value("document.body.innerText");
                 panic!("never: {expression}\n{}", seen.as_str().unwrap_or_default());
             }
-            thread::sleep(Duration::from_millis(50));
+            clock::sleep_ns(50 * MS);
         }
     }
 
