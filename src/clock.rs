@@ -3,6 +3,8 @@
 //! Intervals, back-off, deadlines and whose bytes are use `mono_ns`; the wall clock only stamps what leaves the node.
 //! Stamps that others made by the wall clock become monotonic by a [`WallClock`] (rule 20).
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use nix::time::{ClockId, clock_gettime};
 
 /// One millisecond in nanoseconds.
@@ -26,15 +28,26 @@ impl Now {
     }
 }
 
+/// Wall clock minus monotonic, as it was first read and since the last step; 0 before.
+static OFFSET_NS: AtomicU64 = AtomicU64::new(0);
+
+/// Both clocks. They run alike until one is set, and are read some nanoseconds apart: their difference is taken once, or
+/// what happened once would have another time in each answer.
 pub fn now() -> Now {
+    let mut now = Now::default();
     // A thread that is stopped between the two readings would seem to see the wall clock set.
     for _ in 0..3 {
-        let now = Now { mono_ns: read(ClockId::CLOCK_MONOTONIC), wall_ns: read(ClockId::CLOCK_REALTIME) };
+        now = Now { mono_ns: read(ClockId::CLOCK_MONOTONIC), wall_ns: read(ClockId::CLOCK_REALTIME) };
         if read(ClockId::CLOCK_MONOTONIC) - now.mono_ns < MS {
-            return now;
+            break;
         }
     }
-    Now { mono_ns: read(ClockId::CLOCK_MONOTONIC), wall_ns: read(ClockId::CLOCK_REALTIME) }
+    let (known, seen) = (OFFSET_NS.load(Relaxed), now.wall_ns.wrapping_sub(now.mono_ns));
+    match known != 0 && known.abs_diff(seen) < MS {
+        true => now.wall_ns = now.mono_ns.wrapping_add(known),
+        false => OFFSET_NS.store(seen, Relaxed),
+    }
+    now
 }
 
 /// CPU time used by the calling thread, in nanoseconds; what a sweep costs is a difference of two readings.

@@ -86,3 +86,10 @@ fn what_the_wall_clock_showed() {
     assert_eq!(now.wall_of(u64::MAX), now.wall_ns, "of a time to come");
     assert_eq!(Now { mono_ns: 50, wall_ns: 10 }.wall_of(0), 0);
 }
+
+#[test]
+fn what_happened_once_has_one_time_in_every_answer() {
+    let first = now();
+    // The clocks are read some nanoseconds apart, each time others.
+    assert!((0..1_000).all(|_| now().wall_of(first.mono_ns) == first.wall_ns));
+}

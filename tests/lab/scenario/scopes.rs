@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::agent::{Agent, eventually};
 use crate::drive::Burst;
 use crate::lab::Lab;
-use crate::rows::{self, ADDRESS, Row, tcp};
+use crate::rows::{self, ADDRESS, HOST, Row, tcp, udp};
 use crate::scenario::Scenario;
 use crate::topology::addr::*;
 use crate::topology::socket;
@@ -23,6 +23,8 @@ const EXPECTED: &[Row] = &[
     Row::outbound(ADDRESS, P1, PEER, tcp(9100)),
     Row::outbound(ADDRESS, P1, REMOTE_POD, tcp(8080)),
     Row::outbound(ADDRESS, P1_V6, REMOTE_POD_V6, tcp(8080)),
+    Row::outbound(ADDRESS, P1_V6, PEER_V6, tcp(9100)),
+    Row::outbound(HOST, NODE, PEER, udp(TUNNEL)).overlay(),
     Row::outbound(ADDRESS, P3, OUTSIDE, tcp(443)).outside(),
     Row::outbound(ADDRESS, P3_V6, OUTSIDE_V6, tcp(443)).outside(),
 ];
@@ -32,11 +34,24 @@ const SCOPES: &[(&str, &str, &str, &str, &str)] = &[
     (P1, "node", "", "", "z1"),
     (P2, "node", "", "", "z1"),
     (PEER, "zone", "", "", "z1"),
+    (PEER_V6, "unknown", "", "", ""),
     (REMOTE_POD, "region", "peering", "", "z2"),
     (REMOTE_POD_V6, "cross_region", "", "", "y1"),
     (OUTSIDE, "internet", "nat", "mirror", ""),
     (OUTSIDE_V6, "internet", "", "", ""),
 ];
+
+/// Port of a tunnel between nodes: what goes there has its scope by that, whatever the table says of the address.
+const TUNNEL: u16 = 4789;
+
+/// Scope, via, service and zone that a row is to have.
+fn expected(remote: &str, port: u64) -> Option<(&'static str, &'static str, &'static str, &'static str)> {
+    if port == u64::from(TUNNEL) {
+        return Some(("overlay", "", "", ""));
+    }
+    let (_, scope, via, service, zone) = SCOPES.iter().find(|(at, ..)| *at == remote)?;
+    Some((scope, via, service, zone))
+}
 
 const TABLE: &str = "\
 # nested, and the longest wins
@@ -49,7 +64,8 @@ fd00:244:2::/64 zone=y1 region=r2
 fn run(lab: &Lab) -> Result<(), String> {
     let w = &lab.world;
     w.p2.serve_tcp(P2, 8080)?;
-    for (at, port) in [(PEER, 9100), (REMOTE_POD, 8080), (REMOTE_POD_V6, 8080)] {
+    w.peer.serve_udp(PEER, TUNNEL)?;
+    for (at, port) in [(PEER, 9100), (PEER_V6, 9100), (REMOTE_POD, 8080), (REMOTE_POD_V6, 8080)] {
         w.peer.serve_tcp(at, port)?;
     }
     w.outside.serve_tcp(OUTSIDE, 443)?;
@@ -63,6 +79,8 @@ fn run(lab: &Lab) -> Result<(), String> {
     w.p1.actor().burst(Burst::new(socket(PEER, 9100), 20, 100, 6_000))?;
     w.p1.actor().burst(Burst::new(socket(REMOTE_POD, 8080), 20, 100, 7_000))?;
     w.p1.actor().burst(Burst::new(socket(REMOTE_POD_V6, 8080), 20, 100, 8_000))?;
+    w.p1.actor().burst(Burst::new(socket(PEER_V6, 9100), 20, 100, 4_000))?;
+    w.node.actor().udp(socket(PEER, TUNNEL), 10, 2, 300, 200)?;
     w.p3.actor().burst(Burst::new(socket(OUTSIDE, 443), 20, 100, 9_000))?;
     w.p3.actor().burst(Burst::new(socket(OUTSIDE_V6, 443), 20, 100, 10_000))?;
     let truth = lab.truth()?;
@@ -72,7 +90,7 @@ fn run(lab: &Lab) -> Result<(), String> {
     let mut want: BTreeMap<String, f64> = BTreeMap::new();
     for (key, counts) in rows::shown(EXPECTED, &truth) {
         let remote = key.remote.to_string();
-        let (_, scope, via, service, _) = SCOPES.iter().find(|(at, ..)| *at == remote).ok_or(remote)?;
+        let (scope, via, service, _) = expected(&remote, u64::from(key.port)).ok_or(remote)?;
         for (flow, counts) in [("tx", counts.tx), ("rx", counts.rx)] {
             let labels = format!(
                 "{{namespace=\"\",pod=\"\",scope=\"{scope}\",via=\"{via}\",service=\"{service}\",flow=\"{flow}\"}}"
@@ -98,10 +116,11 @@ fn says_scopes(flows: &Value) -> Result<(), String> {
     let items = flows["items"].as_array().ok_or("/flows has no items")?;
     for item in items {
         let remote = item["dst_ip"].as_str().unwrap_or_default();
-        let Some((_, scope, via, service, zone)) = SCOPES.iter().find(|(at, ..)| *at == remote) else { continue };
+        let port = item["dst_port"].as_u64().unwrap_or_default();
+        let Some((scope, via, service, zone)) = expected(remote, port) else { continue };
         let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
         let got = (text("scope"), text("via"), text("service"), text("remote_zone"));
-        let want = ((*scope).to_owned(), (*via).to_owned(), (*service).to_owned(), (*zone).to_owned());
+        let want = (scope.to_owned(), via.to_owned(), service.to_owned(), zone.to_owned());
         if got != want {
             return Err(format!("expected {want:?} in {item}"));
         }
