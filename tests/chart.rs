@@ -29,7 +29,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filter = arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", |f| f.as_str());
     type Case = (&'static str, Option<fn(&Helm)>, fn());
-    let cases: [Case; 22] = [
+    let cases: [Case; 23] = [
         ("chart_takes_values_that_people_have", Some(people::takes_values_that_people_have), nothing),
         ("chart_leaves_out_nodes_that_cannot_run_it", Some(people::leaves_out_nodes_that_cannot_run_it), nothing),
         ("chart_refuses_with_the_reason", Some(people::refuses_with_the_reason), nothing),
@@ -51,6 +51,7 @@ fn main() {
         ("chart_gives_the_folder_of_the_node_to_the_agents_user", Some(gives_the_folder_to_the_agents_user), nothing),
         ("chart_takes_a_security_context_word_for_word", Some(takes_a_security_context_word_for_word), nothing),
         ("chart_refuses_bad_values", Some(refuses_bad_values), nothing),
+        ("chart_and_raw_manifests_are_in_each_others_way", Some(people::raw_manifests_are_in_the_way), nothing),
         ("chart_says_what_happens_beside_the_incumbent", Some(says_what_happens_beside_the_incumbent), nothing),
         ("chart_comments_say_what_the_settings_say", None, values::comments_say_what_the_settings_say),
         ("chart_and_lab_know_every_mode", None, know_every_mode),

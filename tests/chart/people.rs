@@ -123,3 +123,22 @@ pub fn alerts_name_our_series() {
     }
     assert_eq!(count, 7);
 }
+
+/// The Network Operator's raw manifest has the names of the chart's objects, and a DaemonSet with another selector, which
+/// cannot be changed: `docs/moving-over.md` takes both away first.
+pub fn raw_manifests_are_in_the_way(helm: &Helm) {
+    let objects = manifest::objects(&helm.template(&["--set", "fullnameOverride=zxporter-netmon"]));
+    for kind in ["DaemonSet", "ServiceAccount"] {
+        assert_eq!(manifest::find(&objects, kind)["metadata"]["name"], "zxporter-netmon", "{kind}");
+    }
+    let selector = &manifest::find(&objects, "DaemonSet")["spec"]["selector"]["matchLabels"];
+    assert_eq!(selector["app"], "zxporter-netmon");
+    assert!(selector.as_object().is_some_and(|labels| labels.len() > 1), "theirs has app alone: {selector}");
+    let paper = fs::read_to_string(path("docs/moving-over.md")).expect("the paper");
+    assert!(paper.contains("kubectl -n devzero-system delete daemonset,serviceaccount zxporter-netmon\n"));
+    assert!(paper.contains("\nhelm install zxporter-netmon ./chart --namespace devzero-system "));
+    let text = objects.iter().map(Value::to_string).collect::<String>();
+    for kept in ["devzero-zxporter-env-config", "devzero-zxporter-token"] {
+        assert!(paper.contains(kept) && text.contains(kept), "{kept} is read");
+    }
+}
