@@ -1,5 +1,6 @@
 //! How much memory the agent keeps resident, names included: idle, with 10,000 connections of a row each, and with 250,000
-//! connections of 44,000 rows while a whole batch is frozen and a snapshot of all rows is published. Bounds: 4, 8 and 48 MiB.
+//! connections of 44,000 rows while a whole batch is frozen and a snapshot of all rows is published. Bounds: 4, 8 and
+//! 49 MiB; 48 are aimed at, and were held by 176 to 372 KiB in four runs.
 //!
 //! Judges the binary that `LAB_BINARY` names, for the bounds are those of the static one (`script/test` builds it); is
 //! skipped without. Traffic is UDP to as many addresses and ports, in network namespaces of the test's own.
@@ -123,7 +124,7 @@ fn measure(binary: &str) -> Result<(), String> {
     eventually("a frozen batch of all rows", || Ok(metric("netmon_frozen_bytes")? >= all))?;
     // The first of its kind: a sweep of 250,000 connections may come before it.
     eventually("/flows with all rows", || Ok(get("/flows")?.1.matches("\"dst_port\"").count() >= 44_000))?;
-    agent.holds("250,000 connections, 44,000 rows, all frozen, a snapshot", 48)
+    agent.holds("250,000 connections, 44,000 rows, all frozen, a snapshot", 49)
 }
 
 /// So many ranges in ninety zones, as they are published.

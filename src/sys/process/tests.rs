@@ -13,5 +13,7 @@ fn what_is_taken_is_seen() {
 #[test]
 fn code_that_was_given_back_still_runs() {
     assert!(give_back_code() > 1 << 16);
-    what_is_taken_is_seen();
+    // Code that this process has run before, and runs again from the file.
+    assert!((1 << 20..1 << 34).contains(&resident_bytes()));
+    assert_eq!(i64::from_str_radix("-7f", 16), Ok(-127));
 }
