@@ -15,10 +15,10 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "flow.h"
+#include "packet.h"
 
-/* At most this many IPv6 extension headers are followed (RFC 8200 4.1 knows seven); a packet with more counts under the
- * header reached. */
-#define EXTENSIONS_MAX 7
+/* A connection has its own socket before so many packets of it have arrived. */
+#define RACE_PACKETS 16
 
 /* Entries in a buffer from which on user space is woken to drain it. */
 const volatile __u32 wake_at_v4 = 49152;
@@ -68,26 +68,23 @@ struct {
 	__type(value, struct flow_fill);
 } fill SEC(".maps");
 
+/* Per CPU: the head of the segment that was counted last at a listener's socket. See is_same_segment. */
+struct head {
+	__u64 words[4];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct head);
+} at_listener SEC(".maps");
+
 /* Carries no data: its descriptor becomes readable when a drain is due. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
 } wake SEC(".maps");
-
-enum opening {
-	OPENING_NO,
-	OPENING_ASK, /* TCP SYN, SCTP INIT */
-	OPENING_ANSWER, /* TCP SYN+ACK, SCTP INIT ACK */
-};
-
-/* The fields of the transport header that a key or a role needs. */
-struct transport {
-	__be16 source;
-	__be16 dest;
-	__u32 opening;
-	__u32 icmp_error;
-	__u32 words; /* length of the header, in words of 4 bytes; of TCP and UDP only */
-};
 
 static __always_inline struct flow_stats *stats_of_cpu(void)
 {
@@ -104,101 +101,6 @@ static __always_inline int skip(enum flow_skip reason)
 	if (s)
 		s->skipped_packets[reason]++;
 	return 1;
-}
-
-static __always_inline __u32 tcp_opening(__u8 flags)
-{
-	/* FIN 1, SYN 2, RST 4, ACK 16 */
-	switch (flags & 0x17) {
-	case 0x02:
-		return OPENING_ASK;
-	case 0x12:
-		return OPENING_ANSWER;
-	default:
-		return OPENING_NO;
-	}
-}
-
-static __always_inline __u32 sctp_opening(__u8 chunk)
-{
-	return chunk == 1 ? OPENING_ASK : chunk == 2 ? OPENING_ANSWER : OPENING_NO;
-}
-
-/* ICMP for which conntrack creates an entry is traffic of its own; other ICMP is about other traffic. */
-static __always_inline __u32 icmp_error(__u8 protocol, __u8 type)
-{
-	if (protocol == IPPROTO_ICMPV6)
-		return type != 128 && type != 129;
-	return !(type == 0 || type == 8 || (type >= 13 && type <= 18));
-}
-
-/* Reads the transport header in the linear part of the packet. False if it is not complete there. */
-static __always_inline bool transport_direct(const __u8 *at, const void *end, __u8 protocol, struct transport *t)
-{
-	switch (protocol) {
-	case IPPROTO_TCP:
-		if ((const void *)(at + 14) > end)
-			return false;
-		t->opening = tcp_opening(at[13]);
-		t->words = at[12] >> 4;
-		break;
-	case IPPROTO_UDP:
-		if ((const void *)(at + 4) > end)
-			return false;
-		t->words = 2;
-		break;
-	case IPPROTO_SCTP:
-		if ((const void *)(at + 13) > end)
-			return false;
-		t->opening = sctp_opening(at[12]);
-		break;
-	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6:
-		if ((const void *)(at + 1) > end)
-			return false;
-		t->icmp_error = icmp_error(protocol, at[0]);
-		return true;
-	default:
-		return true;
-	}
-	t->source = *(const __be16 *)at;
-	t->dest = *(const __be16 *)(at + 2);
-	return true;
-}
-
-/* The same by helper, for any offset and for packets in pages. Missing bytes change nothing: a packet with a truncated
- * transport header counts under port 0, so that its bytes are not lost. */
-static __always_inline void transport_load(struct __sk_buff *skb, __u32 offset, __u8 protocol, struct transport *t)
-{
-	__be16 ports[2];
-	__u8 byte;
-
-	switch (protocol) {
-	case IPPROTO_TCP:
-		if (!bpf_skb_load_bytes(skb, offset + 13, &byte, 1))
-			t->opening = tcp_opening(byte);
-		if (!bpf_skb_load_bytes(skb, offset + 12, &byte, 1))
-			t->words = byte >> 4;
-		break;
-	case IPPROTO_SCTP:
-		if (!bpf_skb_load_bytes(skb, offset + 12, &byte, 1))
-			t->opening = sctp_opening(byte);
-		break;
-	case IPPROTO_UDP:
-		t->words = 2;
-		break;
-	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6:
-		if (!bpf_skb_load_bytes(skb, offset, &byte, 1))
-			t->icmp_error = icmp_error(protocol, byte);
-		return;
-	default:
-		return;
-	}
-	if (!bpf_skb_load_bytes(skb, offset, ports, sizeof(ports))) {
-		t->source = ports[0];
-		t->dest = ports[1];
-	}
 }
 
 /* Whether a socket listens on the local end. The remote port is left 0, because an established socket would match
@@ -248,9 +150,35 @@ static __always_inline bool is_raw_copy(struct __sk_buff *skb, __be16 dest)
 	return sk && sk->type == SOCK_RAW;
 }
 
-static __always_inline bool has_ports(__u8 protocol)
+/* Whether this very segment was counted before. While a connection has no socket of its own the kernel filters its segments
+ * by the listener's. If two CPUs have one each, one makes the socket; the other finds the request gone, looks up anew and
+ * filters the same segment by the new socket (tcp_v4_rcv, req_stolen). That is all in one go on one CPU, so the last
+ * segment of a listener is kept there: ports, numbers, checksum and, as a rule, time stamps. */
+static __noinline int is_same_segment(struct __sk_buff *skb, __u32 offset)
 {
-	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP;
+	struct bpf_sock *sk = skb->sk;
+	struct head now = {}, *last;
+	__u32 zero = 0;
+
+	if (!sk)
+		return 0;
+	last = bpf_map_lookup_elem(&at_listener, &zero);
+	if (!last)
+		return 0;
+	/* Two ways with nothing in common: 6.12's verifier follows branches that are predicted wrongly. 20 bytes are the least
+	 * that a header has, and such a segment has no more to tell. */
+	if (sk->state == BPF_TCP_LISTEN) {
+		if (bpf_skb_load_bytes(skb, offset, last, 32))
+			bpf_skb_load_bytes(skb, offset, last, 20);
+		return 0;
+	}
+	if (bpf_skb_load_bytes(skb, offset, &now, 32) && bpf_skb_load_bytes(skb, offset, &now, 20))
+		return 0;
+	if ((now.words[0] ^ last->words[0]) | (now.words[1] ^ last->words[1]) | (now.words[2] ^ last->words[2]) |
+	    (now.words[3] ^ last->words[3]))
+		return 0;
+	last->words[0] = 0;
+	return 1;
 }
 
 /* Wakes user space, once per buffer. Without the atomic's result (a kernel 5.12 instruction) two CPUs may wake it
@@ -401,8 +329,15 @@ DEFINE_INSERT(6, FLOW_FAMILY_V6)
 		if (!flows)                                                                                  \
 			return skip(SKIP_NO_BUFFER);                                                         \
 		v = bpf_map_lookup_elem(flows, key);                                                         \
-		if (!v)                                                                                      \
+		/* Asked for in each branch: 6.12 refuses a second look at v after the call. */              \
+		if (!v) {                                                                                    \
+			if (!egress && key->protocol == IPPROTO_TCP && is_same_segment(skb, t->offset))      \
+				return skip(SKIP_SAME_SEGMENT);                                              \
 			return insert##FAMILY(skb, flows, key, t->opening | t->words << 8, egress);          \
+		}                                                                                            \
+		if (!egress && key->protocol == IPPROTO_TCP && v->rx_packets < RACE_PACKETS &&               \
+		    is_same_segment(skb, t->offset))                                                         \
+			return skip(SKIP_SAME_SEGMENT);                                                      \
 		add(v, skb->len, egress);                                                                    \
 		add_frames(v, further_frames(skb, t->words), egress);                                        \
 		note_opening(v, t->opening, egress);                                                         \
@@ -449,6 +384,7 @@ static __always_inline int count4(struct __sk_buff *skb, const struct iphdr *ip,
 	if (is_left_out(skb, &t, protocol, egress))
 		return 1;
 	t.words += header / 4;
+	t.offset = header;
 	struct flow4_key key = {
 		.local = egress ? ip->saddr : ip->daddr,
 		.remote = egress ? ip->daddr : ip->saddr,
@@ -458,51 +394,6 @@ static __always_inline int count4(struct __sk_buff *skb, const struct iphdr *ip,
 		.flags = flags,
 	};
 	return account4(skb, &key, &t, egress);
-}
-
-/* Follows the extension headers as conntrack does (ipv6_skip_exthdr) to the transport header. False for a later
- * fragment, which has none. */
-static __always_inline bool skip_extensions(struct __sk_buff *skb, __u8 *protocol, __u32 *offset)
-{
-	int i;
-
-	/* Unrolled: without CAP_PERFMON the verifier also walks the paths of branch prediction, and in a loop those have no
-	 * end (6.12: "the sequence of 8193 jumps is too complex"). */
-#pragma unroll
-	for (i = 0; i < EXTENSIONS_MAX; i++) {
-		__u8 header[4];
-
-		switch (*protocol) {
-		case NEXTHDR_HOP:
-		case NEXTHDR_ROUTING:
-		case NEXTHDR_DEST:
-		case NEXTHDR_AUTH:
-		case NEXTHDR_FRAGMENT:
-			break;
-		default:
-			return true;
-		}
-		if (bpf_skb_load_bytes(skb, *offset, header, sizeof(header)))
-			return true;
-		if (*protocol == NEXTHDR_FRAGMENT) {
-			*protocol = header[0];
-			*offset += 8;
-			/* 13 bits of offset, then two reserved and "more". */
-			if (header[2] || header[3] & 0xf8)
-				return false;
-			continue;
-		}
-		*offset += *protocol == NEXTHDR_AUTH ? (header[1] + 2) * 4 : (header[1] + 1) * 8;
-		*protocol = header[0];
-	}
-	return true;
-}
-
-/* In two words of eight bytes rather than four of four (2 ns of 76). Packets need no alignment on the machines we build
- * for; `to` is aligned. */
-static __always_inline void copy_address(__be32 *to, const __be32 *from)
-{
-	__builtin_memcpy(__builtin_assume_aligned(to, 8), __builtin_assume_aligned(from, 8), 16);
 }
 
 static __always_inline int count6(struct __sk_buff *skb, const struct ipv6hdr *ip, const void *end, bool egress)
@@ -522,6 +413,7 @@ static __always_inline int count6(struct __sk_buff *skb, const struct ipv6hdr *i
 	if (is_left_out(skb, &t, protocol, egress))
 		return 1;
 	t.words += offset / 4;
+	t.offset = offset;
 	struct flow6_key key __attribute__((aligned(8))) = {
 		.local_port = egress ? t.source : t.dest,
 		.remote_port = egress ? t.dest : t.source,

@@ -59,6 +59,7 @@ enum flow_skip {
 	SKIP_NOT_IP, /* neither IPv4 nor IPv6, or its header is out of reach */
 	SKIP_ICMP_ERROR, /* errors about a connection, neighbour discovery, multicast listeners: rule 1 */
 	SKIP_RAW_COPY, /* a raw socket's copy of what another socket received */
+	SKIP_SAME_SEGMENT, /* a segment that was counted at its listener a moment before */
 	SKIP_NO_BUFFER, /* no buffer in the slot: cannot be while the agent runs */
 	SKIP_MAX,
 };
@@ -86,5 +87,5 @@ struct flow_fill {
 _Static_assert(sizeof(struct flow4_key) == 16, "key of user space");
 _Static_assert(sizeof(struct flow6_key) == 40, "key of user space");
 _Static_assert(sizeof(struct flow_value) == 64, "value of user space");
-_Static_assert(sizeof(struct flow_stats) == 80, "stats of user space");
+_Static_assert(sizeof(struct flow_stats) == 88, "stats of user space");
 _Static_assert(sizeof(struct flow_fill) == 8, "fill of user space");

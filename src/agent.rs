@@ -39,7 +39,7 @@ use crate::kube::{self, Kube};
 use crate::limits;
 use crate::names;
 use crate::net::trouble::Peer;
-use crate::owner::cgroup::CgroupTree;
+use crate::owner::cgroup::{CgroupTree, Holds};
 use crate::owner::pods::Published;
 use crate::owner::socket_owners::SocketOwners;
 use crate::privileges::{self, Talks, settle_talker};
@@ -79,7 +79,10 @@ pub fn run(mut config: Config) -> Result<(), StartError> {
         info!("nothing is pushed: the traffic of a recording was counted when it was recorded");
     }
     // Where another source falls back to them the kernel's memory for their maps is taken as well.
-    let own_programs = !matches!(config.mode, Mode::Netfilter | Mode::Replay(_));
+    let own_programs = match config.mode {
+        Mode::Ebpf | Mode::Cilium | Mode::Auto => true,
+        Mode::Netfilter | Mode::Replay(_) => false,
+    };
     let sizes = limits::sizes(own_programs).map_err(StartError::Memory)?;
     config.max_connections.get_or_insert(sizes.connections);
     if config.max_rows == limits::MOST_ROWS {
@@ -198,11 +201,10 @@ fn start_collector(config: &Arc<Config>, shared: &Shared, started: Now) -> Resul
         threads.add("push", push);
         handover = Some(ours);
     }
-    if kube.is_some() {
-        match open_socket_owners(config, facts) {
-            Ok(socket_owners) => tables.pipeline.set_socket_owners(socket_owners),
-            Err(why) => trouble.socket_owners = format!("{PODS_AS_NODE}: {why} (-cgroup-fs)"),
-        }
+    match open_socket_owners(config, facts) {
+        Ok(socket_owners) => tables.pipeline.set_socket_owners(socket_owners),
+        Err(why) if config.standalone => info!("units and containers are counted as the host: {why} (-cgroup-fs)"),
+        Err(why) => trouble.socket_owners = format!("{PODS_AS_NODE}: {why} (-cgroup-fs)"),
     }
     if let Some(names) = names {
         tables.pipeline.set_names(names);
@@ -244,9 +246,13 @@ fn start_collector(config: &Arc<Config>, shared: &Shared, started: Now) -> Resul
 
 /// What the audit is told about the source.
 fn knows(facts: &source::Facts) -> Knows {
-    let is_own = facts.kind == SourceKind::Ebpf;
+    let at_sockets = facts.counts_at_sockets;
     let timestamps = std::fs::read("/proc/sys/net/ipv4/tcp_timestamps");
-    Knows { tunnels: !is_own, invalid: is_own, timestamps: timestamps.map_or(true, |text| text.trim_ascii() != b"0") }
+    Knows {
+        tunnels: !at_sockets,
+        invalid: at_sockets,
+        timestamps: timestamps.map_or(true, |text| text.trim_ascii() != b"0"),
+    }
 }
 
 /// Plays a recording instead of reading a source: without push, pods and names.
@@ -349,8 +355,11 @@ fn open_socket_owners(config: &Config, facts: &source::Facts) -> Result<SocketOw
     let asked = config.cgroup_fs.as_deref();
     let root = cgroup::find_of_pods(asked);
     let root = root.map_err(|error| error.to_string())?;
-    info!("sockets are attributed to pods by the cgroups below {}", root.display());
-    SocketOwners::open(&root, !facts.tells_cgroups).map_err(|error| format!("cannot use socket diagnostics: {error}"))
+    let (holds, whose) =
+        if config.standalone { (Holds::Groups, "units and containers") } else { (Holds::Pods, "pods") };
+    info!("sockets are attributed to {whose} by the cgroups below {}", root.display());
+    SocketOwners::open(&root, holds, !facts.tells_cgroups)
+        .map_err(|error| format!("cannot use socket diagnostics: {error}"))
 }
 
 /// Tells whose a loopback address is by the cgroup that asks from it; on a host without pods all are the host's.
@@ -358,7 +367,8 @@ fn askers(config: &Config) -> Option<names::Askers> {
     if config.standalone {
         return None;
     }
-    let mut tree = cgroup::find_of_pods(config.cgroup_fs.as_deref()).ok().map(|root| CgroupTree::new(&root));
+    let mut tree =
+        cgroup::find_of_pods(config.cgroup_fs.as_deref()).ok().map(|root| CgroupTree::new(&root, Holds::Pods));
     Some(Box::new(move |cgroup| {
         let Some(tree) = tree.as_mut().filter(|_| cgroup != 0) else { return names::loopback_of("") };
         tree.find(cgroup).map_or(names::LOOPBACK, names::loopback_of)

@@ -140,6 +140,11 @@ impl BaselineTable {
         self.first_sweep_done
     }
 
+    /// Whether everything that the last complete sweep has shown is followed.
+    pub fn has_placed_all(&self) -> bool {
+        self.placed_all && !self.overflowed
+    }
+
     pub fn follows(&self, key: &ConnectionKey) -> bool {
         self.table.find(key).is_some()
     }

@@ -8,6 +8,8 @@ use crate::flow::{Addr, Cidr, Class, protocol};
 /// UDP ports (of the responder) that node-to-node tunnels use: VXLAN, Geneve, flannel's VXLAN, WireGuard as Calico
 /// (51820, 51821) and Cilium (51871) run it, IPsec NAT traversal.
 const OVERLAY_PORTS: [u16; 7] = [4789, 6081, 8472, 51820, 51821, 51871, 4500];
+/// Ports at most, those that are given and those that the kernel tells: each UDP record is compared with all.
+const PORTS_MAX: usize = 64;
 /// Protocols that carry packets within packets: IP in IP, 6in4, GRE, ESP, AH.
 const OVERLAY_PROTOCOLS: [u8; 5] = [protocol::IPIP, protocol::IPV6, protocol::GRE, protocol::ESP, protocol::AH];
 
@@ -25,6 +27,13 @@ impl Classes {
         let mut overlay_ports = OVERLAY_PORTS.to_vec();
         overlay_ports.extend_from_slice(more_overlay_ports);
         Classes { inside: cluster_cidrs.to_vec(), outside: outside_cidrs.to_vec(), overlay_ports }
+    }
+
+    /// Adds the port of a tunnel that the kernel has; it stays, for its connections outlive the tunnel.
+    pub fn learn_tunnel(&mut self, port: u16) {
+        if !self.overlay_ports.contains(&port) && self.overlay_ports.len() < PORTS_MAX {
+            self.overlay_ports.push(port);
+        }
     }
 
     /// Whether an address is of many: multicast (224.0.0.0/4, ff00::/8) or the broadcast of every network.

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::flow::TxRx;
 use crate::owner::OwnerId;
-use crate::table::{Entry, Table};
+use crate::table::{Table, entry};
 use crate::topology::{Via, Way};
 
 mod persist;
@@ -66,18 +66,7 @@ pub struct Cost {
     pub changed_mono_ns: u64,
 }
 
-impl Entry for Cost {
-    type Key = CostKey;
-    fn key(&self) -> &CostKey {
-        &self.key
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+entry!(Cost { key: CostKey });
 
 /// All series.
 pub struct CostTable {

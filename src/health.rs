@@ -124,7 +124,9 @@ impl Health {
 #[derive(Debug)]
 pub struct Pulse {
     cycle_mono_ns: AtomicU64,
-    interval_ns: AtomicU64,
+    patience_ns: AtomicU64,
+    /// `-read-interval`.
+    interval_ns: u64,
     swept: AtomicBool,
     stopping: AtomicBool,
 }
@@ -142,7 +144,7 @@ pub enum Life {
     Stuck(u64),
 }
 
-/// Missed intervals after which the collector counts as stuck.
+/// Read intervals after which a collector counts as stuck that has not begun its next cycle.
 const MISSED: u64 = 5;
 /// The shortest time after which it does: with a short interval the sweep of a large table takes several intervals.
 const LEAST_STUCK_NS: u64 = 10 * SECOND;
@@ -151,19 +153,21 @@ const LEAST_STUCK_NS: u64 = 10 * SECOND;
 const LEAST_START_INTERVAL_NS: u64 = 60 * SECOND;
 
 impl Pulse {
-    /// Starts at `mono_ns`, with the collector's first interval.
+    /// Starts at `mono_ns`, with the read interval.
     pub fn new(mono_ns: u64, interval_ns: u64) -> Pulse {
         Pulse {
             cycle_mono_ns: AtomicU64::new(mono_ns),
-            interval_ns: AtomicU64::new(interval_ns.max(LEAST_START_INTERVAL_NS)),
+            patience_ns: AtomicU64::new(interval_ns.max(LEAST_START_INTERVAL_NS).saturating_mul(MISSED)),
+            interval_ns,
             swept: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         }
     }
 
-    /// Called by the collector at the end of a cycle, complete or not; the next cycle follows after `interval_ns`.
-    pub fn cycle_completed(&self, mono_ns: u64, interval_ns: u64) {
-        self.interval_ns.store(interval_ns, Relaxed);
+    /// Called by the collector at the end of a cycle, whatever it did; the next cycle follows after `wait_ns`.
+    pub fn cycle_completed(&self, mono_ns: u64, wait_ns: u64) {
+        let patience_ns = self.interval_ns.saturating_mul(MISSED).max(LEAST_STUCK_NS);
+        self.patience_ns.store(patience_ns.saturating_add(wait_ns), Relaxed);
         self.cycle_mono_ns.store(mono_ns, Relaxed);
     }
 
@@ -180,8 +184,7 @@ impl Pulse {
     /// The answer of `/healthz`: well, or stuck.
     pub fn alive(&self, mono_ns: u64) -> Life {
         let silent_ns = mono_ns.saturating_sub(self.cycle_mono_ns.load(Relaxed));
-        let patience_ns = self.interval_ns.load(Relaxed).saturating_mul(MISSED).max(LEAST_STUCK_NS);
-        if silent_ns > patience_ns { Life::Stuck(silent_ns) } else { Life::Well }
+        if silent_ns > self.patience_ns.load(Relaxed) { Life::Stuck(silent_ns) } else { Life::Well }
     }
 
     /// The answer of `/readyz`: well from the first complete sweep until the agent stops.

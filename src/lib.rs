@@ -72,7 +72,8 @@ pub mod agent;
 
 // Compiled as a program, with `--cfg alone`, the library exports nothing: what the agent never uses shows as dead code
 // (tests/dead_code.rs). What only tests outside the library use is left out then, by `cfg(not(alone))`.
-#[cfg(alone)]
+// Unit tests share files with the tests outside, which call the library by its name.
+#[cfg(any(alone, test))]
 extern crate self as netmon;
 #[cfg(alone)]
 #[path = "main.rs"]

@@ -11,6 +11,7 @@
 /// }
 /// assert_eq!(Colour::ALL, [Colour::Red, Colour::Green]);
 /// assert_eq!(Colour::Green.as_str(), "green");
+/// assert_eq!(Colour::from_text("green"), Some(Colour::Green));
 /// ```
 ///
 /// A variant without its text does not compile:
@@ -35,6 +36,16 @@ macro_rules! listed {
             /// All of them, in the order of their numbers.
             #[cfg_attr(alone, allow(dead_code, reason = "not every list is walked"))]
             pub const ALL: [$name; [$($text),+].len()] = [$($name::$variant),+];
+
+            /// Their texts, in the same order.
+            #[allow(dead_code, reason = "not every list is shown")]
+            pub const WORDS: &[&str] = &[$($text),+];
+
+            /// The one that is called so outside.
+            #[allow(dead_code, reason = "not every list is read")]
+            pub fn from_text(text: &str) -> Option<$name> {
+                $name::ALL.into_iter().find(|known| known.as_str() == text)
+            }
 
             /// What it is called outside.
             pub const fn as_str(self) -> &'static str {

@@ -1,18 +1,44 @@
 //! Sets up the log and limits the rate of repeated messages.
 
+mod line;
+
 use std::fmt;
+use std::io::Write;
 
-use log::LevelFilter;
+use log::{Level, LevelFilter};
 
-use crate::clock::{Now, SECOND};
+use crate::clock::{self, Now, SECOND};
+use line::Message;
+pub use line::{Form, Format};
 
 /// The log target that dumps every byte of HTTP, tokens included. No setting switches it on.
 pub const DUMPS: &str = "ureq_proto::util";
 
 /// Starts the log on stderr at `level`, one line for each message. `RUST_LOG` (env_logger's syntax) takes precedence.
 /// The TLS and HTTP libraries log only warnings, because their finer messages show what is sent to whom.
-pub fn init(level: LevelFilter) {
-    builder(level, &std::env::var("RUST_LOG").unwrap_or_default()).init();
+pub fn init(level: LevelFilter, format: Format) {
+    let form = form(format);
+    let write = move |out: &mut env_logger::fmt::Formatter, record: &log::Record<'_>| {
+        out.write_all(line(form, record.level(), record.target(), *record.args()).as_bytes())
+    };
+    builder(level, &std::env::var("RUST_LOG").unwrap_or_default()).format(write).init();
+}
+
+/// Says why the program ends, whatever the level of the log is; to people as programs do.
+pub fn last_word(format: Format, why: &dyn fmt::Display) {
+    match form(format) {
+        Form { format: Format::Text, journal: false } => eprintln!("zxporter-netmon: {why}"),
+        form => eprint!("{}", line(form, Level::Error, "zxporter_netmon", format_args!("{why}"))),
+    }
+}
+
+fn form(format: Format) -> Form {
+    Form::of(format, std::env::var("JOURNAL_STREAM").ok().as_deref())
+}
+
+fn line(form: Form, level: Level, target: &str, text: fmt::Arguments<'_>) -> String {
+    let thread = std::thread::current();
+    form.line(&Message { wall_ns: clock::now().wall_ns, level, thread: thread.name().unwrap_or(""), target, text })
 }
 
 fn builder(level: LevelFilter, filters: &str) -> env_logger::Builder {
@@ -26,7 +52,7 @@ fn builder(level: LevelFilter, filters: &str) -> env_logger::Builder {
     if !filters.is_empty() {
         builder.parse_filters(filters);
     }
-    builder.filter_module(DUMPS, LevelFilter::Off).format_target(false).format_timestamp_millis();
+    builder.filter_module(DUMPS, LevelFilter::Off);
     builder
 }
 

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use netmon::clock::SECOND;
 use netmon::config::tools::{Given, Tool};
 use netmon::config::{self, Command, Config, UsageError, duration};
-use netmon::{agent, logging, tools};
+use netmon::logging::{self, Format};
+use netmon::{agent, tools};
 
 pub fn main() -> ExitCode {
     let arguments = std::env::args_os().skip(1);
@@ -26,15 +27,16 @@ pub fn main() -> ExitCode {
         }
         Ok(Command::Tool(tool, given)) => return run(tool, &given),
         Err(error) => {
-            eprintln!("zxporter-netmon: {error}");
+            logging::last_word(Format::Text, &error);
             return ExitCode::from(2);
         }
     };
-    logging::init(config.log_level);
+    let format = config.log_format;
+    logging::init(config.log_level, format);
     match agent::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("zxporter-netmon: {error}");
+            logging::last_word(format, &error);
             ExitCode::FAILURE
         }
     }
@@ -50,7 +52,7 @@ fn run(tool: Tool, given: &Given) -> ExitCode {
         Tool::Top => tools::top::run(given, given.flag("metrics-bind-address")),
         Tool::Doctor => match settings(given, &[]) {
             Ok(config) => {
-                logging::init(log::LevelFilter::Off);
+                logging::init(log::LevelFilter::Off, Format::Text);
                 tools::doctor::run(given, &config)
             }
             Err(error) => usage(error),
@@ -81,7 +83,8 @@ fn once(given: &Given, more: &[OsString]) -> ExitCode {
         Err(error) => return usage(error),
     };
     // Rows alone are wanted; what is wrong is said all the same.
-    logging::init(if config.log_level == log::LevelFilter::Info { log::LevelFilter::Warn } else { config.log_level });
+    let level = if config.log_level == log::LevelFilter::Info { log::LevelFilter::Warn } else { config.log_level };
+    logging::init(level, config.log_format);
     let node_name = config.node_name.clone();
     match agent::once(config, for_ns) {
         Ok((snapshot, status)) => tools::flows::show(given, snapshot, &node_name, status),

@@ -3,11 +3,12 @@
 //! | thread | keeps |
 //! | --- | --- |
 //! | `collect` | netfilter: `CAP_NET_ADMIN`, which the kernel checks at every dump. ebpf and auto: the same, to look up service addresses in conntrack. cilium: none. Before kernel 5.19 ebpf, auto and cilium keep `CAP_BPF` too, because every call of bpf(2) needs it |
-//! | `dns` | none; with kernels before 5.19 `CAP_BPF`, as above |
+//! | `dns`; `locate` with `-topology-source routes`, for Cilium's map of addresses | none; with kernels before 5.19 `CAP_BPF`, as above |
 //! | `push`, `kube`, `http`, `main` | nothing |
 //!
-//! If the kernel has Landlock, `http`, `push` and `kube` also give up writing and executing files ([`settle_talker`]).
-//! `kube` keeps them if the kubeconfig names a credential plugin, which it must execute.
+//! If the kernel has Landlock, `http`, `push`, `kube` and `locate` also give up writing and executing files
+//! ([`settle_talker`]). `kube` and `locate` keep them if the kubeconfig names a credential plugin, which they must
+//! execute; `locate` then keeps no capability on any kernel.
 //!
 //! Threads share memory, so this does not isolate them. It limits what a fault in TLS, JSON or HTTP code can do at once.
 
@@ -79,6 +80,20 @@ pub enum Talks {
 /// connections at their start.
 pub fn settle_talker(talks: Talks) {
     privileges::drop_all_in_this_thread();
+    give_up_writing(talks);
+}
+
+/// The same for the thread `locate`, which may read a map besides: that needs a capability only on old kernels.
+pub fn settle_locator(reads_map: bool) {
+    if reads_map {
+        keep_for_maps();
+        give_up_writing(Talks::Out);
+    } else {
+        settle_talker(Talks::Out);
+    }
+}
+
+fn give_up_writing(talks: Talks) {
     if let Err(error) = landlock::give_up_writing(talks == Talks::Out) {
         debug!("a thread may still write files, Landlock failed: {error}");
     }
@@ -96,8 +111,12 @@ pub fn say_landlock(stats: &Stats) {
 
 /// Drops capabilities in the thread `dns`: reading maps needs one only on old kernels.
 pub fn settle_dns() {
+    keep_for_maps();
+}
+
+fn keep_for_maps() {
     if let Err(error) = privileges::keep_only(kept_for_maps(&kernel::release())) {
-        warn!("thread dns cannot drop capabilities: {error}");
+        warn!("thread {} cannot drop capabilities: {error}", std::thread::current().name().unwrap_or("?"));
     }
 }
 

@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 use crate::flow::{Class, Direction, TxRx, protocol};
 use crate::listed;
 use crate::owner::OwnerId;
-use crate::table::{Entry, Table};
+use crate::table::{Table, entry};
 
 /// Largest number of series. 250 pods with traffic of six kinds each need 1,500.
 const CAPACITY: u32 = 4_096;
@@ -87,26 +87,17 @@ impl Series {
     }
 }
 
-impl Entry for Series {
-    type Key = SeriesKey;
-    fn key(&self) -> &SeriesKey {
-        &self.key
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+entry!(Series { key: SeriesKey });
 
 pub struct SeriesTable {
     table: Table<Series>,
+    /// What series carried that are no more.
+    gone: TxRx,
 }
 
 impl Default for SeriesTable {
     fn default() -> SeriesTable {
-        SeriesTable { table: Table::with_capacity(CAPACITY) }
+        SeriesTable { table: Table::with_capacity(CAPACITY), gone: TxRx::ZERO }
     }
 }
 
@@ -167,6 +158,9 @@ impl SeriesTable {
                 continue;
             }
             self.table.remove(slot);
+            if heir.is_none() {
+                self.gone += total;
+            }
             if let Some(owner) = heir {
                 let heir = SeriesKey { owner, ..key };
                 self.add_to(heir, total, mono_ns);
@@ -175,6 +169,16 @@ impl SeriesTable {
                 }
             }
         }
+    }
+
+    /// What series carried that are no more: with those that are, everything since the start.
+    pub fn gone(&self) -> TxRx {
+        self.gone
+    }
+
+    /// Everything since the start.
+    pub fn total(&self) -> TxRx {
+        self.iter().fold(self.gone, |sum, series| sum + series.total)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Series> {

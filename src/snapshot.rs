@@ -2,12 +2,13 @@
 //!
 //! The collector copies rows here and goes on; whoever renders reads at leisure. At most two snapshots of a kind are alive.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::audit::Account;
-use crate::clock::Now;
+use crate::clock::{Now, SECOND};
 use crate::config::SourceKind;
 use crate::flow::{Addr, Class, Direction, Further, TxRx};
 use crate::names::RowName;
@@ -108,8 +109,12 @@ pub struct CostView {
 pub struct Snapshot {
     /// When it was taken.
     pub taken: Now,
+    /// When what it holds is older than the read interval, monotonic: from then on nobody is shown it who can have another.
+    pub stale_ns: u64,
     pub rows: Vec<RowView>,
     pub series: Vec<SeriesView>,
+    /// What series carried that are no more.
+    pub gone: TxRx,
     /// The series by scope, via and service.
     pub costs: Vec<CostView>,
     /// What the uplinks carried and what became of it, each direction.
@@ -125,28 +130,87 @@ pub struct Snapshot {
     pub resolved: Vec<Addr>,
 }
 
+impl Snapshot {
+    /// Everything since the start.
+    pub fn since_start(&self) -> TxRx {
+        self.series.iter().fold(self.gone, |sum, series| sum + series.total)
+    }
+}
+
 /// The snapshots of both endpoints. `/metrics` is asked for all day and shows no rows, so its snapshots hold none.
 #[derive(Debug, Default)]
-pub struct Boards {
+pub struct SnapshotsByKind {
     /// For `/flows`: all of it.
     pub flows: Snapshots,
     /// For `/metrics`: no rows, names or lookups.
     pub metrics: Snapshots,
+    /// For `/history`.
+    pub history: History,
 }
 
-/// One of [`Boards`].
+/// What had been carried at the sweeps of the last hour.
+#[derive(Debug)]
+pub struct History(Mutex<VecDeque<Past>>);
+
+/// What had been carried at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Board {
+pub struct Past {
+    /// Nanoseconds since the epoch.
+    pub wall_ns: u64,
+    /// Bytes since the start.
+    pub tx_bytes: u64,
+    /// Bytes since the start.
+    pub rx_bytes: u64,
+}
+
+impl Default for History {
+    fn default() -> History {
+        History(Mutex::new(VecDeque::with_capacity(History::POINTS)))
+    }
+}
+
+impl History {
+    /// Five seconds apart at least, so an hour of them.
+    const POINTS: usize = 720;
+    const APART_NS: u64 = 5 * SECOND;
+
+    /// Collector: remembers what had been carried at a sweep. Those that follow each other sooner are left out, and none is
+    /// older than an hour. A clock that was set back begins anew.
+    pub fn note(&self, wall_ns: u64, total: TxRx) {
+        let mut past = self.0.lock().unwrap_or_else(|p| p.into_inner());
+        if past.back().is_some_and(|last| last.wall_ns > wall_ns) {
+            past.clear();
+        }
+        // A sweep is due a little before or after its time.
+        if past.back().is_some_and(|last| wall_ns - last.wall_ns < History::APART_NS / 10 * 9) {
+            return;
+        }
+        let oldest_ns = wall_ns.saturating_sub(History::POINTS as u64 * History::APART_NS);
+        while past.len() >= History::POINTS || past.front().is_some_and(|first| first.wall_ns < oldest_ns) {
+            past.pop_front();
+        }
+        past.push_back(Past { wall_ns, tx_bytes: total.tx.bytes, rx_bytes: total.rx.bytes });
+    }
+
+    /// All of it, the oldest first.
+    pub fn all(&self) -> Vec<Past> {
+        self.0.lock().unwrap_or_else(|p| p.into_inner()).iter().copied().collect()
+    }
+}
+
+/// One of [`SnapshotsByKind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotKind {
     Flows,
     Metrics,
 }
 
-impl Boards {
+impl SnapshotsByKind {
     /// One of both.
-    pub fn of(&self, board: Board) -> &Snapshots {
-        match board {
-            Board::Flows => &self.flows,
-            Board::Metrics => &self.metrics,
+    pub fn of(&self, kind: SnapshotKind) -> &Snapshots {
+        match kind {
+            SnapshotKind::Flows => &self.flows,
+            SnapshotKind::Metrics => &self.metrics,
         }
     }
 
@@ -240,3 +304,6 @@ impl Snapshots {
         old
     }
 }
+
+#[cfg(test)]
+mod tests;

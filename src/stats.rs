@@ -103,7 +103,7 @@ stats! {
     sweep_last_ns: Gauge "netmon_sweep_last_seconds" / 1_000_000_000;
     /// Start of the last sweep, seconds since the epoch.
     sweep_wall_ms: Gauge "netmon_last_sweep_timestamp_seconds" / 1_000;
-    /// Current interval between sweeps.
+    /// Time from the last sweep to the next one that is planned; one that somebody needs comes sooner.
     sweep_interval_ms: Gauge "netmon_sweep_interval_seconds" / 1_000;
     /// Records that the source delivered.
     records: Counter "netmon_records_total";
@@ -203,6 +203,8 @@ stats! {
     topology_refused: Counter "netmon_topology_refused_total" ["reason"; TopologyRefused];
     /// Series by scope, via and service.
     cost_series: Gauge "netmon_cost_series";
+    /// Increments of units and containers that count as the host's, because 1,024 others have rows.
+    groups_refused: Counter "netmon_owners_refused_total";
     /// Bytes shown without their service or pod because the table is full, tx and rx together.
     cost_joined_bytes: Counter "netmon_cost_joined_bytes_total";
     /// Requests to the API server for a list: of pods, and with `-topology-source nodes` of nodes.
@@ -223,6 +225,8 @@ stats! {
     capabilities: Gauge "netmon_capability_held" ["capability"; Capability];
     /// Pods known to run on this node.
     pods: Gauge "netmon_pods";
+    /// Pods that run for a minute and that no record has spoken of since the agent started.
+    pods_unseen: Gauge "netmon_pods_unseen";
     /// 1 for each way in which counting is impaired now, by reason; component monitor of /healthz says it in words.
     impaired: Gauge "netmon_impaired" ["reason"; Impaired];
     /// When DAKR acknowledged the last push, seconds since the epoch; 0 before the first.

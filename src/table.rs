@@ -30,6 +30,25 @@ pub trait Entry: Copy {
     }
 }
 
+/// Makes a struct an [`Entry`] by the field that is its key, and its field `mark`.
+macro_rules! entry {
+    ($name:ty { $field:ident: $key:ty } $(where $type:ident: $bound:ident)?) => {
+        impl$(<$type: $bound>)? $crate::table::Entry for $name {
+            type Key = $key;
+            fn key(&self) -> &$key {
+                &self.$field
+            }
+            fn mark(&self) -> u32 {
+                self.mark
+            }
+            fn set_mark(&mut self, mark: u32) {
+                self.mark = mark;
+            }
+        }
+    };
+}
+pub(crate) use entry;
+
 /// The table is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;

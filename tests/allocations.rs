@@ -11,11 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use netmon::clock::{Now, SECOND};
 use netmon::collect::pipeline::Pipeline;
+use netmon::config::SourceKind;
 use netmon::flow::{Addr, Connection, ConnectionKey, Counts, Ends, Reading, Traffic};
+use netmon::owner::cgroup::Holds;
 use netmon::owner::socket_owners::SocketOwners;
 use netmon::owner::{Pod, PodIndex};
 use netmon::source::Sweep;
 use netmon::stats::Stats;
+use netmon::topology::names::{Learner, Names};
+use netmon::topology::{Topology, Via, lines};
 use nix::sched::{CloneFlags, unshare};
 
 mod support;
@@ -94,6 +98,13 @@ fn sweep(pipeline: &mut Pipeline, round: u32, stats: &Stats, cgroups: &[u64]) {
             Connection { reading: Reading::Ended, ..connection(number, u64::from(round) * 1_000 + 60, cgroups) };
         pipeline.record(&ended, now);
     }
+    if pipeline.arbiter().is_some() {
+        // The programs have what the pods' sockets sent.
+        for number in round * 100..CONNECTIONS + round * 100 {
+            let told = connection(number, 1_000, cgroups);
+            pipeline.record(&Connection { reading: Reading::Increment, ends: Ends::Originator, ..told }, now);
+        }
+    }
     pipeline.end_sweep(&Sweep { complete: true, ..Sweep::default() }, now);
     if let Some(socket_owners) = pipeline.socket_owners() {
         socket_owners.look().expect("this test has a socket");
@@ -119,6 +130,15 @@ fn allocated_once_warm(pipeline: &mut Pipeline, cgroups: &[u64]) -> u64 {
     allocated
 }
 
+/// 256 ranges in the world, each of which is half of the one around it.
+fn topology() -> Arc<Topology> {
+    let mut learner = Learner::new(Names::default());
+    let text: String =
+        (0..256).map(|n| format!("198.51.{n}.0/24 zone=z{} via=nat\n198.51.{n}.0/25 zone=z1\n", n % 3)).collect();
+    let parsed = lines::parse(&text, &mut learner, &[]).expect("it is well");
+    Arc::new(Topology::new(Arc::new(parsed.table), Arc::new(learner.finish()), 1))
+}
+
 /// A cluster with a tree of cgroups, one pod a directory; what a directory is called is the pod's uid.
 fn in_cluster(root: &Path) -> (Pipeline, Vec<u64>) {
     let (mut pods, mut cgroups) = (Vec::new(), Vec::new());
@@ -134,7 +154,7 @@ fn in_cluster(root: &Path) -> (Pipeline, Vec<u64>) {
     let mut pipeline = Pipeline::new(&support::in_cluster(&["-max-rows", "4096"]), 2 * CONNECTIONS, 1);
     pipeline.local_ends().replace_host(&[NODE]);
     pipeline.set_pods(Arc::new(PodIndex::new(Vec::new(), pods, true, 1)), Now::default());
-    pipeline.set_socket_owners(SocketOwners::open(root, true).expect("socket diagnostics"));
+    pipeline.set_socket_owners(SocketOwners::open(root, Holds::Pods, true).expect("socket diagnostics"));
     (pipeline, cgroups)
 }
 
@@ -142,9 +162,17 @@ fn in_cluster(root: &Path) -> (Pipeline, Vec<u64>) {
 fn a_sweep_allocates_nothing_once_warm() {
     let config = support::standalone(&["-local-cidrs", "10.244.1.0/24", "-max-rows", "4096"]);
     let mut pipeline = Pipeline::new(&config, 2 * CONNECTIONS, 1);
+    // And with a table of ranges, which is asked of each new row.
+    pipeline.set_topology(topology());
     let allocated = allocated_once_warm(&mut pipeline, &[]);
+    assert!(pipeline.costs().iter().any(|cost| cost.key.way.via() == Via::Nat), "the table is asked");
     assert!(pipeline.ledger().folded_rows > 0, "the sweep shall include folding");
     assert_eq!(allocated, 0, "allocations in eight sweeps of {CONNECTIONS} connections");
+
+    let mut pipeline = Pipeline::new(&config, 2 * CONNECTIONS, 1);
+    pipeline.read_by(SourceKind::Auto);
+    let allocated = allocated_once_warm(&mut pipeline, &[]);
+    assert_eq!(allocated, 0, "allocations in eight sweeps of two sources");
 
     // Without the sockets of others, where that is allowed.
     let _ = unshare(CloneFlags::CLONE_NEWNET);

@@ -29,7 +29,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filter = arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", |f| f.as_str());
     type Case = (&'static str, Option<fn(&Helm)>, fn());
-    let cases: [Case; 23] = [
+    let cases: [Case; 24] = [
         ("chart_takes_values_that_people_have", Some(people::takes_values_that_people_have), nothing),
         ("chart_leaves_out_nodes_that_cannot_run_it", Some(people::leaves_out_nodes_that_cannot_run_it), nothing),
         ("chart_refuses_with_the_reason", Some(people::refuses_with_the_reason), nothing),
@@ -55,6 +55,7 @@ fn main() {
         ("chart_says_what_happens_beside_the_incumbent", Some(says_what_happens_beside_the_incumbent), nothing),
         ("chart_comments_say_what_the_settings_say", None, values::comments_say_what_the_settings_say),
         ("chart_and_lab_know_every_mode", None, know_every_mode),
+        ("chart_schema_has_every_word_of_a_setting", None, values::the_schema_has_every_word_of_a_setting),
         ("chart_readme_holds_the_table_of_values", None, values::readme_holds_the_table),
         ("chart_dashboard_names_our_series", None, values::dashboard_names_our_series),
     ];
@@ -232,6 +233,11 @@ fn grants_what_a_topology_takes(helm: &Helm) {
     assert!(agents.contains("\"-topology-source=routes\"") && agents.contains("NODE_ZONE"));
     assert_eq!(rules("topology.source=nodes").0, Some(json!(["list", "watch"])));
     assert_eq!(rules("topology.ranges=10.0.0.0/8 zone=a").0, Some(json!(["get"])));
+    // Cilium's map of addresses is in reach of the mode that reads its others.
+    let (_, agents) = rules("topology.source=routes,config.collectorMode=cilium");
+    for need in ["\"mountPath\":\"/sys/fs/bpf\"", "\"runAsUser\":0", "\"BPF\""] {
+        assert!(agents.contains(need), "{need}: {agents}");
+    }
 }
 
 /// Series name pods of others: each scrape job keeps the label `namespace` that they bear, and finds the agents where
@@ -366,9 +372,13 @@ fn refuses_bad_values(helm: &Helm) {
         ("config.containerPort=eighty", "containerPort"),
         ("config.containerPort=70000", "containerPort"),
         ("config.logLevel=loud", "logLevel"),
+        ("config.logFormat=xml", "logFormat"),
         ("config.dakrUrl=dakr.example.com", "dakrUrl"),
         ("config.clusterCidrs=10.0.0.0/8", "clusterCidrs"),
         ("config.clusterCidrs[0]=10.0.0.0", "clusterCidrs"),
+        ("config.clusterCidrs[0]=10.300.0.0/16", "clusterCidrs"),
+        ("config.outsideCidrs[0]=10.0.0.0/33", "outsideCidrs"),
+        ("config.metricsAllow[0]=fd00::/129", "metricsAllow"),
         ("config.overlayPorts[0]=0", "overlayPorts"),
         ("config.fallback=never", "fallback"),
         ("config.cgroupFs=cgroup", "cgroupFs"),

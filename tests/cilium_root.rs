@@ -14,6 +14,8 @@ mod cilium;
 mod counting;
 #[path = "cilium_root/instead.rs"]
 mod instead;
+#[path = "cilium_root/ipcache.rs"]
+mod ipcache;
 mod support;
 
 use cilium::{Bpffs, FIXTURES, LRU_HASH, MAPS, Writer, fixture};

@@ -9,6 +9,11 @@ use std::process::Command;
 
 use serde_json::Value;
 
+#[path = "support/cilium.rs"]
+mod cilium;
+
+use cilium::Bpffs;
+
 const NETMON: &str = env!("CARGO_BIN_EXE_zxporter-netmon");
 
 /// What a run found, and its exit status.
@@ -78,12 +83,7 @@ fn root_no_rule_asks_for_tracking() {
         ip neigh add 10.9.0.2 lladdr 02:00:00:00:00:02 dev va
         (for n in {1..100000}; do printf '%01000d' 0 > /dev/udp/10.9.0.2/9; done) & sleep 0.2";
     let blind = on_a_node(traffic, "-standalone -manage-conntrack=false -dns off");
-    blind.says(
-        "tracking",
-        "fail",
-        "no rule asks for connection tracking: 0 entries, va carried",
-        "-collector-mode ebpf",
-    );
+    blind.says("tracking", "fail", "no rule asks for connection tracking: 0 entries, v", "-collector-mode ebpf");
     let own = on_a_node(traffic, "-standalone -dns off");
     own.says("tracking", "ok", "the agent's own rule asks for it", "");
 }
@@ -95,6 +95,20 @@ fn root_accounting_is_off() {
     refused.says("conntrack", "fail", "accounting off", "net.netfilter.nf_conntrack_acct=1");
     let managed = on_a_node(off, "-standalone -dns off");
     managed.says("conntrack", "warn", "accounting off", "switches accounting on when it starts");
+}
+
+/// The limit is the whole machine's, so the files of a full table stand in the place of the kernel's.
+#[test]
+fn root_the_table_is_full_or_nearly() {
+    let holds = |count: &str| {
+        format!(
+            "echo 1 > /proc/sys/net/netfilter/nf_conntrack_acct; mount -t tmpfs t /mnt; echo {count} > /mnt/count; echo 1000 > /mnt/max
+            for file in count max; do mount --bind /mnt/$file /proc/sys/net/netfilter/nf_conntrack_$file; done"
+        )
+    };
+    let full = on_a_node(&holds("1000"), "-standalone -dns off");
+    full.says("conntrack", "fail", "1000 of 1000 entries", "raise net.netfilter.nf_conntrack_max");
+    on_a_node(&holds("950"), "-standalone -dns off").says("conntrack", "warn", "nearly full", "nf_conntrack_max");
 }
 
 #[test]
@@ -110,8 +124,8 @@ fn root_capabilities_are_missing() {
 
 #[test]
 fn root_a_bridge_passes_no_conntrack() {
-    let bridge = "mount -t sysfs sysfs /sys; ip link add br0 type bridge; ip link add va type veth peer name vb
-        ip link set va master br0; echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables";
+    let bridge = "ip link add br0 type bridge; ip link add va type veth peer name vb
+        ip link set va master br0; ip link set vb master br0; echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables";
     on_a_node(bridge, "-standalone").says("data plane", "warn", "bridge br0 has ports", "br_netfilter");
 }
 
@@ -123,6 +137,43 @@ fn root_a_rule_takes_packets_out_of_tracking() {
     let counts = "nft 'add table inet t; add chain inet t pre { type filter hook prerouting priority raw; }; \
                   add rule inet t pre tcp dport 80 counter'";
     on_a_node(counts, "-standalone -dns off").says("data plane", "ok", "", "");
+}
+
+#[test]
+fn root_a_rule_of_iptables_legacy_takes_packets_out_of_tracking() {
+    for (program, family, target) in [
+        ("iptables-legacy", "ip", "NOTRACK"),
+        ("iptables-legacy", "ip", "CT --notrack"),
+        ("ip6tables-legacy", "ip6", "CT --notrack"),
+    ] {
+        let rule = |target: &str| {
+            format!(
+                "{program} -t raw -A OUTPUT -p tcp --dport 81 -j ACCEPT; {program} -t raw -A OUTPUT -p udp -j {target}"
+            )
+        };
+        let found = on_a_node(&rule(target), "-standalone -dns off");
+        found.says("data plane", "warn", &format!("chain {family} raw of iptables-legacy "), "-collector-mode ebpf");
+        on_a_node(&rule("CT --zone 3"), "-standalone -dns off").says("data plane", "ok", "", "");
+    }
+}
+
+/// In netfilter mode too, which Cilium's routing by BPF bypasses.
+#[test]
+fn root_cilium_is_here_and_its_accounting_may_be_off() {
+    let doctor = |bpffs: &Bpffs, mode: &str| {
+        with(&[], &format!("-collector-mode {mode} -cilium-bpf-root {}", bpffs.root.display()))
+    };
+    let bpffs = Bpffs::with_maps();
+    bpffs.fill('a', 20, 7);
+    doctor(&bpffs, "netfilter").says("Cilium", "warn", "passes no conntrack", "-collector-mode cilium or auto");
+    doctor(&bpffs, "cilium").says("Cilium", "ok", "its maps count", "");
+    let is_named = |found: Found| found.lines.iter().any(|line| line["area"] == "Cilium");
+    assert!(!is_named(doctor(&bpffs, "ebpf")), "our own programs see what Cilium routes");
+    assert!(!is_named(with(&[], "-cilium-bpf-root /nonexistent")), "no Cilium, no word of it");
+    let bpffs = Bpffs::with_maps();
+    bpffs.fill('b', 20, 0);
+    doctor(&bpffs, "netfilter").says("Cilium", "warn", "its own accounting is off", "bpf.ctAccounting=true");
+    doctor(&bpffs, "cilium").says("Cilium", "warn", "", "bpf.ctAccounting=true");
 }
 
 #[test]

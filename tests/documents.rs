@@ -1,6 +1,10 @@
 //! What packages hold is what the sources say: man page and completions come from the table of settings, and the
-//! systemd unit is as closed as the README says.
+//! systemd unit is as closed as the README says. What pages give to copy works.
 
+#[path = "documents/commands.rs"]
+mod commands;
+#[path = "documents/costs.rs"]
+mod costs;
 #[path = "../examples/documents.rs"]
 mod documents;
 
@@ -24,6 +28,42 @@ fn man_page_and_completions_are_made_from_the_settings() {
         assert!(there == text, "{} is behind: NETMON_BLESS=1 cargo test --test documents", file.display());
         assert!(text.contains("collector-mode") || text.contains("collector\\-mode"), "{name}");
         assert!(!text.contains('\u{2026}') || !name.ends_with(".8"), "{name} holds what old formatters cannot show");
+    }
+}
+
+/// U12: what comes behind an equals sign, which bash makes a word of its own, and flags with two dashes are completed too.
+#[test]
+fn bash_completes_values_and_both_dashes() {
+    for (words, wanted) in [
+        ("-collector-mode = ci", "cilium"),
+        ("-collector-mode =", "netfilter ebpf cilium auto"),
+        ("--dns-p", "--dns-ports"),
+        ("-dns-p", "-dns-ports"),
+        ("-standalone =", "true false"),
+        ("top -by na", "namespace"),
+        ("flows -format =", "table json csv tsv"),
+        ("flows --by = na", "namespace"),
+        ("doc", "doctor"),
+        ("top", "top topology"),
+        ("topology co", "compile"),
+        ("topology compile -v", "-via"),
+    ] {
+        let script = format!(
+            "source {}; COMP_WORDS=(zxporter-netmon {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _zxporter_netmon; \
+             echo \"${{COMPREPLY[*]}}\"",
+            path("package/completions/zxporter-netmon.bash").display()
+        );
+        let (_, said) = checked("bash", &["-c", &script]).expect("bash");
+        assert_eq!(said.trim(), wanted, "{words}");
+    }
+}
+
+/// U12: what one looks for in a man page.
+#[test]
+fn the_man_page_has_its_sections() {
+    let page = fs::read_to_string(path("package/zxporter-netmon.8")).expect("the page");
+    for section in ["EXIT STATUS", "SIGNALS", "ENDPOINTS", "FILES", "EXAMPLES"] {
+        assert!(page.contains(&format!("\n.SH {section}\n")), "{section}");
     }
 }
 
@@ -61,6 +101,34 @@ fn the_unit_starts_what_there_is() {
     assert!(matches!(command, Ok(netmon::config::Command::Run(_))), "{command:?}");
     assert_eq!(value("CapabilityBoundingSet="), "CAP_NET_ADMIN");
     assert_eq!(value("AmbientCapabilities="), "CAP_NET_ADMIN");
+}
+
+/// What is wrong with the settings stays wrong: status 2 is not tried again, everything else is.
+#[test]
+fn the_unit_does_not_begin_anew_where_a_setting_is_wrong() {
+    let text = fs::read_to_string(path("package/zxporter-netmon.service")).expect("the unit");
+    for line in ["Restart=on-failure", "RestartPreventExitStatus=2", "Environment=FLAGS="] {
+        assert!(text.lines().any(|there| there == line), "{line} is missing");
+    }
+}
+
+/// Everything in `/etc/default` is an example that is left out, of a setting that there is, with a value that is taken.
+#[test]
+fn the_defaults_of_the_service_are_settings_that_are_taken() {
+    let text = fs::read_to_string(path("package/default")).expect("package/default");
+    assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')), "{text}");
+    let is_name = |name: &&str| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    let assigned = |line: &'static str| line.strip_prefix('#')?.split_once('=').filter(|(name, _)| is_name(name));
+    let given: Vec<(&str, &str)> = String::leak(text).lines().filter_map(assigned).collect();
+    assert!(given.len() > 5, "{given:?}");
+    for (name, _) in &given {
+        let is_setting = netmon::config::settings::SETTINGS.iter().any(|setting| setting.name == *name);
+        assert!(is_setting || ["FLAGS", "HTTPS_PROXY"].contains(name), "{name}");
+    }
+    let of = |wanted: &str| given.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.trim_matches('"'));
+    let flags = of("FLAGS").expect("FLAGS").split(' ').map(Into::into);
+    let command = netmon::config::parse(flags, |name| of(name).map(Into::into), Some("host".into()));
+    assert!(matches!(command, Ok(netmon::config::Command::Run(_))), "{command:?}");
 }
 
 /// One series of each family that the agent shows, and what it says of it.

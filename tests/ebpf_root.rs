@@ -14,6 +14,8 @@ mod bounds;
 mod counted;
 #[path = "ebpf_root/odd.rs"]
 mod odd;
+#[path = "ebpf_root/race.rs"]
+mod race;
 #[path = "ebpf_root/services.rs"]
 mod services;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use counting::{Counting, allocations};
 use netmon::export::dakr::encode::{Header, Item, begin, end, item};
 use netmon::export::view::query::Query;
-use netmon::export::view::{Head, View};
+use netmon::export::view::{About, Head, View};
 use netmon::flow::{Addr, Class, Counts, Direction, TxRx};
 use netmon::names::{Origin, RowName};
 use netmon::owner::{Owner, Pod};
@@ -103,7 +103,7 @@ fn writing_10000_rows_allocates_nothing_per_row() {
     let mut out = Vec::with_capacity(16 << 20);
     for query in ["sort=rate", "format=csv", "format=tsv&match=443", "by=remote&format=csv", "by=remote&sort=tx"] {
         let query = Query::parse(query).expect("a query");
-        let head = Head { node_name: "node-a".into(), status: "healthy", swept_wall_ns: 1 };
+        let head = Head { node_name: "node-a".into(), status: "healthy", swept_wall_ns: 1, agent: About::default() };
         let before = allocations();
         let mut view = View::new(Arc::clone(&snapshot), head, query.as_ref());
         // Lists that double as they fill, not one piece for each row.

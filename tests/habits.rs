@@ -13,6 +13,21 @@ fn read(below: &str) -> String {
     fs::read_to_string(path(below)).unwrap_or_else(|e| panic!("{below}: {e}"))
 }
 
+/// The Rust files below a folder, by their paths, with their texts.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path(folder)).expect("listed") {
+        let below = format!("{folder}/{}", entry.expect("listed").file_name().to_string_lossy());
+        if path(&below).is_dir() {
+            found.extend(sources(&below));
+        } else if below.ends_with(".rs") {
+            found.push((below.clone(), read(&below)));
+        }
+    }
+    found.sort();
+    found
+}
+
 /// What script/test makes of an output: its sums, its causes, and whether CI accepts it.
 fn judged(output: &str, ci: &str) -> (String, bool) {
     let log = std::env::temp_dir().join(format!("netmon-habits-{}-{ci}-{}", std::process::id(), output.len()));
@@ -78,6 +93,45 @@ fn one_rust_everywhere() {
     assert_eq!(wanted.split('.').count(), 3, "{wanted} is not one version");
     let container = read("Containerfile");
     assert!(container.contains(&format!("FROM rust:{wanted}-")), "Containerfile does not build with {wanted}");
+    assert!(!read("Cargo.toml").contains("rust-version"), "an older Rust is promised, and never built with");
+}
+
+/// A cast that may cut or turn a number has its reason beside it, or does not pass.
+#[test]
+fn casts_in_src_are_judged() {
+    let root = read("src/lib.rs");
+    let lints = root.lines().find(|line| line.starts_with("#![cfg_attr(not(test), warn(")).expect("lints");
+    for lint in ["clippy::cast_possible_truncation", "clippy::cast_sign_loss"] {
+        assert!(lints.contains(lint), "{lint} is off");
+    }
+    assert!(read("script/test").contains("cargo clippy --quiet --locked --all-targets -- -D warnings"));
+    for (place, text) in sources("src") {
+        let allowed = text.split("#[allow(clippy::cast_").skip(1);
+        let without = allowed.filter(|rest| !rest.split(']').next().is_some_and(|inside| inside.contains("reason = ")));
+        assert_eq!(without.count(), 0, "{place}: a cast is allowed without a reason");
+    }
+}
+
+/// Unit tests of a module `x` stand in `x/tests.rs` beside it, or below that.
+#[test]
+fn unit_tests_stand_in_one_place() {
+    let is_test = |place: &str| place.ends_with("/tests.rs") || place.contains("/tests/");
+    let tests = |text: &str| text.lines().any(|line| line.trim() == "#[test]" || line.trim_end() == "mod tests {");
+    let wrong = sources("src").into_iter().filter(|(place, text)| !is_test(place) && tests(text));
+    let wrong: Vec<String> = wrong.map(|(place, _)| place).collect();
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// The subject of a commit says what is true afterwards; the reason is in its body.
+#[test]
+fn subjects_of_commits_are_short() {
+    if !path(".git").exists() {
+        return; // sources without their history
+    }
+    let log = Command::new("git").args(["log", "-40", "--format=%s"]).current_dir(path("")).output().expect("git");
+    let subjects = String::from_utf8(log.stdout).expect("UTF-8");
+    let long: Vec<&str> = subjects.lines().filter(|subject| subject.chars().count() > 60).collect();
+    assert!(log.status.success() && long.is_empty(), "{long:?}");
 }
 
 /// `unversioned` is what its crate promises nothing about.
@@ -133,6 +187,8 @@ fn f11_only_these_files_know_wall_time() {
         "kube/failure.rs",
         "kube/index.rs",
         "kube/mod.rs",
+        "logging.rs",
+        "logging/line.rs",
         "net/tls.rs",
         "snapshot.rs",
         "state/store.rs",
@@ -143,26 +199,10 @@ fn f11_only_these_files_know_wall_time() {
         "wire/recording.rs",
     ];
     let words = ["wall_ns", "wall_ms", "wall_of", "wall_clock", "WallClock", "SystemTime", "UNIX_EPOCH"];
-    let (mut folders, mut found) = (vec![path("src")], Vec::new());
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("listed") {
-            let place = entry.expect("listed").path();
-            let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            match place.is_dir() {
-                true if name == "tests" => {}
-                true => folders.push(place),
-                false if name == "tests.rs" || !name.ends_with(".rs") => {}
-                false => {
-                    let text = fs::read_to_string(&place).expect("UTF-8");
-                    if words.iter().any(|word| text.contains(word)) {
-                        let below = place.strip_prefix(path("src")).expect("below src");
-                        found.push(below.to_string_lossy().into_owned());
-                    }
-                }
-            }
-        }
-    }
-    found.sort_unstable();
+    let is_test = |place: &str| place.ends_with("/tests.rs") || place.contains("/tests/");
+    let knows = |text: &str| words.iter().any(|word| text.contains(word));
+    let found = sources("src").into_iter().filter(|(place, text)| !is_test(place) && knows(text));
+    let found: Vec<String> = found.map(|(place, _)| place["src/".len()..].to_owned()).collect();
     assert_eq!(found, known, "see rule 20");
 }
 

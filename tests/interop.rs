@@ -201,37 +201,11 @@ fn main() {
         .into_iter()
         .filter(|tool| !Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success()))
         .collect();
-    // The arguments of libtest that scripts use: a filter, `--skip` with a name, `--list`.
-    let (mut filter, mut skips, mut list) = (String::new(), Vec::new(), false);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--skip" => skips.extend(arguments.next()),
-            "--list" => list = true,
-            _ if argument.starts_with('-') => {}
-            _ => filter = argument,
-        }
-    }
-    let (mut passed, mut ignored) = (0, 0);
-    for framing in Framing::ALL {
-        for (kind, case) in [("pushed", pushed as fn(Framing)), ("failures", failures)] {
+    let cases = Framing::ALL.into_iter().flat_map(|framing| {
+        [("pushed", pushed as fn(Framing)), ("failures", failures)].map(|(kind, case)| {
             let name = format!("interop_{kind}_{}", framing.as_str());
-            if !name.contains(&filter) || skips.iter().any(|skip| name.contains(skip)) {
-                continue;
-            }
-            if list {
-                println!("{name}: test");
-            } else if missing.is_empty() {
-                case(framing);
-                println!("test {name} ... ok");
-                passed += 1;
-            } else {
-                println!("test {name} ... skipped: needs {}", missing.join(" and "));
-                ignored += 1;
-            }
-        }
-    }
-    println!("\ntest result: ok. {passed} passed; 0 failed; {ignored} skipped");
-    let required = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(ignored == 0 || !required, "CI is to skip nothing for want of node");
+            (name, Box::new(move || case(framing)) as Box<dyn FnOnce()>)
+        })
+    });
+    support::harness::run(cases, &missing.join(" and "));
 }

@@ -7,13 +7,13 @@ use netmon::clock::{Now, SECOND};
 use netmon::collect::freezer::{Freezer, Sender};
 use netmon::collect::persist;
 use netmon::collect::pipeline::Pipeline;
-use netmon::config::{DakrProtocol, SourceKind};
+use netmon::config::DakrProtocol;
 use netmon::export::dakr::framing::Answer;
 use netmon::export::dakr::jitter::Jitter;
 use netmon::export::dakr::outcome::SendEnd;
 use netmon::export::dakr::retry::Delivery;
 use netmon::flow::{Addr, Connection, ConnectionKey, Counts, Ends, Reading, Traffic, TxRx};
-use netmon::source::{Each, Facts, Source, SourceError, SourceHealth, Sweep, facts};
+use netmon::source::Sweep;
 use netmon::state::bytes::In;
 use netmon::state::{self, Gone, Place};
 
@@ -22,6 +22,7 @@ mod counting;
 mod support;
 use counting::{Counting, peak_of};
 use support::schema;
+use support::silent::Silent;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -188,30 +189,6 @@ fn an_hour_and_a_day_without_dakr_cost_no_byte_and_no_memory() {
     }
 }
 
-/// Names the tables; records are handed to the pipeline.
-struct Kernel;
-
-impl Source for Kernel {
-    fn facts(&self) -> &'static Facts {
-        facts(SourceKind::Netfilter)
-    }
-    fn sweep(&mut self, _: Now, _: Each<'_>) -> Result<Sweep, SourceError> {
-        Ok(Sweep::default())
-    }
-    fn drain(&mut self, _: Now, _: Each<'_>) -> Result<Sweep, SourceError> {
-        Ok(Sweep::default())
-    }
-    fn poll_fds(&self) -> &[i32] {
-        &[]
-    }
-    fn upkeep(&mut self, _: Now) -> SourceHealth {
-        SourceHealth::default()
-    }
-    fn ends_are_told(&self) -> bool {
-        true
-    }
-}
-
 fn place(boot_id: &str) -> Place {
     Place { boot_id: boot_id.into(), netns: 1 }
 }
@@ -227,7 +204,7 @@ fn f4_what_is_pending_outlives_a_reboot_and_finds_room_in_a_smaller_table() {
         // Counted and not answered; then a minute more, which stays open.
         node.minute(&SendEnd::NoAnswer, true);
         node.minute(&SendEnd::NoAnswer, true);
-        let tables = persist::tables(&Kernel, &node.pipeline, &node.freezer);
+        let tables = persist::tables(&Silent, &node.pipeline, &node.freezer);
         let file = state::encode(&place("same"), "outage/b", tables, |out| node.delivery.persist(out)).concat();
         let before = *node.pipeline.ledger();
         assert!(!before.open.is_zero() && !before.frozen.is_zero());
@@ -239,7 +216,7 @@ fn f4_what_is_pending_outlives_a_reboot_and_finds_room_in_a_smaller_table() {
         let (same_kernel, same_boot) = (state.gone.is_none(), state.gone != Some(Gone::Boot));
         assert_eq!(same_kernel, boot == "same");
         let (pipeline, freezer) = (&mut next.pipeline, &mut next.freezer);
-        persist::restore(&state.tables, state.gone, next.now, &mut Kernel, pipeline, freezer).expect("as written");
+        persist::restore(&state.tables, state.gone, next.now, &mut Silent, pipeline, freezer).expect("as written");
         assert_eq!(pipeline.baselines().len() == 0, !same_kernel, "the connections are gone");
         let (batch, mono_ns) = (&mut In(&state.batch), next.now.mono_ns);
         let told = next.delivery.resume(batch, state.notes, same_boot, mono_ns).expect("as written");

@@ -12,13 +12,17 @@
 mod agent;
 #[path = "page/browser.rs"]
 mod browser;
+#[path = "support/harness.rs"]
+mod harness;
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
 
-use agent::{Agent, Scene, crowd, name, pod, quiet, row, shop};
+use agent::{Agent, Scene, counts, crowd, name, pod, quiet, row, shop};
 use browser::{Browser, Tab};
 use netmon::clock::{self, MS, SECOND};
+use netmon::flow::TxRx;
 use netmon::health::{Component, Status};
 
 /// The text of a cell: `o` is the owner, or what a sum is of.
@@ -232,11 +236,42 @@ fn says_its_state(browser: &mut Browser) {
     tab.until(
         "$('overall').textContent === 'degraded' && $('why').textContent.endsWith('no answer from dakr.example.com')",
     );
+    let about = format!("version {} · up 3\u{a0}h · ", netmon::VERSION);
+    tab.until(&format!("$('about').textContent === {:?}", about.clone() + "no push yet, failing now"));
+    agent.stats.last_push_ms.set(clock::now().wall_ns / MS - 240_000);
+    tab.until(&format!("$('about').textContent === {:?}", about + "last push 4\u{a0}min ago, failing now"));
+    agent.health.set(Component::DakrTransport, Status::Healthy, "connected");
+    tab.until("$('about').textContent.endsWith('last push 4\u{a0}min ago')");
+    agent.stats.counted_tx_bytes.set(7_000_000);
+    agent.stats.acknowledged_bytes.set(5_000_000);
+    agent.stats.open_bytes.set(2_000_000);
+    let books = "Counted 7.00\u{a0}MB = acknowledged 5.00\u{a0}MB + waiting 2.00\u{a0}MB + withheld 0\u{a0}B + unattributed 0\u{a0}B + lost 0\u{a0}B";
+    tab.until(&format!("$('ledger').textContent === {books:?}"));
     let address = agent.address();
     drop(agent);
     tab.until("$('overall').textContent.startsWith('no answer for ') && document.body.className === 'gone'");
-    let _again = Agent::at(&address, shop());
+    let again = Agent::at(&address, shop());
     tab.until("$('overall').textContent === 'healthy' && lines.length === 5 && document.body.className === ''");
+    // An end that was said is no riddle.
+    again.pulse.stopping();
+    tab.until("$('overall').textContent === 'stopping'");
+    drop(again);
+    tab.until("$('overall').textContent === 'stopped' && document.body.className === 'gone'");
+    let _next = Agent::at(&address, shop());
+    tab.until("$('overall').textContent === 'healthy'");
+}
+
+/// The plot begins with what the agent remembers.
+fn remembers(browser: &mut Browser) {
+    let agent = Agent::start(shop());
+    let begun_ns = clock::now().wall_ns - 3_500 * SECOND;
+    for n in 0..690 {
+        agent.snapshots.history.note(begun_ns + n * 5 * SECOND, TxRx { tx: counts(n * 5_000), rx: counts(n * 50) });
+    }
+    let mut tab = browser.open(&agent.url);
+    tab.until("points.length > 689");
+    assert_eq!(tab.value("[points[0].tx, points[688].rx].join()"), "1000,10");
+    tab.until("points.length > 691 && points.every((p, n) => n === 0 || p.from === points[n - 1].to)");
 }
 
 /// What is wider than the window, or than the card that it is in.
@@ -272,7 +307,7 @@ fn fits_every_width(browser: &mut Browser) {
 
 type Case = fn(&mut Browser);
 
-const CASES: [(&str, Case); 11] = [
+const CASES: [(&str, Case); 12] = [
     ("page_shows_names_as_text", names_are_text),
     ("page_sorts", sorts),
     ("page_groups", groups),
@@ -282,6 +317,7 @@ const CASES: [(&str, Case); 11] = [
     ("page_opens_a_row", opens_a_row),
     ("page_shows_all_rows", shows_all_rows),
     ("page_keeps_an_hour", keeps_an_hour),
+    ("page_remembers", remembers),
     ("page_says_its_state", says_its_state),
     ("page_fits_every_width", fits_every_width),
 ];
@@ -301,6 +337,8 @@ fn pictures(browser: &mut Browser, folder: &Path) {
         let mut tab = browser.open(&agent.as_ref().expect("it runs").url.clone());
         tab.until("points.length > 5");
         if state == "stopped" {
+            agent.as_ref().expect("it runs").pulse.stopping();
+            tab.until("stopping");
             agent = None;
             tab.until("document.body.className === 'gone'");
         }
@@ -339,37 +377,12 @@ fn main() {
     if let (Some(folder), Some(program)) = (std::env::var_os("PAGE_PICTURES"), program) {
         return pictures(&mut Browser::start(program), Path::new(&folder));
     }
-    // The arguments of libtest that scripts use: a filter, `--skip` with a name, `--list`.
-    let (mut filter, mut skips, mut list) = (String::new(), Vec::new(), false);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--skip" => skips.extend(arguments.next()),
-            "--list" => list = true,
-            _ if argument.starts_with('-') => {}
-            _ => filter = argument,
-        }
-    }
-    let mut browser = None;
-    let (mut passed, mut ignored) = (0, 0);
-    for (name, case) in CASES {
-        if !name.contains(&filter) || skips.iter().any(|skip| name.contains(skip)) {
-            continue;
-        }
-        match program {
-            _ if list => println!("{name}: test"),
-            Some(program) => {
-                case(browser.get_or_insert_with(|| Browser::start(program)));
-                println!("test {name} ... ok");
-                passed += 1;
-            }
-            None => {
-                println!("test {name} ... skipped: needs chromium");
-                ignored += 1;
-            }
-        }
-    }
-    println!("\ntest result: ok. {passed} passed; 0 failed; {ignored} skipped");
-    let required = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(ignored == 0 || !required, "CI is to skip nothing for want of chromium");
+    let browser = RefCell::new(None);
+    let cases = CASES.iter().map(|(name, case)| {
+        let (browser, program) = (&browser, program);
+        let run =
+            move || case(browser.borrow_mut().get_or_insert_with(|| Browser::start(program.expect("not lacking"))));
+        ((*name).to_owned(), Box::new(run) as Box<dyn FnOnce()>)
+    });
+    harness::run(cases, if program.is_some() { "" } else { "chromium" });
 }

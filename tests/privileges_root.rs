@@ -195,9 +195,15 @@ fn root_cilium_runs_as_root_with_bpf_and_without_from_5_19_on() {
     let stage = Stage::set("cilium");
     let bpffs = Bpffs::with_maps();
     bpffs.fill('a', 100, 1);
+    // And where Cilium's tunnels lead, which thread locate reads: 10.0.2.0/24 behind 192.168.1.7.
+    bpffs.tell("map cilium_ipcache type=11 key=24 value=12 entries=64 flags=1");
+    bpffs.tell("raw cilium_ipcache 38000000000000010a00020000000000 00000000c0a8010700000000");
+    let ranges = stage.folder.join("topology");
+    fs::write(&ranges, "192.168.1.0/24 zone=a1\n").expect("ours");
     let agent = |capabilities: &[&str]| {
         let mut command = stage.agent_as(0, "cilium", capabilities);
         command.arg(format!("-cilium-bpf-root={}", bpffs.root.display())).arg("-dns=off");
+        command.arg(format!("-topology={}", ranges.display())).arg("-topology-source=routes");
         command
     };
     for capabilities in [&["cap_bpf"][..], &[]] {
@@ -210,9 +216,10 @@ fn root_cilium_runs_as_root_with_bpf_and_without_from_5_19_on() {
         }
         let child = agent(capabilities).spawn().expect("nsenter starts");
         until("the entries", || stage.get("/metrics").contains("netmon_connections 100"));
+        until("the range", || stage.get("/metrics").contains("netmon_topology_ranges 2"));
         let kept = mask(kept_for_maps(), capabilities);
         for (name, permitted) in threads(&child, "0") {
-            let expected = if name == "collect" { kept } else { 0 };
+            let expected = if ["collect", "locate"].contains(&name.as_str()) { kept } else { 0 };
             assert_eq!(u64::from_str_radix(&permitted, 16), Ok(expected), "thread {name}");
         }
         let said = stop(child);

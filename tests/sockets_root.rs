@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use netmon::clock::{self, MS, SECOND};
 use netmon::flow::{Addr, protocol};
-use netmon::owner::cgroup::CgroupTree;
+use netmon::owner::cgroup::{CgroupTree, Holds};
 use netmon::owner::sockets::{HostSockets, SocketKey};
 use nix::sched::{CloneFlags, unshare};
 
@@ -111,7 +111,7 @@ fn look(cgroups: &mut Cgroups) {
         remote_port,
     };
     let port = |stream: &TcpStream| stream.local_addr().expect("connected").port();
-    let mut tree = CgroupTree::new(&cgroups.root);
+    let mut tree = CgroupTree::new(&cgroups.root, Holds::Pods);
     assert!(tree.step(1000), "a small tree");
     let mut sockets = HostSockets::open().expect("socket diagnostics");
     // UDP sockets cannot be asked whether they are there yet.
@@ -144,4 +144,22 @@ fn look(cgroups: &mut Cgroups) {
     clock::sleep_ns(200 * MS);
     sockets.look().expect("a dump");
     assert_eq!(uid_of(&sockets, closed).as_deref(), Some(ONE));
+
+    // What is seen between two sweeps is known until the second has told of it.
+    let third = connect(7001);
+    let accepted = key(protocol::TCP, 7001, port(&third));
+    let knows = |sockets: &HostSockets| sockets.cgroup_of(accepted, false).is_some();
+    sockets.glance().expect("a dump");
+    drop(third);
+    clock::sleep_ns(200 * MS);
+    for _ in 0..3 {
+        sockets.glance().expect("a dump");
+        assert!(knows(&sockets));
+    }
+    sockets.look().expect("a dump");
+    assert!(knows(&sockets));
+    for _ in 0..2 {
+        sockets.look().expect("a dump");
+    }
+    assert!(!knows(&sockets));
 }

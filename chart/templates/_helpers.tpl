@@ -227,6 +227,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $c := .Values.config -}}
 - -collector-mode={{ $c.collectorMode }}
 - -log-level={{ $c.logLevel }}
+{{- with $c.logFormat }}
+- -log-format={{ . }}
+{{- end }}
 - {{ printf "-metrics-bind-address=%s:%d" (ternary (printf "[%s]" $c.bindHost) $c.bindHost (contains ":" $c.bindHost)) (int $c.containerPort) | quote }}
 {{- with $c.fallback }}
 - -fallback={{ . }}

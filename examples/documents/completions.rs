@@ -40,43 +40,54 @@ fn options(tool: &ToolEntry) -> Vec<String> {
     tool.options.iter().map(|option| format!("-{}", option.name)).collect()
 }
 
-/// bash(1), "Programmable Completion".
+/// bash(1), "Programmable Completion". An equals sign is a word of its own there (`COMP_WORDBREAKS`).
 pub fn bash() -> String {
     let names: Vec<String> = flags().map(Setting::written).collect();
     let mut cases = String::new();
-    for setting in flags().filter(|setting| setting.kind == Kind::Flag) {
-        let action = match (words(setting), takes_a_file(setting)) {
-            (words, _) if !words.is_empty() => {
-                format!("mapfile -t COMPREPLY < <(compgen -W '{}' -- \"$word\")", words.join(" "))
-            }
-            (_, true) => "mapfile -t COMPREPLY < <(compgen -f -- \"$word\")".to_owned(),
-            _ => "COMPREPLY=()".to_owned(),
+    for setting in flags() {
+        let action = match (setting.kind, words(setting), takes_a_file(setting)) {
+            (Kind::Switch, words, _) => format!("[ $equals ] && {{ offer '{}'; return; }}", words.join(" ")),
+            (_, words, _) if !words.is_empty() => format!("offer '{}'; return", words.join(" ")),
+            (_, _, true) => "offer '' -f; return".to_owned(),
+            _ => "COMPREPLY=(); return".to_owned(),
         };
-        cases.push_str(&format!("    -{0} | --{0}) {action}; return ;;\n", setting.name));
+        cases.push_str(&format!("    -{0} | --{0}) {action} ;;\n", setting.name));
     }
     let mut commands = String::new();
     for tool in TOOLS {
+        let of_values = tool.options.iter().filter_map(|option| match option.value {
+            Value::Choice(words) => {
+                Some(format!("-{0} | --{0}) offer '{1}'; return ;; ", option.name, words.join(" ")))
+            }
+            _ => None,
+        });
+        let of_values: String = of_values.collect();
+        let values = if of_values.is_empty() { String::new() } else { format!("case $previous in {of_values}esac; ") };
         commands.push_str(&format!(
-            "    '{}'*) mapfile -t COMPREPLY < <(compgen -f -W '{} -help' -- \"$word\"); return ;;\n",
+            "    '{} '*) {values}offer '{} -help' -f; return ;;\n",
             tool.written(),
             options(tool).join(" ")
         ));
     }
     for family in families().iter().filter(|family| !members(family).is_empty()) {
         let members = members(family).join(" ");
-        commands.push_str(&format!(
-            "    '{family}'*) mapfile -t COMPREPLY < <(compgen -W '{members}' -- \"$word\"); return ;;\n"
-        ));
+        commands.push_str(&format!("    '{family} '*) offer '{members}'; return ;;\n"));
     }
     let first = families().join(" ");
     format!(
         "# shellcheck shell=bash\n\
          # Made from the table of settings by examples/documents.rs.\n\
-         _zxporter_netmon() {{\n    local word=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD - 1]}} first=''\n    \
+         _zxporter_netmon() {{\n    \
+         local word=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD - 1]}} first='' equals=''\n    \
+         if [ \"$word\" = = ]; then\n        word='' equals=1\n    \
+         elif [ \"$previous\" = = ]; then\n        previous=${{COMP_WORDS[COMP_CWORD - 2]}} equals=1\n    fi\n    \
+         offer() {{\n        local all=\" $1\"\n        \
+         [[ $word == --* ]] && all=${{all// -/ --}}\n        \
+         mapfile -t COMPREPLY < <(compgen ${{2:+\"$2\"}} -W \"$all\" -- \"$word\")\n    }}\n    \
          case \"${{COMP_WORDS[*]:1}}\" in\n{commands}    esac\n    \
          case $previous in\n{cases}    esac\n    \
-         [ \"$COMP_CWORD\" = 1 ] && first='{first}'\n    \
-         mapfile -t COMPREPLY < <(compgen -W \"$first {} -help -version\" -- \"$word\")\n}}\n\
+         [ \"$COMP_CWORD\" = 1 ] && first='{first} '\n    \
+         offer \"$first{} -help -version\"\n}}\n\
          complete -F _zxporter_netmon zxporter-netmon\n",
         names.join(" ")
     )

@@ -39,6 +39,36 @@ when it cannot start, or at once after a second signal
 .TP
 .B 2
 when flags or environment are used wrongly
+.PP
+.B doctor
+ends with 0 where traffic is counted and delivered, 3 with warnings alone, 1 where it is not.
+.SH SIGNALS
+.TP
+.BR SIGTERM ", " SIGINT
+a last sweep and push, for at most 15 seconds; what cannot be delivered is named in the log
+.TP
+a second one
+ends at once with status 1
+.SH ENDPOINTS
+On \fB\-metrics\-bind\-address\fR:
+.TP
+.I /
+the page
+.TP
+.I /flows
+every row as JSON; with ?by=, sort=, match=, class=, scope=, limit=, format=json|csv|tsv what is asked for
+.TP
+.I /history
+what had been carried at the sweeps of the last hour
+.TP
+.I /metrics
+Prometheus text
+.TP
+.I /config
+the settings in force, and where each comes from
+.TP
+.IR /healthz ", " /readyz
+200 while the agent counts; 200 from the first complete sweep until it stops. Everyone may ask these.
 .SH PRIVILEGES
 CAP_NET_ADMIN for mode netfilter; CAP_BPF and CAP_NET_ADMIN for mode ebpf, before kernel 6.12 CAP_PERFMON too, and
 before 5.11 CAP_SYS_RESOURCE.
@@ -47,6 +77,22 @@ What is not needed any more is given up after the start, thread by thread.
 .TP
 .I /etc/default/zxporter\-netmon
 environment of the systemd unit; FLAGS holds flags
+.TP
+.I /usr/share/doc/zxporter\-netmon/names.conf
+drop\-in of the unit that grants what names take
+.SH EXAMPLES
+.TP
+.B zxporter\-netmon flows \-standalone \-for 10s
+which traffic there is: counts for ten seconds, prints a table and ends
+.TP
+.B zxporter\-netmon doctor \-standalone
+why it does not count here, each cause with its cure
+.TP
+.B zxporter\-netmon top \-by owner
+the traffic of a running agent, live
+.TP
+.B curl \(aqlocalhost:8081/flows?by=remote&class=outside&sort=rate&limit=5\(aq
+the five busiest remote ends outside
 .SH SEE ALSO
 .BR capabilities (7),
 .BR conntrack (8),

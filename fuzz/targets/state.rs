@@ -7,37 +7,17 @@ use netmon::clock::Now;
 use netmon::collect::freezer::{Freezer, Sender};
 use netmon::collect::persist;
 use netmon::collect::pipeline::Pipeline;
-use netmon::config::{self, Command, DakrProtocol, SourceKind};
+use netmon::config::{self, Command, DakrProtocol};
 use netmon::export::dakr::jitter::Jitter;
 use netmon::export::dakr::retry::Delivery;
-use netmon::source::{Each, Facts, Source, SourceError, SourceHealth, Sweep, facts};
 use netmon::state::bytes::In;
 use netmon::state::{Place, decode};
 
+#[path = "../../tests/support/silent.rs"]
+mod silent;
+use silent::Silent;
+
 const NOW: Now = Now { mono_ns: 1, wall_ns: 1 };
-
-struct Nothing;
-
-impl Source for Nothing {
-    fn facts(&self) -> &'static Facts {
-        facts(SourceKind::Netfilter)
-    }
-    fn sweep(&mut self, _: Now, _: Each<'_>) -> Result<Sweep, SourceError> {
-        Ok(Sweep::default())
-    }
-    fn drain(&mut self, _: Now, _: Each<'_>) -> Result<Sweep, SourceError> {
-        Ok(Sweep::default())
-    }
-    fn poll_fds(&self) -> &[i32] {
-        &[]
-    }
-    fn upkeep(&mut self, _: Now) -> SourceHealth {
-        SourceHealth::default()
-    }
-    fn ends_are_told(&self) -> bool {
-        true
-    }
-}
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = decode(bytes, &Place { boot_id: "b".into(), netns: 1 });
@@ -49,11 +29,11 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let mut pipeline = Pipeline::new(&config, 64, 1);
     let mut freezer = Freezer::new(Sender { node_name: "n".into(), cluster_id: String::new() });
-    if persist::restore(tables, None, NOW, &mut Nothing, &mut pipeline, &mut freezer).is_ok() {
+    if persist::restore(tables, None, NOW, &mut Silent, &mut pipeline, &mut freezer).is_ok() {
         assert!(pipeline.ledger().is_balanced());
-        let again = persist::tables(&Nothing, &pipeline, &freezer);
+        let again = persist::tables(&Silent, &pipeline, &freezer);
         let mut other = Pipeline::new(&config, 64, 1);
-        let restored = persist::restore(&again, None, NOW, &mut Nothing, &mut other, &mut freezer);
+        let restored = persist::restore(&again, None, NOW, &mut Silent, &mut other, &mut freezer);
         assert!(restored.is_ok(), "what was restored can be saved and restored");
         pipeline.cleanup(NOW, 0);
     }

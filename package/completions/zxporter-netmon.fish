@@ -6,7 +6,7 @@ complete -c zxporter-netmon -o cleanup-interval -x -d 'time between removals of 
 complete -c zxporter-netmon -o conntrack-zone -x -a 'auto' -d 'the one conntrack zone that is counted'
 complete -c zxporter-netmon -o manage-conntrack -d 'switch on accounting and events where they are off'
 complete -c zxporter-netmon -o cgroup-root -r -F -d 'cgroup to which mode ebpf attaches its BPF programs'
-complete -c zxporter-netmon -o cgroup-fs -r -F -d 'the host\'s cgroup2 tree, which maps sockets to pods'
+complete -c zxporter-netmon -o cgroup-fs -r -F -d 'the host\'s cgroup2 tree, which maps sockets to pods, with -standalone to units and containers'
 complete -c zxporter-netmon -o cilium-bpf-root -r -F -d 'BPF file system in which Cilium pins its maps'
 complete -c zxporter-netmon -o dns -x -a 'auto on off' -d 'learn the domain names of remote addresses from DNS answers'
 complete -c zxporter-netmon -o dns-ports -x -d 'ports of the DNS servers whose answers are read'
@@ -15,7 +15,7 @@ complete -c zxporter-netmon -o cluster-cidrs -x -d 'address ranges inside the cl
 complete -c zxporter-netmon -o outside-cidrs -x -d 'ranges that are outside although -cluster-cidrs contains them'
 complete -c zxporter-netmon -o overlay-ports -x -d 'UDP ports of tunnels between nodes, besides the well-known ones'
 complete -c zxporter-netmon -o topology -r -F -d 'file of address ranges with their zone, region and service, which set the scope of rows'
-complete -c zxporter-netmon -o topology-source -x -a 'none routes nodes' -d 'where ranges come from besides -topology'
+complete -c zxporter-netmon -o topology-source -x -a 'none routes nodes' -d 'where ranges come from besides -topology; nodes takes 6 MB/s of the API server at 300 nodes, 1.7 GB/s at 5,000'
 complete -c zxporter-netmon -o zone -x -d 'the zone of this node, where no label tells it'
 complete -c zxporter-netmon -o region -x -d 'the region of this node, where no label tells it'
 complete -c zxporter-netmon -o standalone -d 'run without Kubernetes and count this host\'s own addresses'
@@ -34,6 +34,7 @@ complete -c zxporter-netmon -o metrics-format -x -a 'prometheus json' -d 'format
 complete -c zxporter-netmon -o max-rows -x -d 'largest number of rows; beyond it the smallest rows are folded'
 complete -c zxporter-netmon -o max-connections -x -d 'largest number of followed connections; bytes of others are counted as lost'
 complete -c zxporter-netmon -o log-level -x -a 'off error warn info debug' -d 'lowest level that is logged, on stderr'
+complete -c zxporter-netmon -o log-format -x -a 'text json' -d 'form of the log'
 complete -c zxporter-netmon -o record -r -F -d 'record the source\'s data to FILE, for -collector-mode replay:FILE'
 complete -c zxporter-netmon -n __fish_use_subcommand -f -a top
 complete -c zxporter-netmon -n __fish_use_subcommand -f -a flows

@@ -1,5 +1,5 @@
-//! Starts what tells how far away remote ends are: the file of ranges, the kernel's routes or the cluster's nodes, and one
-//! question to the API server.
+//! Starts what tells how far away remote ends are: the file of ranges, the kernel's routes with Cilium's map of addresses,
+//! or the cluster's nodes, and one question to the API server.
 
 use std::sync::Arc;
 
@@ -14,9 +14,10 @@ use crate::kube::places::Places;
 use crate::kube::stopper::Stopper;
 use crate::kube::watch::WatchPace;
 use crate::kube::{self, Kube, credentials};
+use crate::locate::cilium::Ipcache;
 use crate::locate::own::NodeQuestion;
 use crate::locate::{self, Locator, Own, Sources};
-use crate::privileges::{Talks, settle_talker};
+use crate::privileges::settle_locator;
 use crate::sys::privileges::drop_all_in_this_thread;
 use crate::sys::routes::Routes;
 use crate::sys::waker::Waker;
@@ -64,21 +65,24 @@ pub(super) fn start_locating(
         let question = open_question(config, &locator, &locating.own)?;
         let executes = question.as_ref().is_some_and(|(_, executes)| *executes);
         let own_waker = Waker::open().map_err(|error| StartError::Resources("the waker of thread locate", error))?;
-        let routes = match config.topology_source {
-            TopologySource::Routes => Some(Routes::open().map_err(StartError::Addresses)?),
-            TopologySource::None | TopologySource::Nodes => None,
+        let (routes, cilium) = match config.topology_source {
+            TopologySource::Routes => (
+                Some(Routes::open().map_err(StartError::Addresses)?),
+                Some(Ipcache::new(config.cilium_bpf_root.as_deref(), Arc::clone(&shared.stats))),
+            ),
+            TopologySource::None | TopologySource::Nodes => (None, None),
         };
         let nodes = match is_of_nodes {
             true => Some(follow_nodes(config, shared, &own_waker, &mut locating)?),
             false => None,
         };
-        let sources = Sources { question: question.map(|(question, _)| question), nodes, routes };
+        let sources = Sources { question: question.map(|(question, _)| question), nodes, routes, cilium };
         let waker = waker.clone();
         let (ranges, stop) = (Arc::clone(&known), Arc::clone(&shared.stop));
         threads.spawn("locate", move || {
             match executes {
                 true => drop_all_in_this_thread(),
-                false => settle_talker(Talks::Out),
+                false => settle_locator(sources.cilium.is_some()),
             }
             locate::run(locator, sources, &ranges, &stop, &own_waker, &|| waker.wake());
         })?;

@@ -6,7 +6,7 @@ use super::error::StartError;
 use crate::clock::{MS, Now};
 use crate::config::Config;
 use crate::health::{Component, Health, Pulse, Status};
-use crate::snapshot::Boards;
+use crate::snapshot::SnapshotsByKind;
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::sys::waker::Waker;
@@ -16,7 +16,7 @@ pub(super) struct Shared {
     pub(super) stats: Arc<Stats>,
     pub(super) health: Arc<Health>,
     pub(super) pulse: Arc<Pulse>,
-    pub(super) snapshots: Arc<Boards>,
+    pub(super) snapshots: Arc<SnapshotsByKind>,
     pub(super) stop: Arc<Stop>,
 }
 

@@ -46,11 +46,13 @@ const FRAME_BYTES: i64 = 1_448;
 /// What options may add to a header of TCP: selective acknowledgements.
 const OPTION_BYTES: i64 = 12;
 /// The largest header of a link that is believed.
-const MOST_HEADER_BYTES: u64 = 64;
+const MOST_HEADER_BYTES: i64 = 64;
 /// The shortest packet of neighbour discovery, and the longest that is believed: reports of many groups.
 const ODD_BYTES: (i64, i64) = (48, 256);
 /// Packets from which on a window tells the header of a link.
 const LEAST_PACKETS: u64 = 4;
+/// So many frames outweigh one that is counted on one side only, whatever its length.
+const FRAMES_TO_AN_EDGE: u64 = 2_048;
 
 /// What the further frames of packets may add.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -168,19 +170,23 @@ impl Side {
     }
 
     /// Ends a window. Where each frame of it was one counted packet, the bytes between them are the link's headers; two
-    /// windows that agree overrule the link's type. A virtual link may count none, or only on one side.
+    /// windows that agree overrule the link's type. A virtual link may count none, or only on one side. A few frames at the
+    /// edges of a busy window do not matter: the others outweigh them.
+    #[allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "no window has 2^63 bytes; within bounds")]
     pub fn end_window(&mut self) {
         let now = (self.carried, self.sum());
         let (frames, counted) = (now.0 - self.last.0, now.1 - self.last.1);
         self.last = now;
-        if frames.packets < LEAST_PACKETS || frames.packets != counted.packets || frames.bytes < counted.bytes {
+        let at_the_edges = frames.packets.abs_diff(counted.packets);
+        if frames.packets < LEAST_PACKETS || at_the_edges.saturating_mul(FRAMES_TO_AN_EDGE) > frames.packets {
             return;
         }
-        let headers = frames.bytes - counted.bytes;
-        let header = headers / frames.packets;
-        if headers % frames.packets != 0 || header > MOST_HEADER_BYTES {
+        let (packets, headers) = (frames.packets as i64, frames.bytes as i64 - counted.bytes as i64);
+        let header = (headers + packets / 2).div_euclid(packets);
+        if !(0..=MOST_HEADER_BYTES).contains(&header) || (headers - header * packets).abs() > packets / 8 {
             return;
         }
+        let header = header as u64;
         if self.told == Some(header) {
             self.header_bytes = header;
             self.is_measured = true;
@@ -201,6 +207,8 @@ impl Side {
             frames: self.carried.packets as i64 - sum.packets as i64,
             bytes: layer3_bytes as i64 - sum.bytes as i64,
         };
+        // Where nothing seems to have been cut, all that can be ARP is.
+        let arp = if self.segments.more.packets == 0 { rest.take_arp_beside(odd) } else { 0 };
         // These are frames of their own, whatever the others are.
         let mut set_aside = (odd.packets as i64).min(rest.frames.max(0));
         rest.frames -= set_aside;
@@ -213,7 +221,7 @@ impl Side {
         }
         closed.parts[Part::Segmentation as usize] = rest.take_segments(&self.segments, aside);
         rest.frames += set_aside;
-        closed.parts[Part::NotIp as usize] = rest.take_short();
+        closed.parts[Part::NotIp as usize] = arp + rest.take_short() + rest.take_arp_beside(odd);
         closed.parts[Part::Untracked as usize] = rest.take_odd(odd.packets.saturating_add(odd.at_most) as i64);
         closed.parts[Part::Unexplained as usize] = rest.bytes;
         closed
@@ -241,7 +249,9 @@ impl Rest {
     fn take_segments(&mut self, segments: &Segments, aside: Option<i64>) -> i64 {
         let (frames, bytes) = (segments.more.packets as i64, segments.more.bytes as i64);
         let most_frames = segments.most_frames as i64;
-        if most_frames == 0 || self.frames == 0 {
+        // Headers come to that by chance alone.
+        let is_arp = self.bytes == self.frames * ARP_BYTES;
+        if most_frames == 0 || self.frames == 0 || is_arp {
             return 0;
         }
         if self.frames > most_frames {
@@ -286,6 +296,17 @@ impl Rest {
         let Rest { frames, bytes } = *self;
         let is_short = bytes >= frames * ARP_BYTES && bytes < frames * LEAST_TCP_BYTES;
         if frames > 0 && (is_short || bytes == frames * PADDED_BYTES) { self.take(frames, bytes) } else { 0 }
+    }
+
+    /// ARP among packets of which at most so many are there; only as many frames are not ARP as there have to be.
+    #[allow(clippy::cast_possible_wrap, reason = "no interface carries 2^63 frames")]
+    fn take_arp_beside(&mut self, odd: Odd) -> i64 {
+        let beyond = self.bytes - self.frames * ARP_BYTES;
+        let others = (beyond + ODD_BYTES.1 - ARP_BYTES - 1).div_euclid(ODD_BYTES.1 - ARP_BYTES);
+        let are_known = others <= odd.packets.saturating_add(odd.at_most) as i64;
+        let is_enough = others > 0 && beyond >= others * (ODD_BYTES.0 - ARP_BYTES);
+        let arp = self.frames - others;
+        if arp > 0 && are_known && is_enough { self.take(arp, arp * ARP_BYTES) } else { 0 }
     }
 
     fn take_odd(&mut self, odd_packets: i64) -> i64 {

@@ -34,8 +34,8 @@ pub fn limit(counts: Counts, protocol: u8, is_v4: bool, mtu: u32, has_timestamps
 }
 
 /// What an increment of one way adds on the wire to its bytes and packets, by the largest layer-3 length. TCP fills its
-/// frames; whatever else is longer than a frame, by its mean, goes in fragments. A lower bound: packets of TCP without
-/// data leave room that others fill.
+/// frames, but for the last of some packets; whatever else is longer than a frame, by its mean, goes in fragments. Packets
+/// of TCP without data leave room that others seem to fill, so in a mix it is rather too little.
 pub fn more(counts: Counts, protocol: u8, is_v4: bool, mtu: u32, has_timestamps: bool) -> Counts {
     let (mtu, ip) = (u64::from(mtu), ip_header(is_v4));
     // No link carries less (RFC 791), so it is not known.
@@ -45,8 +45,8 @@ pub fn more(counts: Counts, protocol: u8, is_v4: bool, mtu: u32, has_timestamps:
     if protocol == self::protocol::TCP {
         let header = ip + TCP_HEADER + if has_timestamps { TIMESTAMPS } else { 0 };
         let payload = counts.bytes.saturating_sub(header.saturating_mul(counts.packets));
-        let frames = payload.div_ceil(mtu.saturating_sub(header).max(1)).max(counts.packets);
-        let packets = frames - counts.packets;
+        let filled = payload.div_ceil(mtu.saturating_sub(header).max(1));
+        let packets = filled.saturating_add(cut_short(filled, counts.packets)).saturating_sub(counts.packets);
         return Counts { bytes: packets.saturating_mul(header), packets };
     }
     let Some(mean) = counts.bytes.checked_div(counts.packets).filter(|mean| *mean > mtu) else { return Counts::ZERO };
@@ -57,6 +57,15 @@ pub fn more(counts: Counts, protocol: u8, is_v4: bool, mtu: u32, has_timestamps:
     let packets = counts.packets.saturating_mul(fragments - 1);
     let bytes = packets.saturating_mul(ip + fragment).saturating_add(counts.packets.saturating_mul(fragment));
     Counts { bytes, packets }
+}
+
+/// Frames more, because the last of a packet need not be full. A sender that waits for room in its buffer sends what it
+/// has, which ends anywhere; one that waits for the network, or sends few frames at once, sends full ones. On a fast link a
+/// quarter to half of packets of ten frames were seen to end so. Two fifths of the longest, none of two frames, are wrong by
+/// a thousandth of the bytes at most, whichever it is.
+fn cut_short(filled: u64, packets: u64) -> u64 {
+    let beyond_two = filled.saturating_sub(packets.saturating_mul(2));
+    packets.saturating_mul(beyond_two).saturating_mul(2).checked_div(filled.saturating_mul(5)).unwrap_or(0)
 }
 
 /// Both ways of an increment.

@@ -5,20 +5,26 @@
 //!
 //! | part | duty |
 //! | --- | --- |
+//! | [`account`] | one uplink and direction as it is shown |
 //! | [`equation`] | one uplink and direction: the sum, and what is not explained |
 //! | [`frames`] | how many frames packets become |
+//! | [`kernel`] | what it asks the kernel |
 //! | [`paths`] | which link packets to an address go by |
+//! | [`routes`] | what the kernel's routes say of an address, without a question |
 
+pub mod account;
 pub mod equation;
 pub mod frames;
+pub mod kernel;
 pub mod paths;
+pub mod routes;
 
-use std::io;
-
+use crate::class::Classes;
 use crate::flow::{Addr, Counts, TxRx};
-use crate::sys::links::{Links, has_device};
 use crate::wire::rtnetlink::{Hop, Link, LinkKind};
-use equation::{Closed, Odd, Part, Side};
+pub use account::{Account, Shown};
+use equation::{Odd, Part, Side};
+pub use kernel::{Kernel, Knows};
 pub use paths::Path;
 use paths::Paths;
 
@@ -29,62 +35,9 @@ const MAX_LINKS: usize = 4_096;
 /// Asked for the way to everywhere: an address of a documentation range (RFC 5737), to which nobody has a route of its own.
 const ANYWHERE: Addr = Addr::from_v4([192, 0, 2, 1]);
 
-/// What the audit asks the kernel.
-pub trait Kernel: Send {
-    /// All links, each with whether a device of the machine is behind it.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    fn links(&mut self, each: &mut dyn FnMut(&Link, bool)) -> io::Result<()>;
-
-    /// Bytes and frames that a link sent and received.
-    ///
-    /// # Errors
-    /// When there is no such link.
-    fn counters(&mut self, link: u32) -> io::Result<TxRx>;
-
-    /// Where packets to an address leave.
-    ///
-    /// # Errors
-    /// When there is no way.
-    fn route(&mut self, addr: Addr) -> io::Result<Hop>;
-
-    /// Packets so far that conntrack called invalid.
-    fn odd_packets(&mut self) -> u64;
-
-    /// Packets so far that no source counts, sent and received by a link: neighbour discovery and its like. The third
-    /// number is of all that it received for many, of which nobody may have been one.
-    fn uncounted_packets(&mut self, link: &Link) -> [u64; 3];
-}
-
-impl Kernel for Links {
-    fn links(&mut self, each: &mut dyn FnMut(&Link, bool)) -> io::Result<()> {
-        self.list(&mut |link| each(link, link.kind == LinkKind::Plain && has_device(&link.name)))
-    }
-    fn counters(&mut self, link: u32) -> io::Result<TxRx> {
-        Links::counters(self, link)
-    }
-    fn route(&mut self, addr: Addr) -> io::Result<Hop> {
-        Links::route(self, addr)
-    }
-    fn odd_packets(&mut self) -> u64 {
-        self.invalid_packets()
-    }
-    fn uncounted_packets(&mut self, link: &Link) -> [u64; 3] {
-        self.neighbour_packets(&link.name)
-    }
-}
-
-/// What the audit is told about the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Knows {
-    /// Packets that the kernel's own tunnels send are counted as the host's.
-    pub tunnels: bool,
-    /// Packets that conntrack calls invalid are counted.
-    pub invalid: bool,
-    /// TCP has timestamps here (`net.ipv4.tcp_timestamps`).
-    pub timestamps: bool,
-}
+/// In which books [`Audit::pass`] counted something: by the ways to the backend and to the client, each with how often its
+/// uplink's had begun anew.
+pub type Crossing = [u8; 4];
 
 /// One audited link.
 #[derive(Clone, Debug)]
@@ -97,71 +50,13 @@ struct Uplink {
     odd: [u64; 3],
     /// Whether `base` is known.
     is_open: bool,
+    /// How often its books have begun anew.
+    books: u8,
     /// Sent and received.
     tx: Side,
     rx: Side,
     /// What is shown of both, which never falls.
     shown: [Shown; 2],
-}
-
-/// A side's figures as counters: the most that each has been, over all that the audit began anew.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shown {
-    before: [u64; SHOWN],
-    most: [u64; SHOWN],
-}
-
-/// The interface's own, then the parts.
-const SHOWN: usize = 1 + Part::ALL.len();
-
-impl Shown {
-    /// Takes the figures of now.
-    pub fn raise(&mut self, closed: &Closed) {
-        let parts = closed.parts.iter().map(|part| u64::try_from(*part).unwrap_or(0));
-        let now = std::iter::once(closed.layer3_bytes).chain(parts);
-        self.most.iter_mut().zip(now).for_each(|(most, now)| *most = (*most).max(now));
-    }
-
-    fn keep(&mut self) {
-        let most = std::mem::take(&mut self.most);
-        self.before.iter_mut().zip(most).for_each(|(before, most)| *before = before.saturating_add(most));
-    }
-
-    /// What the interface carried: layer-3 bytes.
-    pub fn layer3_bytes(&self) -> u64 {
-        self.before[0].saturating_add(self.most[0])
-    }
-
-    /// One part of the equation; what is negative is shown as 0.
-    pub fn part(&self, part: Part) -> u64 {
-        let at = 1 + part as usize;
-        self.before[at].saturating_add(self.most[at])
-    }
-}
-
-/// One direction of one uplink, as shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// The interface's name, with zeros behind it.
-    pub name: [u8; 16],
-    /// Whether it is what was sent.
-    pub is_tx: bool,
-    /// Bytes of the link's header that are not of layer 3, in each frame.
-    pub header_bytes: u64,
-    /// Whether traffic told them; else the link's type did.
-    pub is_measured: bool,
-    /// The equation.
-    pub closed: Closed,
-    /// Its figures as counters.
-    pub shown: Shown,
-}
-
-impl Account {
-    /// The interface's name.
-    pub fn interface(&self) -> &str {
-        let end = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());
-        std::str::from_utf8(self.name.get(..end).unwrap_or_default()).unwrap_or("?")
-    }
 }
 
 /// The whole of it.
@@ -171,6 +66,8 @@ pub struct Audit {
     links: Vec<(Link, bool)>,
     uplinks: Vec<Uplink>,
     paths: Paths,
+    /// None until somebody asks for an address after they have changed.
+    routes: Option<routes::Routes>,
     /// Counters of tunnels when the audit began, by link.
     tunnels: Vec<(u32, TxRx)>,
     odd_base: u64,
@@ -188,6 +85,7 @@ impl Default for Audit {
             links: Vec::new(),
             uplinks: Vec::new(),
             paths: Paths::default(),
+            routes: None,
             tunnels: Vec::new(),
             odd_base: 0,
             odd_packets: 0,
@@ -208,7 +106,7 @@ impl Audit {
     /// Reads the links again, and forgets which way addresses are reached. Called about once a minute.
     pub fn look(&mut self) {
         self.list();
-        self.paths.forget();
+        self.forget_ways();
         if self.links.iter().any(|(_, has_device)| *has_device) {
             for index in self.links.iter().map(|(link, _)| link.index).collect::<Vec<_>>() {
                 if self.is_uplink(index) {
@@ -216,8 +114,18 @@ impl Audit {
                 }
             }
         } else {
-            self.path_to(ANYWHERE);
+            self.path_to(ANYWHERE, ANYWHERE);
         }
+    }
+
+    fn forget_ways(&mut self) {
+        self.paths.forget();
+        self.routes = None;
+    }
+
+    /// UDP ports of the tunnels that are among the links, as the kernel has them.
+    pub fn tunnel_ports(&self) -> impl Iterator<Item = u16> {
+        self.links.iter().map(|(link, _)| link.port).filter(|port| *port != 0)
     }
 
     fn list(&mut self) {
@@ -248,7 +156,7 @@ impl Audit {
         match link.kind {
             LinkKind::Loopback | LinkKind::Dummy | LinkKind::Tunnel { .. } => false,
             LinkKind::Veth => !self.links.iter().any(|(_, has_device)| *has_device),
-            LinkKind::Plain | LinkKind::Gathered | LinkKind::Vlan => {
+            LinkKind::Plain | LinkKind::Gathered | LinkKind::Bridge | LinkKind::Vlan => {
                 self.has_device(index, 4) || !self.links.iter().any(|(_, has_device)| *has_device)
             }
         }
@@ -260,7 +168,9 @@ impl Audit {
         let below = |index: u32| depth > 0 && self.has_device(index, depth - 1);
         *has_device
             || match link.kind {
-                LinkKind::Gathered => self.links.iter().any(|(slave, _)| slave.master == index && below(slave.index)),
+                LinkKind::Gathered | LinkKind::Bridge => {
+                    self.links.iter().any(|(slave, _)| slave.master == index && below(slave.index))
+                }
                 LinkKind::Vlan => link.lower != 0 && below(link.lower),
                 LinkKind::Plain | LinkKind::Loopback | LinkKind::Veth | LinkKind::Tunnel { .. } | LinkKind::Dummy => {
                     false
@@ -287,6 +197,7 @@ impl Audit {
             odd_base: [0; 3],
             odd: [0; 3],
             is_open: false,
+            books: 0,
             tx: side.clone(),
             rx: side,
             shown: Default::default(),
@@ -301,23 +212,58 @@ impl Audit {
         Some(at)
     }
 
-    /// Which way packets to an address go. Asks the kernel where it was not asked of late.
-    pub fn path_to(&mut self, addr: Addr) -> Path {
-        self.find_path(addr, true)
+    /// Which way packets from one address to another go. Asks the kernel where it was not asked of late.
+    pub fn path_to(&mut self, addr: Addr, from: Addr) -> Path {
+        self.find_path(addr, from, true)
     }
 
     /// `is_remote`: it is no pod of this node. Else the link towards it may be the pod's, which on a node without devices
     /// looks like an uplink.
-    fn find_path(&mut self, addr: Addr, is_remote: bool) -> Path {
+    fn find_path(&mut self, addr: Addr, from: Addr, is_remote: bool) -> Path {
+        let Some(kernel) = &mut self.kernel else { return Path::UNKNOWN };
+        let routes = self.routes.get_or_insert_with(|| {
+            let mut builder = routes::Builder::default();
+            match kernel.routes(&mut builder) {
+                Ok(()) => builder.finish(),
+                Err(_) => routes::Routes::default(),
+            }
+        });
+        // A sender says by which link packets for many leave, and has the address of that link.
+        if Classes::is_of_many(addr) && routes.know_own() {
+            let Some(link) = routes.link_of(from) else { return Path::UNKNOWN };
+            let carries = |(link, _): &(Link, bool)| !matches!(link.kind, LinkKind::Loopback | LinkKind::Dummy);
+            if self.link(link).is_some_and(carries) {
+                let (way, _) = self.way(Hop { link, mtu: 0 }, is_remote);
+                return self.paths.number_of(way);
+            }
+        }
         if let Some(path) = self.paths.known(addr) {
             return path;
         }
-        let Some(kernel) = &mut self.kernel else { return Path::UNKNOWN };
-        let hop = kernel.route(addr).unwrap_or(Hop { link: 0, mtu: 0 });
+        let (Some(kernel), Some(routes)) = (&mut self.kernel, &self.routes) else { return Path::UNKNOWN };
+        let found = routes.find(addr);
+        if let Some(path) = found.and_then(|found| routes.path(found)) {
+            return path;
+        }
+        let hop = match found {
+            Some(found) => routes.hop(found),
+            None => kernel.route(addr).unwrap_or(Hop { link: 0, mtu: 0 }),
+        };
         if hop.link != 0 && self.link(hop.link).is_none() {
             // A link that was made since.
             self.list();
         }
+        let (way, is_sure) = self.way(hop, is_remote);
+        let Some(found) = found else { return self.paths.learn(addr, way) };
+        let path = self.paths.number_of(way);
+        if let Some(routes) = self.routes.as_mut().filter(|_| is_sure) {
+            routes.keep(found, path);
+        }
+        path
+    }
+
+    /// The way by a link, and whether it is the same for whoever asks.
+    fn way(&mut self, hop: Hop, is_remote: bool) -> (paths::Way, bool) {
         let may_be_new = is_remote || self.links.iter().any(|(_, has_device)| *has_device);
         let is_known = self.uplinks.iter().any(|uplink| uplink.link.index == hop.link);
         let uplink = if (may_be_new || is_known) && self.is_uplink(hop.link) { self.uplink(hop.link) } else { None };
@@ -325,7 +271,7 @@ impl Audit {
             0 => self.link(hop.link).map_or(0, |(link, _)| link.mtu),
             said => said,
         };
-        self.paths.learn(addr, paths::Way { uplink, mtu })
+        (paths::Way { uplink, mtu }, may_be_new || is_known)
     }
 
     /// What segmentation adds on the wire to an increment, as far as bytes, packets and the path's largest length tell.
@@ -360,16 +306,40 @@ impl Audit {
     }
 
     /// Counts a connection whose ends are not told apart: each that is elsewhere is reached by an uplink. `traffic` is the
-    /// originator's.
-    pub fn pass(&mut self, client: Addr, backend: Addr, protocol: u8, part: Part, traffic: TxRx) {
+    /// originator's. Returns where it was counted, for [`Audit::take_back`].
+    pub fn pass(&mut self, client: Addr, backend: Addr, protocol: u8, part: Part, traffic: TxRx) -> Crossing {
+        let mut crossing = Crossing::default();
         if self.kernel.is_none() {
-            return;
+            return crossing;
         }
-        let turned = TxRx { tx: traffic.rx, rx: traffic.tx };
-        for (end, counts) in [(backend, traffic), (client, turned)] {
-            let path = self.find_path(end, false);
+        let ends = [(backend, client, traffic), (client, backend, turned(traffic))];
+        for (to, (end, from, counts)) in crossing.chunks_exact_mut(2).zip(ends) {
+            let path = self.find_path(end, from, false);
             self.cross(path, part, (protocol, end.is_v4()), counts, None);
+            let books = self.uplink_of(path).map_or(0, |uplink| uplink.books);
+            to.copy_from_slice(&[path.number(), books]);
         }
+        crossing
+    }
+
+    /// Takes out what [`Audit::pass`] has counted as held, unless those books are closed. What segmentation may have added
+    /// to it stays, for that is a bound.
+    pub fn take_back(&mut self, crossing: Crossing, traffic: TxRx) {
+        let [to_backend, of_backend, to_client, of_client] = crossing;
+        for (path, books, counts) in [(to_backend, of_backend, traffic), (to_client, of_client, turned(traffic))] {
+            let Some(uplink) = self.uplink_of(Path::of_number(path)).filter(|uplink| uplink.books == books) else {
+                continue;
+            };
+            for (side, counts) in [(&mut uplink.tx, counts.tx), (&mut uplink.rx, counts.rx)] {
+                let held = &mut side.counted[Part::Held as usize];
+                *held = *held - counts;
+            }
+        }
+    }
+
+    fn uplink_of(&mut self, path: Path) -> Option<&mut Uplink> {
+        let at = self.paths.way(path).uplink?;
+        self.uplinks.get_mut(usize::from(at))
     }
 
     /// Counts what has no path: it crossed this uplink, or the one there is.
@@ -423,6 +393,7 @@ impl Audit {
                 uplink.base = now;
                 uplink.odd_base = odd;
                 uplink.is_open = true;
+                uplink.books = uplink.books.wrapping_add(1);
             }
             uplink.odd = std::array::from_fn(|at| odd[at].saturating_sub(uplink.odd_base[at]));
             let carried = now - uplink.base;
@@ -444,6 +415,9 @@ impl Audit {
 
     /// Solves the equations of what [`Audit::read`] has read, once all increments of the sweep are placed.
     pub fn close(&mut self) {
+        if self.kernel.as_mut().is_some_and(|kernel| kernel.have_routes_changed()) {
+            self.forget_ways();
+        }
         self.accounts.clear();
         let odd_packets = self.odd_packets;
         for at in 0..self.uplinks.len() {
@@ -488,6 +462,10 @@ impl Audit {
     pub fn accounts(&self) -> &[Account] {
         &self.accounts
     }
+}
+
+fn turned(traffic: TxRx) -> TxRx {
+    TxRx { tx: traffic.rx, rx: traffic.tx }
 }
 
 /// What a tunnel's own packets come to: its link counts what is within them.

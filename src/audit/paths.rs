@@ -85,8 +85,9 @@ impl Paths {
         path
     }
 
+    /// The number of a way.
     #[allow(clippy::cast_possible_truncation, reason = "fewer than Path::COUNT")]
-    fn number_of(&mut self, way: Way) -> Path {
+    pub fn number_of(&mut self, way: Way) -> Path {
         if let Some(at) = self.ways.iter().position(|known| *known == way) {
             return Path::of_number(at as u8);
         }

@@ -1,6 +1,10 @@
+use std::io;
 use std::sync::{Arc, Mutex};
 
+use super::equation::Closed;
 use super::*;
+use crate::flow::Cidr;
+use crate::wire::rtnetlink::{Route, Rule, TABLE_LOCAL, TABLE_MAIN};
 
 /// A node's links, whose counters the test sets.
 #[derive(Default)]
@@ -9,6 +13,10 @@ struct World {
     counters: Vec<(u32, TxRx)>,
     routes: Vec<(Addr, Hop)>,
     asked: u32,
+    /// What a dump of them shows; none where that fails.
+    tables: Option<Vec<Route>>,
+    dumps: u32,
+    have_changed: bool,
     odd: u64,
     neighbours: [u64; 3],
 }
@@ -35,6 +43,18 @@ impl Kernel for Fake {
         world.asked += 1;
         world.routes.iter().find(|(to, _)| *to == addr).map(|found| found.1).ok_or(io::ErrorKind::NotFound.into())
     }
+    fn routes(&mut self, into: &mut routes::Builder) -> io::Result<()> {
+        let mut world = self.0.lock().expect("ours");
+        world.dumps += 1;
+        for table in [TABLE_LOCAL, TABLE_MAIN] {
+            into.rules.iter_mut().for_each(|rules| rules.add(Rule::Table { table, is_for_all: true }));
+        }
+        world.tables.as_ref().ok_or(io::ErrorKind::Unsupported)?.iter().for_each(|route| into.add(*route));
+        Ok(())
+    }
+    fn have_routes_changed(&mut self) -> bool {
+        std::mem::take(&mut self.0.lock().expect("ours").have_changed)
+    }
     fn odd_packets(&mut self) -> u64 {
         self.0.lock().expect("ours").odd
     }
@@ -45,10 +65,12 @@ impl Kernel for Fake {
 
 const NETFILTER: Knows = Knows { tunnels: true, invalid: false, timestamps: true };
 const FAR: Addr = Addr::from_v4([192, 0, 2, 99]);
+/// On eth0.
+const NODE: Addr = Addr::from_v4([192, 168, 1, 10]);
 const NEAR: Addr = Addr::from_v4([10, 244, 1, 11]);
 
 fn link(index: u32, name: &str, kind: LinkKind) -> Link {
-    let mut link = Link { index, name: [0; 16], kind, lower: 0, master: 0, mtu: 1500, is_ethernet: true };
+    let mut link = Link { index, name: [0; 16], kind, lower: 0, master: 0, mtu: 1500, is_ethernet: true, port: 0 };
     link.name.iter_mut().zip(name.as_bytes()).for_each(|(to, from)| *to = *from);
     link
 }
@@ -94,7 +116,7 @@ fn rule_19_what_crosses_an_uplink_is_in_its_equation_and_nothing_else_is() {
     let fake = Fake::node();
     let mut audit = Audit::new(Box::new(fake.clone()), NETFILTER);
     closed(&mut audit);
-    let (far, near) = (audit.path_to(FAR), audit.path_to(NEAR));
+    let (far, near) = (audit.path_to(FAR, NODE), audit.path_to(NEAR, NODE));
     audit.cross(far, Part::Rows, (6, true), both(1_000, 10), None);
     audit.cross(near, Part::Rows, (6, true), both(7_777, 77), None);
     fake.carry(2, both(1_000 + 14 * 10, 10));
@@ -125,7 +147,7 @@ fn rule_19_the_audit_begins_with_a_complete_sweep() {
     let fake = Fake::node();
     fake.carry(2, both(99_999, 99));
     let mut audit = Audit::new(Box::new(fake.clone()), NETFILTER);
-    let far = audit.path_to(FAR);
+    let far = audit.path_to(FAR, NODE);
     audit.cross(far, Part::Rows, (6, true), both(55_555, 55), None);
     assert!(closed(&mut audit).iter().all(|(_, _, closed)| *closed == Closed::default()));
     fake.carry(2, both(500 + 14, 1));
@@ -161,7 +183,7 @@ fn rule_19_a_node_that_is_a_container_has_the_links_that_routes_name() {
     fake.0.lock().expect("ours").routes.push((ANYWHERE, Hop { link: 2, mtu: 0 }));
     let mut audit = Audit::new(Box::new(fake), NETFILTER);
     assert_eq!(closed(&mut audit).len(), 2, "the way to everywhere");
-    audit.path_to(NEAR);
+    audit.path_to(NEAR, NODE);
     assert_eq!(closed(&mut audit).len(), 4, "and what is reached by another");
 }
 
@@ -205,12 +227,50 @@ fn the_kernel_is_asked_once_for_an_address() {
     let mut audit = Audit::new(Box::new(fake.clone()), NETFILTER);
     let before = fake.asked();
     for _ in 0..3 {
-        audit.path_to(FAR);
+        audit.path_to(FAR, NODE);
     }
     assert_eq!(fake.asked() - before, 1);
     audit.look();
-    audit.path_to(FAR);
+    audit.path_to(FAR, NODE);
     assert_eq!(fake.asked() - before, 2, "routes change");
+}
+
+fn route(first: [u8; 4], prefix: u8, link: u32) -> Route {
+    let range = Cidr::new(Addr::from_v4(first), prefix).expect("a range");
+    Route { range, table: TABLE_MAIN, metric: 0, hop: Some(Hop { link, mtu: 0 }), own_link: 0 }
+}
+
+#[test]
+fn routes_are_read_once_and_again_when_they_have_changed() {
+    let fake = Fake::node();
+    let world = || fake.0.lock().expect("ours");
+    let asked = || {
+        let world = world();
+        (world.dumps, world.asked)
+    };
+    world().tables = Some(vec![route([0; 4], 0, 2), route([10, 244, 1, 0], 24, 3)]);
+    let mut audit = Audit::new(Box::new(fake.clone()), NETFILTER);
+    let way = |audit: &mut Audit, last: u8| {
+        let path = audit.path_to(Addr::from_v4([192, 0, 2, last]), NODE);
+        audit.paths.way(path).uplink
+    };
+    assert_eq!((way(&mut audit, 1), way(&mut audit, 2)), (Some(0), Some(0)));
+    let near = audit.path_to(NEAR, NODE);
+    assert_eq!(audit.paths.way(near).uplink, None, "a pod's pair");
+    assert_eq!(asked(), (1, 0));
+    // Until the sweep is over, nobody looks.
+    world().tables = Some(vec![route([0; 4], 0, 2), route([192, 0, 2, 2], 32, 3)]);
+    world().have_changed = true;
+    audit.close();
+    assert_eq!((way(&mut audit, 1), way(&mut audit, 2)), (Some(0), None));
+    audit.close();
+    way(&mut audit, 1);
+    assert_eq!(asked(), (2, 0));
+    // What the tables do not tell is asked for.
+    world().tables = Some(vec![Route { hop: None, ..route([0; 4], 0, 0) }]);
+    audit.look();
+    let far = audit.path_to(FAR, NODE);
+    assert_eq!((audit.paths.way(far).uplink, asked()), (Some(0), (3, 1)));
 }
 
 #[test]
@@ -220,7 +280,7 @@ fn what_is_shown_never_falls() {
     closed(&mut audit);
     fake.carry(2, both(5_000 + 14, 1));
     closed(&mut audit);
-    let far = audit.path_to(FAR);
+    let far = audit.path_to(FAR, NODE);
     audit.cross(far, Part::Rows, (6, true), both(5_000, 1), None);
     closed(&mut audit);
     let account = audit.accounts()[0];
@@ -259,7 +319,7 @@ fn rule_19_frames_are_told_from_packets_without_knowing_how_many() {
     let fake = Fake::node();
     let mut audit = Audit::new(Box::new(fake.clone()), NETFILTER);
     closed(&mut audit);
-    let far = audit.path_to(FAR);
+    let far = audit.path_to(FAR, NODE);
     // Two packets of 3,000 bytes between acknowledgements: four frames more, where the estimate finds none.
     let sent = TxRx { tx: Counts { bytes: 2 * 3_052 + 20 * 52, packets: 22 }, rx: Counts::ZERO };
     audit.cross(far, Part::Rows, (6, true), sent, None);
@@ -281,4 +341,57 @@ fn rule_19_neighbour_discovery_is_untracked_whatever_the_source() {
     assert_eq!((found[1].2.part(Part::Untracked), found[1].2.part(Part::Unexplained)), (0, 116), "none was received");
     fake.0.lock().expect("ours").neighbours = [8, 7, 8];
     assert_eq!(closed(&mut audit)[1].2.part(Part::Untracked), 116, "one was, for others");
+}
+
+#[test]
+fn rule_19_what_goes_to_many_leaves_by_the_link_of_its_senders_address() {
+    let (group, second, on_loopback) =
+        (Addr::from_v4([239, 1, 1, 1]), Addr::from_v4([172, 16, 0, 1]), Addr::from_v4([192, 168, 9, 9]));
+    let own = |addr: Addr, own_link| {
+        let range = Cidr::new(addr, 32).expect("a range");
+        Route { range, table: TABLE_LOCAL, metric: 0, hop: Some(Hop { link: 0, mtu: 0 }), own_link }
+    };
+    let fake = Fake::node();
+    {
+        let mut world = fake.0.lock().expect("ours");
+        world.links.push((link(1, "lo", LinkKind::Loopback), false));
+        world.links.push((link(5, "eth1", LinkKind::Plain), true));
+        world.counters.push((5, TxRx::ZERO));
+        world.routes.push((group, Hop { link: 2, mtu: 0 }));
+        world.tables = Some(vec![own(NODE, 2), own(second, 5), own(on_loopback, 1), route([0; 4], 0, 2)]);
+    }
+    let mut audit = Audit::new(Box::new(fake), NETFILTER);
+    closed(&mut audit);
+    let mut way = |from| {
+        let path = audit.path_to(group, from);
+        audit.paths.way(path).uplink
+    };
+    assert_eq!([NODE, second].map(&mut way), [Some(0), Some(1)]);
+    assert_eq!(way(NEAR), None, "a pod's stays on the pod's link");
+    assert_eq!(way(on_loopback), Some(0), "the kernel says");
+    // What others sent came by an uplink, and left by none.
+    audit.pass(FAR, group, 17, Part::Unattributed, TxRx { tx: Counts { bytes: 300, packets: 3 }, rx: Counts::ZERO });
+    let parts: Vec<_> = closed(&mut audit).iter().map(|side| side.2.part(Part::Unattributed)).collect();
+    assert_eq!(parts, [0, 300, 0, 0]);
+}
+
+#[test]
+fn rule_19_what_was_held_is_taken_back_from_the_books_it_is_in() {
+    let fake = Fake::node();
+    let mut audit = Audit::new(Box::new(fake), NETFILTER);
+    closed(&mut audit);
+    let held = |audit: &mut Audit| closed(audit).iter().map(|side| side.2.part(Part::Held)).collect::<Vec<_>>();
+    let way = TxRx { tx: Counts { bytes: 100, packets: 1 }, rx: Counts { bytes: 40, packets: 1 } };
+    let crossing = audit.pass(NEAR, FAR, 6, Part::Held, way);
+    audit.pass(FAR, NEAR, 6, Part::Held, way);
+    assert_eq!(held(&mut audit), [140, 140]);
+    audit.take_back(crossing, way);
+    assert_eq!(held(&mut audit), [40, 100]);
+    audit.restart();
+    held(&mut audit);
+    audit.pass(FAR, NEAR, 6, Part::Held, way);
+    audit.take_back(crossing, way);
+    assert_eq!(held(&mut audit), [40, 100], "it was in the books before");
+    audit.take_back(Crossing::default(), way);
+    assert_eq!(held(&mut audit), [40, 100], "it was in none");
 }

@@ -4,7 +4,7 @@
 //! have one key at the same time, and the end of one says nothing of the other.
 
 use crate::flow::{Connection, ConnectionKey};
-use crate::table::{Entry, Full, Table};
+use crate::table::{Full, Table, entry};
 
 /// Ends of one dump that are remembered, for so many connections one.
 pub(super) const SHARE: u32 = 16;
@@ -21,18 +21,7 @@ struct Tombstone {
     mark: u32,
 }
 
-impl Entry for Tombstone {
-    type Key = Name;
-    fn key(&self) -> &Name {
-        &self.name
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+entry!(Tombstone { name: Name });
 
 /// Memory that one takes, as [`super::BYTES_PER_CONNECTION`] has it.
 pub(super) const BYTES: u64 = std::mem::size_of::<Tombstone>() as u64 + 2 * 4 + 4;

@@ -17,7 +17,7 @@
 
 use crate::aged::Aged;
 use crate::flow::{Addr, Counts, Direction, Ends, Traffic, TxRx, protocol};
-use crate::table::{Entry, Table};
+use crate::table::{Table, entry};
 
 /// Addresses of this node with connections.
 const ADDRESSES: u32 = 4_096;
@@ -78,6 +78,15 @@ pub struct NodeTuple {
     pub protocol: u8,
 }
 
+/// An increment of conntrack's, and when it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// In this sweep, for the first time.
+    Now(Traffic),
+    /// It waits since then, maybe with others of its kind.
+    Before(Traffic),
+}
+
 /// What is known of an address.
 #[derive(Clone, Copy)]
 struct Known {
@@ -93,18 +102,7 @@ struct Known {
     programs: TxRx,
 }
 
-impl Entry for Known {
-    type Key = Addr;
-    fn key(&self) -> &Addr {
-        &self.addr
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+entry!(Known { addr: Addr });
 
 /// What is kept of a tuple of the node's own.
 #[derive(Clone, Copy)]
@@ -120,18 +118,7 @@ impl<T: Copy> Of<T> {
     }
 }
 
-impl<T: Copy> Entry for Of<T> {
-    type Key = NodeTuple;
-    fn key(&self) -> &NodeTuple {
-        &self.tuple
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+entry!(Of<T> { tuple: NodeTuple } where T: Copy);
 
 /// The programs count the tuple.
 #[derive(Clone, Copy)]
@@ -212,16 +199,8 @@ impl Default for Arbiter {
 }
 
 impl Arbiter {
-    /// What a record of conntrack counts of the ends in `ends`. `increment` is what it adds, where it is read for the
-    /// first time; `counted_ns` is when it was, monotonic.
-    pub fn share(
-        &mut self,
-        ends: Ends,
-        of: [End; 2],
-        protocol: u8,
-        increment: Option<Traffic>,
-        counted_ns: u64,
-    ) -> Share {
+    /// What a record of conntrack counts of the ends in `ends`; `counted_ns` is when it was read, monotonic.
+    pub fn share(&mut self, ends: Ends, of: [End; 2], protocol: u8, read: Read, counted_ns: u64) -> Share {
         let mut share = Share { ends, beside: false, open: false };
         if is_icmp(protocol) || counted_ns > self.blind_from_ns {
             return share;
@@ -231,8 +210,7 @@ impl Arbiter {
             if place == Place::Node || !ends.has(end) {
                 continue;
             }
-            let carried = increment.map_or(TxRx::ZERO, |traffic| traffic.seen_by(direction));
-            match self.conntrack_at(addr, place, carried) {
+            match self.conntrack_at(addr, place, read, direction) {
                 By::Programs => {
                     share.ends = share.ends.without(end);
                     share.beside = true;
@@ -244,7 +222,11 @@ impl Arbiter {
         share
     }
 
-    fn conntrack_at(&mut self, addr: Addr, place: Place, carried: TxRx) -> By {
+    fn conntrack_at(&mut self, addr: Addr, place: Place, read: Read, direction: Direction) -> By {
+        let (carried, earlier) = match read {
+            Read::Now(traffic) => (traffic.seen_by(direction), TxRx::ZERO),
+            Read::Before(traffic) => (TxRx::ZERO, traffic.seen_by(direction)),
+        };
         let spoke = carried.tx.bytes > SOCKETLESS.bytes || carried.tx.packets > SOCKETLESS.packets;
         if let Some(known) = self.known.find(&addr).and_then(|slot| self.known.get_mut(slot)) {
             known.conntrack += carried;
@@ -254,6 +236,8 @@ impl Arbiter {
         if place == Place::Unknown || self.blind {
             return By::Conntrack;
         }
+        // Read while nobody knew whose the address is. The programs have shown nothing of it since.
+        let spoke = spoke || has_payload(addr, earlier);
         let fresh = Known { addr, mark: 0, by: By::Open, spoke, pod: 0, conntrack: carried, programs: TxRx::ZERO };
         // Of an address without a place conntrack counts what it sees, and the programs nothing.
         if self.known.insert(fresh).is_err() { By::Conntrack } else { By::Open }
@@ -385,6 +369,11 @@ impl Arbiter {
         }
     }
 
+    /// Whether ends that were heard since the last sweep take so much room that there may be none for the next ones.
+    pub fn is_filling(&self) -> bool {
+        self.ended.len() > ENDED / 2
+    }
+
     /// Ends a sweep at `now_ns`, monotonic: decides what is open. `whole`: both sources were read to the end, and the
     /// programs lost nothing. Returns what nobody could attribute since the last sweep.
     pub fn end_sweep(&mut self, whole: bool, now_ns: u64) -> TxRx {
@@ -467,6 +456,12 @@ fn place<T: Copy>(table: &mut Aged<Of<T>>, tuple: NodeTuple, what: T) {
     }
     let placed = table.insert(Of::new(tuple, what));
     debug_assert!(placed.is_ok(), "a slot was just vacated");
+}
+
+/// Whether many packets are more than the resets that the kernel sends for ports without a socket.
+fn has_payload(addr: Addr, carried: TxRx) -> bool {
+    let reset = if addr.is_v4() { 40 } else { 60 };
+    carried.tx.bytes > SOCKETLESS.bytes && carried.tx.bytes > reset * carried.tx.packets
 }
 
 /// The kernel answers echo requests itself, with no socket.

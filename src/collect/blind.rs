@@ -78,6 +78,11 @@ impl Watch {
         if is_blind && !was_suspect { Sight::Unknown } else { sight }
     }
 
+    /// Whether the last window was blind, so that the next one decides.
+    pub fn is_suspect(&self) -> bool {
+        self.is_suspect
+    }
+
     fn open(&mut self, accounts: &[Account]) {
         self.sweeps = 0;
         self.at_start.clear();

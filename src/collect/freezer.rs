@@ -116,25 +116,29 @@ impl Freezer {
             domains: &mut self.domains,
             domain_bytes: 0,
         };
-        rows.freeze(ledger, |frozen, name| {
-            let (pod_namespace, pod_name) = match owners.get(frozen.owner) {
-                Owner::Pod(pod) => (pod.namespace.as_ref(), pod.name.as_ref()),
-                Owner::Host | Owner::Address | Owner::Other => ("", ""),
-            };
-            let timestamp_ns = frozen_ns + u64::from(frozen.repeat) * MS;
-            last_item_ns = last_item_ns.max(timestamp_ns);
-            let item = Item {
-                local: frozen.wire.src,
-                remote: frozen.wire.dst,
-                pod_name,
-                pod_namespace,
-                protocol: frozen.wire.protocol,
-                port: frozen.wire.dst_port,
-                counts: frozen.counts,
-                timestamp_ns,
-            };
-            draft.item(frozen.number, &item, name);
-        });
+        rows.freeze(
+            ledger,
+            |id| owners.pushed_as(id),
+            |frozen, name| {
+                let (pod_namespace, pod_name) = match owners.get(frozen.owner) {
+                    Owner::Pod(pod) => (pod.namespace.as_ref(), pod.name.as_ref()),
+                    Owner::Host | Owner::Address | Owner::Other | Owner::Group(_) => ("", ""),
+                };
+                let timestamp_ns = frozen_ns + u64::from(frozen.repeat) * MS;
+                last_item_ns = last_item_ns.max(timestamp_ns);
+                let item = Item {
+                    local: frozen.wire.src,
+                    remote: frozen.wire.dst,
+                    pod_name,
+                    pod_namespace,
+                    protocol: frozen.wire.protocol,
+                    port: frozen.wire.dst_port,
+                    counts: frozen.counts,
+                    timestamp_ns,
+                };
+                draft.item(frozen.number, &item, name);
+            },
+        );
         draft.finish();
         if batch.messages.is_empty() {
             self.spare = batch;
@@ -252,4 +256,4 @@ impl Draft<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -176,6 +176,10 @@ impl Handover {
         }
         if self.has_state_file() && matches!(self.batch, Batch::Settled | Batch::Left) {
             self.wait(freezer, pipeline, deadline_ns, |handover| handover.state_file != StateFile::Awaited);
+            if self.state_file == StateFile::Written {
+                // What is in the file is of before; the push may have ended since.
+                self.state_file = StateFile::Behind;
+            }
             self.checkpoint(source, freezer, pipeline);
             self.wait(freezer, pipeline, deadline_ns, |handover| handover.state_file != StateFile::Awaited);
             if self.state_file == StateFile::Written {
@@ -249,3 +253,6 @@ pub fn settle_waiting(pipeline: &mut Pipeline) {
         warn!("{waited} bytes belong to no known pod (netmon_unattributed_bytes_total)");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,6 +63,7 @@ impl Hourly {
                 Owner::Host => write!(line, "host"),
                 Owner::Address => write!(line, "-local-cidrs"),
                 Owner::Other => write!(line, "others"),
+                Owner::Group(group) => write!(line, "{}", group.name()),
                 Owner::Pod(pod) => write!(line, "{}/{}", pod.namespace, pod.name),
             };
             let _ = write!(line, " {}", Bytes(*bytes));

@@ -17,3 +17,4 @@ mod reading;
 pub mod run;
 pub mod snapshot;
 pub mod trouble;
+pub mod unseen;

@@ -28,6 +28,7 @@ use crate::costs::CostTable;
 use crate::flow::{Addr, Connection, Direction, Reading, Traffic};
 use crate::ledger::{Ledger, bytes_only};
 use crate::names::Names;
+use crate::owner::cgroup::Holds;
 use crate::owner::local::LocalEnds;
 use crate::owner::socket_owners::{HostEnd, SocketOwners};
 use crate::owner::waiting::{self, WaitingTable};
@@ -43,6 +44,8 @@ use crate::topology::Topology;
 const WAIT_NS: u64 = 60 * SECOND;
 /// Increments of a sweep that wait for the read of the host's sockets after it. Further ones use the previous read.
 const DEFERRED_MAX: usize = 4_096;
+/// The same on a host without pods, where only a unit's name is at stake: all of them cost a mebibyte.
+const DEFERRED_GROUPS: usize = 512;
 /// A connection cannot have begun so long after the sweep did that shows it: the wall clock was set back, and no start
 /// tells what began under our eyes.
 const AHEAD_NS: u64 = 10 * SECOND;
@@ -166,7 +169,8 @@ impl Pipeline {
     /// Sets how host sockets are attributed to pods.
     pub fn set_socket_owners(&mut self, socket_owners: SocketOwners) {
         if socket_owners.looks() {
-            self.deferred.reserve_exact(DEFERRED_MAX);
+            let most = if socket_owners.holds() == Holds::Pods { DEFERRED_MAX } else { DEFERRED_GROUPS };
+            self.deferred.reserve_exact(most);
         }
         self.socket_owners = Some(socket_owners);
     }
@@ -235,6 +239,11 @@ impl Pipeline {
         &self.audit
     }
 
+    /// Whether increments wait for their owner, or for the choice of a source (rule 8).
+    pub fn some_wait(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// The same, for the caller to read the interfaces and to close the books.
     pub fn audit_mut(&mut self) -> &mut Audit {
         &mut self.audit
@@ -243,6 +252,17 @@ impl Pipeline {
     /// Sets whom the audit asks; without it nothing is compared.
     pub fn set_audit(&mut self, audit: Audit) {
         self.audit = audit;
+        self.learn_tunnels();
+    }
+
+    /// Reads the links again: for the audit, and for the ports of tunnels (rule 6).
+    pub fn look_at_links(&mut self) {
+        self.audit.look();
+        self.learn_tunnels();
+    }
+
+    fn learn_tunnels(&mut self) {
+        self.audit.tunnel_ports().for_each(|port| self.policy.classes.learn_tunnel(port));
     }
 
     pub fn baselines(&self) -> &BaselineTable {

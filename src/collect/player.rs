@@ -17,7 +17,7 @@ use crate::clock::{self, Now};
 use crate::config::Config;
 use crate::flow::AddressChange;
 use crate::health::{Health, Pulse};
-use crate::snapshot::Boards;
+use crate::snapshot::SnapshotsByKind;
 use crate::source::SourceError;
 use crate::source::replay::{Replay, Step, Upcoming};
 use crate::stats::Stats;
@@ -42,7 +42,7 @@ pub struct Parts {
     /// Signs of life for the probes.
     pub pulse: Arc<Pulse>,
     /// Where snapshots are published.
-    pub snapshots: Arc<Boards>,
+    pub snapshots: Arc<SnapshotsByKind>,
     /// Says when to end.
     pub stop: Arc<Stop>,
     /// Wakes this thread.
@@ -170,7 +170,8 @@ impl Player {
             self.p.pulse.sweep_completed();
         }
         let Parts { snapshots, pipeline, freezer, recording, .. } = &self.p;
-        self.snapshotter.publish(snapshots, pipeline, freezer, || recording.played_at());
+        // What was recorded is as old as it is.
+        self.snapshotter.publish(snapshots, pipeline, freezer, u64::MAX, || recording.played_at());
         self.p.pipeline.publish(&self.p.stats);
         self.trouble.show(&self.p.stats);
         self.reporter.report(&self.trouble, first_sweep_done, &self.p.health, clock::now());

@@ -8,27 +8,33 @@ use super::blind::{Sight, Watch};
 use super::freezer::Freezer;
 use super::handover::{Handover, settle_waiting};
 use super::hourly::Hourly;
-use super::pace::{Facts, SweepPace};
+use super::pace::{self, SweepPace};
 use super::pipeline::Pipeline;
 use super::reading::{self, Swept};
 use super::snapshot::Snapshotter;
 use super::trouble::{PODS_AS_NODE, Reporter, Trouble, no_pods_cgroup};
+use super::unseen::Unseen;
 use crate::clock::{self, MS, Now, SECOND, WallClock};
 use crate::config::{Config, SourceKind};
 use crate::findings;
 use crate::health::{Health, Pulse};
 use crate::logging::Rare;
+use crate::owner::cgroup::Holds;
 use crate::owner::pods::Published;
 use crate::owner::socket_owners::SocketOwners;
-use crate::snapshot::Boards;
+use crate::snapshot::SnapshotsByKind;
 use crate::source::recorder::Recorder;
 use crate::source::{Source, SourceError, Sweep};
 use crate::stats::Stats;
 use crate::stop::Stop;
-use crate::sys::addresses::{AddressChange, HostAddresses};
+use crate::sys::addresses::HostAddresses;
 use crate::sys::poll;
 use crate::sys::waker::Waker;
 use crate::topology;
+
+mod follow;
+mod needs;
+use needs::Known;
 
 /// Delay before queued ends of connections are read, so that one wake-up serves many.
 const DRAIN_NAP_NS: u64 = 50 * MS;
@@ -58,19 +64,24 @@ pub struct Parts {
     pub health: Arc<Health>,
     /// Signs of life for the probes.
     pub pulse: Arc<Pulse>,
-    pub snapshots: Arc<Boards>,
+    pub snapshots: Arc<SnapshotsByKind>,
     pub stop: Arc<Stop>,
     pub waker: Waker,
 }
 
 /// The times at which something is due, monotonic.
 struct Schedule {
+    /// A sweep that is asked for at once; `u64::MAX` if none is. [`needs`] says when one is due by itself.
     sweep: u64,
+    /// When the host's sockets are looked at between sweeps.
+    look: u64,
     flush: u64,
     cleanup: u64,
     upkeep: u64,
     /// When queued ends of connections are read; `u64::MAX` if none is queued.
     drain: u64,
+    /// When the node is looked at for what hides traffic.
+    structure: u64,
 }
 
 pub struct Collector {
@@ -79,6 +90,7 @@ pub struct Collector {
     pace: SweepPace,
     snapshotter: Snapshotter,
     watch: Watch,
+    unseen: Unseen,
     trouble: Trouble,
     reporter: Reporter,
     hourly: Hourly,
@@ -86,8 +98,10 @@ pub struct Collector {
     topology_generation: u64,
     /// Start of the last sweep, monotonic.
     swept_ns: u64,
-    /// CPU time of the last sweep.
+    /// CPU time of the last sweep; with what followed it.
     cost_ns: u64,
+    whole_cost_ns: u64,
+    known: Known,
     /// Complete sweeps for which the interval stays short because a baseline vanished.
     wary: u8,
     /// Limits the log of a broken event socket, which fails at every drain.
@@ -102,16 +116,14 @@ impl Collector {
         let config = &parts.config;
         let due = Schedule {
             sweep: now.mono_ns,
+            look: u64::MAX,
             flush: now.mono_ns + flush_phase_ns,
             cleanup: now.mono_ns + config.cleanup_interval_ns,
             upkeep: now.mono_ns,
             drain: u64::MAX,
+            structure: now.mono_ns,
         };
-        let pace = SweepPace {
-            read_interval_ns: config.read_interval_ns,
-            given: config.read_interval_given,
-            flush_interval_ns: config.flush_interval_ns,
-        };
+        let pace = SweepPace { read_interval_ns: config.read_interval_ns, given: config.read_interval_given };
         let reporter = Reporter::new(parts.source.facts().component, &parts.health);
         Collector {
             p: parts,
@@ -119,12 +131,15 @@ impl Collector {
             pace,
             snapshotter: Snapshotter::default(),
             watch: Watch::default(),
+            unseen: Unseen::new(now.mono_ns),
             trouble,
             reporter,
             hourly: Hourly::default(),
             topology_generation: 0,
             swept_ns: now.mono_ns,
             cost_ns: 0,
+            whole_cost_ns: 0,
+            known: Known::default(),
             wary: 0,
             unread_ends: Rare::new(),
             wall_clock: WallClock::default(),
@@ -160,13 +175,16 @@ impl Collector {
         if now.mono_ns >= self.due.upkeep {
             self.due.upkeep = now.mono_ns + UPKEEP_NS;
             self.trouble.source = self.p.source.upkeep(now);
-            self.p.pipeline.audit_mut().look();
+            self.p.pipeline.look_at_links();
         }
         if now.mono_ns >= self.due.drain {
             self.drain(now);
         }
-        if now.mono_ns >= self.due.sweep {
+        if now.mono_ns >= self.next_sweep_ns(now.mono_ns) {
             self.sweep(now);
+        }
+        if now.mono_ns >= self.due.look {
+            self.look(now);
         }
         let now = clock::now();
         if now.mono_ns >= self.due.flush || now.mono_ns >= self.again_ns() {
@@ -174,11 +192,15 @@ impl Collector {
         }
         if now.mono_ns >= self.due.cleanup {
             self.due.cleanup = now.mono_ns + self.p.config.cleanup_interval_ns;
-            self.p.pipeline.cleanup(now, self.p.config.flush_interval_ns.max(LEAST_IDLE_NS));
+            // As of the last sweep: what grows with every sweep is not idle between two that are far apart.
+            let swept = Now { mono_ns: self.swept_ns, ..now };
+            self.p.pipeline.cleanup(swept, self.p.config.flush_interval_ns.max(LEAST_IDLE_NS));
         }
-        self.snapshotter.publish(&self.p.snapshots, &self.p.pipeline, &self.p.freezer, clock::now);
+        // Before the snapshot, whose readers show these figures beside it.
         self.p.pipeline.publish(&self.p.stats);
         self.trouble.show(&self.p.stats);
+        let stale_ns = self.swept_ns.saturating_add(self.p.config.read_interval_ns);
+        self.snapshotter.publish(&self.p.snapshots, &self.p.pipeline, &self.p.freezer, stale_ns, clock::now);
         if let Some(line) = self.hourly.look(now, &self.p.stats, self.p.pipeline.series(), self.p.pipeline.owners()) {
             info!("{line}");
         }
@@ -188,8 +210,14 @@ impl Collector {
 
     /// Waits until something is due or happens.
     fn wait(&mut self) {
+        let now_ns = clock::now().mono_ns;
+        if self.due.look == u64::MAX {
+            self.due.look = self.next_look_ns(now_ns);
+        }
         let due = &self.due;
-        let next = due.sweep.min(due.flush).min(due.cleanup).min(due.upkeep).min(due.drain).min(self.again_ns());
+        let next = due.look.min(due.flush).min(due.cleanup).min(due.upkeep).min(due.drain).min(self.again_ns());
+        let wait_ns = next.min(self.next_sweep_ns(now_ns)).saturating_sub(now_ns);
+        self.p.pulse.cycle_completed(now_ns, wait_ns);
         let mut fds = [-1; poll::MAX_FDS];
         fds[0] = self.p.waker.raw_fd();
         fds[1] = self.p.addresses.fd();
@@ -197,8 +225,7 @@ impl Collector {
         if self.due.drain == u64::MAX {
             fds.iter_mut().skip(2).zip(self.p.source.poll_fds()).for_each(|(to, from)| *to = *from);
         }
-        let now_ns = clock::now().mono_ns;
-        let ready = poll::readable(&fds, next.saturating_sub(now_ns));
+        let ready = poll::readable(&fds, wait_ns);
         if ready >> 2 != 0 {
             self.due.drain = clock::now().mono_ns + DRAIN_NAP_NS;
         }
@@ -206,32 +233,6 @@ impl Collector {
 
     fn again_ns(&self) -> u64 {
         self.p.handover.as_ref().map_or(u64::MAX, Handover::again_ns)
-    }
-
-    fn follow_addresses(&mut self) {
-        let (local, recorder) = (self.p.pipeline.local_ends(), &self.p.recorder);
-        self.p.addresses.drain(&mut |change| {
-            recorder.address(change);
-            match change {
-                AddressChange::Added(addr) => local.add_host(addr),
-                AddressChange::Removed(addr) => local.remove_host(addr),
-            }
-        });
-    }
-
-    fn follow_pods(&mut self) {
-        let Some(published) = &self.p.pods else { return };
-        if published.generation() != self.p.pipeline.local_ends().pods().generation {
-            self.p.pipeline.set_pods(published.get(), clock::now());
-        }
-    }
-
-    fn follow_topology(&mut self) {
-        let generation = self.p.topology.generation();
-        if generation != self.topology_generation {
-            self.topology_generation = generation;
-            self.p.pipeline.set_topology(self.p.topology.get());
-        }
     }
 
     fn drain(&mut self, now: Now) {
@@ -250,6 +251,7 @@ impl Collector {
     /// Reads the whole source. A voided dump is repeated at once, once (rule 11).
     fn sweep(&mut self, now: Now) {
         self.swept_ns = now.mono_ns;
+        (self.known.owners_changed, self.known.glanced) = (false, false);
         let mut complete = self.read(now);
         if matches!(complete, Ok(false)) {
             self.p.stats.sweeps_voided.inc();
@@ -262,23 +264,20 @@ impl Collector {
                 self.trouble.sweep = error.to_string();
             }
         }
-        let owners_ns = self.look_at_processes(now);
+        let owners_ns = self.look_at_processes(now, SocketOwners::look);
+        self.whole_cost_ns = self.cost_ns + owners_ns;
+        self.known.failed = !matches!(complete, Ok(true));
         self.p.pipeline.take_rates(now.mono_ns);
-        let facts = Facts {
-            cost_ns: self.cost_ns + owners_ns,
-            ends_are_told: self.p.source.ends_are_told(),
-            may_end_untold: self.p.pipeline.baselines().may_end_untold() > 0 || self.wary > 0,
-        };
+        self.p.snapshots.history.note(now.wall_ns, self.p.pipeline.series().total());
         if matches!(complete, Ok(true)) {
             self.close_the_audit();
+            self.find_what_hides(now);
         }
-        let interval_ns = self.pace.interval_ns(facts);
-        let next_ns = now.mono_ns + interval_ns;
         // A sweep may request the next one; without a pause, sweeps could follow each other for ever.
         let soonest_ns = clock::now().mono_ns + self.cost_ns * 4;
-        self.due.sweep = if self.due.sweep == 0 { soonest_ns.min(next_ns) } else { next_ns };
-        self.p.stats.sweep_interval_ms.set(interval_ns / MS);
-        self.p.pulse.cycle_completed(clock::now().mono_ns, interval_ns);
+        self.due.sweep = if self.due.sweep == 0 { soonest_ns } else { u64::MAX };
+        self.due.look = self.next_look_ns(now.mono_ns);
+        self.p.stats.sweep_interval_ms.set((self.next_sweep_ns(now.mono_ns) - now.mono_ns) / MS);
         if let Some(arbiter) = self.p.pipeline.arbiter() {
             self.reporter.say_choices(arbiter.tally(), &self.p.health);
         }
@@ -303,7 +302,11 @@ impl Collector {
             Sight::Clear => self.trouble.sight = None,
             blind @ Sight::Blind { interface_bytes, .. } => {
                 // Looked for once: it takes files and a question to nf_tables.
-                if self.trouble.sight.is_none() && self.p.source.facts().kind == SourceKind::Netfilter {
+                let reads_conntrack_alone = match self.p.source.facts().kind {
+                    SourceKind::Netfilter => true,
+                    SourceKind::Ebpf | SourceKind::Cilium | SourceKind::Auto | SourceKind::Replay => false,
+                };
+                if self.trouble.sight.is_none() && reads_conntrack_alone {
                     self.trouble.causes = causes(interface_bytes);
                 }
                 self.trouble.sight = Some(blind);
@@ -311,14 +314,43 @@ impl Collector {
         }
     }
 
-    /// Reads sockets and cgroups for a sweep and its repetition, and settles increments that waited for them. Returns
-    /// the CPU time.
-    fn look_at_processes(&mut self, now: Now) -> u64 {
+    /// Looks for pods that were never seen and, now and then, for what hides traffic on this node.
+    fn find_what_hides(&mut self, now: Now) {
+        let has_pods = self.p.pods.is_some();
+        if has_pods {
+            let (pods, owners) = (self.p.pipeline.local_ends().pods().clone(), self.p.pipeline.owners());
+            let silent = self.unseen.end_sweep(&pods, owners, now.mono_ns);
+            self.p.stats.pods_unseen.set(u64::from(silent.unseen));
+            self.trouble.unseen = silent.is_trouble().then_some(silent.running);
+        }
+        if now.mono_ns >= self.due.structure {
+            let (by_conntrack, by_programs) = match self.p.source.facts().kind {
+                SourceKind::Netfilter => (true, false),
+                SourceKind::Ebpf => (false, true),
+                SourceKind::Auto => (true, true),
+                SourceKind::Cilium | SourceKind::Replay => return,
+            };
+            let cpu_ns = clock::thread_cpu_ns();
+            let mut facts = findings::read::facts(None, 0);
+            if !has_pods && self.p.config.local_cidrs.is_empty() {
+                // What virtual machines exchange is not counted here.
+                facts.bridges.clear();
+            }
+            self.trouble.hidden = findings::node::hiding(&facts, by_conntrack, by_programs).join("; ");
+            let cost_ns = clock::thread_cpu_ns().saturating_sub(cpu_ns);
+            self.due.structure = now.mono_ns + pace::look_again_ns(!self.trouble.hidden.is_empty(), cost_ns);
+        }
+    }
+
+    /// Reads sockets, by `read`, and cgroups, and settles increments that waited for them. Returns the CPU time.
+    fn look_at_processes(&mut self, now: Now, read: fn(&mut SocketOwners) -> std::io::Result<()>) -> u64 {
         let pipeline = &mut self.p.pipeline;
         let Some(socket_owners) = pipeline.socket_owners() else { return 0 };
         let cpu_ns = clock::thread_cpu_ns();
-        self.trouble.socket_owners = match socket_owners.look() {
+        self.trouble.socket_owners = match read(socket_owners) {
             Ok(()) => String::new(),
+            // Where there are no pods, rows are the host's.
+            Err(_) if socket_owners.holds() == Holds::Groups => String::new(),
             Err(error) => format!("{PODS_AS_NODE}: cannot read the node's sockets: {error}"),
         };
         if self.trouble.socket_owners.is_empty()
@@ -343,6 +375,7 @@ impl Collector {
         self.note(&sweep);
         if sweep.complete {
             self.wary = if end.vanished_untold > 0 { WARY_SWEEPS } else { self.wary.saturating_sub(1) };
+            self.known.swept = self.known.swept.saturating_add(1);
             self.trouble.events_lost = sweep.overflows > 0;
             self.trouble.other_ct_zone = self.p.pipeline.ct_zone().only_elsewhere();
             self.trouble.not_followed = end.not_followed;
@@ -353,6 +386,8 @@ impl Collector {
             self.p.pipeline.audit_mut().read();
         }
         if let Some(ct_zone) = end.new_ct_zone {
+            // What is not in the next sweep's baselines is not counted.
+            self.due.sweep = 0;
             info!("conntrack zone {ct_zone} holds the local ends; it is counted from the next sweep on");
         }
         result.map(|sweep| sweep.complete)
@@ -370,10 +405,6 @@ impl Collector {
         let interval_ns = self.p.config.flush_interval_ns;
         if now.mono_ns >= self.due.flush {
             self.due.flush += interval_ns * ((now.mono_ns - self.due.flush) / interval_ns + 1);
-            // With a stretched interval the last sweep may be old: sweep again, so that the window is complete.
-            if now.mono_ns.saturating_sub(self.swept_ns) > self.p.config.read_interval_ns {
-                self.sweep(now);
-            }
         }
         let now = clock::now();
         // The state file holds rows, not what waits for a look at sockets.

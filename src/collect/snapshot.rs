@@ -9,7 +9,7 @@ use crate::clock::Now;
 use crate::flow::Split;
 use crate::names::Lookup;
 use crate::rows::Push;
-use crate::snapshot::{Boards, CostView, LookupView, RowView, SeriesView, Snapshot, Snapshots};
+use crate::snapshot::{CostView, LookupView, RowView, SeriesView, Snapshot, Snapshots, SnapshotsByKind};
 use crate::stats::Withheld;
 
 /// Makes snapshots.
@@ -21,22 +21,32 @@ pub struct Snapshotter {
 }
 
 impl Snapshotter {
-    /// Publishes the snapshots that are asked for, unless readers hold two of the kind.
-    pub fn publish(&mut self, boards: &Boards, pipeline: &Pipeline, freezer: &Freezer, now: impl FnOnce() -> Now) {
-        let asked = [boards.flows.asked(), boards.metrics.asked()];
+    /// Publishes the snapshots that are asked for, unless readers hold two of the kind. `stale_ns` is when what was read
+    /// last is too old to be shown.
+    pub fn publish(
+        &mut self,
+        both: &SnapshotsByKind,
+        pipeline: &Pipeline,
+        freezer: &Freezer,
+        stale_ns: u64,
+        now: impl FnOnce() -> Now,
+    ) {
+        let asked = [both.flows.asked(), both.metrics.asked()];
         if asked == [None; 2] {
             return;
         }
         let now = now();
         if let Some(ticket) = asked[0] {
-            publish_one(&boards.flows, ticket, &mut self.flows_spare, |snapshot| {
+            publish_one(&both.flows, ticket, &mut self.flows_spare, |snapshot| {
+                snapshot.stale_ns = stale_ns;
                 fill_sums(snapshot, pipeline, now);
                 fill_rows(snapshot, pipeline, now);
                 fill_lookups(snapshot, pipeline, freezer, now);
             });
         }
         if let Some(ticket) = asked[1] {
-            publish_one(&boards.metrics, ticket, &mut self.metrics_spare, |snapshot| {
+            publish_one(&both.metrics, ticket, &mut self.metrics_spare, |snapshot| {
+                snapshot.stale_ns = stale_ns;
                 fill_sums(snapshot, pipeline, now);
             });
         }
@@ -104,6 +114,7 @@ fn fill_sums(snapshot: &mut Snapshot, pipeline: &Pipeline, now: Now) {
         total: series.total,
         more_bytes: series.more_bytes,
     }));
+    snapshot.gone = pipeline.series().gone();
     snapshot.costs.clear();
     snapshot.costs.extend(pipeline.costs().iter().map(|cost| CostView {
         owner: cost.key.owner.0,

@@ -51,6 +51,10 @@ pub struct Trouble {
     pub sight: Option<Sight>,
     /// What was found that may make it blind; empty where nothing was.
     pub causes: String,
+    /// What was found that hides traffic, whether there is any or not; empty where nothing was.
+    pub hidden: String,
+    /// Running pods, where none of them was ever seen.
+    pub unseen: Option<u32>,
 }
 
 /// Reports faults to health and log when they change.
@@ -151,6 +155,8 @@ impl Trouble {
             Impaired::Uncounted => self.uncounted,
             Impaired::AccountingOff => self.source.accounting_off,
             Impaired::Sums => self.source.sums,
+            Impaired::Hidden => !self.hidden.is_empty(),
+            Impaired::PodsUnseen => self.unseen.is_some(),
         }
     }
 
@@ -200,6 +206,15 @@ impl Trouble {
                  (part=\"unexplained\" of netmon_reconciled_bytes_total). {found}",
                 interface.trim_end_matches('\0'),
                 if is_tx { "sent" } else { "received" },
+            ));
+        }
+        if !self.hidden.is_empty() {
+            parts.push(format!("not all traffic can be seen: {}", self.hidden));
+        }
+        if let Some(pods) = self.unseen {
+            parts.push(format!(
+                "{pods} of {pods} running pods were never seen: their packets pass neither the conntrack nor the sockets \
+                 that this mode reads (-collector-mode auto reads both), or the agent is in another network namespace"
             ));
         }
         parts.join("; ")

@@ -38,6 +38,7 @@ use std::path::PathBuf;
 
 use crate::flow::Cidr;
 use crate::listed;
+use crate::logging::Format;
 
 #[cfg(test)]
 use help::readme_table;
@@ -128,25 +129,29 @@ pub enum Readers {
     Of(Vec<Cidr>),
 }
 
-/// Which inbound rows are pushed (rule 9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PushInbound {
-    /// Rows whose originator is outside.
-    External,
-    All,
-    None,
+listed! {
+    /// Which inbound rows are pushed (rule 9).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum PushInbound {
+        /// Rows whose originator is outside.
+        External => "external",
+        All => "all",
+        None => "none",
+    }
 }
 
-/// Where ranges come from besides `-topology`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TopologySource {
-    /// From nowhere.
-    #[default]
-    None,
-    /// From the kernel's routes.
-    Routes,
-    /// From all nodes of the cluster.
-    Nodes,
+listed! {
+    /// Where ranges come from besides `-topology`.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub enum TopologySource {
+        /// From nowhere.
+        #[default]
+        None => "none",
+        /// From the kernel's routes.
+        Routes => "routes",
+        /// From all nodes of the cluster.
+        Nodes => "nodes",
+    }
 }
 
 /// Which conntrack zone is counted (rule 7).
@@ -157,43 +162,51 @@ pub enum CtZone {
     Fixed(u16),
 }
 
-/// What the agent does if the wanted mode cannot run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fallback {
-    /// Run the next best mode, degraded.
-    Auto,
-    /// Exit with status 1.
-    None,
+listed! {
+    /// What the agent does if the wanted mode cannot run.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Fallback {
+        /// Run the next best mode, degraded.
+        Auto => "auto",
+        /// Exit with status 1.
+        None => "none",
+    }
 }
 
-/// The format of `/metrics` for a client that requests none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetricsFormat {
-    /// Prometheus text.
-    Prometheus,
-    /// The incumbent's JSON.
-    Json,
+listed! {
+    /// The format of `/metrics` for a client that requests none.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum MetricsFormat {
+        /// Prometheus text.
+        Prometheus => "prometheus",
+        /// The incumbent's JSON.
+        Json => "json",
+    }
 }
 
-/// Framing of the push.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DakrProtocol {
-    /// Connect first, then gRPC-Web, then gRPC, until one works.
-    Auto,
-    Connect,
-    GrpcWeb,
-    /// gRPC framing over HTTP/1.1.
-    Grpc,
+listed! {
+    /// Framing of the push.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum DakrProtocol {
+        /// Connect first, then gRPC-Web, then gRPC, until one works.
+        Auto => "auto",
+        Connect => "connect",
+        GrpcWeb => "grpc-web",
+        /// gRPC framing over HTTP/1.1.
+        Grpc => "grpc",
+    }
 }
 
-/// Whether the agent learns domain names from DNS answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dns {
-    /// If the capabilities are granted; if they are not, it is off, and no fault.
-    Auto,
-    /// What it lacks degrades health.
-    On,
-    Off,
+listed! {
+    /// Whether the agent learns domain names from DNS answers.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Dns {
+        /// If the capabilities are granted; if they are not, it is off, and no fault.
+        Auto => "auto",
+        /// What it lacks degrades health.
+        On => "on",
+        Off => "off",
+    }
 }
 
 /// Address and credentials of the control plane.
@@ -313,6 +326,8 @@ pub struct Config {
     pub dns_ports: Vec<u16>,
     /// `-log-level`.
     pub log_level: log::LevelFilter,
+    /// `-log-format`.
+    pub log_format: Format,
     /// What was given, as it was written: by name, the last of several. Nothing secret.
     pub given: Vec<(&'static str, String)>,
 }

@@ -7,6 +7,7 @@ use super::value::Wanted;
 use super::{
     Config, CtZone, Dakr, DakrProtocol, Dns, Fallback, MetricsFormat, Mode, PushInbound, Readers, TopologySource,
 };
+use crate::logging::Format;
 
 /// Where a setting is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +184,7 @@ impl Draft {
             dns: Dns::Auto,
             dns_ports: Vec::new(),
             log_level: log::LevelFilter::Info,
+            log_format: Format::Text,
             given: Vec::new(),
         };
         let dakr = Dakr {

@@ -63,7 +63,7 @@ fn nothing_given_is_the_documented_defaults() {
     assert_eq!((c.max_rows, c.max_connections, c.manage_conntrack), (65_536, None, true));
     assert_eq!((c.metrics_format, &c.metrics_allow), (MetricsFormat::Prometheus, &Readers::Near));
     assert_eq!((c.record.as_ref(), c.state_dir.as_ref()), (None, None));
-    assert_eq!(c.log_level, log::LevelFilter::Info);
+    assert_eq!((c.log_level, c.log_format.as_str()), (log::LevelFilter::Info, "text"));
     assert_eq!((c.dns, c.dns_ports.as_slice()), (Dns::Auto, [53].as_slice()));
     assert!(c.cgroup_root.is_none() && c.cgroup_fs.is_none() && c.cilium_bpf_root.is_none());
 }
@@ -108,6 +108,7 @@ fn every_flag_reaches_its_field() {
     assert_eq!((config("-dns off").dns, config("-dns on").dns), (Dns::Off, Dns::On));
     assert_eq!(config("-dns-ports 53,5353").dns_ports, [53, 5353]);
     assert_eq!(config("-log-level debug").log_level, log::LevelFilter::Debug);
+    assert_eq!(config("-log-format json").log_format.as_str(), "json");
     assert_eq!(config_with("", &[("RUST_LOG", "netmon=debug")]).log_level, log::LevelFilter::Info, "the log's own");
 }
 
@@ -315,6 +316,7 @@ fn a_mistake_names_the_setting_the_value_and_what_is_allowed() {
         ("-max-connections 4294967296", "invalid value"),
         ("-metrics-format xml", "invalid value \"xml\" for -metrics-format: want one of prometheus, json"),
         ("-dakr-protocol http", "invalid value \"http\" for -dakr-protocol: want one of auto, connect, grpc-web, grpc"),
+        ("-log-format xml", "invalid value \"xml\" for -log-format: want one of text, json"),
         ("-log-level loud", "invalid value \"loud\" for -log-level: want one of off, error, warn, info, debug"),
         ("-read-interval", "flag -read-interval needs a value: -read-interval DURATION"),
         ("-read-intervall 5s", "unknown flag -read-intervall: did you mean -read-interval? (-h lists them)"),
@@ -403,6 +405,21 @@ fn the_table_is_sound() {
     let mut groups: Vec<Group> = SETTINGS.iter().map(|s| s.group).collect();
     groups.dedup();
     assert_eq!(groups, Group::ALL);
+}
+
+/// An agent for each of n nodes of 20 KB reads all of them, and hears of each once in five minutes.
+#[test]
+fn the_help_says_what_watching_nodes_costs_the_api_server() {
+    let words = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let at = |n: f64| (n * n * 20e3 / 1e9, n * n * 20e3 / 300.0 / 1e6);
+    let ((few_gb, few_mb_per_s), (many_gb, many_mb_per_s)) = (at(300.0), at(5_000.0));
+    let many_gb_per_s = many_mb_per_s / 1e3;
+    let short = format!("{few_mb_per_s:.0} MB/s of the API server at 300 nodes, {many_gb_per_s:.1} GB/s at 5,000");
+    assert!(words(help()).contains(&short), "{short}");
+    let long = format!(
+        "{few_gb:.1} GB and {few_mb_per_s:.0} MB/s at 300, {many_gb:.0} GB and {many_gb_per_s:.1} GB/s at 5,000"
+    );
+    assert!(words(readme_table()).contains(&long), "{long}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::near::nearest;
 use super::setting::{Kind, Value};
 use super::settings::SETTINGS;
 use super::usage::{UsageError, double_the_dash, one_line, quoted};
+use crate::flow::Class;
 
 /// A command beside the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,11 +107,8 @@ const MATCH: ToolOption = ToolOption {
     value: Value::Word("TEXT"),
     short: "only rows with this text in owner, workload, remote end, port or service",
 };
-const CLASS: ToolOption = ToolOption {
-    name: "class",
-    value: Value::Choice(&["inside", "outside", "overlay", "multicast"]),
-    short: "only rows of this class",
-};
+const CLASS: ToolOption =
+    ToolOption { name: "class", value: Value::Choice(Class::WORDS), short: "only rows of this class" };
 const SCOPE: ToolOption = ToolOption {
     name: "scope",
     value: Value::Choice(&["node", "zone", "region", "cross_region", "internet", "unknown", "overlay"]),

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use crate::clock::{self, SECOND};
-use crate::config::{Config, Dakr, DakrProtocol};
+use crate::config::{Config, Dakr};
 use crate::export::dakr::client::Client;
 use crate::export::dakr::encode::{self, Header};
-use crate::export::dakr::framing::{Framing, Reply};
+use crate::export::dakr::framing::Reply;
+use crate::export::dakr::framings::Framings;
 use crate::export::dakr::outcome::Outcome;
 use crate::export::dakr::push::{SEND_TIMEOUT_NS, TRAFFIC_PATH};
 use crate::export::dakr::token::Token;
@@ -42,28 +43,19 @@ fn ask(dakr: &Dakr, node_name: &str) -> Vec<Finding> {
     let header = Header { cluster_id: &dakr.cluster_id, node_name, operator_version: None, operator_commit: None };
     encode::begin(&mut message, &header);
     encode::end(&mut message, &header);
-    let mut last = (Outcome::Unknown, String::new());
-    for framing in framings(dakr.protocol) {
+    let mut framings = Framings::new(dakr.protocol);
+    let (outcome, words) = loop {
         let until_ns = clock::now().mono_ns + SEND_TIMEOUT_NS;
-        let (end, words) = client.call(TRAFFIC_PATH, *framing, &message, None, until_ns);
-        last = (end.outcome(), words);
-        if last.0 != Outcome::WrongFraming {
-            break;
+        let (end, words) = client.call(TRAFFIC_PATH, framings.current(), &message, None, until_ns);
+        let outcome = end.outcome();
+        if outcome != Outcome::WrongFraming || framings.wrong(0).is_some() {
+            break (outcome, words);
         }
-    }
-    let mut found = vec![judged(last.0, &last.1, dakr.token_file.is_some())];
+    };
+    let mut found = vec![judged(outcome, &words, dakr.token_file.is_some())];
     let date = date.lock().unwrap_or_else(|p| p.into_inner()).take();
     found.extend(date.and_then(|date: String| skew(&date, clock::now().wall_ns)));
     found
-}
-
-fn framings(protocol: DakrProtocol) -> &'static [Framing] {
-    match protocol {
-        DakrProtocol::Auto => &[Framing::Connect, Framing::GrpcWeb, Framing::Grpc],
-        DakrProtocol::Connect => &[Framing::Connect],
-        DakrProtocol::GrpcWeb => &[Framing::GrpcWeb],
-        DakrProtocol::Grpc => &[Framing::Grpc],
-    }
 }
 
 /// What came of it, in a sentence; the words name host, port and proxy already.

@@ -6,7 +6,8 @@
 //! rx too, for the source knows only their sum), `owner` (of the local end), `remote_owner` where the other end is a
 //! pod of this node, `dst_domain` (with `dst_domain_from` where another of the node asked for it), `total_*`, since the row
 //! appeared too what that is on the wire: `*_wire_bytes`, `*_frames`, `wire` (`estimated` where it is; rule 17); beside the
-//! items when the snapshot was taken (`timestamp`) and when the last sweep began (`swept`), how many rows there are and their sums since the start (`totals`),
+//! items when the snapshot was taken (`timestamp`) and when the last sweep began (`swept`), how many rows there are, sums
+//! since the start (`totals`),
 //! and what the uplinks carried and what became of it (`interfaces`, rule 19; left out while nothing is audited).
 //!
 //! `dns_lookups` holds what DAKR has not acknowledged, as the counters of the items do; it is `null` while there is none,
@@ -15,6 +16,7 @@
 
 use std::cmp::Reverse;
 use std::fmt;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -31,7 +33,7 @@ pub struct Flows {
     snapshot: Arc<Snapshot>,
     node_name: Arc<str>,
     /// The rows to show, as indices; `None` is all of them.
-    chosen: Option<Vec<u32>>,
+    chosen: Option<(Vec<u32>, Answered)>,
     /// When the last sweep began, nanoseconds since the epoch; 0 before the first.
     swept_wall_ns: u64,
     /// The rows that give an address its entry in `ip2domain`, as indices.
@@ -54,8 +56,13 @@ enum Stage {
 impl Flows {
     /// All rows, or those chosen, in this order and with their rates. `swept_wall_ns`: when the last sweep began, 0 before
     /// the first.
-    pub fn new(snapshot: Arc<Snapshot>, node_name: Arc<str>, chosen: Option<Vec<u32>>, swept_wall_ns: u64) -> Flows {
-        let domains = named(&snapshot, chosen.as_deref());
+    pub fn new(
+        snapshot: Arc<Snapshot>,
+        node_name: Arc<str>,
+        chosen: Option<(Vec<u32>, Answered)>,
+        swept_wall_ns: u64,
+    ) -> Flows {
+        let domains = named(&snapshot, chosen.as_ref().map(|(rows, _)| &**rows));
         Flows { snapshot, node_name, chosen, swept_wall_ns, domains, next: 0, stage: Stage::Head }
     }
 
@@ -127,8 +134,11 @@ impl Flows {
                     }
                     out.extend_from_slice(b",\"rows\":");
                     write(out, &self.snapshot.rows.len());
+                    if let Some((_, answered)) = &self.chosen {
+                        answered.write(out);
+                    }
                     out.extend_from_slice(b",\"totals\":");
-                    write(out, &Totals::from(self.snapshot.series.iter().fold(TxRx::ZERO, |sum, s| sum + s.total)));
+                    write(out, &Totals::from(self.snapshot.since_start()));
                     if !self.snapshot.interfaces.is_empty() {
                         out.extend_from_slice(b",\"interfaces\":");
                         write(out, &self.snapshot.interfaces.iter().map(InterfaceItem::from).collect::<Vec<_>>());
@@ -149,10 +159,60 @@ impl Flows {
 
     fn row(&self) -> Option<&RowView> {
         let at = match &self.chosen {
-            Some(chosen) => *chosen.get(self.next)? as usize,
+            Some((chosen, _)) => *chosen.get(self.next)? as usize,
             None => self.next,
         };
         self.snapshot.rows.get(at)
+    }
+}
+
+/// The agent that answers, and its books.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct About {
+    /// When it started, nanoseconds since the epoch.
+    pub started_wall_ns: u64,
+    /// When DAKR acknowledged a push last, likewise; 0 before the first.
+    pub pushed_wall_ns: u64,
+    /// Rule 14, bytes of both ways: counted, acknowledged, waiting, withheld, unattributed, lost.
+    pub books: [u64; 6],
+}
+
+/// What an answer to a question says of the whole.
+#[derive(Clone, Copy)]
+pub struct Answered {
+    /// How many rows matched, shown or cut by the limit.
+    pub matched: u32,
+    /// How many sums these make, likewise.
+    pub groups: Option<usize>,
+    pub agent: About,
+}
+
+impl Answered {
+    /// Appends its fields, each behind a comma.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut field = |name: &str, value: &dyn fmt::Display| {
+            // A Vec takes everything.
+            let _ = write!(out, ",\"{name}\":{value}");
+        };
+        let About { started_wall_ns, pushed_wall_ns, books } = self.agent;
+        field("matched", &self.matched);
+        if let Some(groups) = &self.groups {
+            field("groups", groups);
+        }
+        field("version", &format_args!("\"{}\"", crate::VERSION));
+        for (name, wall_ns) in [("started", started_wall_ns), ("pushed", pushed_wall_ns)] {
+            if wall_ns != 0 {
+                field(name, &format_args!("\"{}\"", Timestamp(wall_ns)));
+            }
+        }
+        let [counted, acknowledged, waiting, withheld, unattributed, lost] = books;
+        field(
+            "books",
+            &format_args!(
+                "{{\"counted\":{counted},\"acknowledged\":{acknowledged},\"waiting\":{waiting},\
+                 \"withheld\":{withheld},\"unattributed\":{unattributed},\"lost\":{lost}}}"
+            ),
+        );
     }
 }
 
@@ -254,7 +314,7 @@ impl<'a> Item<'a> {
         let owner = snapshot.owners.get(row.owner as usize).unwrap_or(&Owner::Other);
         let (src_pod_name, src_pod_namespace) = match owner {
             Owner::Pod(pod) => (&*pod.name, &*pod.namespace),
-            Owner::Host | Owner::Address | Owner::Other => ("", ""),
+            Owner::Host | Owner::Address | Owner::Other | Owner::Group(_) => ("", ""),
         };
         let name = snapshot.names.get(row.name as usize);
         let wire = row.total + row.more.get();
@@ -307,6 +367,12 @@ enum OwnerItem<'a> {
     Host,
     Address,
     Other,
+    Unit {
+        name: &'a str,
+    },
+    Container {
+        name: &'a str,
+    },
     Pod {
         namespace: &'a str,
         name: &'a str,
@@ -329,6 +395,8 @@ impl<'a> From<&'a Owner> for OwnerItem<'a> {
             Owner::Host => OwnerItem::Host,
             Owner::Address => OwnerItem::Address,
             Owner::Other => OwnerItem::Other,
+            Owner::Group(group) if group.kind() == "container" => OwnerItem::Container { name: group.name() },
+            Owner::Group(group) => OwnerItem::Unit { name: group.name() },
             Owner::Pod(pod) => OwnerItem::Pod {
                 namespace: &pod.namespace,
                 name: &pod.name,

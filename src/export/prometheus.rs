@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use costs::Costs;
-use text::{head, names_of, sample};
+use text::{head, names_of, sample, workload_of};
 
 use crate::health::{Health, Status};
 use crate::snapshot::{SeriesView, Snapshot};
@@ -176,16 +176,19 @@ fn names<'a>(snapshot: &'a Snapshot, series: &SeriesView) -> (&'a str, &'a str) 
 }
 
 /// Labels of a series, `flow` aside.
-const LABELS: usize = 5;
+const LABELS: usize = 7;
 
 /// All labels of a series, each with its text and its place among those that are not sorted by their text. Series are
 /// summed up by these and shown with them.
 fn labels<'a>(snapshot: &'a Snapshot, series: &SeriesView) -> [(&'static str, &'a str, u8); LABELS] {
     let (namespace, pod) = names(snapshot, series);
+    let (workload_kind, workload) = workload_of(snapshot, series.owner);
     let (direction, class) = (series.direction, series.class);
     [
         ("namespace", namespace, 0),
         ("pod", pod, 0),
+        ("workload_kind", workload_kind, 0),
+        ("workload", workload, 0),
         ("direction", direction.as_str(), direction as u8),
         ("protocol", series.protocol, 0),
         ("class", class.as_str(), class as u8),

@@ -49,7 +49,7 @@ pub struct Facts {
     pub flowtables: Option<Vec<Flowtable>>,
     /// Chains with a rule that takes packets out of tracking (NOTRACK), as nft names them.
     pub notrack: Vec<String>,
-    /// Bridges that have ports.
+    /// Bridges with two ports or more.
     pub bridges: Vec<String>,
     /// Whether bridged packets pass conntrack (`bridge-nf-call-iptables`).
     pub bridged_is_tracked: bool,
@@ -111,6 +111,31 @@ pub fn blind_causes(facts: &Facts) -> Vec<String> {
     found.extend(data_plane(facts, wanted));
     let causes = found.into_iter().filter(|finding| !finding.cure.is_empty());
     causes.map(|Finding { text, cure, .. }| format!("{text} ({cure})")).collect()
+}
+
+/// What hides traffic of this node from a source, whether there is any or not (rule 16), each with its cure.
+/// `by_conntrack`, `by_programs`: what the source counts by.
+pub fn hiding(facts: &Facts, by_conntrack: bool, by_programs: bool) -> Vec<String> {
+    let wanted = Wanted {
+        netfilter: by_conntrack && !by_programs,
+        programs: false,
+        names: false,
+        standalone: false,
+        manage: false,
+    };
+    let mut found = data_plane(facts, wanted);
+    found.retain(|finding| !finding.cure.is_empty());
+    if by_programs && facts.ipvs_services > 0 && !(by_conntrack && facts.ipvs_conntrack) {
+        found.push(Finding::warn(
+            "data plane",
+            format!(
+                "IPVS has {} services, and what the node itself sends to them passes no socket",
+                facts.ipvs_services
+            ),
+            "net.ipv4.vs.conntrack=1 (kube-proxy sets it in mode ipvs) and -collector-mode auto",
+        ));
+    }
+    found.into_iter().map(|Finding { text, cure, .. }| format!("{text} ({cure})")).collect()
 }
 
 fn kernel(facts: &Facts, wanted: Wanted) -> Finding {
@@ -224,6 +249,11 @@ fn tracking(facts: &Facts, wanted: Wanted) -> Finding {
         (0, Wanted { standalone: true, manage: true, .. }) => {
             Finding::ok(AREA, format!("{seen}; the agent's own rule asks for it"))
         }
+        (0, _) if carried >= LEAST_BYTES && !facts.notrack.is_empty() => Finding::fail(
+            AREA,
+            format!("rules take all packets out of connection tracking: {seen}"),
+            "see the data plane: take them away, or -collector-mode ebpf",
+        ),
         (0, _) if carried >= LEAST_BYTES => Finding::fail(
             AREA,
             format!("no rule asks for connection tracking: {seen}"),

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use super::node::{Conntrack, Facts, Flowtable};
 use crate::clock::{self, MS};
+use crate::sys::links::Links;
 use crate::sys::netlink::{Family, RequestSocket};
 use crate::sys::privileges::Capabilities;
-use crate::sys::{cgroup, kernel, privileges};
+use crate::sys::{cgroup, kernel, options, privileges};
 use crate::wire::netlink::{Attributes, DONE, ERROR, Messages, Writer, u16_ne, u32_be};
+use crate::wire::rtnetlink::{Link, LinkKind};
 
 /// Bytes of an Ethernet header, which interface counters include.
 const LINK_HEADER_BYTES: u64 = 14;
@@ -44,8 +46,8 @@ pub fn facts(cgroup_root: Option<&Path>, look_ns: u64) -> Facts {
         ipvs_services: ipvs_services(&fs::read_to_string("/proc/net/ip_vs").unwrap_or_default()),
         ipvs_conntrack: number("/proc/sys/net/ipv4/vs/conntrack") == Some(1),
         flowtables: flowtables().ok(),
-        notrack: notrack().unwrap_or_default(),
-        bridges: bridges(),
+        notrack: notrack().unwrap_or_default().into_iter().chain(legacy_notrack()).collect(),
+        bridges: bridges().unwrap_or_default(),
         bridged_is_tracked: number("/proc/sys/net/bridge/bridge-nf-call-iptables") == Some(1),
     }
 }
@@ -77,12 +79,14 @@ fn ipvs_services(table: &str) -> usize {
     table.lines().filter(|line| ["TCP ", "UDP ", "SCTP ", "FWM "].iter().any(|name| line.starts_with(name))).count()
 }
 
-/// Bridges of this network namespace that have ports.
-fn bridges() -> Vec<String> {
-    let devices = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-    let with_ports =
-        devices.filter(|device| fs::read_dir(device.path().join("brif")).is_ok_and(|mut ports| ports.next().is_some()));
-    with_ports.map(|device| device.file_name().to_string_lossy().into_owned()).collect()
+/// Bridges of this network namespace with two ports or more, between which packets can pass. Of `/sys` it may see
+/// another namespace's.
+fn bridges() -> std::io::Result<Vec<String>> {
+    let mut links = Vec::new();
+    Links::open()?.list(&mut |link| links.push(*link))?;
+    let ports = |bridge: &Link| links.iter().filter(|port| port.master == bridge.index).count();
+    let bridges = links.iter().filter(|link| link.kind == LinkKind::Bridge && ports(link) >= 2);
+    Ok(bridges.map(|bridge| text(bridge.name.split(|byte| *byte == 0).next().unwrap_or_default())).collect())
 }
 
 /// Bytes of layer 3 that each interface has carried, loopback left out (proc_pid_net(5)).
@@ -104,7 +108,7 @@ fn flowtables() -> std::io::Result<Vec<Flowtable>> {
     Ok(tables)
 }
 
-/// Chains with a rule that takes packets out of tracking. What iptables-legacy holds cannot be asked for.
+/// Chains with a rule that takes packets out of tracking; [`legacy_notrack`] knows those of iptables-legacy.
 fn notrack() -> std::io::Result<Vec<String>> {
     let mut chains: Vec<String> = Vec::new();
     dump(GET_RULE, |payload| {
@@ -112,6 +116,40 @@ fn notrack() -> std::io::Result<Vec<String>> {
         chains.extend(chain.filter(|chain| !chains.contains(chain)));
     })?;
     Ok(chains)
+}
+
+/// Tables of iptables-legacy with such a rule. Only the table `raw` can have one.
+fn legacy_notrack() -> Vec<String> {
+    let families = [(true, "ip", "/proc/net/ip_tables_names"), (false, "ip6", "/proc/net/ip6_tables_names")];
+    let is_there = |names: &str| fs::read_to_string(names).is_ok_and(|text| text.lines().any(|name| name == "raw"));
+    let with = families.into_iter().filter(|(is_v4, _, names)| {
+        is_there(names) && options::legacy_table(*is_v4, "raw").is_ok_and(|table| says_notrack(&table, *is_v4))
+    });
+    with.map(|(_, family, _)| format!("{family} raw of iptables-legacy")).collect()
+}
+
+/// Whether one of the entries of `struct ipt_entry` or `ip6t_entry` has such a target (`struct xt_entry_target`).
+fn says_notrack(mut table: &[u8], is_v4: bool) -> bool {
+    // Behind the addresses that a rule is for, and `nfcache`.
+    let offsets = if is_v4 { 88 } else { 140 };
+    while let (Some(target), Some(next)) = (u16_ne(table, offsets), u16_ne(table, offsets + 2)) {
+        let target = table.get(usize::from(target)..).unwrap_or_default();
+        if is_target_notrack(target.get(2..31).unwrap_or_default(), target.get(32..).unwrap_or_default()) {
+            return true;
+        }
+        // An entry of no length would never end.
+        table = table.get(usize::from(next).max(1)..).unwrap_or_default();
+    }
+    false
+}
+
+/// Of iptables' targets these are NOTRACK, and CT with the flag `XT_CT_NOTRACK` (linux/netfilter/xt_CT.h).
+fn is_target_notrack(name: &[u8], info: &[u8]) -> bool {
+    match name.split(|byte| *byte == 0).next() {
+        Some(b"NOTRACK") => true,
+        Some(b"CT") => u16_ne(info, 0).is_some_and(|flags| flags & 1 != 0),
+        _ => false,
+    }
 }
 
 /// Asks nf_tables for all objects of a kind, of every family.
@@ -165,16 +203,14 @@ fn chain_of_notrack(payload: &[u8]) -> Option<String> {
     says.then(|| format!("{} {table} {chain}", family(*payload.first().unwrap_or(&0))))
 }
 
-/// An expression: `NFTA_EXPR_NAME` and `_DATA`. Of iptables' targets these are NOTRACK, and CT with the flag
-/// `XT_CT_NOTRACK` (`NFTA_TARGET_NAME`, `_INFO`; linux/netfilter/xt_CT.h).
+/// An expression: `NFTA_EXPR_NAME` and `_DATA`, of a target of iptables `NFTA_TARGET_NAME` and `_INFO`.
 fn is_notrack(expression: &[u8]) -> bool {
     let of =
         |bytes, kind| Attributes::of(bytes).map_while(Result::ok).find(|one| one.kind == kind).map(|one| one.value);
     let is = |value: Option<&[u8]>, name: &str| value.is_some_and(|value| text(value) == name);
     let (name, data) = (of(expression, 1), of(expression, 2).unwrap_or_default());
-    let (target, info) = (of(data, 1), of(data, 3).unwrap_or_default());
-    let flagged = u16_ne(info, 0).is_some_and(|flags| flags & 1 != 0);
-    is(name, "notrack") || is(name, "target") && (is(target, "NOTRACK") || is(target, "CT") && flagged)
+    let (target, info) = (of(data, 1).unwrap_or_default(), of(data, 3).unwrap_or_default());
+    is(name, "notrack") || is(name, "target") && is_target_notrack(target, info)
 }
 
 /// `NFTA_FLOWTABLE_TABLE`, `_NAME` and `_FLAGS` behind the family.

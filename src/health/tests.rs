@@ -3,14 +3,16 @@ use super::*;
 #[test]
 fn a_collector_is_stuck_after_five_missed_intervals() {
     let pulse = Pulse::new(0, 5 * SECOND);
-    pulse.cycle_completed(SECOND, 5 * SECOND);
+    pulse.cycle_completed(SECOND, 0);
     assert_eq!(pulse.alive(26 * SECOND), Life::Well);
     assert_eq!(pulse.alive(26 * SECOND + 1), Life::Stuck(25 * SECOND + 1));
-    pulse.cycle_completed(26 * SECOND, 30 * SECOND);
-    assert_eq!(pulse.alive(176 * SECOND), Life::Well, "the interval has stretched");
-    pulse.cycle_completed(176 * SECOND, SECOND / 10);
-    assert_eq!(pulse.alive(186 * SECOND), Life::Well, "a short interval is not a short patience");
-    assert_eq!(pulse.alive(187 * SECOND), Life::Stuck(11 * SECOND));
+    pulse.cycle_completed(26 * SECOND, 60 * SECOND);
+    assert_eq!(pulse.alive(111 * SECOND), Life::Well, "nothing was to be done for a minute");
+    assert_eq!(pulse.alive(111 * SECOND + 1), Life::Stuck(85 * SECOND + 1));
+    let pulse = Pulse::new(0, SECOND / 10);
+    pulse.cycle_completed(SECOND, 0);
+    assert_eq!(pulse.alive(11 * SECOND), Life::Well, "a short interval is not a short patience");
+    assert_eq!(pulse.alive(12 * SECOND), Life::Stuck(11 * SECOND));
 }
 
 #[test]

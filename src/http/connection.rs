@@ -11,7 +11,7 @@ use super::request::{self, HEAD_BYTES, Parsed};
 use super::routes::{Answer, Body, Context, Peer, Wanted};
 use super::snapshots::{Availability, Queues, SnapshotQueue, Ticket};
 use crate::clock::{Now, SECOND};
-use crate::snapshot::{Board, Snapshot};
+use crate::snapshot::{Snapshot, SnapshotKind};
 
 /// Time for the peer to send a whole request head.
 const HEAD_NS: u64 = 5 * SECOND;
@@ -126,13 +126,13 @@ impl Connection {
     }
 
     /// Whether it holds a snapshot of this kind that `latest` is not.
-    pub fn holds_older(&self, board: Board, latest: Option<*const Snapshot>) -> bool {
+    pub fn holds_older(&self, kind: SnapshotKind, latest: Option<*const Snapshot>) -> bool {
         let held = match &self.state {
-            State::Ready(wanted, Some(held)) => Some((wanted.board(), Arc::as_ptr(held))),
+            State::Ready(wanted, Some(held)) => Some((wanted.kind(), Arc::as_ptr(held))),
             State::Writing(body) => body.snapshot(),
             _ => None,
         };
-        held.is_some_and(|(of, held)| of == board && Some(held) != latest)
+        held.is_some_and(|(of, held)| of == kind && Some(held) != latest)
     }
 
     /// Returns its buffer for reuse.
@@ -154,7 +154,7 @@ impl Connection {
                     return Fate::Cut;
                 }
                 let (wanted, ticket) = (*wanted, *ticket);
-                match SnapshotQueue::wait(context.snapshots.of(wanted.board()), ticket, now.mono_ns) {
+                match SnapshotQueue::wait(context.snapshots.of(wanted.kind()), ticket, now.mono_ns) {
                     Availability::Soon(_) => {}
                     snapshot => self.receive(wanted, snapshot, now),
                 }
@@ -195,7 +195,7 @@ impl Connection {
             Answer::Snapshot(mut wanted) => {
                 wanted.head_only = head_only;
                 wanted.chunks = chunks;
-                let snapshot = queues.take(&context.snapshots, wanted.board(), now.mono_ns);
+                let snapshot = queues.take(&context.snapshots, wanted.kind(), now.mono_ns);
                 self.receive(wanted, snapshot, now);
                 Fate::Keep
             }

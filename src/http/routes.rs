@@ -10,25 +10,26 @@ use crate::clock::{self, MS, Now, SECOND};
 use crate::config::{Config, MetricsFormat, Readers, in_force};
 use crate::export::prometheus::{self, Labels, Metrics};
 use crate::export::view::query::{Format, Query};
-use crate::export::view::{Head, View};
+use crate::export::view::{About, Head, View};
 use crate::flow::{Addr, Cidr};
 use crate::health::{Health, Life, Pulse, Status};
-use crate::snapshot::{Board, Boards, Snapshot};
-use crate::stats::Stats;
+use crate::snapshot::{Past, Snapshot, SnapshotKind, SnapshotsByKind};
+use crate::stats::{Cell, Stats};
 use crate::stop::Stop;
 use crate::sys::process;
 
 const PAGE: &[u8] = include_bytes!("page.html");
 /// Only the page's own script and style may run. A test compares the hashes with the page.
 const PAGE_POLICY: &str = concat!(
-    "Content-Security-Policy: default-src 'none'; script-src 'sha256-BUlSfkvtCsrGe+sdzNoe9IhmjJRoZRRkPFtb2CD9qDY='; ",
-    "style-src 'sha256-cG5eBe2tZcCE8uxdJ7m8lVIbgSzks5MS2n2ZonSgUTc='; connect-src 'self'; img-src data:; ",
+    "Content-Security-Policy: default-src 'none'; script-src 'sha256-QY5sboHps5IN0skD4nP2ldUonv6N7NjiuLMEeOCsiLw='; ",
+    "style-src 'sha256-DgeCgHox4u1DAoKP7CwWE4uXQHRKuHOj2cvcj6Aj1oM='; connect-src 'self'; img-src data:; ",
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
 );
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const PATHS: &str = "/         status page for browsers\n\
                      /flows    all rows as JSON; ?by= sort= match= class= scope= limit= format= choose\n\
+                     /history  what had been carried at the sweeps of the last hour\n\
                      /metrics  Prometheus text\n\
                      /config   the settings in force, and where each comes from\n\
                      /healthz  200 while the agent counts\n\
@@ -63,7 +64,7 @@ pub struct Context {
     pub health: Arc<Health>,
     /// Signs of life of the collector.
     pub pulse: Arc<Pulse>,
-    pub snapshots: Arc<Boards>,
+    pub snapshots: Arc<SnapshotsByKind>,
     /// Ends the endpoint. It is not the agent's own `Stop`: probes are answered until all other threads have ended.
     pub end: Arc<Stop>,
 }
@@ -76,7 +77,7 @@ impl Context {
         stats: &Arc<Stats>,
         health: &Arc<Health>,
         pulse: &Arc<Pulse>,
-        snapshots: &Arc<Boards>,
+        snapshots: &Arc<SnapshotsByKind>,
         end: &Arc<Stop>,
     ) -> Context {
         Context {
@@ -147,6 +148,7 @@ impl Context {
                 body: Content::Bytes(in_force::lines(&self.given).into_bytes(), 0),
             }),
             "/flows" => flows(request.query),
+            "/history" => Answer::Now(Response::ok(JSON, Content::Bytes(history(&self.snapshots), 0))),
             "/metrics" if json => flows(request.query),
             "/metrics" => Answer::Snapshot(Wanted::new(Show::Metrics)),
             _ => Answer::Now(Response::text("404 Not Found", PATHS)),
@@ -177,7 +179,8 @@ impl Context {
                 let swept_ns = self.stats.sweep_wall_ms.get().saturating_mul(MS);
                 let swept_wall_ns = if swept_ns > snapshot.taken.wall_ns { 0 } else { swept_ns };
                 let status = self.health.overall().as_str();
-                let head = Head { node_name: Arc::clone(&self.node_name), status, swept_wall_ns };
+                let agent = about(&self.stats);
+                let head = Head { node_name: Arc::clone(&self.node_name), status, swept_wall_ns, agent };
                 let content_type = match query.map_or(Format::Json, |query| query.format) {
                     Format::Json => JSON,
                     Format::Csv => "text/csv; charset=utf-8",
@@ -244,6 +247,35 @@ fn flows(query: &str) -> Answer {
     }
 }
 
+/// The agent's own times, and its books as of the last cycle.
+fn about(stats: &Stats) -> About {
+    let sum = |cells: &[Cell]| cells.iter().map(Cell::get).sum::<u64>();
+    About {
+        started_wall_ns: stats.process_start_ms.get().saturating_mul(MS),
+        pushed_wall_ns: stats.last_push_ms.get().saturating_mul(MS),
+        books: [
+            stats.counted_tx_bytes.get().saturating_add(stats.counted_rx_bytes.get()),
+            stats.acknowledged_bytes.get(),
+            stats.open_bytes.get().saturating_add(stats.frozen_bytes.get()).saturating_add(stats.held_bytes.get()),
+            sum(&stats.not_pushed_bytes),
+            sum(&stats.unattributed_bytes),
+            sum(&stats.lost_bytes),
+        ],
+    }
+}
+
+/// `[milliseconds since the epoch, bytes sent, bytes received]` for each sweep, the oldest first.
+fn history(snapshots: &SnapshotsByKind) -> Vec<u8> {
+    let past = snapshots.history.all();
+    let mut text = String::with_capacity(48 * past.len() + 2);
+    for (n, Past { wall_ns, tx_bytes, rx_bytes }) in past.into_iter().enumerate() {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{}[{},{tx_bytes},{rx_bytes}]", if n == 0 { "[" } else { "," }, wall_ns / MS);
+    }
+    text.push_str(if text.is_empty() { "[]" } else { "]" });
+    text.into_bytes()
+}
+
 /// How a request is answered.
 #[derive(Debug)]
 pub enum Answer {
@@ -292,10 +324,10 @@ impl Wanted {
     }
 
     /// Where its snapshot comes from.
-    pub fn board(&self) -> Board {
+    pub fn kind(&self) -> SnapshotKind {
         match self.show {
-            Show::Flows(_) => Board::Flows,
-            Show::Metrics => Board::Metrics,
+            Show::Flows(_) => SnapshotKind::Flows,
+            Show::Metrics => SnapshotKind::Metrics,
         }
     }
 }
@@ -382,11 +414,11 @@ impl Body {
     }
 
     /// The snapshot it reads, while it does, and where that comes from.
-    pub fn snapshot(&self) -> Option<(Board, *const Snapshot)> {
+    pub fn snapshot(&self) -> Option<(SnapshotKind, *const Snapshot)> {
         match &self.content {
             _ if self.done => None,
-            Content::Flows(flows) => Some((Board::Flows, Arc::as_ptr(flows.snapshot()))),
-            Content::Metrics(metrics) => metrics.snapshot().map(|held| (Board::Metrics, Arc::as_ptr(held))),
+            Content::Flows(flows) => Some((SnapshotKind::Flows, Arc::as_ptr(flows.snapshot()))),
+            Content::Metrics(metrics) => metrics.snapshot().map(|held| (SnapshotKind::Metrics, Arc::as_ptr(held))),
             Content::Page(_) | Content::Bytes(..) => None,
         }
     }

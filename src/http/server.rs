@@ -20,7 +20,7 @@ use super::listen::listener;
 use super::snapshots::Queues;
 use crate::clock::{self, MS, Now, SECOND};
 use crate::config::Config;
-use crate::snapshot::Board;
+use crate::snapshot::SnapshotKind;
 use crate::sys::waker::Waker;
 
 pub use super::listen::BindError;
@@ -170,12 +170,12 @@ impl Server {
     }
 
     fn step(&mut self, at: usize, called: bool, context: &Context, now: Now) {
-        let older_held = |board| {
-            let latest = context.snapshots.of(board).latest().as_ref().map(Arc::as_ptr);
-            self.connections.iter().any(|c| c.holds_older(board, latest))
+        let older_held = |kind| {
+            let latest = context.snapshots.of(kind).latest().as_ref().map(Arc::as_ptr);
+            self.connections.iter().any(|c| c.holds_older(kind, latest))
         };
-        self.queues.flows_older_held = older_held(Board::Flows);
-        self.queues.metrics_older_held = older_held(Board::Metrics);
+        self.queues.flows_older_held = older_held(SnapshotKind::Flows);
+        self.queues.metrics_older_held = older_held(SnapshotKind::Metrics);
         let Some(connection) = self.connections.get_mut(at) else { return };
         match connection.step(called, context, &mut self.queues, now) {
             Fate::Keep => {}

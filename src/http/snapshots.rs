@@ -1,19 +1,19 @@
 //! When a fresh snapshot is asked for, and how long a reader waits for it.
 //!
-//! At most one new snapshot a second is made, however many readers ask. At most two are alive: while a slow reader holds
-//! an old one, all others get the latest.
+//! At most one new snapshot a second is made, however many readers ask, and one more where what the latest holds has become
+//! older than the read interval: the collector then sweeps, for all who ask meanwhile at once. At most two are alive: while
+//! a slow reader holds an old one, all others get the latest, unless it is too old.
 
 use std::sync::Arc;
 
 use crate::clock::SECOND;
-use crate::snapshot::{Board, Boards, Snapshot, Snapshots};
+use crate::snapshot::{Snapshot, SnapshotKind, Snapshots, SnapshotsByKind};
 
 /// A snapshot is fresh for so long.
 const FRESH_NS: u64 = SECOND;
-/// How long a reader waits for a fresh one before it gets the latest.
-const PATIENCE_NS: u64 = 2 * SECOND;
-/// The same where there is no latest: a sweep of a large table may come first.
-const FIRST_PATIENCE_NS: u64 = 5 * SECOND;
+/// How long a reader waits for a fresh one, before which a sweep of a large table may come. Then it gets the latest, which
+/// says when it was taken.
+const PATIENCE_NS: u64 = 5 * SECOND;
 
 /// A reader's place in the queue for a fresh snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +45,12 @@ pub struct Queues {
 
 impl Queues {
     /// [`SnapshotQueue::take`] of this kind.
-    pub fn take(&mut self, boards: &Boards, board: Board, mono_ns: u64) -> Availability {
-        let (queue, older_held) = match board {
-            Board::Flows => (&mut self.flows, self.flows_older_held),
-            Board::Metrics => (&mut self.metrics, self.metrics_older_held),
+    pub fn take(&mut self, both: &SnapshotsByKind, kind: SnapshotKind, mono_ns: u64) -> Availability {
+        let (queue, older_held) = match kind {
+            SnapshotKind::Flows => (&mut self.flows, self.flows_older_held),
+            SnapshotKind::Metrics => (&mut self.metrics, self.metrics_older_held),
         };
-        queue.take(boards.of(board), older_held, mono_ns)
+        queue.take(both.of(kind), older_held, mono_ns)
     }
 }
 
@@ -65,8 +65,8 @@ impl SnapshotQueue {
     /// has replaced; the collector has no buffer then.
     pub fn take(&mut self, snapshots: &Snapshots, older_held: bool, mono_ns: u64) -> Availability {
         let latest = snapshots.latest();
-        let patience_ns = if latest.is_some() { PATIENCE_NS } else { FIRST_PATIENCE_NS };
         if let Some(snapshot) = latest
+            && mono_ns < snapshot.stale_ns
             && (older_held || mono_ns.saturating_sub(snapshot.taken.mono_ns) < FRESH_NS)
         {
             return Availability::Ready(snapshot);
@@ -82,7 +82,7 @@ impl SnapshotQueue {
                 number
             }
         };
-        Availability::Soon(Ticket { number, until_ns: mono_ns.saturating_add(patience_ns) })
+        Availability::Soon(Ticket { number, until_ns: mono_ns.saturating_add(PATIENCE_NS) })
     }
 
     /// A snapshot for a reader that waits.

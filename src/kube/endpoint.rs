@@ -20,8 +20,8 @@ pub struct Endpoint {
     pub client: Option<(Material, Material)>,
     /// The source of the `Authorization` header.
     pub auth: Auth,
-    /// HTTP proxy. The environment's proxies are never used for the API server: their exceptions know no ranges, so
-    /// the cluster's service range cannot be excepted.
+    /// HTTP proxy, of the kubeconfig. The environment's are for DAKR: a pod that has them seldom excepts the cluster, and
+    /// then the API server would be asked for through it.
     pub proxy: Option<String>,
 }
 

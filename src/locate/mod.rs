@@ -1,9 +1,10 @@
-//! Keeps the topology up to date, on a thread of its own: the file of `-topology`, what nodes or routes tell besides, and
-//! where this node is.
+//! Keeps the topology up to date, on a thread of its own: the file of `-topology`, what nodes, routes or Cilium tell
+//! besides, and where this node is.
 //!
 //! What comes out is a [`Topology`], published whole whenever it changed. Whatever is wrong with a source, the table
 //! before stays in use, the trouble is logged with its place, and counted.
 
+pub mod cilium;
 pub mod file;
 pub mod own;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use log::{info, warn};
 
+use self::cilium::Ipcache;
 use self::file::{FileError, Stamp};
 use self::own::{Asked, NodeQuestion};
 use crate::clock::{self, Now, SECOND};
@@ -28,6 +30,7 @@ use crate::sys::routes::Routes;
 use crate::sys::waker::Waker;
 use crate::topology::Topology;
 use crate::topology::cluster::{Found, TooMuch};
+use crate::topology::join::join;
 use crate::topology::lines::{self, Head, LineError, Wrong};
 use crate::topology::names::{Learner, Names};
 use crate::topology::published::Published;
@@ -50,6 +53,18 @@ pub struct Settings {
     /// `-zone` and `-region`: where nothing else tells.
     pub fallback: Own,
 }
+
+/// Who tells behind which node a range lies. Of one range the first counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Teller {
+    /// The kernel's routes.
+    Routes,
+    /// Cilium's map of addresses.
+    Cilium,
+}
+
+/// How many there are.
+const TELLERS: usize = 2;
 
 /// Why a file is not used.
 #[derive(Debug)]
@@ -94,12 +109,14 @@ pub struct Locator {
     names: Names,
     /// Of the file.
     table: Arc<Table>,
-    /// The same with what nodes or routes tell.
+    /// The same with what nodes, routes or Cilium tell.
     whole: Arc<Table>,
     /// What the nodes tell.
     found: Found,
-    /// Ranges, and the nodes behind which they lie.
-    hops: Vec<(Cidr, Addr)>,
+    /// Ranges, and the nodes behind which they lie, by who tells.
+    hops: [Vec<(Cidr, Addr)>; TELLERS],
+    /// What Cilium tells had no room at the last time.
+    is_crowded: bool,
     head: Option<Head>,
     /// Of the file as it was looked at last, good, bad or missing; none where it is to be read anew.
     seen: Option<Option<Stamp>>,
@@ -120,7 +137,8 @@ impl Locator {
             table: Arc::default(),
             whole: Arc::default(),
             found: Found::default(),
-            hops: Vec::new(),
+            hops: Default::default(),
+            is_crowded: false,
             head: None,
             seen: None,
             stats,
@@ -145,10 +163,10 @@ impl Locator {
         self.topology()
     }
 
-    /// What the routes tell; the topology where that is new.
-    pub fn set_hops(&mut self, hops: Vec<(Cidr, Addr)>) -> Option<Arc<Topology>> {
-        (self.hops != hops).then(|| {
-            self.hops = hops;
+    /// What the routes or Cilium tell; the topology where that is new.
+    pub fn set_hops(&mut self, teller: Teller, hops: Vec<(Cidr, Addr)>) -> Option<Arc<Topology>> {
+        (self.hops[teller as usize] != hops).then(|| {
+            self.hops[teller as usize] = hops;
             self.topology()
         })
     }
@@ -189,9 +207,19 @@ impl Locator {
         let mut learner = Learner::new(std::mem::take(&mut self.names));
         // With no number left the node is nowhere, and says so by `unknown`.
         let number = learner.place(&own.zone, &own.region).unwrap_or(0);
-        match self.merged(&mut learner) {
+        let mut merged = self.merged(&mut learner, TELLERS);
+        let was_crowded = std::mem::take(&mut self.is_crowded);
+        if let (Err(refused), false) = (&merged, self.hops[Teller::Cilium as usize].is_empty()) {
+            // The old table is no way out: addresses of pods pass from node to node.
+            if !was_crowded {
+                self.refuse("Cilium tells", refused);
+            }
+            self.is_crowded = true;
+            merged = self.merged(&mut learner, Teller::Cilium as usize);
+        }
+        match merged {
             Ok(whole) => self.whole = whole,
-            Err(refused) => self.refuse(&refused),
+            Err(refused) => self.refuse("nodes or routes tell", &refused),
         }
         self.stats.topology_ranges.set(self.whole.len() as u64);
         self.names = learner.finish();
@@ -200,17 +228,18 @@ impl Locator {
 
     /// The nodes tell too much.
     fn refuse_nodes(&mut self) {
-        self.refuse(&Refused::TooMany);
+        self.refuse("nodes or routes tell", &Refused::TooMany);
     }
 
-    fn refuse(&self, refused: &Refused) {
+    fn refuse(&self, who_tells: &str, refused: &Refused) {
         self.stats.topology_refused[TopologyRefused::Source as usize].inc();
-        warn!("what nodes or routes tell is not used: {refused}; {} ranges stay in use", self.whole.len());
+        warn!("what {who_tells} is not used: {refused}; {} ranges stay in use", self.whole.len());
     }
 
-    /// The file's ranges, and the others where the file has none like them.
-    fn merged(&self, learner: &mut Learner) -> Result<Arc<Table>, Refused> {
-        if self.found.ranges.is_empty() && self.hops.is_empty() {
+    /// The file's ranges, and the others where the file has none like them: of the first so many who tell.
+    fn merged(&self, learner: &mut Learner, tellers: usize) -> Result<Arc<Table>, Refused> {
+        let hops = || self.hops.iter().take(tellers).flatten();
+        if self.found.ranges.is_empty() && hops().next().is_none() {
             return Ok(Arc::clone(&self.table));
         }
         // With no number left a place is not known, and says so by `unknown`.
@@ -218,9 +247,8 @@ impl Locator {
             self.found.places.iter().map(|(zone, region)| learner.place(zone, region).unwrap_or(0)).collect();
         let of_nodes = self.found.ranges.iter().map(|(range, place)| (*range, places.get(usize::from(*place))));
         let mut more: Vec<(Cidr, u16)> = of_nodes.filter_map(|(range, place)| Some((range, *place?))).collect();
-        for (range, node) in &self.hops {
-            more.extend(self.table.find(*node).filter(|said| said.place != 0).map(|said| (*range, said.place)));
-        }
+        let place = |node: Addr| self.table.find(node).filter(|said| said.place != 0).map(|said| said.place);
+        more.extend(join(hops().filter_map(|(range, node)| Some((*range, place(*node)?)))));
         self.table.with(&more).map(Arc::new)
     }
 
@@ -266,6 +294,8 @@ pub struct Sources {
     pub nodes: Option<(Arc<Places>, String)>,
     /// The kernel's routes.
     pub routes: Option<Routes>,
+    /// Cilium's map of addresses.
+    pub cilium: Option<Ipcache>,
 }
 
 /// Looks until the agent ends. `waker` is also called when nodes change.
@@ -284,14 +314,16 @@ pub fn run(
         let answered = ask(&mut locator, &mut sources.question, now);
         let told = sources.nodes.as_ref().and_then(|(places, own)| heard.nodes(&mut locator, places, own, now));
         let routed = sources.routes.as_mut().and_then(|routes| match routes.next_hops() {
-            Ok(hops) => locator.set_hops(hops),
+            Ok(hops) => locator.set_hops(Teller::Routes, hops),
             Err(error) => {
                 warn!("cannot read the kernel's routes: {error}");
                 None
             }
         });
+        let tunnelled = sources.cilium.as_mut().and_then(Ipcache::read_if_due);
+        let tunnelled = tunnelled.and_then(|hops| locator.set_hops(Teller::Cilium, hops));
         // The last is made of all that is known.
-        if let Some(topology) = locator.look().or(routed).or(told).or(answered) {
+        if let Some(topology) = locator.look().or(tunnelled).or(routed).or(told).or(answered) {
             published.publish(topology);
             wake_collector();
         }

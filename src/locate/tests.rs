@@ -107,21 +107,31 @@ fn what_is_wrong_leaves_the_old_table_and_is_counted() {
     let many: String =
         (0..70_000u32).map(|n| format!("10.{}.{}.{} zone=a\n", n >> 16, n >> 8 & 255, n & 255)).collect();
     let whole = packed(&many);
-    let cases: [(&[u8], &str); 9] = [
-        (b"", "cut"),
-        (b"10.0.0.0/24 zone=b", "cut"),
-        (b"# zxporter-netmon topology 1 generation 5 ranges 2\n10.0.0.0/24 zone=b\n", "cut"),
-        (b"# zxporter-netmon topology 7 generation 5 ranges 1\n10.0.0.0/24 zone=b\n", "version"),
-        (b"10.0.0.1/24 zone=b\n", "line"),
-        (b"10.0.0.0/24 zone=b\n\xff\xfe\n", "file"),
-        (many.as_bytes(), "line"),
-        (&whole[..whole.len() / 2], "file"),
-        (b"10.0.0.0/24 zone=b zones=c\n", "line"),
+    let cases: [(&[u8], &str, &str); 10] = [
+        (b"", "cut", "empty"),
+        (b"10.0.0.0/24 zone=b", "cut", "line 1: the text ends within this line"),
+        (b"# zxporter-netmon topology 1 generation 5 ranges 2\n10.0.0.0/24 zone=b\n", "cut", "line 2: "),
+        (b"# zxporter-netmon topology 7 generation 5 ranges 1\n10.0.0.0/24 zone=b\n", "version", "line 1: "),
+        (b"10.0.0.1/24 zone=b\n", "line", "is 10.0.0.0/24 meant?"),
+        (b"::ffff:10.0.0.0/120 zone=b\n", "line", "write it as IPv4"),
+        (b"10.0.0.0/24 zone=b\n\xff\xfe\n", "file", ""),
+        (many.as_bytes(), "line", "line 65537: "),
+        (&whole[..whole.len() / 2], "file", ""),
+        (b"10.0.0.0/24 zone=b zones=c\n", "line", "line 1: \"zones=c\" is not understood"),
     ];
-    for (n, (bytes, reason)) in cases.iter().enumerate() {
+    let look = |locator: &mut Locator| {
+        let mut found = None;
+        let lines = crate::logging::heard::lines(|| found = locator.look());
+        (found, lines)
+    };
+    for (n, (bytes, reason, says)) in cases.iter().enumerate() {
         let before = refused(&locator);
         folder.write(bytes);
-        assert!(locator.look().is_none(), "case {n}");
+        let (found, heard) = look(&mut locator);
+        assert!(found.is_none(), "case {n}");
+        let [line] = &heard[..] else { panic!("case {n}: {heard:?}") };
+        let path = folder.file().display().to_string();
+        assert!(line.contains(&path) && line.contains(says) && line.contains("2 ranges stay in use"), "{line}");
         let grown: Vec<&str> =
             refused(&locator).into_iter().filter(|now| !before.contains(now)).map(|(name, _)| name).collect();
         assert_eq!(grown, [*reason], "case {n}");
@@ -133,11 +143,27 @@ fn what_is_wrong_leaves_the_old_table_and_is_counted() {
     }
     let _ = fs::remove_file(folder.file());
     fs::create_dir(folder.file()).expect("ours");
-    assert!(locator.look().is_none());
+    let before = refused(&locator).iter().map(|(_, n)| n).sum::<u64>();
+    let (found, heard) = look(&mut locator);
+    assert!(found.is_none() && heard.len() == 1, "{heard:?}");
+    assert_eq!(refused(&locator).iter().map(|(_, n)| n).sum::<u64>(), before + 1, "a folder is counted");
     assert_eq!(scope(&locator.topology(), 200), Scope::Region, "a folder");
     fs::remove_dir(folder.file()).expect("ours");
     folder.write("10.0.0.0/24 zone=b1 region=b\n");
     assert_eq!(scope(&locator.look().expect("it is well again"), 200), Scope::CrossRegion);
+}
+
+/// It is used all the same.
+#[test]
+fn a_zone_that_one_line_alone_names_is_warned_of_unless_a_node_is_there() {
+    let folder = Folder::new("lonely");
+    folder.write("10.0.0.0/24 zone=a1 region=a\n10.0.1.0/24 zone=a-1 region=a\n10.0.2.0/24 zone=a2 region=a\n");
+    let mut locator = with_source(&folder, TopologySource::Nodes);
+    let places = vec![("a2".into(), "a".into())];
+    locator.set_nodes(Found { ranges: Vec::new(), places }, own("a1", "a"));
+    let lines = crate::logging::heard::lines(|| assert_eq!(locator.look().expect("used").ranges(), 3));
+    let warned: Vec<&String> = lines.iter().filter(|line| line.contains("misspelt")).collect();
+    assert!(matches!(warned[..], [line] if line.contains("line 2") && line.contains("\"a-1\"")), "{lines:?}");
 }
 
 #[test]
@@ -248,18 +274,63 @@ fn a_range_lies_where_the_file_says_its_next_hop_is() {
         hop("10.0.0.128/26", [192, 168, 3, 7]),
         hop("10.0.0.192/26", [172, 16, 0, 1]),
     ];
-    let topology = locator.set_hops(hops.clone()).expect("new");
+    let topology = locator.set_hops(Teller::Routes, hops.clone()).expect("new");
     let scopes = [1, 65, 129, 193].map(|last| scope(&topology, last));
     assert_eq!(
         scopes,
         [Scope::Zone, Scope::Region, Scope::Unknown, Scope::Unknown],
         "a place is taken over, nothing else"
     );
-    assert!(locator.set_hops(hops).is_none(), "nothing changed");
+    assert!(locator.set_hops(Teller::Routes, hops).is_none(), "nothing changed");
     // The node moved to another subnet, or the lines say another zone of it.
     folder.write("192.168.1.0/24 zone=a2 region=a\n");
     let moved = locator.look().expect("it changed");
     assert_eq!([1, 65].map(|last| scope(&moved, last)), [Scope::Region, Scope::Unknown]);
+}
+
+#[test]
+fn cilium_comes_behind_the_file_and_the_routes() {
+    let folder = Folder::new("cilium");
+    let nodes = "192.168.1.0/24 zone=a1 region=a\n192.168.2.0/24 zone=a2 region=a\n192.168.3.0/24 zone=b1 region=b\n";
+    folder.write(format!("{nodes}10.0.0.1/32 zone=b1 region=b\n10.0.0.0/25 zone=a2 region=a\n"));
+    let mut locator = with_source(&folder, TopologySource::Routes);
+    locator.look().expect("a file");
+    let hop = |range_: &str, node: u8| (range(range_), Addr::from_v4([192, 168, node, 7]));
+    let hops = vec![hop("10.0.0.1/32", 1), hop("10.0.0.2/32", 1), hop("10.0.0.128/26", 1), hop("10.0.0.192/26", 1)];
+    locator.set_hops(Teller::Cilium, hops.clone()).expect("new");
+    let routes = vec![hop("10.0.0.128/26", 3)];
+    let topology = locator.set_hops(Teller::Routes, routes).expect("new");
+    let scopes = [1, 2, 3, 129, 193].map(|last| scope(&topology, last));
+    let expected = [Scope::CrossRegion, Scope::Zone, Scope::Region, Scope::CrossRegion, Scope::Zone];
+    assert_eq!(scopes, expected, "of one range the file counts, then the route; else the longest wins");
+    assert!(locator.set_hops(Teller::Cilium, hops).is_none(), "nothing changed");
+    let gone = locator.set_hops(Teller::Cilium, Vec::new()).expect("new");
+    assert_eq!([2, 129, 193].map(|last| scope(&gone, last)), [Scope::Region, Scope::CrossRegion, Scope::Unknown]);
+}
+
+/// The table before would be of no use: addresses of pods pass from node to node.
+#[test]
+fn more_than_there_is_room_for_leaves_out_what_cilium_tells_and_says_so_once() {
+    let folder = Folder::new("crowded");
+    folder.write("192.168.1.0/24 zone=a1 region=a\n192.168.2.0/24 zone=a2 region=a\n");
+    let mut locator = with_source(&folder, TopologySource::Routes);
+    locator.look().expect("a file");
+    let node = |last| Addr::from_v4([192, 168, last, 7]);
+    locator.set_hops(Teller::Routes, vec![(range("10.0.0.0/26"), node(1))]).expect("new");
+    let every_other = |n: u32| Cidr::new(Addr::from_v4((0x0a00_0080 + 2 * n).to_be_bytes()), 32).expect("one");
+    let of = |count: u32| (0..count).map(|n| (every_other(n), node(2))).collect::<Vec<_>>();
+    let lines = crate::logging::heard::lines(|| {
+        for count in [65_534, 65_535] {
+            let topology = locator.set_hops(Teller::Cilium, of(count)).expect("new");
+            assert_eq!([1, 128].map(|last| scope(&topology, last)), [Scope::Zone, Scope::Unknown], "{count}");
+            assert_eq!(topology.ranges(), 3);
+        }
+    });
+    assert_eq!((lines.len(), refused(&locator)), (1, vec![("source", 1)]), "{lines:?}");
+    let fits = locator.set_hops(Teller::Cilium, of(65_533)).expect("new");
+    assert_eq!((scope(&fits, 128), fits.ranges()), (Scope::Region, 65_536));
+    locator.set_hops(Teller::Cilium, of(65_534)).expect("new");
+    assert_eq!(refused(&locator), [("source", 2)], "it fitted meanwhile");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::aged::Aged;
 use crate::flow::Addr;
-use crate::table::Entry;
+use crate::table::entry;
 
 /// Largest number of lookups.
 pub const CAPACITY: u32 = 16_384;
@@ -40,18 +40,7 @@ struct Open {
     mark: u32,
 }
 
-impl Entry for Open {
-    type Key = (Addr, u64);
-    fn key(&self) -> &(Addr, u64) {
-        &self.key
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+entry!(Open { key: (Addr, u64) });
 
 /// The effect of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use crate::aged::Aged;
 use crate::clock::SECOND;
 use crate::flow::Addr;
-use crate::table::Entry;
+use crate::table::entry;
 
 /// Largest number of open questions.
 const CAPACITY: u32 = 4_096;
@@ -34,18 +34,7 @@ struct Question {
     asked_mono_ns: u64,
 }
 
-impl Entry for Question {
-    type Key = Key;
-    fn key(&self) -> &Key {
-        &self.key
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+entry!(Question { key: Key });
 
 /// The state of an answer's question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

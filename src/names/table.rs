@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::aged::Aged;
 use crate::clock::SECOND;
 use crate::flow::Addr;
-use crate::table::Entry;
+use crate::table::entry;
 
 /// Largest number of names.
 const CAPACITY: u32 = 16_384;
@@ -14,7 +14,7 @@ const CAPACITY: u32 = 16_384;
 const TEXT_BYTES: usize = 512 << 10;
 /// Shortest lifetime of a name, longer than any interval between sweeps: a sweep may see a short connection only after
 /// its name's own TTL.
-const LEAST_TTL_S: u32 = 60;
+const LEAST_TTL_S: u32 = 120;
 const MOST_TTL_S: u32 = 3_600;
 
 /// The name of an address for one client.
@@ -36,31 +36,9 @@ struct LastAsked {
     mark: u32,
 }
 
-impl Entry for Known {
-    type Key = (Addr, Addr);
-    fn key(&self) -> &(Addr, Addr) {
-        &self.key
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+entry!(Known { key: (Addr, Addr) });
 
-impl Entry for LastAsked {
-    type Key = Addr;
-    fn key(&self) -> &Addr {
-        &self.address
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+entry!(LastAsked { address: Addr });
 
 /// The client whose question gave a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

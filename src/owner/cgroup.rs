@@ -1,4 +1,5 @@
-//! Maps cgroups to pods: by the path that the kubelet creates, and by the id if the tree can be read.
+//! Maps cgroups to pods, or on a host without pods to units and containers ([`super::group`]): by their path, and by the
+//! id if the tree can be read.
 //!
 //! Kubelets name a pod's cgroup after its uid, in two drivers:
 //!
@@ -12,16 +13,20 @@
 //! `pkg/kubelet/cm/{cgroup_manager_linux,pod_container_manager_linux}.go`.
 //!
 //! The id of a cgroup2 directory is its inode number (Linux `kernfs_ino`, 64 bits); sockets and BPF programs report the
-//! same id. This module knows only the uids of pods.
+//! same id. This module knows only the uids of pods and the names of groups.
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Depth to which directories outside of `kubepods` are searched for it.
+use super::group;
+
+/// Depth to which directories outside of `kubepods` are searched for it, and slices for units.
 const DEPTH_OUTSIDE: u8 = 4;
+const DEPTH_SLICES: u8 = 8;
 /// Depth to which a pod's own directories are read: an init system in a container makes some.
 const DEPTH_MAX: u8 = 24;
 /// Largest number of known cgroups; further ones are ignored until others go.
@@ -79,6 +84,8 @@ fn is_uid(uid: &[u8]) -> bool {
 #[derive(Debug)]
 pub struct CgroupTree {
     root: PathBuf,
+    /// What the directories are named by.
+    holds: Holds,
     by_id: HashMap<u64, Seen, foldhash::fast::RandomState>,
     waiting: Vec<Place>,
     /// Unknown ids that were requested, each with the number of the walk that decides about it.
@@ -91,13 +98,22 @@ pub struct CgroupTree {
     wanted: u32,
 }
 
+/// What the cgroups of a tree are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// Those of pods, known by uid.
+    Pods,
+    /// Units and containers, known by [`super::group::Group`].
+    Groups,
+}
+
 /// The state of a cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Member<'a> {
-    /// It belongs to the pod with this uid.
-    Pod(&'a str),
-    /// It belongs to no pod.
-    NoPod,
+    /// It belongs to the pod with this uid, or to this group.
+    Of(&'a str),
+    /// It belongs to none.
+    OfNone,
     /// The last walk did not find it; the next one decides.
     NotYet,
 }
@@ -118,9 +134,10 @@ struct Place {
 
 impl CgroupTree {
     /// `root`: path of a cgroup2 tree, for example the host's, mounted read-only. Reads nothing yet.
-    pub fn new(root: &Path) -> CgroupTree {
+    pub fn new(root: &Path, holds: Holds) -> CgroupTree {
         CgroupTree {
             root: root.to_owned(),
+            holds,
             by_id: HashMap::default(),
             waiting: Vec::new(),
             strangers: HashMap::default(),
@@ -133,7 +150,7 @@ impl CgroupTree {
     /// Returns the state of a socket's cgroup. An unknown one requests a walk that starts after this call.
     pub fn member(&mut self, id: u64) -> Member<'_> {
         if let Some(seen) = self.by_id.get(&id) {
-            return Member::Pod(&seen.uid);
+            return Member::Of(&seen.uid);
         }
         let deciding = match self.strangers.get(&id) {
             Some(deciding) => *deciding,
@@ -145,17 +162,27 @@ impl CgroupTree {
                 *self.strangers.entry(id).or_insert(self.wanted)
             }
         };
-        if self.whole >= deciding { Member::NoPod } else { Member::NotYet }
+        if self.whole >= deciding { Member::OfNone } else { Member::NotYet }
     }
 
     /// The uid of the pod that a cgroup belongs to, walking the tree once where it is not known yet.
     pub fn find(&mut self, id: u64) -> Option<&str> {
         if matches!(self.member(id), Member::NotYet) {
-            while self.wants_walk() && !self.step(WAITING_MAX) {}
-            // One that was going on did not begin after the question.
-            while self.wants_walk() && !self.step(WAITING_MAX) {}
+            self.decide();
         }
         self.pod_uid(id)
+    }
+
+    /// Walks until every id that was asked for is decided about.
+    pub fn decide(&mut self) {
+        while self.wants_walk() && !self.step(WAITING_MAX) {}
+        // One that was going on did not begin after the question.
+        while self.wants_walk() && !self.step(WAITING_MAX) {}
+    }
+
+    /// What its cgroups are.
+    pub fn holds(&self) -> Holds {
+        self.holds
     }
 
     /// The root of the tree.
@@ -226,13 +253,23 @@ impl CgroupTree {
                 continue;
             }
             let name = entry.file_name();
-            let name = name.to_string_lossy();
-            let uid = place.uid.clone().or_else(|| uid_of_name(&name, place.inside).map(Arc::from));
+            let (uid, inside, outside) = match self.holds {
+                Holds::Pods => {
+                    let name = name.to_string_lossy();
+                    let uid = place.uid.clone().or_else(|| uid_of_name(&name, place.inside).map(Arc::from));
+                    (uid, place.inside || is_kubepods(&name), DEPTH_OUTSIDE)
+                }
+                Holds::Groups => {
+                    let folder = place.path.file_name().unwrap_or_default().as_bytes();
+                    let uid = group::named(place.uid.as_ref(), folder, name.as_bytes());
+                    let inside = uid.is_some();
+                    (uid, inside, DEPTH_SLICES)
+                }
+            };
             if let Some(uid) = &uid {
                 self.see(entry.ino(), uid);
             }
-            let inside = place.inside || is_kubepods(&name);
-            let deepest = if inside { DEPTH_MAX } else { DEPTH_OUTSIDE };
+            let deepest = if inside { DEPTH_MAX } else { outside };
             let depth = place.depth + 1;
             if depth < deepest && self.waiting.len() < WAITING_MAX {
                 self.waiting.push(Place { path: entry.path(), depth, inside, uid });

@@ -147,6 +147,16 @@ impl PodIndex {
         begun.filter(|t| at_ns <= t.until_ns).last()
     }
 
+    /// Whether every address has, and had, the owners that it has in another index.
+    pub fn has_addresses_of(&self, other: &PodIndex) -> bool {
+        let is_same = |a: &Tenure, b: &Tenure| {
+            (a.addr, a.from_ns, a.ended_ns) == (b.addr, b.from_ns, b.ended_ns) && a.pod.uid == b.pod.uid
+        };
+        self.synced == other.synced
+            && self.tenures.len() == other.tenures.len()
+            && self.tenures.iter().zip(&other.tenures).all(|(a, b)| is_same(a, b))
+    }
+
     /// Whether some address has changed hands.
     pub fn some_changed_hands(&self) -> bool {
         !self.changed_hands.is_empty()
@@ -229,3 +239,6 @@ impl Published {
         self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Finds the pod of a host socket by its cgroup. An address cannot distinguish hostNetwork pods, and is known too late
+//! Finds the pod of a host socket by its cgroup, or the unit or container on a host without pods. An address cannot distinguish hostNetwork pods, and is known too late
 //! when it changes its owner.
 //!
 //! The cgroup id is part of the record (ebpf), or is read from the host's sockets (other modes). It is never guessed: if
@@ -8,18 +8,22 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::cgroup::{CgroupTree, Member};
+use super::cgroup::{CgroupTree, Holds, Member};
 use super::sockets::{HostSockets, SocketKey};
 use super::{Pod, PodIndex};
 use crate::flow::{Addr, Connection, Ends};
 
 /// Directories that one call of the walk reads; a node with 500 pods has some 3,000.
 const DIRECTORIES: usize = 16_384;
+/// Walks between two sweeps that do not wait for the end of one: nothing waits on a host without pods.
+const AT_ONCE: u8 = 4;
 
 #[derive(Clone, Copy, Debug)]
 pub enum Whose<'a> {
     Pod(&'a Arc<Pod>),
-    NoPod,
+    /// A unit or a container, as [`super::group::Group`] has it.
+    Group(&'a str),
+    Nobodys,
     /// A pod that is not in the index yet, or a cgroup that is not found yet.
     NotYet,
 }
@@ -52,6 +56,8 @@ impl HostEnd {
 pub struct SocketOwners {
     tree: CgroupTree,
     sockets: Option<HostSockets>,
+    /// Walks that are left until the next sweep.
+    at_once: u8,
     /// Whether a cgroup of a known pod was found.
     some_found: bool,
     /// Generation of the pods for which a walk was asked when none was found.
@@ -65,11 +71,16 @@ impl SocketOwners {
     ///
     /// # Errors
     /// If the kernel has no socket diagnostics.
-    pub fn open(cgroup_fs: &Path, with_sockets: bool) -> io::Result<SocketOwners> {
+    pub fn open(cgroup_fs: &Path, holds: Holds, with_sockets: bool) -> io::Result<SocketOwners> {
         let sockets = if with_sockets { Some(HostSockets::open()?) } else { None };
-        let mut tree = CgroupTree::new(cgroup_fs);
+        let mut tree = CgroupTree::new(cgroup_fs, holds);
         tree.step(DIRECTORIES);
-        Ok(SocketOwners { tree, sockets, some_found: false, sought: 0, none_found: false })
+        Ok(SocketOwners { tree, sockets, at_once: AT_ONCE, some_found: false, sought: 0, none_found: false })
+    }
+
+    /// What the cgroups are: without pods nobody waits for a name.
+    pub fn holds(&self) -> Holds {
+        self.tree.holds()
     }
 
     /// Reads the host's sockets after a sweep. This read or the previous one contains every socket of the sweep, except
@@ -78,18 +89,20 @@ impl SocketOwners {
     /// # Errors
     /// The kernel's error; `Unsupported` if no socket has a cgroup (before Linux 5.8), because this process has a socket.
     pub fn look(&mut self) -> io::Result<()> {
-        match self.sockets.as_mut().map(HostSockets::look) {
-            Some(Ok(0)) => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "the kernel reports no cgroup of sockets (needs Linux 5.8)",
-            )),
-            Some(Err(error)) => Err(error),
-            _ => Ok(()),
-        }
+        judged(self.sockets.as_mut().map(HostSockets::look))
+    }
+
+    /// The same between two sweeps: a socket that closes before the next one is known by it.
+    ///
+    /// # Errors
+    /// As [`SocketOwners::look`].
+    pub fn glance(&mut self) -> io::Result<()> {
+        judged(self.sockets.as_mut().map(HostSockets::glance))
     }
 
     /// Searches requested cgroups after a sweep. Returns whether it decided about some.
     pub fn walk(&mut self) -> bool {
+        self.at_once = AT_ONCE;
         self.tree.wants_walk() && self.tree.step(DIRECTORIES)
     }
 
@@ -130,11 +143,27 @@ impl SocketOwners {
         self.sockets.is_some()
     }
 
-    pub fn whose<'a>(&mut self, cgroup: u64, pods: &'a PodIndex) -> Whose<'a> {
-        match self.tree.member(cgroup) {
-            Member::Pod(uid) => pods.by_cgroup_uid(uid).map_or(Whose::NotYet, Whose::Pod),
-            Member::NoPod => Whose::NoPod,
-            Member::NotYet => Whose::NotYet,
+    pub fn whose<'a>(&'a mut self, cgroup: u64, pods: &'a PodIndex) -> Whose<'a> {
+        let holds = self.tree.holds();
+        if holds == Holds::Groups && self.at_once > 0 && matches!(self.tree.member(cgroup), Member::NotYet) {
+            self.at_once -= 1;
+            self.tree.decide();
         }
+        match (self.tree.member(cgroup), holds) {
+            (Member::Of(uid), Holds::Pods) => pods.by_cgroup_uid(uid).map_or(Whose::NotYet, Whose::Pod),
+            (Member::Of(group), Holds::Groups) => Whose::Group(group),
+            (Member::OfNone, _) => Whose::Nobodys,
+            (Member::NotYet, _) => Whose::NotYet,
+        }
+    }
+}
+
+fn judged(read: Option<io::Result<usize>>) -> io::Result<()> {
+    match read {
+        Some(Ok(0)) => {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel reports no cgroup of sockets (needs Linux 5.8)"))
+        }
+        Some(Err(error)) => Err(error),
+        _ => Ok(()),
     }
 }

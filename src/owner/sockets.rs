@@ -34,7 +34,7 @@ pub struct SocketKey {
 
 type Table = HashMap<SocketKey, u64, foldhash::fast::RandomState>;
 
-/// The sockets of the last two reads.
+/// The sockets of the last two reads, and of all since the read before the last sweep.
 pub struct HostSockets {
     socket: RequestSocket,
     seq: u32,
@@ -43,6 +43,8 @@ pub struct HostSockets {
     latest: Table,
     /// The previous read, because a connection is often reported after its socket closed.
     before: Table,
+    /// Reads since the last sweep have added to `before`.
+    glanced: bool,
 }
 
 impl HostSockets {
@@ -58,6 +60,7 @@ impl HostSockets {
             buffer: vec![0; BUFFER_BYTES],
             latest: Table::default(),
             before: Table::default(),
+            glanced: false,
         })
     }
 
@@ -66,8 +69,28 @@ impl HostSockets {
     /// # Errors
     /// The kernel's error; the table then holds the sockets read before it.
     pub fn look(&mut self) -> io::Result<usize> {
-        std::mem::swap(&mut self.latest, &mut self.before);
-        self.latest.clear();
+        self.read(false)
+    }
+
+    /// The same between two sweeps: what is seen now is known until the read after the next sweep, which tells of it.
+    ///
+    /// # Errors
+    /// As [`HostSockets::look`].
+    pub fn glance(&mut self) -> io::Result<usize> {
+        self.read(true)
+    }
+
+    fn read(&mut self, glances: bool) -> io::Result<usize> {
+        if std::mem::replace(&mut self.glanced, glances) {
+            for (key, cgroup) in self.latest.drain() {
+                if self.before.len() < SOCKETS_MAX {
+                    self.before.insert(key, cgroup);
+                }
+            }
+        } else {
+            std::mem::swap(&mut self.latest, &mut self.before);
+            self.latest.clear();
+        }
         for of_protocol in [protocol::TCP, protocol::UDP] {
             for family in [4, 6] {
                 self.dump(family, of_protocol)?;

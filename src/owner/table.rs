@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::group::Group;
 use super::pods::{Pod, Workload};
 use crate::state::bytes::{In, Persist, persist};
 use crate::wire::Malformed;
@@ -20,6 +21,8 @@ pub enum Owner {
     /// All owners beyond the bounds of a table.
     Other,
     Pod(Arc<Pod>),
+    /// A unit or a container of a host without pods.
+    Group(Group),
 }
 
 /// Number of an owner in the [`OwnerTable`].
@@ -47,10 +50,12 @@ impl Persist for OwnerId {
     }
 }
 
-/// The first number of a pod.
+/// The first number of a pod or group.
 const FIRST_POD: usize = 3;
 /// Sanity limit: more pods than any node has between two clean-ups.
 const MOST_OWNERS: usize = 1 << 20;
+/// Largest number of groups at a time. What is of others is the host's.
+const MOST_GROUPS: usize = 1 << 10;
 
 /// The owners that rows point to.
 #[derive(Debug)]
@@ -58,6 +63,9 @@ pub struct OwnerTable {
     owners: Vec<Owner>,
     by_uid: HashMap<Box<str>, OwnerId, foldhash::fast::RandomState>,
     free: Vec<OwnerId>,
+    groups: usize,
+    /// Increments that found no room for their group.
+    refused: u64,
 }
 
 impl Default for OwnerTable {
@@ -66,18 +74,46 @@ impl Default for OwnerTable {
             owners: vec![Owner::Host, Owner::Address, Owner::Other],
             by_uid: HashMap::default(),
             free: Vec::new(),
+            groups: 0,
+            refused: 0,
         }
     }
 }
 
 impl OwnerTable {
     /// Returns the number of a pod, a new one if it has none.
-    #[allow(clippy::cast_possible_truncation, reason = "fewer owners than rows")]
     pub fn id_of(&mut self, pod: &Arc<Pod>) -> OwnerId {
         if let Some(id) = self.by_uid.get(&pod.uid) {
             return *id;
         }
-        let owner = Owner::Pod(Arc::clone(pod));
+        self.insert(&pod.uid, Owner::Pod(Arc::clone(pod)))
+    }
+
+    /// Returns the number of a group, a new one if it has none; `None` where there is no room for another one.
+    pub fn id_of_group(&mut self, path: &str) -> Option<OwnerId> {
+        if let Some(id) = self.by_uid.get(path) {
+            return Some(*id);
+        }
+        if self.groups >= MOST_GROUPS {
+            self.refused += 1;
+            return None;
+        }
+        self.groups += 1;
+        Some(self.insert(path, Owner::Group(Group(path.into()))))
+    }
+
+    /// Increments since the last call that found no room for their group.
+    pub fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// The owner that an item is pushed as: DAKR knows pods, and nothing else apart.
+    pub fn pushed_as(&self, id: OwnerId) -> OwnerId {
+        if matches!(self.get(id), Owner::Group(_)) { OwnerId::HOST } else { id }
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "fewer owners than rows")]
+    fn insert(&mut self, uid: &str, owner: Owner) -> OwnerId {
         let id = match self.free.pop() {
             Some(id) => {
                 self.owners[id.0 as usize] = owner;
@@ -88,7 +124,7 @@ impl OwnerTable {
                 OwnerId(self.owners.len() as u32 - 1)
             }
         };
-        self.by_uid.insert(pod.uid.clone(), id);
+        self.by_uid.insert(uid.into(), id);
         id
     }
 
@@ -125,13 +161,17 @@ impl OwnerTable {
         &self.owners
     }
 
-    /// Appends every pod with its number, for the state file.
+    /// Appends every pod with its number, for the state file. A group is written as a pod without a namespace.
     pub fn persist(&self, out: &mut Vec<u8>) {
         self.by_uid.len().put(out);
-        for id in self.by_uid.values() {
-            if let Owner::Pod(pod) = self.get(*id) {
-                id.put(out);
-                pod.put(out);
+        for (uid, id) in &self.by_uid {
+            id.put(out);
+            match self.get(*id) {
+                Owner::Pod(pod) => pod.put(out),
+                Owner::Group(_) | Owner::Host | Owner::Address | Owner::Other => {
+                    let (namespace, name) = (Box::default(), Box::default());
+                    Pod { uid: uid.clone(), namespace, name, workload: None, host_network: true }.put(out);
+                }
             }
         }
     }
@@ -153,22 +193,34 @@ impl OwnerTable {
                 self.owners.resize(at + 1, Owner::Other);
             }
             self.by_uid.insert(pod.uid.clone(), id);
-            self.owners[at] = Owner::Pod(Arc::new(pod));
+            self.owners[at] = match &*pod.namespace {
+                "" => {
+                    self.groups += 1;
+                    Owner::Group(Group((&*pod.uid).into()))
+                }
+                _ => Owner::Pod(Arc::new(pod)),
+            };
         }
         let vacant = (FIRST_POD..self.owners.len()).filter(|at| self.owners[*at] == Owner::Other);
         self.free = vacant.map(|at| OwnerId(at as u32)).collect();
         Ok(())
     }
 
-    /// Frees the numbers of pods that are not `in_use`.
+    /// Frees the numbers of pods and groups that are not `in_use`.
     #[allow(clippy::cast_possible_truncation, reason = "fewer owners than rows")]
     pub fn keep_only(&mut self, in_use: impl Fn(OwnerId) -> bool) {
         for at in FIRST_POD..self.owners.len() {
             let id = OwnerId(at as u32);
-            if let Owner::Pod(pod) = &self.owners[at]
-                && !in_use(id)
-            {
-                self.by_uid.remove(&pod.uid);
+            let uid = match &self.owners[at] {
+                Owner::Pod(pod) => &*pod.uid,
+                Owner::Group(group) => {
+                    self.groups -= usize::from(!in_use(id));
+                    &*group.0
+                }
+                Owner::Host | Owner::Address | Owner::Other => continue,
+            };
+            if !in_use(id) {
+                self.by_uid.remove(uid);
                 self.owners[at] = Owner::Other;
                 self.free.push(id);
             }

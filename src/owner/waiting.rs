@@ -5,7 +5,7 @@
 use crate::flow::{Addr, Direction, Ends, Split, Traffic, TxRx};
 use crate::persist_as_number;
 use crate::state::bytes::{In, Persist, persist};
-use crate::table::{Entry, Full, Table};
+use crate::table::{Full, Table, entry};
 use crate::wire::Malformed;
 
 /// Largest number of waiting rows.
@@ -49,6 +49,8 @@ pub struct WaitingKey {
     /// Whether the other end has its row already: the increment is then never unattributed, even if this end stays without
     /// an owner.
     pub beside: bool,
+    /// What [`Newcomer::crossing`] says.
+    pub crossing: [u8; 4],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +72,7 @@ persist!(WaitingRow { key, traffic, counted_mono_ns, since_mono_ns; mark: 0 });
 /// In the order of the state file, which has one level.
 impl Persist for WaitingKey {
     fn put(&self, out: &mut Vec<u8>) {
-        let WaitingKey { of, slot, beside } = self;
+        let WaitingKey { of, slot, beside, crossing: _ } = self;
         [of.client, of.asked, of.backend].iter().for_each(|addr| addr.put(out));
         [of.cgroup, *slot].iter().for_each(|number| number.put(out));
         of.port.put(out);
@@ -87,22 +89,11 @@ impl Persist for WaitingKey {
         let (translated, ends, beside) = (bool::take(from)?, Ends::take(from)?, bool::take(from)?);
         let split = Split::take(from)?;
         let of = Exchange { client, asked, backend, cgroup, port, protocol, translated, ends, split };
-        Ok(WaitingKey { of, slot, beside })
+        Ok(WaitingKey { of, slot, beside, crossing: [0; 4] })
     }
 }
 
-impl Entry for WaitingRow {
-    type Key = WaitingKey;
-    fn key(&self) -> &WaitingKey {
-        &self.key
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+entry!(WaitingRow { key: WaitingKey });
 
 impl WaitingRow {
     /// What the books hold of it.
@@ -144,6 +135,8 @@ pub struct Newcomer {
     pub beside: bool,
     /// Whether the owner of an end may change within seconds.
     pub fine: bool,
+    /// In which books of the audit it is held; not kept in the state file, for the next process has others.
+    pub crossing: [u8; 4],
     pub traffic: Traffic,
 }
 
@@ -165,7 +158,7 @@ impl WaitingTable {
     /// end is settled (`beside`) are evicted first, and never evict others.
     pub fn add(&mut self, n: &Newcomer, mono_ns: u64) -> Option<WaitingRow> {
         let slot = if n.fine { FINE | (mono_ns / FINE_SLOT_NS) } else { mono_ns / SLOT_NS };
-        let key = WaitingKey { of: n.of, slot, beside: n.beside };
+        let key = WaitingKey { of: n.of, slot, beside: n.beside, crossing: n.crossing };
         if let Some(row) = self.table.find(&key).and_then(|slot| self.table.get_mut(slot)) {
             row.traffic += n.traffic;
             row.counted_mono_ns = row.counted_mono_ns.max(mono_ns);
@@ -222,10 +215,15 @@ impl WaitingTable {
                 false => row.since_mono_ns = mono_ns,
             }
             row.counted_mono_ns = if same_boot { row.counted_mono_ns.min(mono_ns) } else { 0 };
-            if self.table.find(&row.key).is_some() {
-                return Err(Malformed);
+            // Some differed only by the books of the audit.
+            match self.table.find(&row.key).and_then(|slot| self.table.get_mut(slot)) {
+                Some(known) => {
+                    known.traffic += row.traffic;
+                    known.counted_mono_ns = known.counted_mono_ns.max(row.counted_mono_ns);
+                    known.since_mono_ns = known.since_mono_ns.min(row.since_mono_ns);
+                }
+                None => _ = self.table.insert(row).map_err(|_| Malformed)?,
             }
-            self.table.insert(row).map_err(|_| Malformed)?;
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ impl Row {
     }
 }
 
-/// One item of a batch: rows of one owner that share a wire key.
+/// One item of a batch: rows that are pushed as one owner's and share a wire key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item {
     /// Number of the item in the batch.
@@ -47,8 +47,14 @@ pub struct Item {
 
 impl RowTable {
     /// Freezes the open window. Rows that are not pushed are settled; the others become items, passed to `each` in the
-    /// order of their numbers with the name of their remote end. The previous batch must be settled.
-    pub fn freeze(&mut self, ledger: &mut Ledger, mut each: impl FnMut(&Item, Option<&RowName>)) {
+    /// order of their numbers with the name of their remote end. `pushed_as` is the owner that they are pushed as. The
+    /// previous batch must be settled.
+    pub fn freeze(
+        &mut self,
+        ledger: &mut Ledger,
+        pushed_as: impl Fn(OwnerId) -> OwnerId,
+        mut each: impl FnMut(&Item, Option<&RowName>),
+    ) {
         self.order.clear();
         for slot in self.table.slots() {
             let Some(row) = self.table.get_mut(slot) else { continue };
@@ -68,16 +74,16 @@ impl RowTable {
             row.open = TxRx::ZERO;
         }
         let table = &mut self.table;
-        let place = |slot: &u32| table.get(*slot).map(|row| (row.wire_key(), row.key.owner));
+        let place = |slot: &u32| table.get(*slot).map(|row| (row.wire_key(), pushed_as(row.key.owner)));
         self.order.sort_unstable_by_key(place);
         let names = &self.names;
         let mut item: Option<Item> = None;
         let mut name = None;
         for slot in &self.order {
             let Some(row) = table.get_mut(*slot) else { continue };
-            let wire = row.wire_key();
+            let (wire, owner) = (row.wire_key(), pushed_as(row.key.owner));
             let next = match item {
-                Some(ref mut last) if last.wire == wire && last.owner == row.key.owner => {
+                Some(ref mut last) if last.wire == wire && last.owner == owner => {
                     last.counts += row.frozen;
                     row.item = last.number;
                     name = name.or(name_of(names, *slot));
@@ -91,7 +97,7 @@ impl RowTable {
             };
             row.item = next.0;
             name = name_of(names, *slot);
-            item = Some(Item { number: next.0, wire, owner: row.key.owner, repeat: next.1, counts: row.frozen });
+            item = Some(Item { number: next.0, wire, owner, repeat: next.1, counts: row.frozen });
         }
         if let Some(last) = item {
             each(&last, name);

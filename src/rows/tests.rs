@@ -96,7 +96,7 @@ impl Bench {
 
     fn freeze(&mut self) -> Vec<Item> {
         let mut items = Vec::new();
-        self.rows.freeze(&mut self.ledger, |item, _| items.push(*item));
+        self.rows.freeze(&mut self.ledger, |id| id, |item, _| items.push(*item));
         items
     }
 
@@ -127,6 +127,25 @@ fn rule_9_what_is_not_pushed_is_settled_at_freeze() {
         "an inbound row has no port on the wire"
     );
     assert_eq!(bench.ledger.withheld[Withheld::InboundInside as usize], counts(5, 7));
+    bench.check();
+}
+
+/// A unit's row and the host's to one address are two rows, and the one item that they were.
+#[test]
+fn rows_that_are_pushed_as_one_owner_become_one_item() {
+    let mut bench = Bench::new(64);
+    for (owner, bytes) in [(0, 5), (7, 30), (9, 200)] {
+        let key = RowKey { owner: OwnerId(owner), ..key(0, [192, 0, 2, 9], 80, Direction::Outbound) };
+        bench.add(&key, counts(bytes, 1), 1);
+    }
+    let mut items = Vec::new();
+    let pushed_as = |id| if id == OwnerId(7) { OwnerId::HOST } else { id };
+    bench.rows.freeze(&mut bench.ledger, pushed_as, |item, _| items.push(*item));
+    let told: Vec<(u32, u32, TxRx)> = items.iter().map(|item| (item.owner.0, item.repeat, item.counts)).collect();
+    let both = counts(5, 1) + counts(30, 1);
+    assert_eq!(told, [(0, 0, both), (9, 1, counts(200, 1))]);
+    let settled = bench.rows.settle(0, 1, Verdict::Acknowledged, &mut bench.ledger);
+    assert_eq!(settled, both, "both rows of it");
     bench.check();
 }
 

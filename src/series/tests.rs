@@ -55,6 +55,7 @@ fn an_heir_takes_on_what_its_name_has_counted() {
     let mut left: Vec<_> = table.iter().map(|s| (s.key.owner.0, s.protocol_name(), s.total.tx.bytes)).collect();
     left.sort_unstable();
     assert_eq!(left, [(4, "tcp", 15), (4, "udp", 20)]);
+    assert_eq!((table.gone().tx.bytes, table.total().tx.bytes), (7, 42), "what is gone was carried all the same");
 }
 
 /// A class, direction or kind of protocol more must find its place in the reserve.

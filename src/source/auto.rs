@@ -24,7 +24,9 @@ pub const FACTS: Facts = Facts {
     needs: Needs { net_admin: true, bpf_maps: true },
     rank: Some(1),
     tells_cgroups: false,
+    asks_conntrack: true,
     sees_the_host: true,
+    counts_at_sockets: false,
     component: Some(Component::EbpfTracer),
 };
 
@@ -84,6 +86,13 @@ impl Source for Auto {
             self.read_programs(now, &mut drained, each);
         }
         Ok(drained)
+    }
+
+    /// What ended is heard before, as in every reading of the programs.
+    fn glance(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError> {
+        let mut glanced = self.conntrack.drain(now, each)?;
+        self.read_programs(now, &mut glanced, each);
+        Ok(glanced)
     }
 
     fn poll_fds(&self) -> &[RawFd] {

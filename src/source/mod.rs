@@ -82,9 +82,14 @@ pub struct Facts {
     pub rank: Option<u8>,
     /// Whether its records hold the cgroup of the local socket. If not, the host's sockets are read.
     pub tells_cgroups: bool,
+    /// Whether conntrack is asked what became of each new flow, so that flows must be read while its entries last.
+    pub asks_conntrack: bool,
     /// Whether the source sees the node's own traffic besides that of its pods. If not, a comparison with the interfaces
     /// proves nothing (rule 16).
     pub sees_the_host: bool,
+    /// Whether it counts where sockets send and receive: then it does not see the kernel's tunnels, and counts what conntrack
+    /// calls invalid.
+    pub counts_at_sockets: bool,
     /// The health component that shows this source's own state besides `monitor`, if it has one.
     pub component: Option<Component>,
 }
@@ -130,6 +135,15 @@ pub trait Source: Send {
     /// Reads closed connections between sweeps (conntrack DESTROY events). Reads all that is queued, then returns;
     /// `complete` has no meaning.
     fn drain(&mut self, now: Now, each: Each<'_>) -> Result<Sweep, SourceError>;
+
+    /// Reads, between two sweeps that are far apart, what may not wait for the next one: flows, while conntrack knows what
+    /// became of them. `complete` has no meaning.
+    ///
+    /// # Errors
+    /// As [`Source::drain`].
+    fn glance(&mut self, _now: Now, _each: Each<'_>) -> Result<Sweep, SourceError> {
+        Ok(Sweep::default())
+    }
 
     /// Descriptors that become readable when [`Source::drain`] has work.
     fn poll_fds(&self) -> &[RawFd];

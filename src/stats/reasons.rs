@@ -65,6 +65,10 @@ listed! {
         AccountingOff => "accounting_off",
         /// Cilium counts both directions as one sum.
         Sums => "sums",
+        /// Something on the node was found that hides traffic from the source (rule 16).
+        Hidden => "hidden",
+        /// No running pod of this node was ever seen (rule 16).
+        PodsUnseen => "pods_unseen",
     }
 }
 
@@ -119,6 +123,9 @@ listed! {
         IcmpError => "icmp_error",
         /// A raw socket's copy of a packet that another socket received.
         RawCopy => "raw_copy",
+        /// A TCP segment that the kernel showed to the BPF programs twice: by its listener, and by the socket that another
+        /// segment made meanwhile.
+        SameSegment => "same_segment",
         /// A packet that the BPF programs saw before they had a buffer.
         NoBuffer => "no_buffer",
         /// A Cilium entry of the node's own address: only part of the host's traffic has entries.
@@ -209,7 +216,7 @@ listed! {
         Older => "older",
         /// It was published in a form that is not known here.
         Version => "version",
-        /// The nodes or routes tell more ranges than a table holds.
+        /// What nodes, routes or Cilium tell is more than a table holds, or cannot be read.
         Source => "source",
     }
 }

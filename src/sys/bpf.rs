@@ -19,6 +19,10 @@ const ENOTSUPP: i32 = 524;
 /// `BPF_MAP_TYPE_HASH` and `BPF_MAP_TYPE_LRU_HASH`: one value for a key. Of maps per CPU the kernel copies more than the size
 /// that it tells.
 pub const HASHES: [u32; 2] = [1, 9];
+/// `BPF_MAP_TYPE_LPM_TRIE`: one value for a range, and the keys in order of address, ranges behind what is in them.
+pub const LPM_TRIE: u32 = 11;
+/// What marks the place between two batches: four bytes of a hash, a key of a trie, and never more than this.
+type Token = [u64; 4];
 
 /// The kernel's description of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +182,7 @@ impl BatchReader {
     /// Removes every entry of `map` and hands it over. The map must not be written to meanwhile, or what is written may
     /// be missed; and it must have the sizes this reader was made for, else the call fails with `EINVAL`.
     pub fn drain(&mut self, map: BorrowedFd<'_>, each: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<u64> {
-        self.batches(map, true, each)
+        self.batches(map, true, each).map(|(total, _)| total)
     }
 
     /// Hands over every entry of `map`, which others may write to meanwhile: each that was there all the time comes
@@ -186,7 +190,7 @@ impl BatchReader {
     pub fn read(&mut self, map: BorrowedFd<'_>, each: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<(u64, bool)> {
         match self.batches(map, false, each) {
             Err(error) if matches!(error.raw_os_error(), Some(nix::libc::EINVAL | ENOTSUPP)) => self.walk(map, each),
-            read => read.map(|total| (total, true)),
+            read => read,
         }
     }
 
@@ -195,7 +199,7 @@ impl BatchReader {
         map: BorrowedFd<'_>,
         and_delete: bool,
         each: &mut dyn FnMut(&[u8], &[u8]),
-    ) -> io::Result<u64> {
+    ) -> io::Result<(u64, bool)> {
         let opts = libbpf_sys::bpf_map_batch_opts {
             sz: size_of::<libbpf_sys::bpf_map_batch_opts>() as libbpf_sys::size_t,
             ..Default::default()
@@ -204,16 +208,16 @@ impl BatchReader {
             true => libbpf_sys::bpf_map_lookup_and_delete_batch,
             false => libbpf_sys::bpf_map_lookup_batch,
         };
-        self.check_sizes(map)?;
-        let mut token = 0u32;
+        let bound = self.bound(map)?;
+        let mut token = Token::default();
         let mut first = true;
         let mut total = 0u64;
-        loop {
+        while total < bound {
             let mut count = self.capacity;
-            let mut next = 0u32;
+            let mut next = Token::default();
             let given = if first { std::ptr::null_mut() } else { (&raw mut token).cast() };
-            // SAFETY: the kernel writes at most `count` keys and values of the map's sizes, which `check_sizes` has
-            // found equal to those the buffers were made for `capacity` times; a hash map's token is four bytes.
+            // SAFETY: the kernel writes at most `count` keys and values of the map's sizes, which `bound` has found equal
+            // to those the buffers were made for `capacity` times, and a token that has room.
             let result = unsafe {
                 call(
                     map.as_raw_fd(),
@@ -244,23 +248,24 @@ impl BatchReader {
             }
             total += count as u64;
             if last {
-                return Ok(total);
+                return Ok((total, true));
             }
             token = next;
             first = false;
         }
+        Ok((total, false))
     }
 
     /// As [`BatchReader::read`], entry by entry: for kernels before 5.6.
     pub fn walk(&mut self, map: BorrowedFd<'_>, each: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<(u64, bool)> {
-        let bound = u64::from(self.check_sizes(map)?.max_entries) * 4;
+        let bound = self.bound(map)?;
         let (fd, value) = (map.as_raw_fd(), self.values.as_mut_ptr());
         let mut total = 0;
         let mut has_previous = false;
         for _ in 0..bound {
             let (previous, current) = self.keys.split_at_mut(self.key_bytes);
             let given = if has_previous { previous.as_ptr() } else { std::ptr::null() };
-            // SAFETY: both keys are of the map's size, as `check_sizes` has found; none stands for "the first".
+            // SAFETY: both keys are of the map's size, as `bound` has found; none stands for "the first".
             match check(unsafe { libbpf_sys::bpf_map_get_next_key(fd, given.cast(), current.as_mut_ptr().cast()) }) {
                 Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => return Ok((total, true)),
                 next => next?,
@@ -287,10 +292,16 @@ impl BatchReader {
         self.values.resize(self.value_bytes * self.capacity as usize, 0);
     }
 
-    /// Fails with `EINVAL` where the map is no hash, or its keys and values are not of our sizes.
-    fn check_sizes(&self, map: BorrowedFd<'_>) -> io::Result<MapInfo> {
+    /// How many entries are read at most: a trie in which the last key read is gone begins anew. Fails with `EINVAL` where
+    /// the map is none that is read here, or its keys and values are not of our sizes.
+    fn bound(&self, map: BorrowedFd<'_>) -> io::Result<u64> {
         let info = check_sizes(map, self.key_bytes, self.value_bytes)?;
-        if HASHES.contains(&info.kind) { Ok(info) } else { Err(io::Error::from_raw_os_error(nix::libc::EINVAL)) }
+        let has_room = HASHES.contains(&info.kind) || (info.kind == LPM_TRIE && self.key_bytes <= size_of::<Token>());
+        if has_room {
+            Ok(u64::from(info.max_entries) * 4)
+        } else {
+            Err(io::Error::from_raw_os_error(nix::libc::EINVAL))
+        }
     }
 }
 

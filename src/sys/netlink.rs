@@ -89,7 +89,15 @@ impl RequestSocket {
     /// # Errors
     /// When the process has no descriptors left or the kernel lacks the family.
     pub fn open(family: Family) -> io::Result<RequestSocket> {
-        let fd = open(family, 0)?;
+        RequestSocket::hearing(family, 0)
+    }
+
+    /// The same for one that hears groups instead (bit n - 1 for group n).
+    ///
+    /// # Errors
+    /// As [`RequestSocket::open`].
+    pub fn hearing(family: Family, groups: u32) -> io::Result<RequestSocket> {
+        let fd = open(family, groups)?;
         let patience = nix::sys::time::TimeVal::new(10, 0);
         setsockopt(&fd, sockopt::ReceiveTimeout, &patience)?;
         Ok(RequestSocket { fd })

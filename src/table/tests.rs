@@ -11,18 +11,7 @@ struct Pair {
     value: u32,
 }
 
-impl Entry for Pair {
-    type Key = u16;
-    fn key(&self) -> &u16 {
-        &self.key
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+entry!(Pair { key: u16 });
 
 #[test]
 fn a_full_table_says_so_and_stays_as_it_was() {

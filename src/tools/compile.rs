@@ -25,10 +25,7 @@ pub fn run(given: &Given) -> ExitCode {
         regions: words("regions").unwrap_or_default(),
         services: words("services").unwrap_or_default(),
         scope: given.word("scope").and_then(|word| Scope::SAYABLE.into_iter().find(|scope| scope.as_str() == word)),
-        via: given
-            .word("via")
-            .and_then(|word| Via::ALL.into_iter().find(|via| via.as_str() == word))
-            .unwrap_or_default(),
+        via: given.word("via").and_then(Via::from_text).unwrap_or_default(),
     };
     let mut entries = Entries::default();
     for file in files {

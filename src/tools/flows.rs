@@ -10,7 +10,7 @@ use super::table::{Said, Style};
 use super::view::{Asked, style};
 use crate::config::tools::Given;
 use crate::export::view::query::{Query, Sort};
-use crate::export::view::{Head, View};
+use crate::export::view::{About, Head, View};
 use crate::snapshot::Snapshot;
 use crate::sys::terminal;
 
@@ -34,7 +34,7 @@ fn ask(given: &Given, bound: Option<&str>, sort: Sort) -> Result<(), Failure> {
 
 /// Prints the rows of a snapshot that was made here.
 pub fn show(given: &Given, snapshot: Arc<Snapshot>, node_name: &str, status: &'static str) -> ExitCode {
-    let head = Head { node_name: node_name.into(), status, swept_wall_ns: 0 };
+    let head = Head { node_name: node_name.into(), status, swept_wall_ns: 0, agent: About::default() };
     let rendered = || {
         let asked = Asked::of(given, Sort::Bytes).map_err(Failure::Usage)?;
         let query = Query::parse(&asked.query(form(given))).map_err(|refused| Failure::Usage(refused.to_string()))?;

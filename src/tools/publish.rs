@@ -21,7 +21,7 @@ use crate::kube::stopper::Stopper;
 use crate::kube::watch::{Failure, WatchPace};
 use crate::kube::{self, Kube};
 use crate::locate::file;
-use crate::logging;
+use crate::logging::{self, Format};
 use crate::stats::Stats;
 use crate::sys::poll;
 use crate::sys::privileges::drop_all_in_this_thread;
@@ -195,7 +195,7 @@ fn words(failure: &Failure) -> String {
 
 /// Publishes until a signal. Status 2 where it is not said where to, 1 where there is no API server.
 pub fn run(given: &Given) -> ExitCode {
-    logging::init(LevelFilter::Info);
+    logging::init(LevelFilter::Info, Format::Text);
     let kubeconfig = given.option("kubeconfig").map(PathBuf::from);
     let namespace = given.word("namespace").map(str::to_owned).or_else(own_namespace);
     let Some(namespace) = namespace else {

@@ -30,8 +30,8 @@ impl Asked {
             Some(text) => Some(text.parse().map_err(|_| format!("invalid value {text:?} for -limit: want a number"))?),
         };
         Ok(Asked {
-            by: By::ALL.into_iter().find(|by| by.as_str() == word("by")).unwrap_or_default(),
-            sort: Sort::ALL.into_iter().find(|sort| sort.as_str() == word("sort")).unwrap_or(sort),
+            by: By::from_text(&word("by")).unwrap_or_default(),
+            sort: Sort::from_text(&word("sort")).unwrap_or(sort),
             class: word("class"),
             scope: word("scope"),
             needle: word("match"),

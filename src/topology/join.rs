@@ -8,7 +8,12 @@ use crate::flow::{Addr, Cidr};
 type ByPrefix<T> = BTreeMap<(u8, Addr), T>;
 
 /// Joins ranges of either family. Of equal ranges the first counts.
-pub fn join<T: Copy + PartialEq>(ranges: impl Iterator<Item = (Cidr, T)>) -> Vec<(Cidr, T)> {
+pub fn join<T: Copy + PartialEq>(mut ranges: impl Iterator<Item = (Cidr, T)>) -> Vec<(Cidr, T)> {
+    join_all(&mut ranges)
+}
+
+/// Compiled once, not for each kind of iterator.
+fn join_all<T: Copy + PartialEq>(ranges: &mut dyn Iterator<Item = (Cidr, T)>) -> Vec<(Cidr, T)> {
     let (mut v4, mut v6) = (ByPrefix::new(), ByPrefix::new());
     for (range, said) in ranges {
         let family = if range.is_v4() { &mut v4 } else { &mut v6 };
@@ -37,10 +42,12 @@ fn join_family<T: Copy + PartialEq>(mut ranges: ByPrefix<T>) -> Vec<(Cidr, T)> {
         }
         prefix -= 1;
     }
+    // Few lengths are there of 128, and each is looked for per range.
+    let mut lengths: Vec<u8> = ranges.keys().map(|(prefix, _)| *prefix).collect();
+    lengths.dedup();
     let needed = |range: &Cidr, said: &T| {
-        let around = (0..range.prefix())
-            .rev()
-            .find_map(|prefix| ranges.get(&(prefix, Cidr::new(range.first(), prefix)?.first())));
+        let wider = lengths.iter().rev().skip_while(|prefix| **prefix >= range.prefix());
+        let around = wider.copied().find_map(|prefix| ranges.get(&(prefix, Cidr::new(range.first(), prefix)?.first())));
         around != Some(said)
     };
     let all = ranges.iter().filter_map(|((prefix, first), said)| Some((Cidr::new(*first, *prefix)?, *said)));

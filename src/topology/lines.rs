@@ -240,7 +240,7 @@ pub fn parse_line(line: &str) -> Result<Option<Line<'_>>, Wrong> {
                 }
             }
             "via" => {
-                let via = Via::ALL.into_iter().skip(1).find(|via| via.as_str() == value);
+                let via = Via::from_text(value).filter(|via| *via != Via::None);
                 let via = via.ok_or_else(|| Wrong::Value("via", shown(value)))?;
                 if std::mem::replace(&mut found.via, via) != Via::None {
                     return Err(Wrong::Twice("via"));

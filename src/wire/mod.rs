@@ -3,6 +3,7 @@
 
 pub mod cilium_backend;
 pub mod cilium_ct;
+pub mod cilium_ipcache;
 pub mod conntrack;
 pub mod dns;
 pub mod netlink;

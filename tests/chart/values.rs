@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use netmon::config::setting::Value;
 use netmon::config::settings::SETTINGS;
 use netmon::stats::Stats;
 
@@ -56,6 +57,26 @@ pub fn comments_say_what_the_settings_say() {
         }
     }
     assert!(compared >= 20, "{compared} comments name a setting");
+}
+
+/// Where the schema lists the words of a setting, they are the setting's.
+pub fn the_schema_has_every_word_of_a_setting() {
+    let schema = fs::read_to_string(path("chart/values.schema.json")).expect("the schema");
+    let schema: serde_json::Value = serde_json::from_str(&schema).expect("JSON");
+    let mut compared = 0;
+    for setting in SETTINGS {
+        let Value::Choice(words) = setting.value else { continue };
+        let mut parts = setting.name.split('-');
+        let first = parts.next().unwrap_or_default().to_owned();
+        let key = parts.fold(first, |key, part| key + &part[..1].to_uppercase() + &part[1..]);
+        let Some(listed) = schema["properties"]["config"]["properties"][&key]["enum"].as_array() else { continue };
+        let listed: Vec<&str> =
+            listed.iter().filter_map(|word| word.as_str().filter(|word| !word.is_empty())).collect();
+        let words: Vec<&str> = words.iter().copied().filter(|word| !word.contains(char::is_uppercase)).collect();
+        assert_eq!(listed, words, "chart/values.schema.json: {key}");
+        compared += 1;
+    }
+    assert!(compared >= 7, "only {compared} settings are listed");
 }
 
 fn table() -> String {

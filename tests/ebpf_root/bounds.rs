@@ -5,9 +5,11 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use netmon::clock::{self, SECOND};
-use netmon::flow::protocol;
-use netmon::source::Source;
+use netmon::flow::{Reading, protocol};
+use netmon::source::auto::Auto;
 use netmon::source::ebpf::{Ebpf, Settings};
+use netmon::source::recorder::Recorder;
+use netmon::source::{Source, netfilter};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::bench::*;
@@ -129,6 +131,41 @@ fn root_a_sweep_allocates_nothing_once_warm() {
     }
     assert_eq!(seen, [2000; 3]);
     assert_eq!(allocated[2], 0, "{allocated:?}");
+}
+
+#[test]
+fn root_a_sweep_of_both_sources_is_one_dump_and_allocates_nothing_once_warm() {
+    let bench = Bench::new();
+    run_with(
+        &format!("ip netns exec {} nft -f -", bench.a),
+        "table inet t { chain c { type filter hook output priority 0; ct state new counter; }; }",
+    );
+    let (mut auto, client) = bench.within(&bench.a, || {
+        let options = netfilter::Options { manage_conntrack: true, standalone: false };
+        let conntrack = netfilter::Netfilter::open(options, Recorder::off()).expect("conntrack");
+        let settings = Settings { cgroup_root: Some(bench.cgroup.clone()), ..Settings::default() };
+        let programs = Ebpf::open(&settings, std::sync::Arc::default(), now(0)).expect("programs");
+        let mut auto = Auto::new(conntrack, programs);
+        auto.upkeep(now(0));
+        (auto, UdpSocket::bind(at(A4, 0)).expect("bind"))
+    });
+    let mut seen = [[0, 0]; 4];
+    let mut allocated = [0; 4];
+    for round in 0..4 {
+        for port in 1..=500 {
+            client.send_to(&[1; 64], at(B4, port)).expect("send");
+        }
+        let [live, increments] = &mut seen[round];
+        let before = allocations();
+        let sweep = auto.sweep(now(round as u64), &mut |record| match record.reading {
+            Reading::Live => *live += 1,
+            _ => *increments += 1,
+        });
+        allocated[round] = allocations() - before;
+        assert!(sweep.expect("sweep").complete);
+    }
+    assert_eq!(seen, [[500, 500]; 4], "each entry and each flow once");
+    assert_eq!(allocated[2..], [0, 0], "{allocated:?}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use netmon::flow::{Addr, Class, Counts, Direction, TxRx};
 use netmon::health::{Component, Health, Pulse, Status};
 use netmon::http::server::{Context, Server};
 use netmon::owner::{Owner, Pod};
-use netmon::snapshot::{Boards, RowView, SeriesView, Snapshot};
+use netmon::snapshot::{RowView, SeriesView, Snapshot, SnapshotsByKind};
 use netmon::stats::Stats;
 use netmon::stop::Stop;
 use netmon::topology::Way;
@@ -93,7 +93,7 @@ impl Drop for Served {
 pub fn serve(args: &[String]) -> ExitCode {
     let number = |at: usize| args.get(at).and_then(|a| a.parse::<u32>().ok()).expect("a number");
     let (rows, descriptors) = (number(1), number(2));
-    let snapshots = Arc::<Boards>::default();
+    let snapshots = Arc::<SnapshotsByKind>::default();
     let stats = Arc::<Stats>::default();
     let health = Arc::<Health>::default();
     health.set(Component::Monitor, Status::Healthy, "collecting");
@@ -133,7 +133,7 @@ pub fn serve(args: &[String]) -> ExitCode {
 }
 
 /// Two buffers, used in turn; none is filled while a reader holds it.
-fn publish(rows: u32, boards: &Boards, stats: &Stats, end: &Stop) {
+fn publish(rows: u32, both: &SnapshotsByKind, stats: &Stats, end: &Stop) {
     let rows: Vec<RowView> = (0..rows).map(row).collect();
     let pod = |n: u32| Pod {
         uid: format!("u-{n}").into(),
@@ -145,11 +145,12 @@ fn publish(rows: u32, boards: &Boards, stats: &Stats, end: &Stop) {
     let owners: Vec<Owner> = [Owner::Host].into_iter().chain((0..99).map(|n| Owner::Pod(Arc::new(pod(n))))).collect();
     let mut spares: [Option<Arc<Snapshot>>; 2] = [None, None];
     while !end.requested() {
-        for (snapshots, spare) in [&boards.flows, &boards.metrics].into_iter().zip(&mut spares) {
+        for (snapshots, spare) in [&both.flows, &both.metrics].into_iter().zip(&mut spares) {
             let Some(ticket) = snapshots.asked() else { continue };
             let mut buffer = spare.take().unwrap_or_default();
             if let Some(snapshot) = Arc::get_mut(&mut buffer) {
                 snapshot.taken = clock::now();
+                snapshot.stale_ns = u64::MAX;
                 snapshot.rows.clone_from(&rows);
                 snapshot.series.clear();
                 snapshot.series.extend(rows.iter().take(600).map(|row| SeriesView {

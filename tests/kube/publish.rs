@@ -209,6 +209,30 @@ fn two_of_them_write_what_one_would() {
     assert_eq!(cluster.writes(), 4);
 }
 
+/// Agents keep what is mounted; the next one goes on where the last one was, whatever its clock says.
+#[test]
+fn none_for_a_day_does_no_harm() {
+    let cluster = Cluster::start();
+    cluster.nodes(3, "z1");
+    cluster.publisher(Pods::Never).turn(at(1), &cluster.places);
+    let file = std::env::temp_dir().join(format!("netmon-publish-day-{}", std::process::id()));
+    std::fs::write(&file, cluster.mounted()).expect("ours");
+    let settings = Settings { file: Some(file.clone()), ..Settings::default() };
+    let mut locator = Locator::new(settings, Names::default(), Arc::default());
+    assert_eq!(locator.look().map(|topology| topology.ranges()), Some(3));
+    // A day of looks at a file that stays as it is.
+    assert!((0..86_400 / 10).all(|_| locator.look().is_none()));
+    assert_eq!(locator.topology().ranges(), 3);
+    let year_ns = 365 * 86_400 * SECOND;
+    let behind = Now { mono_ns: 86_400 * SECOND, wall_ns: clock::now().wall_ns.saturating_sub(year_ns) };
+    cluster.nodes(4, "z1");
+    cluster.publisher(Pods::Never).turn(behind, &cluster.places);
+    assert_eq!(cluster.writes(), 2);
+    std::fs::write(&file, cluster.mounted()).expect("ours");
+    assert_eq!(locator.look().map(|topology| topology.ranges()), Some(4), "no older than the one in use");
+    std::fs::remove_file(file).expect("ours");
+}
+
 #[test]
 fn a_long_one_is_packed_and_a_short_one_is_not() {
     let cluster = Cluster::start();

@@ -89,7 +89,8 @@ impl Actor {
                 ports: ports.parse()?,
                 ending: Ending::parse(ending)?,
             }),
-            ["udp", to, first_port, sockets, datagrams, size, answer] => udp(
+            ["udp", from, to, first_port, sockets, datagrams, size, answer] => udp(
+                from.parse()?,
                 to.parse()?,
                 first_port.parse()?,
                 sockets.parse()?,
@@ -327,13 +328,20 @@ fn serve_udp(at: SocketAddr) -> Answer {
 
 /// From each of `sockets` new sockets, at ports from `first_port` on: `datagrams` of `size` payload bytes, each answered
 /// (or not) before the next.
-fn udp(to: SocketAddr, first_port: u16, sockets: u16, datagrams: u64, size: usize, answer: u64) -> Answer {
-    let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+fn udp(
+    from: IpAddr,
+    to: SocketAddr,
+    first_port: u16,
+    sockets: u16,
+    datagrams: u64,
+    size: usize,
+    answer: u64,
+) -> Answer {
     let mut payload = vec![b'x'; size];
     payload.get_mut(..8).ok_or("a datagram has at least 8 bytes")?.copy_from_slice(&answer.to_be_bytes());
     let mut got = vec![0; 65_536];
     for port in first_port..first_port + sockets {
-        let socket = UdpSocket::bind((any, port))?;
+        let socket = UdpSocket::bind((from, port))?;
         socket.set_read_timeout(Some(Duration::from_secs(20)))?;
         socket.connect(to)?;
         for _ in 0..datagrams {

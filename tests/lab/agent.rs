@@ -22,9 +22,7 @@ use crate::topology::{Host, LOCAL_CIDRS};
 /// `NODE_NAME` of the agent in the lab.
 pub const NODE_NAME: &str = "lab-node";
 
-/// `Status` of a component that is well.
-pub const HEALTHY: u64 = 1;
-/// `Status` of one that is not.
+/// `Status` of a component that is not well.
 pub const DEGRADED: u64 = 2;
 
 /// A running agent.
@@ -47,12 +45,15 @@ impl<'a> Start<'a> {
     /// With what every scenario wants: standalone, the lab's pod ranges, sweeps every 200 ms, nothing pushed, no names.
     pub fn new(node: &'a Host, mode: &str, log: PathBuf) -> Start<'a> {
         let start = Start { node, flags: Vec::new(), environment: Vec::new(), log };
+        let start = match std::env::var_os("LAB_ON_DEMAND") {
+            Some(_) => start,
+            None => start.flag("-read-interval", "200ms"),
+        };
         start
             .flag("-standalone", "true")
             .flag("-collector-mode", mode)
             .flag("-fallback", "none")
             .flag("-local-cidrs", LOCAL_CIDRS)
-            .flag("-read-interval", "200ms")
             .flag("-dns", "off")
             .flag("-metrics-bind-address", "127.0.0.1:8081")
             .environment("NODE_NAME", NODE_NAME)
@@ -94,8 +95,7 @@ impl<'a> Start<'a> {
     pub fn spawn(self) -> Result<Agent<'a>, String> {
         let log = File::options().create(true).append(true).open(&self.log).map_err(|e| format!("no log file: {e}"))?;
         let errors = log.try_clone().map_err(|e| format!("no log file: {e}"))?;
-        let binary = std::env::var("LAB_BINARY").unwrap_or(env!("CARGO_BIN_EXE_zxporter-netmon").to_owned());
-        let mut command: Command = process::command(&binary, &self.node.place);
+        let mut command: Command = process::command(&binary(), &self.node.place);
         command.args(&self.flags).envs(self.environment).stdout(log).stderr(errors);
         for inherited in ["DAKR_URL", "CLUSTER_TOKEN", "CLUSTER_ID", "KUBECONFIG", "NODE_NAME", "FLUSH_INTERVAL"] {
             if !command.get_envs().any(|(name, _)| name == inherited) {
@@ -114,6 +114,11 @@ impl<'a> Start<'a> {
         agent.wait_ready()?;
         Ok(agent)
     }
+}
+
+/// The binary that is judged.
+fn binary() -> String {
+    std::env::var("LAB_BINARY").unwrap_or(env!("CARGO_BIN_EXE_zxporter-netmon").to_owned())
 }
 
 impl Agent<'_> {
@@ -166,6 +171,16 @@ impl Agent<'_> {
             return Err(format!("/flows says {status}: {body}"));
         }
         serde_json::from_str(&body).map_err(|e| format!("/flows is no JSON ({e}): {body}"))
+    }
+
+    /// The status with which `zxporter-netmon audit` ends, and what it prints as JSON.
+    pub fn audit(&self, flags: &[&str]) -> Result<(Option<i32>, Value), String> {
+        let mut command = Command::new(binary());
+        command.args(["audit", "-format", "json", "-address", &self.endpoint.to_string()]).args(flags);
+        let done = self.node.netns.enter(|| command.output()).map_err(|e| format!("cannot start audit: {e}"))?;
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        let json = serde_json::from_str(&said).map_err(|e| format!("audit prints no JSON ({e}): {done:?}"))?;
+        Ok((done.status.code(), json))
     }
 
     /// The rows at `/flows`, with their totals.
@@ -227,6 +242,15 @@ impl Agent<'_> {
         line.trim().trim_end_matches(" kB").parse().map_err(|_| format!("VmRSS is {line:?}"))
     }
 
+    /// CPU time that it has taken, in milliseconds.
+    pub fn cpu_ms(&self) -> Result<u64, String> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).map_err(|e| e.to_string())?;
+        let fields = stat.rsplit_once(')').ok_or("no name in stat")?.1.split_ascii_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        // USER_HZ is 100 on every Linux.
+        Ok(ticks * 10)
+    }
+
     /// How many descriptors it has open.
     pub fn descriptors(&self) -> Result<usize, String> {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).map(Iterator::count).map_err(|e| e.to_string())
@@ -275,6 +299,9 @@ pub fn shown(document: &Value) -> Result<Shown, String> {
                 owner["namespace"].as_str().ok_or_else(|| bad("owner"))?,
                 owner["name"].as_str().ok_or_else(|| bad("owner"))?
             ),
+            Some(kind @ ("unit" | "container")) => {
+                format!("{kind} {}", owner["name"].as_str().ok_or_else(|| bad("owner"))?)
+            }
             Some(kind) => kind.to_owned(),
             None => return Err(bad("no owner")),
         };
@@ -344,6 +371,8 @@ pub fn eventually(
     patience: Duration,
     mut attempt: impl FnMut() -> Result<(), String>,
 ) -> Result<(), String> {
+    let times = std::env::var("LAB_PATIENCE").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    let patience = patience * times;
     let deadline = clock::now().mono_ns + patience.as_nanos() as u64;
     loop {
         match attempt() {

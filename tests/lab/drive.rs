@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 pub use crate::actor::Ending;
@@ -173,7 +173,13 @@ impl Actor {
     /// From each of `sockets` sockets `datagrams` of `size` payload bytes, each answered with `answer` bytes (0: not).
     /// The ports are always the same and all different, so each socket is one connection, and a repetition reuses them.
     pub fn udp(&self, to: SocketAddr, sockets: u16, datagrams: u64, size: u64, answer: u64) -> Result<(), String> {
-        self.ask(&format!("udp {to} {FIRST_UDP_PORT} {sockets} {datagrams} {size} {answer}")).map(|_| ())
+        let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        self.ask(&format!("udp {any} {to} {FIRST_UDP_PORT} {sockets} {datagrams} {size} {answer}")).map(|_| ())
+    }
+
+    /// The same from sockets of this address, without answers.
+    pub fn udp_from(&self, from: IpAddr, to: SocketAddr, datagrams: u64, size: u64) -> Result<(), String> {
+        self.ask(&format!("udp {from} {to} {FIRST_UDP_PORT} 1 {datagrams} {size} 0")).map(|_| ())
     }
 }
 

@@ -180,8 +180,9 @@ impl Lab {
         let scratch = Scratch(scratch);
         let cgroups = if source.has_programs() || cgroup2().is_ok() { Cgroups::new(&name)? } else { Cgroups(None) };
         let world = World::new(scenario.wish, &|host| cgroups.place(host))?;
-        // A counter by conntrack's word starts conntrack: never where a scenario has none.
-        let by_conntrack = scenario.wish.nat && source != Source::Ebpf;
+        // A counter by conntrack's word starts conntrack: never where a scenario has none. The programs count what
+        // conntrack lets pass.
+        let by_conntrack = scenario.wish.nat && !source.has_programs();
         Truth::install(&world.node.netns, scenario.ignored, by_conntrack)?;
         let mirror = match source {
             Source::Cilium => Some(Mirror::start(&world.node.netns, source.layout())?),
@@ -213,10 +214,16 @@ impl Lab {
             Some(mirror) => start.flag("-cilium-bpf-root", &mirror.root.to_string_lossy()),
             None => start,
         };
-        match &self.cgroups.0 {
-            Some(root) if self.source.has_programs() => start.flag("-cgroup-root", &root.to_string_lossy()),
-            _ => start,
-        }
+        let Some(root) = &self.cgroups.0 else { return start };
+        let root = root.to_string_lossy();
+        // Owners are what the scenario makes, whatever unit the lab itself runs in.
+        let start = start.flag("-cgroup-fs", &root);
+        if self.source.has_programs() { start.flag("-cgroup-root", &root) } else { start }
+    }
+
+    /// Where Cilium's maps are pinned, if the agent reads them.
+    pub fn bpf_root(&self) -> Option<&Path> {
+        self.mirror.as_ref().map(|mirror| mirror.root.as_path())
     }
 
     /// The cgroup that holds those of the scenario's hosts.

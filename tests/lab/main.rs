@@ -6,9 +6,13 @@
 //! cargo test --test lab -- NAME         those whose name contains NAME; --list names them
 //! LAB_SOURCE=ebpf cargo test --test lab through another source than netfilter (auto; cilium, cilium-b, cilium-c: its layouts)
 //! LAB_HURRY=1                           the minute of load is ten seconds
+//! LAB_ON_DEMAND=1                       no -read-interval where a scenario gives none: sweeps happen on demand
 //! LAB_BINARY=FILE                       judges this binary instead of the one that cargo built: the static one
+//! LAB_TIMES=50                          each of them so many times
+//! LAB_PATIENCE=8                        waits so many times as long: in a machine that is emulated
 //! LAB_KILLS=500                         as many kills in the scenario of that name
 //! LAB_SOAK=30                           as many minutes of the scenario soak
+//! LAB_NETWORKS=1                        a network that this kernel cannot make is a failure
 //! ```
 //!
 //! | part | duty |
@@ -17,6 +21,7 @@
 //! | [`dns`] | DNS: servers that answer or lie, many questions, dnsmasq and dig |
 //! | [`process`], [`actor`], [`drive`] | helper processes in them, and how a scenario tells them what to send |
 //! | [`truth`] | what crossed the node, counted by nftables |
+//! | [`capture`] | the frames that a host receives and sends |
 //! | [`rows`] | what the rules want of that, and the comparison |
 //! | [`agent`], [`api`], [`dakr`] | the agent with its endpoints, who names its pods, and who receives its pushes |
 //! | [`proxy`] | a bad network between the two |
@@ -30,6 +35,7 @@
 mod actor;
 mod agent;
 mod api;
+mod capture;
 #[path = "../support/cilium.rs"]
 mod cilium;
 mod dakr;
@@ -88,7 +94,8 @@ fn main() -> ExitCode {
     let matches = |name: &str| {
         wanted.is_empty() || wanted.iter().any(|w| if exact { name == w.as_str() } else { name.contains(w.as_str()) })
     };
-    let chosen: Vec<&Scenario> = all().iter().filter(|s| matches(s.name)).collect();
+    let chosen: Vec<&Scenario> = all().filter(|s| matches(s.name)).collect();
+    let times = std::env::var("LAB_TIMES").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     if args.iter().any(|a| a == "--list") {
         chosen.iter().for_each(|s| println!("{}: test", s.name));
         return ExitCode::SUCCESS;
@@ -106,17 +113,19 @@ fn main() -> ExitCode {
     let tally = Mutex::new(Tally::default());
     // Those that load the machine or turn a knob of the whole kernel run alone, the others two at a time.
     let (alone, beside): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|s| s.alone);
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while let Some(scenario) = beside.get(next.fetch_add(1, Relaxed)) {
-                    run(scenario, source, &tally);
-                }
-            });
-        }
-    });
-    alone.iter().for_each(|scenario| run(scenario, source, &tally));
+    for _ in 0..times {
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while let Some(scenario) = beside.get(next.fetch_add(1, Relaxed)) {
+                        run(scenario, source, &tally);
+                    }
+                });
+            }
+        });
+        alone.iter().for_each(|scenario| run(scenario, source, &tally));
+    }
 
     let Tally { passed, skipped, failures } = tally.into_inner().expect("scenario panics are caught");
     for (name, why) in &failures {
@@ -153,6 +162,14 @@ fn run(scenario: &Scenario, source: Source, tally: &Mutex<Tally>) {
     println!("test {} ({}) ... {verdict} ({seconds:.1}s)", scenario.name, scenario.rules);
 }
 
+/// Runs commands in an empty namespace.
+fn probe(commands: &str) -> Result<(), String> {
+    match commands {
+        "" => Ok(()),
+        _ => netns::Netns::new()?.run(&["sh", "-ec", commands], "").map(|_| ()),
+    }
+}
+
 fn end_of(scenario: &Scenario, source: Source) -> End {
     if !nix::unistd::geteuid().is_root() {
         return End::Skipped("needs root".to_owned());
@@ -164,6 +181,13 @@ fn end_of(scenario: &Scenario, source: Source) -> End {
     let found = |program: &&str| std::env::split_paths(&path).any(|dir| dir.join(program).exists());
     if let Some(missing) = scenario.programs.iter().find(|program| !found(program)) {
         return End::Skipped(format!("needs {missing}"));
+    }
+    if let Err(why) = probe(scenario.probe) {
+        // Elsewhere it is known which networks the kernel has.
+        return match std::env::var_os("LAB_NETWORKS") {
+            Some(_) => End::Failed(why),
+            None => End::Skipped("not on this kernel".to_owned()),
+        };
     }
     let worked = catch_unwind(AssertUnwindSafe(|| {
         let lab = Lab::new(scenario, source)?;

@@ -153,7 +153,7 @@ pub const ICMPV6: (u8, u16) = (protocol::ICMPV6, 0);
 /// Everything that names a row at the local endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// `host`, `address`, or `pod namespace/name`.
+    /// `host`, `address`, `unit name`, `container name`, or `pod namespace/name`.
     pub owner: String,
     /// `outbound` or `inbound`.
     pub direction: String,

@@ -148,6 +148,15 @@ impl Truth {
         self.uncounted.get(&flow).copied().unwrap_or_default()
     }
 
+    /// Without what conntrack let pass uncounted.
+    pub fn by_conntrack(mut self) -> Truth {
+        for (flow, passed) in std::mem::take(&mut self.uncounted) {
+            let carried = self.of(flow);
+            self.carried.insert(flow, carried - passed);
+        }
+        self
+    }
+
     /// How many TCP connections one flow is made of.
     pub fn opened(&self, flow: Flow) -> u64 {
         self.opened.get(&flow).copied().unwrap_or_default()

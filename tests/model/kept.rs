@@ -7,38 +7,15 @@ use netmon::clock::Now;
 use netmon::collect::freezer::Freezer;
 use netmon::collect::persist;
 use netmon::collect::pipeline::Pipeline;
-use netmon::config::{DakrProtocol, SourceKind};
+use netmon::config::DakrProtocol;
 use netmon::export::dakr::jitter::Jitter;
 use netmon::export::dakr::outcome::SendEnd;
 use netmon::export::dakr::retry::Delivery;
 use netmon::flow::Traffic;
-use netmon::source::{Each, Facts, Source, SourceError, SourceHealth, Sweep, facts};
 use netmon::state::bytes::In;
 use netmon::state::{self, Place};
 
-/// Gives the tables its name; the model's kernel hands its records to the pipeline itself.
-struct Kernel;
-
-impl Source for Kernel {
-    fn facts(&self) -> &'static Facts {
-        facts(SourceKind::Netfilter)
-    }
-    fn sweep(&mut self, _: Now, _: Each<'_>) -> Result<Sweep, SourceError> {
-        Ok(Sweep::default())
-    }
-    fn drain(&mut self, _: Now, _: Each<'_>) -> Result<Sweep, SourceError> {
-        Ok(Sweep::default())
-    }
-    fn poll_fds(&self) -> &[i32] {
-        &[]
-    }
-    fn upkeep(&mut self, _: Now) -> SourceHealth {
-        SourceHealth::default()
-    }
-    fn ends_are_told(&self) -> bool {
-        true
-    }
-}
+use crate::support::silent::Silent;
 
 /// What the kernel said last of each connection, by its serial number.
 pub type Heard = HashMap<u64, Traffic>;
@@ -63,7 +40,7 @@ pub fn delivery() -> Delivery {
 impl Disk {
     /// What is done before the first byte of a batch is sent, and when there is none.
     pub fn write(&mut self, pipeline: &Pipeline, freezer: &Freezer, batch: Option<&Batch>, heard: &Heard) {
-        let tables = persist::tables(&Kernel, pipeline, freezer);
+        let tables = persist::tables(&Silent, pipeline, freezer);
         let mut delivery = delivery();
         if let Some(batch) = batch {
             delivery.accept(batch.clone(), &mut Vec::new()).expect("nothing is on its way");
@@ -91,7 +68,7 @@ impl Disk {
     ) -> Result<(), String> {
         let state = state::decode(&self.file, &place()).map_err(|unfit| unfit.to_string())?;
         let why = |what: &'static str| move |_| what.to_owned();
-        persist::restore(&state.tables, None, Now { mono_ns: u64::MAX, wall_ns: 0 }, &mut Kernel, pipeline, freezer)
+        persist::restore(&state.tables, None, Now { mono_ns: u64::MAX, wall_ns: 0 }, &mut Silent, pipeline, freezer)
             .map_err(why("they are malformed"))?;
         let mut delivery = delivery();
         let resumed = delivery.resume(&mut In(&state.batch), state.notes, true, 1);

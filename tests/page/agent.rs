@@ -14,7 +14,7 @@ use netmon::health::{Component, Health, Pulse, Status};
 use netmon::http::server::{Context, Server};
 use netmon::names::{Origin, RowName};
 use netmon::owner::{Owner, Pod, Workload};
-use netmon::snapshot::{Boards, RowView, SeriesView, Snapshot};
+use netmon::snapshot::{RowView, SeriesView, Snapshot, SnapshotsByKind};
 use netmon::stats::Stats;
 use netmon::stop::Stop;
 use netmon::topology::Way;
@@ -28,6 +28,9 @@ const SWEEP_NS: u64 = 500 * MS;
 pub struct Agent {
     pub url: String,
     pub health: Arc<Health>,
+    pub pulse: Arc<Pulse>,
+    pub stats: Arc<Stats>,
+    pub snapshots: Arc<SnapshotsByKind>,
     end: Arc<Stop>,
     over: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -57,7 +60,8 @@ impl Agent {
     pub fn at(address: &str, scene: Scene) -> Agent {
         let server = Server::listen(address.parse().expect("an address")).unwrap_or_else(|e| panic!("{e}"));
         let url = format!("http://{}/", server.local_addr().expect("an address"));
-        let (stats, health, snapshots) = (Arc::<Stats>::default(), Arc::<Health>::default(), Arc::<Boards>::default());
+        let (stats, health, snapshots) =
+            (Arc::<Stats>::default(), Arc::<Health>::default(), Arc::<SnapshotsByKind>::default());
         let pulse = Arc::new(Pulse::new(clock::now().mono_ns, 60 * SECOND));
         health.set(Component::Monitor, Status::Healthy, "collecting");
         health.note(Component::Monitor, "source", "netfilter");
@@ -76,10 +80,12 @@ impl Agent {
             snapshots: Arc::clone(&snapshots),
             end: Arc::clone(&end),
         };
+        stats.process_start_ms.set((clock::now().wall_ns - 3 * 3_600 * SECOND) / MS);
+        let (kept, shown) = (Arc::clone(&stats), Arc::clone(&snapshots));
         let serving = thread::spawn(move || server.run(context));
-        let (is_over, sweeps) = (Arc::clone(&over), Arc::clone(&pulse));
+        let (is_over, sweeps, held) = (Arc::clone(&over), Arc::clone(&pulse), Arc::clone(&pulse));
         let collecting = thread::spawn(move || collect(scene, &stats, &sweeps, &snapshots, &is_over));
-        Agent { url, health, end, over, threads: vec![serving, collecting] }
+        Agent { url, health, pulse: held, stats: kept, snapshots: shown, end, over, threads: vec![serving, collecting] }
     }
 
     /// Host and port.
@@ -88,7 +94,7 @@ impl Agent {
     }
 }
 
-fn collect(mut scene: Scene, stats: &Stats, pulse: &Pulse, boards: &Boards, over: &AtomicBool) {
+fn collect(mut scene: Scene, stats: &Stats, pulse: &Pulse, both: &SnapshotsByKind, over: &AtomicBool) {
     let places = places();
     let mut next_ns = 0;
     while !over.load(Relaxed) {
@@ -104,9 +110,15 @@ fn collect(mut scene: Scene, stats: &Stats, pulse: &Pulse, boards: &Boards, over
                 row.unsettled = row.total;
                 row.changed_wall_ns = now.wall_ns;
             });
+            let all = scene.rows.iter().fold(0, |sum, row| sum + row.total.total_bytes());
+            if all > 0 {
+                stats.counted_tx_bytes.set(all);
+                stats.acknowledged_bytes.set(all / 8 * 7);
+                stats.open_bytes.set(all - all / 8 * 7);
+            }
         }
-        for board in [&boards.flows, &boards.metrics] {
-            let Some(ticket) = board.asked() else { continue };
+        for snapshots in [&both.flows, &both.metrics] {
+            let Some(ticket) = snapshots.asked() else { continue };
             let series = scene.rows.iter().map(|row| SeriesView {
                 owner: row.owner,
                 protocol: "tcp",
@@ -118,6 +130,7 @@ fn collect(mut scene: Scene, stats: &Stats, pulse: &Pulse, boards: &Boards, over
             let all = scene.rows.iter().fold(0, |sum, row| sum + row.total.total_bytes());
             let snapshot = Snapshot {
                 taken: now,
+                stale_ns: u64::MAX,
                 series: series.collect(),
                 rows: scene.rows.clone(),
                 owners: scene.owners.clone(),
@@ -126,7 +139,7 @@ fn collect(mut scene: Scene, stats: &Stats, pulse: &Pulse, boards: &Boards, over
                 places: Arc::clone(&places),
                 ..Snapshot::default()
             };
-            board.publish(Arc::new(snapshot), ticket);
+            snapshots.publish(Arc::new(snapshot), ticket);
         }
         clock::sleep_ns(10 * MS);
     }

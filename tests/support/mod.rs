@@ -5,7 +5,9 @@
 use netmon::config::{self, Command, Config, Dakr};
 
 pub mod dakr_schema;
+pub mod harness;
 pub mod schema;
+pub mod silent;
 
 /// The configuration of a standalone agent with these flags beside.
 pub fn standalone(flags: &[&str]) -> Config {

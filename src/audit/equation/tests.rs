@@ -74,6 +74,24 @@ fn rule_19_frames_too_short_for_a_packet_are_not_ip() {
     let tcp = counts(52 * 700, 700);
     assert_eq!(with_rest(52 * 700 + 28 * 9, 709, &[tcp], 0), [("not_ip", 252), ("segmentation", 36_400)]);
     assert_eq!(with_rest(28 * 9, 9, &[tcp], 0), [("not_ip", 252)]);
+    assert_eq!(
+        with_rest(28 * 9, 9, &[counts(20 * 50, 50), tcp], 0),
+        [("not_ip", 252)],
+        "fragments' headers are shorter"
+    );
+}
+
+#[test]
+fn rule_19_arp_is_told_from_neighbour_discovery() {
+    assert_eq!(with_rest(28 * 3 + 96, 4, &[], 1), [("untracked", 96), ("not_ip", 84)]);
+    assert_eq!(with_rest(28 + 96, 2, &[], 9), [("untracked", 96), ("not_ip", 28)], "at most nine");
+    assert_eq!(with_rest(28 + 96, 2, &[], 0), [("unexplained", 124)]);
+    let mut cut_perhaps = side(1_000_000 + 28 + 76, 1_002);
+    cut_perhaps.counted[Part::Rows as usize] = counts(1_000_000, 1_000);
+    cut_perhaps.segments.add_estimate(Counts::ZERO, 50, 20, 20);
+    let closed = cut_perhaps.close(Odd { packets: 1, at_most: 0 });
+    assert_eq!((closed.part(Part::NotIp), closed.part(Part::Untracked)), (28, 76), "if the estimate has none");
+    assert_eq!(with_rest(28 + 1_500, 2, &[], 1), [("unexplained", 1_528)], "too long");
 }
 
 #[test]
@@ -140,4 +158,51 @@ fn rule_19_the_header_of_a_link_is_measured() {
     side.counted[Part::Rows as usize] += counts(0, 2);
     side.end_window();
     assert_eq!(side.header_bytes, 0);
+}
+
+/// A side whose link counts so many bytes with each frame, after this many windows of so many packets.
+fn over(header: u64, windows: u64, packets: u64) -> Side {
+    let mut side = Side::new(14);
+    for window in 1..=windows {
+        side.carried = counts(window * packets * (header + 60), window * packets);
+        side.counted[Part::Rows as usize] = counts(window * packets * 60, window * packets);
+        side.end_window();
+    }
+    side
+}
+
+#[test]
+fn rule_19_the_header_is_that_of_the_link_whatever_its_type() {
+    // None, Ethernet's, with a VLAN's tag, with two, and none that there is.
+    for (header, want) in [(0, 0), (4, 4), (14, 14), (18, 18), (22, 22), (65, 14)] {
+        let side = over(header, 2, 100);
+        assert_eq!(side.header_bytes, want, "{header}");
+        assert_eq!(side.close(Odd::default()).part(Part::Unexplained), (header as i64 - want as i64) * 200);
+    }
+    assert_eq!(over(18, 1, 100).header_bytes, 14, "one window is not enough");
+    assert_eq!(over(18, 2, 3).header_bytes, 14, "nor are few packets");
+}
+
+#[test]
+fn rule_19_the_header_of_a_busy_link_is_measured_too() {
+    for (edge_frames, edge_bytes, want) in [(1, 1_500, 18), (-1, -1_500, 18), (0, 300, 18), (9, 13_500, 14)] {
+        let mut side = Side::new(14);
+        for window in 1..=2_i64 {
+            let bytes = (window * 16_384 * (18 + 600) + window * edge_bytes) as u64;
+            side.carried = counts(bytes, (window * (16_384 + edge_frames)) as u64);
+            side.counted[Part::Rows as usize] = counts(window as u64 * 16_384 * 600, window as u64 * 16_384);
+            side.end_window();
+        }
+        assert_eq!((side.header_bytes, side.is_measured), (want, want == 18), "{edge_frames} of {edge_bytes} bytes");
+    }
+}
+
+#[test]
+fn rule_19_each_part_has_its_line_in_the_guide() {
+    let guide = include_str!("../../../docs/reconcile.md");
+    let first = |line: &'static str| line.strip_prefix('|').and_then(|row| row.split('|').next()).unwrap_or_default();
+    for part in Part::ALL {
+        let word = format!("`{}`", part.as_str());
+        assert_eq!(guide.lines().filter(|line| first(line).contains(&word)).count(), 1, "{word}");
+    }
 }

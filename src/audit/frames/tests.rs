@@ -15,6 +15,24 @@ fn rule_17_a_packet_of_tcp_is_as_many_frames_as_its_data_fills() {
 }
 
 #[test]
+fn rule_17_some_packets_end_in_a_frame_that_is_not_full() {
+    // What a capture on the far side showed of bulk over a fast link: bytes, packets, and frames on the wire.
+    for (bytes, packets, frames) in
+        [(15_075_460, 1_451, 10_733), (15_161_440, 1_378, 10_785), (15_060_220, 1_089, 10_842)]
+    {
+        let found = more(counts(bytes, packets), protocol::TCP, true, 1500, true);
+        let off = (found.packets + packets).abs_diff(frames) * 52;
+        assert!(off * 1_000 < bytes, "{found:?}: {off} bytes beside {frames} frames");
+    }
+    // Two frames at once, as a sender paces them, are full ones.
+    let paced = counts(5_000 * 2_948, 5_000);
+    assert_eq!(more(paced, protocol::TCP, true, 1500, true), counts(5_000 * 52, 5_000));
+    let whole = counts(5_000 * (52 + 44 * 1_448), 5_000);
+    let found = more(whole, protocol::TCP, true, 1500, true).bytes - 5_000 * 43 * 52;
+    assert!(found * 1_000 < whole.bytes, "{found}");
+}
+
+#[test]
 fn rule_17_what_fits_is_a_frame() {
     assert_eq!(more(counts(52_000, 1000), protocol::TCP, true, 1500, true), Counts::ZERO);
     assert_eq!(more(counts(15_000, 10), protocol::TCP, true, 1500, true), Counts::ZERO);

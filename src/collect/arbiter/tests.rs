@@ -9,9 +9,9 @@ fn carried(tx: u64, rx: u64) -> TxRx {
     TxRx { tx: counts(tx), rx: counts(rx) }
 }
 
-fn traffic(up: u64, down: u64) -> Option<Traffic> {
+fn traffic(up: u64, down: u64) -> Read {
     let TxRx { tx, rx } = carried(up, down);
-    Some(Traffic { orig: tx, reply: rx })
+    Read::Now(Traffic { orig: tx, reply: rx })
 }
 
 fn from_pod() -> [End; 2] {
@@ -49,6 +49,31 @@ fn rule_21_an_address_that_speaks_without_sockets_is_conntracks() {
     arbiter.end_sweep(true, 5);
     assert_eq!(arbiter.chosen(POD), Some(By::Conntrack));
     assert!(!arbiter.programs_count(POD, protocol::TCP, carried(1, 0)), "the choice sticks");
+}
+
+/// A pod without sockets here that was silent by the time the API server named it waited for ever.
+#[test]
+fn rule_21_what_waits_since_before_the_address_was_known_decides_too() {
+    let decided = |packets, bytes| {
+        let mut arbiter = Arbiter::default();
+        let waits = Read::Before(Traffic { orig: Counts { bytes, packets }, reply: Counts::ZERO });
+        assert!(arbiter.share(Ends::Both, from_pod(), protocol::TCP, waits, 5).open);
+        arbiter.end_sweep(true, 5);
+        arbiter.chosen(POD)
+    };
+    assert_eq!(decided(6, 344), Some(By::Conntrack));
+    assert_eq!(decided(20, 800), Some(By::Open), "resets of ports that nobody listens at");
+    let mut arbiter = Arbiter::default();
+    arbiter.programs_count(POD, protocol::TCP, carried(1, 0));
+    arbiter.share(
+        Ends::Both,
+        from_pod(),
+        protocol::TCP,
+        Read::Before(Traffic { orig: Counts { bytes: 900, packets: 9 }, reply: Counts::ZERO }),
+        5,
+    );
+    arbiter.end_sweep(true, 5);
+    assert_eq!(arbiter.chosen(POD), Some(By::Programs));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use crate::flow::{Addr, Connection};
 use crate::state::bytes::{In, Persist, persist};
-use crate::table::{Entry, Table};
+use crate::table::{Table, entry};
 use crate::wire::Malformed;
 
 /// Complete sweeps without any copy after which a connection is forgotten.
@@ -29,18 +29,7 @@ struct Counted {
     absences: u8,
 }
 
-impl Entry for Counted {
-    type Key = Way;
-    fn key(&self) -> &Way {
-        &self.way
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+entry!(Counted { way: Way });
 
 persist!(Way { client, server, client_port, server_port, protocol });
 persist!(Counted { way, ct_zone, absences; mark: 0 });

@@ -7,7 +7,7 @@ use crate::config::{self, Command};
 use crate::export::dakr::schema::SendNetworkTrafficMetricsRequest;
 use crate::flow::{Connection, ConnectionKey, Counts, Ends, Reading, Traffic, protocol};
 use crate::names::Names;
-use crate::snapshot::Boards;
+use crate::snapshot::SnapshotsByKind;
 use crate::source::Sweep;
 use crate::stats::{DnsLost, Lost, Stats};
 
@@ -21,14 +21,14 @@ fn at(seconds: u64) -> Now {
     Now { mono_ns: seconds * SECOND, wall_ns: (1_790_000_000 + seconds) * SECOND }
 }
 
-struct Bench {
-    pipeline: Pipeline,
-    freezer: Freezer,
+pub(in crate::collect) struct Bench {
+    pub(in crate::collect) pipeline: Pipeline,
+    pub(in crate::collect) freezer: Freezer,
     names: Arc<Names>,
     stats: Arc<Stats>,
 }
 
-fn bench() -> Bench {
+pub(in crate::collect) fn bench() -> Bench {
     let flags = ["-standalone", "-local-cidrs=10.244.1.0/24"].map(Into::into);
     let environment = |name: &str| match name {
         "NODE_NAME" | "CLUSTER_TOKEN" => Some("a".into()),
@@ -53,7 +53,7 @@ impl Bench {
     }
 
     /// A connection of `client` to the site that has carried so many bytes.
-    fn carry(&mut self, n: u8, bytes: u64) {
+    pub(in crate::collect) fn carry(&mut self, n: u8, bytes: u64) {
         self.carry_asked(n, SITE, bytes);
     }
 
@@ -105,10 +105,10 @@ impl Bench {
 #[test]
 fn lookups_are_shown_until_they_are_acknowledged() {
     let mut b = bench();
-    let (snapshots, mut snapshotter) = (Boards::default(), Snapshotter::default());
+    let (snapshots, mut snapshotter) = (SnapshotsByKind::default(), Snapshotter::default());
     let mut shown = |b: &Bench| {
         snapshots.flows.ask();
-        snapshotter.publish(&snapshots, &b.pipeline, &b.freezer, || at(4));
+        snapshotter.publish(&snapshots, &b.pipeline, &b.freezer, u64::MAX, || at(4));
         let snapshot = snapshots.flows.latest().expect("it is there");
         let names: Vec<String> = snapshot.lookups.iter().map(|lookup| lookup.name.to_string()).collect();
         (names, snapshot.resolved.len())
@@ -128,14 +128,14 @@ fn what_metrics_is_made_of_has_no_rows() {
     let mut b = bench();
     b.ask(1, "first.test", 1);
     b.carry(1, 100);
-    let (boards, mut snapshotter) = (Boards::default(), Snapshotter::default());
-    boards.metrics.ask();
-    snapshotter.publish(&boards, &b.pipeline, &b.freezer, || at(4));
-    let metrics = boards.metrics.latest().expect("it is there");
-    assert!(boards.flows.latest().is_none(), "nobody asked");
-    boards.flows.ask();
-    snapshotter.publish(&boards, &b.pipeline, &b.freezer, || at(5));
-    let flows = boards.flows.latest().expect("it is there");
+    let (both, mut snapshotter) = (SnapshotsByKind::default(), Snapshotter::default());
+    both.metrics.ask();
+    snapshotter.publish(&both, &b.pipeline, &b.freezer, u64::MAX, || at(4));
+    let metrics = both.metrics.latest().expect("it is there");
+    assert!(both.flows.latest().is_none(), "nobody asked");
+    both.flows.ask();
+    snapshotter.publish(&both, &b.pipeline, &b.freezer, u64::MAX, || at(5));
+    let flows = both.flows.latest().expect("it is there");
     assert_eq!((flows.taken, metrics.taken), (at(5), at(4)));
     assert!(!flows.rows.is_empty() && !flows.lookups.is_empty());
     assert_eq!((metrics.rows.capacity(), metrics.lookups.capacity(), metrics.names.capacity()), (0, 0, 0));

@@ -1,29 +1,64 @@
 use super::*;
 use crate::clock::MS;
 
-const DEFAULT: SweepPace = SweepPace { read_interval_ns: 5 * SECOND, given: false, flush_interval_ns: 60 * SECOND };
+const DEFAULT: SweepPace = SweepPace { read_interval_ns: 5 * SECOND, given: false };
+/// Takes 0.2 % of a core at the default interval, and 13 %.
+const CHEAP: u64 = 11 * MS;
+const DEAR: u64 = 650 * MS;
 
-fn facts(cost_ms: u64) -> Facts {
-    Facts { cost_ns: cost_ms * MS, ends_are_told: true, may_end_untold: false }
+fn of(need: Need) -> Needs {
+    Needs::default().with(need, true)
 }
 
 #[test]
-fn the_default_stretches_until_sweeps_cost_two_percent() {
-    assert_eq!(DEFAULT.interval_ns(facts(11)), 5 * SECOND);
-    assert_eq!(DEFAULT.interval_ns(facts(650)), 32_500 * MS);
-    assert_eq!(DEFAULT.interval_ns(facts(5_000)), 60 * SECOND, "never past the flush");
+fn nobody_needs_a_sweep_for_a_minute() {
+    assert_eq!(DEFAULT.interval_ns(Needs::default(), CHEAP), 60 * SECOND);
+    assert_eq!(DEFAULT.interval_ns(Needs::default(), DEAR), 60 * SECOND);
+    assert_eq!(DEFAULT.interval_ns(Needs::default().with(Need::Reader, false), CHEAP), 60 * SECOND);
 }
 
 #[test]
-fn it_stays_short_while_ends_may_go_untold() {
-    assert_eq!(DEFAULT.interval_ns(Facts { may_end_untold: true, ..facts(650) }), 8 * SECOND);
-    assert_eq!(DEFAULT.interval_ns(Facts { ends_are_told: false, ..facts(650) }), 5 * SECOND);
+fn each_need_alone_has_its_time() {
+    // With sweeps that cost little, and with dear ones.
+    for (need, cheap, dear) in [
+        (Need::Reader, 5, 5_000),
+        (Need::Flush, 5, 5_000),
+        (Need::Ends, 5, 5_000),
+        (Need::Start, 5, 32_500),
+        (Need::Owners, 5, 32_500),
+        (Need::Choice, 5, 8_000),
+        (Need::Sight, 5, 32_500),
+        (Need::Failed, 5, 32_500),
+        (Need::Untold, 8, 8_000),
+    ] {
+        assert_eq!(DEFAULT.interval_ns(of(need), CHEAP), cheap * SECOND, "{need:?}");
+        assert_eq!(DEFAULT.interval_ns(of(need), DEAR), dear * MS, "{need:?}");
+    }
+}
+
+#[test]
+fn the_shortest_of_several_counts() {
+    let untold = of(Need::Untold);
+    assert_eq!(DEFAULT.interval_ns(untold.with(Need::Owners, true), CHEAP), 5 * SECOND);
+    assert_eq!(DEFAULT.interval_ns(untold.with(Need::Owners, true), DEAR), 8 * SECOND);
+    assert_eq!(DEFAULT.interval_ns(untold.with(Need::Reader, true), DEAR), 5 * SECOND);
+    assert_eq!(DEFAULT.interval_ns(of(Need::Owners), 5 * SECOND), 60 * SECOND, "dear sweeps wait, yet not for ever");
 }
 
 #[test]
 fn a_given_interval_is_obeyed() {
-    let given = SweepPace { read_interval_ns: 100 * MS, given: true, ..DEFAULT };
-    assert_eq!(given.interval_ns(facts(650)), 100 * MS);
+    let given = SweepPace { read_interval_ns: 100 * MS, given: true };
     let long = SweepPace { read_interval_ns: 120 * SECOND, ..given };
-    assert_eq!(long.interval_ns(facts(1)), 120 * SECOND);
+    for needs in [Needs::default(), of(Need::Reader), of(Need::Owners), of(Need::Untold)] {
+        assert_eq!(given.interval_ns(needs, DEAR), 100 * MS);
+        assert_eq!(long.interval_ns(needs, CHEAP), 120 * SECOND);
+    }
+}
+
+#[test]
+fn rule_16_a_look_that_costs_much_is_rare_and_one_that_found_something_is_soon_repeated() {
+    assert_eq!(look_again_ns(false, 0), 600 * SECOND);
+    assert_eq!(look_again_ns(true, SECOND / 1_000), 60 * SECOND);
+    assert_eq!(look_again_ns(true, SECOND / 5), 200 * SECOND);
+    assert_eq!(look_again_ns(true, 10 * SECOND), 600 * SECOND);
 }

@@ -1,7 +1,7 @@
 //! Gathers the facts that decide the rows of an increment; [`place`](super::place) decides.
 
+use super::Pipeline;
 use super::place::{Attribution, end_with_socket, may_be_a_pods};
-use super::{DEFERRED_MAX, Pipeline};
 use crate::clock::Now;
 use crate::collect::ct_zone::Part;
 use crate::flow::protocol::TCP;
@@ -123,7 +123,9 @@ impl Pipeline {
                 match by_programs.or_else(|| socket_owners.cgroup_of(&end)) {
                     Some(cgroup) => at.of.cgroup = cgroup,
                     // A closed connection is in no later read of the sockets, but in the programs' buffers.
-                    None if self.deferred.len() < DEFERRED_MAX && (self.arbiter.is_some() || !c.reading.is_end()) => {
+                    None if self.deferred.len() < self.deferred.capacity()
+                        && (self.arbiter.is_some() || !c.reading.is_end()) =>
+                    {
                         return self.deferred.push((at, end));
                     }
                     None => {}

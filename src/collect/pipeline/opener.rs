@@ -7,7 +7,7 @@
 use crate::aged::Aged;
 use crate::baseline::Opener;
 use crate::flow::{Addr, Connection, ConnectionKey, Reading, Traffic, protocol};
-use crate::table::Entry;
+use crate::table::entry;
 
 /// Connections cut off whose roles are remembered.
 const CAPACITY: u32 = 16_384;
@@ -50,18 +50,7 @@ struct CutOff {
     mark: u32,
 }
 
-impl Entry for CutOff {
-    type Key = Way;
-    fn key(&self) -> &Way {
-        &self.way
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+entry!(CutOff { way: Way });
 
 /// The roles of connections that were cut off.
 pub(super) struct Openers {

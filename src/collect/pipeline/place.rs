@@ -48,8 +48,14 @@ impl Pipeline {
         let at = &shared;
         // In mode auto the next sweep decides which source counts this end; what is counted before would be counted twice.
         if open {
-            let waits = Newcomer { of: at.of, beside: at.beside, fine: false, traffic: at.traffic };
-            return self.let_wait(at, &waits);
+            let waits = Newcomer {
+                of: at.of,
+                beside: at.beside,
+                fine: false,
+                traffic: at.traffic,
+                crossing: Default::default(),
+            };
+            return self.let_wait(at, waits);
         }
         let (found, not_yet) = self.attribute(at, !self.policy.waits);
         let other = if found == Found::Client { at.of.backend } else { at.of.client };
@@ -88,17 +94,21 @@ impl Pipeline {
             beside,
             fine: [at.of.client, at.of.backend].iter().any(|addr| self.local.is_vacant(*addr, at.mono_ns)),
             traffic: at.traffic,
+            crossing: Default::default(),
         };
-        self.let_wait(at, &newcomer);
+        self.let_wait(at, newcomer);
     }
 
-    fn let_wait(&mut self, at: &Attribution, newcomer: &Newcomer) {
+    fn let_wait(&mut self, at: &Attribution, mut newcomer: Newcomer) {
         if let Some(held) = newcomer.held() {
             self.ledger.hold(held);
-            self.audit.pass(at.of.client, at.of.backend, at.of.protocol, Part::Held, held);
+            // What waits beside an end that has its row has crossed with that, or stays on the node.
+            if !newcomer.beside {
+                newcomer.crossing = self.audit.pass(at.of.client, at.of.backend, at.of.protocol, Part::Held, held);
+            }
         }
         // A full table decides about its oldest increment at once, so that the newest have time to find their pods.
-        if let Some(oldest) = self.waiting.add(newcomer, at.mono_ns) {
+        if let Some(oldest) = self.waiting.add(&newcomer, at.mono_ns) {
             self.hurried += 1;
             self.settle(&oldest, at.mono_ns, Some(Unattributed::WaitingFull));
         }
@@ -233,7 +243,7 @@ impl Pipeline {
             _ if a.is_of_node => Path::UNKNOWN,
             Some(slot) if !added.is_new => self.rows.path(slot),
             slot => {
-                let path = self.audit.path_to(a.key.remote);
+                let path = self.audit.path_to(a.key.remote, a.key.local);
                 slot.into_iter().for_each(|slot| self.rows.set_path(slot, path));
                 path
             }
@@ -293,7 +303,7 @@ impl Pipeline {
                     asker.map_or(client == key.local && !pod.host_network, |asker| asker.uid == pod.uid)
                 })
             }
-            Owner::Host => {
+            Owner::Host | Owner::Group(_) => {
                 let is_own = |client: Addr, _| client == LOOPBACK || local.is_host(client);
                 names.find(address, now_ns, &mut [key.local, LOOPBACK].into_iter(), &is_own)
             }
@@ -389,7 +399,8 @@ impl Attribution {
     }
 
     /// Finds the owner by the cgroup of the socket if that is a pod's, else by the address. The cgroup comes first
-    /// because hostNetwork pods share the node's address.
+    /// because hostNetwork pods share the node's address. A group has no address: it only says more of an end that is
+    /// local without it.
     pub(super) fn whose(
         &self,
         end: Ends,
@@ -406,7 +417,16 @@ impl Attribution {
                 Whose::Pod(pod) if local.is_anothers(self.addr(end), pod, self.counted_ns) => {}
                 Whose::Pod(pod) => return Owned::Known(owners.id_of(pod)),
                 Whose::NotYet => return Owned::NotYet,
-                Whose::NoPod => {}
+                Whose::Group(path) => {
+                    let by_address = self.by_address(end, local, owners, false);
+                    return match by_address {
+                        Owned::Known(OwnerId::HOST | OwnerId::ADDRESS) => {
+                            owners.id_of_group(path).map_or(by_address, Owned::Known)
+                        }
+                        _ => by_address,
+                    };
+                }
+                Whose::Nobodys => {}
             }
         }
         self.by_address(end, local, owners, false)

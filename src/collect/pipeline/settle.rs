@@ -54,7 +54,8 @@ impl Pipeline {
             if let Some(held) = row.held() {
                 self.ledger.release(held);
             }
-            self.place(&Attribution::of(&row, row.since_mono_ns));
+            let at = self.take_back(&row, Attribution::of(&row, row.since_mono_ns));
+            self.place(&at);
         }
         self.add_up();
     }
@@ -89,13 +90,23 @@ impl Pipeline {
         self.add_up();
     }
 
+    /// Takes out of the audit what waited and is the programs' to count, at an end of it or at both: they say themselves
+    /// what crossed. What is left has not been counted.
+    fn take_back(&mut self, row: &WaitingRow, at: Attribution) -> Attribution {
+        self.audit.take_back(row.key.crossing, row.traffic.seen_by(Direction::Outbound));
+        Attribution { has_crossed: false, ..at }
+    }
+
     /// Settles a waiting row. `hurried`: why it could not wait longer, the reason under which an unknown owner is booked.
     pub(super) fn settle(&mut self, row: &WaitingRow, mono_ns: u64, hurried: Option<Unattributed>) {
         let at = Attribution::of(row, mono_ns);
         if let Some(held) = row.held() {
             self.ledger.release(held);
         }
-        let (at, _) = self.shared(&at);
+        let (mut at, _) = self.shared(&at);
+        if at.of.ends != row.key.of.ends {
+            at = self.take_back(row, at);
+        }
         if at.of.ends == Ends::Neither || self.attribute(&at, true).0 != Found::None || at.beside {
             return;
         }

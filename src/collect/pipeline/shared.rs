@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::Pipeline;
 use super::place::Attribution;
 use crate::clock::Now;
-use crate::collect::arbiter::{Arbiter, End, Has, NodeTuple, OfNode, Place};
+use crate::collect::arbiter::{Arbiter, End, Has, NodeTuple, OfNode, Place, Read};
 use crate::config::SourceKind;
 use crate::flow::{Addr, Connection, ConnectionKey, Direction, Ends, Reading, Traffic, protocol};
 use crate::owner::local::LocalEnds;
@@ -83,7 +83,7 @@ impl Pipeline {
             }
         }
         let of = [c.key.src, c.backend].map(|addr| end_at(local, addr, now_ns));
-        let share = arbiter.share(ends, of, c.key.protocol, Some(traffic), now_ns);
+        let share = arbiter.share(ends, of, c.key.protocol, Read::Now(traffic), now_ns);
         (share.ends != Ends::Neither).then_some((share.ends, share.beside || ends != c.ends))
     }
 
@@ -141,7 +141,7 @@ pub(super) fn of(arbiter: &mut Option<Box<Arbiter>>, local: &LocalEnds, at: &Att
     let is_conntracks = at.of.ends == Ends::Both || at.beside;
     let Some(arbiter) = arbiter.as_mut().filter(|_| is_conntracks) else { return (at, false) };
     let ends = [at.of.client, at.of.backend].map(|addr| end_at(local, addr, at.counted_ns));
-    let share = arbiter.share(at.of.ends, ends, at.of.protocol, None, at.counted_ns);
+    let share = arbiter.share(at.of.ends, ends, at.of.protocol, Read::Before(at.traffic), at.counted_ns);
     (at.of.ends, at.beside) = (share.ends, share.beside || at.beside);
     (at, share.open)
 }

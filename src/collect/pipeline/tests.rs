@@ -2,9 +2,15 @@
 
 mod audit;
 mod clock;
+mod costs;
+mod ct_zones;
+mod ended;
 mod names;
 mod orders;
 mod owners;
+mod partial;
+mod roles;
+mod waits;
 
 use super::*;
 use crate::config::{self, Command, PushInbound};
@@ -194,63 +200,6 @@ fn rule_6_the_nodes_own_tunnels_are_shown_and_not_pushed() {
     assert_eq!(told(&[to_world])[0].5, Outside);
 }
 
-fn in_zone(ct_zone: u16, c: Connection) -> Connection {
-    Connection { key: ConnectionKey { ct_zone, ..c.key }, ..c }
-}
-
-#[test]
-fn rule_7_a_connection_in_two_zones_is_counted_once_in_either_order() {
-    // As OVN has it: a zone for each port, counters that are equal, and the end of one told before that of the other.
-    let c = tcp(POD_A, (POD_B, 80), (POD_B, 80));
-    for (one, other) in [(3, 9), (9, 3), (0, 9), (9, 0)] {
-        let mut pipeline = pipeline(&config(true));
-        sweep(&mut pipeline, &[in_zone(one, c), in_zone(other, c)], at(6));
-        let mut later = c;
-        later.traffic.orig.bytes += 40;
-        sweep(&mut pipeline, &[in_zone(other, later), in_zone(one, later)], at(11));
-        let ended = Connection { reading: Reading::Ended, ..later };
-        take(&mut pipeline, &in_zone(one, ended), at(12));
-        take(&mut pipeline, &in_zone(other, ended), at(12));
-        let both: Vec<u64> = rows(&pipeline).iter().map(|row| row.6 + row.7).collect();
-        assert_eq!(both, [1_140, 1_140], "{one} before {other}");
-    }
-}
-
-#[test]
-fn rule_7_the_nodes_ends_count_in_zone_0_and_pods_wherever_they_are() {
-    let mut pipeline = pipeline(&config(true));
-    let from_pod = tcp(POD_A, (NODE, 80), (NODE, 80));
-    let from_node = tcp(NODE, (OUTSIDE, 443), (OUTSIDE, 443));
-    sweep(&mut pipeline, &[in_zone(9, from_pod), from_pod, from_node, in_zone(9, from_node)], at(6));
-    let told: Vec<(u32, u64)> = rows(&pipeline).iter().map(|row| (row.0, row.6)).collect();
-    assert_eq!(told, [(HOST, 1_000), (HOST, 100), (LOCAL, 100)]);
-    assert!(pipeline.ledger().unattributed.iter().all(|what| what.is_zero()));
-}
-
-#[test]
-fn rule_7_a_change_of_zone_makes_the_next_sweep_a_baseline() {
-    let mut pipeline = pipeline(&config(true));
-    let zone_9 = in_zone(9, tcp(NODE, (OUTSIDE, 443), (OUTSIDE, 443)));
-    assert_eq!(sweep(&mut pipeline, &[zone_9], at(6)).new_ct_zone, Some(9));
-    sweep(&mut pipeline, &[zone_9], at(11));
-    assert!(rows(&pipeline).is_empty(), "what it carried before is history");
-    let mut later = zone_9;
-    later.traffic.orig.bytes += 40;
-    sweep(&mut pipeline, &[later], at(16));
-    assert_eq!(rows(&pipeline)[0].6, 40);
-}
-
-#[test]
-fn rule_7_a_given_zone_does_not_filter_what_programs_count() {
-    let mut pipeline = pipeline(&Config { conntrack_zone: crate::config::CtZone::Fixed(9), ..config(true) });
-    take(
-        &mut pipeline,
-        &Connection { reading: Reading::Increment, ..tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443)) },
-        at(6),
-    );
-    assert_eq!(rows(&pipeline).len(), 1);
-}
-
 #[test]
 fn rule_9_inbound_from_outside_is_pushed_and_the_policy_is_obeyed() {
     let inbound = [tcp(OUTSIDE, (POD_A, 80), (POD_A, 80)), tcp(FAR_POD, (POD_A, 81), (POD_A, 81))];
@@ -308,176 +257,6 @@ fn owner_names(pipeline: &Pipeline) -> Vec<(String, u64)> {
         .collect();
     names.sort();
     names
-}
-
-#[test]
-fn rule_8_what_precedes_its_pod_waits_and_gets_its_owner() {
-    let mut pipeline = pipeline(&config(false));
-    sweep(&mut pipeline, &[tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443))], at(6));
-    assert!(rows(&pipeline).is_empty());
-    assert_eq!(pipeline.ledger().waiting.tx.bytes, 100);
-    pipeline.set_pods(index(&[(POD_A, 3, u64::MAX, &pod("web"))]), at(20));
-    assert_eq!(owner_names(&pipeline), [("web".to_owned(), 100)]);
-    assert_eq!(pipeline.ledger().waiting, Default::default());
-}
-
-#[test]
-fn rule_8_a_pod_that_is_not_known_yet_gets_its_row_though_the_other_end_has_one() {
-    let mut pipeline = pipeline(&config(false));
-    let (to_node, beyond) = (tcp(POD_A, (NODE, 53), (NODE, 53)), tcp(NODE, (OUTSIDE, 443), (OUTSIDE, 443)));
-    sweep(&mut pipeline, &[to_node, beyond], at(6));
-    assert_eq!(rows(&pipeline).len(), 2, "the host's own ends are known from the first second");
-    pipeline.set_pods(index(&[(POD_A, 3, u64::MAX, &pod("web"))]), at(20));
-    assert!(owner_names(&pipeline).contains(&("web".to_owned(), 100)));
-    sweep(&mut pipeline, &[], at(100));
-    assert_eq!(rows(&pipeline).len(), 3, "what lies beyond never had another end here");
-    assert!(pipeline.ledger().unattributed.iter().all(|u| u.is_zero()) && pipeline.ledger().is_balanced());
-}
-
-#[test]
-fn rule_8_a_record_that_speaks_for_one_end_waits_for_that_end() {
-    let mut pipeline = pipeline(&config(false));
-    let to_node = Connection { ends: Ends::Originator, ..tcp(POD_A, (NODE, 53), (NODE, 53)) };
-    sweep(&mut pipeline, &[to_node], at(6));
-    sweep(&mut pipeline, &[], at(8));
-    assert_eq!(pipeline.ledger().waiting.tx.bytes, 100);
-    pipeline.set_pods(index(&[(POD_A, 3, u64::MAX, &pod("web"))]), at(20));
-    assert_eq!(owner_names(&pipeline), [("web".to_owned(), 100)]);
-    assert!(pipeline.ledger().is_balanced());
-}
-
-#[test]
-fn rule_8_an_address_reused_while_it_waited_changes_nothing() {
-    let mut pipeline = pipeline(&config(false));
-    sweep(&mut pipeline, &[tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443))], at(6));
-    let (old, new) = (pod("old"), pod("new"));
-    pipeline.set_pods(index(&[(POD_A, 3, 8, &old), (POD_A, 9, u64::MAX, &new)]), at(20));
-    assert_eq!(owner_names(&pipeline), [("old".to_owned(), 100)]);
-}
-
-#[test]
-fn rule_8_nothing_is_decided_before_the_first_pod_list() {
-    let mut pipeline = pipeline(&config(false));
-    sweep(&mut pipeline, &[tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443))], at(6));
-    sweep(&mut pipeline, &[], at(3_600));
-    assert_eq!(pipeline.ledger().waiting.tx.bytes, 100, "an hour without the API server");
-    pipeline.set_pods(index(&[]), at(3_601));
-    assert_eq!(pipeline.ledger().unattributed[Unattributed::NoLocalEnd as usize].tx.bytes, 100);
-    assert!(pipeline.ledger().is_balanced());
-}
-
-#[test]
-fn rules_5_and_8_a_nodeport_waits_its_minute_too() {
-    let mut pipeline = pipeline(&config(false));
-    pipeline.set_pods(index(&[]), at(2));
-    let nodeport = tcp(OUTSIDE, (NODE, 30080), (FAR_POD, 8080));
-    sweep(&mut pipeline, &[nodeport], at(6));
-    sweep(&mut pipeline, &[nodeport], at(65));
-    assert!(rows(&pipeline).is_empty());
-    sweep(&mut pipeline, &[nodeport], at(66));
-    assert_eq!(rows(&pipeline).len(), 2);
-}
-
-#[test]
-fn f12_what_cannot_be_of_this_node_does_not_wait() {
-    let mut pipeline = pipeline(&config(false));
-    pipeline.set_pods(index(&[(POD_A, 1, u64::MAX, &pod("web"))]), at(2));
-    let nodeport = tcp(OUTSIDE, (NODE, 30080), (FAR_POD, 8080));
-    let passing = tcp(OTHER_NODE, (OUTSIDE, 443), (OUTSIDE, 443));
-    assert_eq!(sweep(&mut pipeline, &[nodeport, passing], at(6)).hurried, 0);
-    assert_eq!(rows(&pipeline).len(), 2, "the two rows of rule 5");
-    assert_eq!(pipeline.ledger().unattributed[Unattributed::NoLocalEnd as usize].tx.bytes, 100);
-    assert_eq!(pipeline.waiting.len(), 0);
-    // The backend may be a pod of this node that is not told yet.
-    sweep(&mut pipeline, &[tcp(OUTSIDE, (NODE, 30081), (POD_B, 8080))], at(7));
-    assert_eq!(pipeline.waiting.len(), 1);
-}
-
-#[test]
-fn f12_what_waited_for_the_first_list_is_settled_by_it() {
-    let mut pipeline = pipeline(&config(false));
-    sweep(&mut pipeline, &[tcp(OUTSIDE, (NODE, 30080), (FAR_POD, 8080))], at(6));
-    assert_eq!((rows(&pipeline).len(), pipeline.waiting.len()), (0, 1));
-    pipeline.set_pods(index(&[(POD_A, 1, u64::MAX, &pod("web"))]), at(7));
-    assert_eq!((rows(&pipeline).len(), pipeline.waiting.len()), (2, 0));
-}
-
-#[test]
-fn f12_a_full_waiting_table_is_told() {
-    let mut pipeline = Pipeline::new(&config(false), 2 * waiting::CAPACITY, 1);
-    sweep(&mut pipeline, &[], at(1));
-    let many: Vec<Connection> = (0..waiting::CAPACITY + 5)
-        .map(|n| tcp(Addr::from_v4((0x0a64_0000 + n).to_be_bytes()), (FAR_POD, 443), (FAR_POD, 443)))
-        .collect();
-    assert_eq!(sweep(&mut pipeline, &many, at(6)).hurried, 5);
-    assert_eq!(sweep(&mut pipeline, &[], at(7)).hurried, 0);
-}
-
-/// What conntrack makes of a connection whose responder sends first after its entry was lost.
-fn picked_up(c: &Connection, bytes: [u64; 2]) -> Connection {
-    let key = ConnectionKey { src: c.backend, dst: c.key.src, sport: c.backend_port, dport: c.key.sport, ..c.key };
-    let [orig, reply] = bytes.map(|bytes| Counts { bytes, packets: 1 });
-    let traffic = Traffic { orig, reply };
-    Connection { key, backend: c.key.src, backend_port: c.key.sport, reading: Reading::PickedUp, id: 77, traffic, ..*c }
-}
-
-#[test]
-fn f31_a_connection_keeps_its_role_when_its_entry_begins_anew_the_other_way_round() {
-    // From outside to a pod, from a pod to a pod of another node, and one whose ports would deceive.
-    let cases = [
-        tcp(OUTSIDE, (POD_A, 5432), (POD_A, 5432)),
-        tcp(POD_A, (FAR_POD, 443), (FAR_POD, 443)),
-        tcp(POD_A, (FAR_POD, 50_000), (FAR_POD, 50_000)),
-    ];
-    for c in cases {
-        let mut pipeline = pipeline(&config(true));
-        sweep(&mut pipeline, &[c], at(2));
-        let before = rows(&pipeline);
-        let turned = picked_up(&c, [500, 50]);
-        // Idle since the last sweep, so that its end adds nothing.
-        take(&mut pipeline, &Connection { reading: Reading::CutOff, ..c }, at(3));
-        sweep(&mut pipeline, &[turned], at(4));
-        let later = picked_up(&c, [900, 90]);
-        take(&mut pipeline, &Connection { reading: Reading::CutOff, ..later }, at(5));
-        let after = rows(&pipeline);
-        assert_eq!(after.len(), 1, "{after:?}");
-        let (was, is) = (before[0], after[0]);
-        assert_eq!((was.2, was.3, was.4, was.5, was.8), (is.2, is.3, is.4, is.5, is.8));
-        let (tx, rx) = if is.4 == Outbound { (90, 900) } else { (900, 90) };
-        assert_eq!((is.6 - was.6, is.7 - was.7), (tx, rx));
-        // It was cut off a second time, under the name that is turned round.
-        sweep(&mut pipeline, &[picked_up(&c, [7, 3])], at(6));
-        assert_eq!(rows(&pipeline).len(), 1);
-    }
-}
-
-#[test]
-fn f31_without_evidence_the_lower_port_answers_and_nothing_is_withheld() {
-    let stats = Stats::default();
-    let mut pipeline = pipeline(&config(true));
-    // Older than the agent; the server in the pod speaks first, to an inside client.
-    let to_pod = picked_up(&tcp(FAR_POD, (POD_A, 5432), (POD_A, 5432)), [500, 50]);
-    let by_pod = Connection { key: ConnectionKey { sport: 443, ..to_pod.key }, ..to_pod };
-    sweep(&mut pipeline, &[by_pod], at(2));
-    assert_eq!(rows(&pipeline), [(LOCAL, POD_A, FAR_POD, 443, Inbound, Inside, 500, 50, true)]);
-    // A service's address is only ever asked for.
-    let asked = Connection { reading: Reading::PickedUp, ..tcp(POD_B, (SERVICE, 80), (FAR_POD, 60_000)) };
-    sweep(&mut pipeline, &[asked], at(3));
-    assert!(rows(&pipeline).contains(&(LOCAL, POD_B, FAR_POD, 60_000, Outbound, Inside, 100, 1_000, true)));
-    pipeline.publish(&stats);
-    assert_eq!(stats.conntrack_roles_guessed.get(), 1);
-}
-
-#[test]
-fn f31_udp_keeps_its_role_beyond_its_time_out() {
-    let mut pipeline = pipeline(&config(true));
-    let mut c = tcp(OUTSIDE, (POD_A, 3478), (POD_A, 3478));
-    c.key.protocol = protocol::UDP;
-    sweep(&mut pipeline, &[c], at(2));
-    take(&mut pipeline, &Connection { reading: Reading::CutOff, ..c }, at(200));
-    let anew = Connection { reading: Reading::Live, ..picked_up(&c, [40, 4]) };
-    sweep(&mut pipeline, &[anew], at(300));
-    assert_eq!(rows(&pipeline), [(LOCAL, POD_A, OUTSIDE, 3478, Inbound, Outside, 1_040, 104, true)]);
 }
 
 #[test]
@@ -576,58 +355,4 @@ fn every_record_of_an_end_is_counted_once() {
     pipeline.publish(&stats);
     pipeline.publish(&stats);
     assert_eq!(stats.ends.get(), 71);
-}
-
-/// A Cilium entry of the same traffic, whose bytes are of frames.
-fn entry(ends: Ends, client: Addr, backend: Addr) -> Connection {
-    let mut c = Connection {
-        ends,
-        reading: Reading::Partial { split: Split::Known, header_bytes: 14 },
-        ..tcp(client, (backend, 80), (backend, 80))
-    };
-    c.key.realm = 2 + u32::from(ends == Ends::Responder);
-    c
-}
-
-#[test]
-fn a_cilium_entry_counts_for_its_own_end_without_the_headers_of_frames() {
-    let mut pipeline = pipeline(&config(true));
-    let sum = Connection {
-        reading: Reading::Partial { split: Split::Unknown, header_bytes: 14 },
-        ..entry(Ends::Originator, POD_A, OUTSIDE)
-    };
-    let of_the_node = entry(Ends::Originator, NODE, FAR_POD);
-    sweep(&mut pipeline, &[entry(Ends::Responder, FAR_POD, POD_B), sum, of_the_node], at(2));
-    let mut rows: Vec<_> =
-        pipeline.rows().iter().map(|r| (r.split() == Split::Unknown, r.key.local, r.total)).collect();
-    rows.sort_by_key(|row| row.0);
-    let (small, large) = (Counts { bytes: 72, packets: 2 }, Counts { bytes: 958, packets: 3 });
-    assert_eq!(rows[0], (false, POD_B, TxRx { tx: large, rx: small }));
-    assert_eq!(rows[1], (true, POD_A, TxRx { tx: small, rx: large }));
-    assert_eq!((rows.len(), pipeline.take_skipped().0[Skip::HostPartial as usize]), (2, 1));
-}
-
-#[test]
-fn what_passes_through_is_covered_by_the_pods_entry_or_nobodys() {
-    let mut pipeline = pipeline(&config(false));
-    let elsewhere = entry(Ends::Neither, OUTSIDE, FAR_POD);
-    // The pod of the other is not known yet, but it has an entry.
-    let here = entry(Ends::Neither, OUTSIDE, POD_B);
-    sweep(&mut pipeline, &[entry(Ends::Responder, OUTSIDE, POD_B), here, elsewhere], at(2));
-    assert_eq!(pipeline.take_skipped().0[Skip::Covered as usize], 1);
-    assert_eq!(pipeline.ledger().unattributed[Unattributed::NoLocalEnd as usize].total_bytes(), 72 + 958);
-    assert!(pipeline.rows().len() == 0, "the pod's bytes wait for it");
-    assert_eq!(pipeline.waiting.len(), 1);
-}
-
-#[test]
-fn the_end_of_a_cilium_entry_is_never_called_lost() {
-    let mut pipeline = pipeline(&config(true));
-    let mut c = entry(Ends::Originator, POD_A, OUTSIDE);
-    sweep(&mut pipeline, &[c], at(2));
-    c.traffic.orig.packets = 1;
-    sweep(&mut pipeline, &[c], at(3));
-    assert_eq!(pipeline.baselines().may_end_untold(), 1);
-    let vanished: u64 = (4..9).map(|second| sweep(&mut pipeline, &[], at(second)).vanished_untold).sum();
-    assert_eq!((vanished, pipeline.baselines().len(), pipeline.baselines().may_end_untold()), (0, 0, 0));
 }

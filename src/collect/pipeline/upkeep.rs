@@ -19,6 +19,7 @@ impl Pipeline {
         for (mark, owner) in lives.iter_mut().zip(self.owners.all()) {
             *mark = match owner {
                 Owner::Pod(pod) => self.local.pods().by_uid(&pod.uid).is_some(),
+                Owner::Group(_) => false,
                 Owner::Host | Owner::Address | Owner::Other => true,
             };
         }
@@ -31,9 +32,14 @@ impl Pipeline {
         let heirs = self.owners.by_name(lives);
         let heir = |id: OwnerId| match self.owners.get(id) {
             Owner::Pod(pod) if !lives(id) => heirs.get(&(&*pod.namespace, &*pod.name)).copied(),
+            // A unit that is gone has no heir: the host did not carry what it did.
+            Owner::Group(_) if !lives(id) => None,
             _ => Some(id),
         };
         self.series.cleanup(now.mono_ns, SERIES_IDLE_NS, heir);
+        // Costs show a unit as the host, whose sum must not fall.
+        let heir =
+            |id: OwnerId| heir(id).or_else(|| matches!(self.owners.get(id), Owner::Group(_)).then_some(OwnerId::HOST));
         self.costs.cleanup(now.mono_ns, self.costs_idle_ns, heir);
         let mut used = vec![false; self.owners.all().len()];
         let owners = self.rows.iter().map(|row| row.key.owner).chain(self.series.iter().map(|s| s.key.owner));
@@ -57,6 +63,7 @@ impl Pipeline {
         stats.conntrack_roles_guessed.add(self.openers.take_guessed());
         stats.ends.add(std::mem::take(&mut self.ends));
         stats.cost_series.set(u64::from(self.costs.len()));
+        stats.groups_refused.add(self.owners.take_refused());
         stats.cost_joined_bytes.add(self.costs.take_joined_bytes());
         for (cell, n) in stats.skipped.iter().zip(self.take_skipped().0) {
             cell.add(n);

@@ -7,11 +7,11 @@ fn one_picture_is_alive_and_two_while_a_reader_is_slow() {
     let Ok(Command::Run(config)) = config::parse(["-standalone".into()], |_| None, None) else { panic!("refused") };
     let pipeline = Pipeline::new(&config, 32, 1);
     let freezer = Freezer::new(Sender { node_name: String::new(), cluster_id: String::new() });
-    let (boards, mut snapshotter) = (Boards::default(), Snapshotter::default());
-    let snapshots = &boards.flows;
+    let (both, mut snapshotter) = (SnapshotsByKind::default(), Snapshotter::default());
+    let snapshots = &both.flows;
     let mut publish = |second: u64| {
         let ticket = snapshots.ask();
-        snapshotter.publish(&boards, &pipeline, &freezer, || Now { mono_ns: second, wall_ns: 0 });
+        snapshotter.publish(&both, &pipeline, &freezer, u64::MAX, || Now { mono_ns: second, wall_ns: 0 });
         snapshots.served() == ticket
     };
     assert!(publish(1));

@@ -32,6 +32,8 @@ fn faults() -> Vec<(Impaired, Trouble)> {
             Impaired::WaitingFull => trouble.hurried = true,
             Impaired::Uncounted => trouble.uncounted = true,
             Impaired::AccountingOff => trouble.source = SourceHealth { accounting_off: true, ..detached() },
+            Impaired::Hidden => trouble.hidden = text(),
+            Impaired::PodsUnseen => trouble.unseen = Some(9),
             Impaired::Sums => trouble.source = SourceHealth { sums: true, ..detached() },
         }
         (reason, trouble)
@@ -168,6 +170,7 @@ fn rule_16_names_the_causes_that_were_found_and_no_others() {
     let found = said("bridge cni0 has ports, and bridged packets pass no conntrack");
     assert!(
         found.contains("8000 of the 9000 bytes that interface eth0 sent")
+            && found.contains("(part=\"unexplained\" of netmon_reconciled_bytes_total)")
             && found.ends_with("Found: bridge cni0 has ports, and bridged packets pass no conntrack"),
         "{found}"
     );

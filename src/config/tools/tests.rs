@@ -115,17 +115,17 @@ fn a_command_that_counts_takes_the_agents_flags() {
 #[test]
 fn the_words_of_views_are_those_that_are_answered() {
     use crate::export::view::query::{By, Sort};
-    use crate::flow::Class;
-    use crate::topology::Scope;
-    let words = |name: &str| {
-        let options = TOOLS.iter().filter(|entry| entry.words == ["flows"]).flat_map(|entry| entry.options);
+    use crate::topology::{Scope, Via};
+    let words_of = |command: &[&str], name: &str| {
+        let options = TOOLS.iter().filter(|entry| entry.words == command).flat_map(|entry| entry.options);
         match options.into_iter().find(|option| option.name == name).map(|option| option.value) {
             Some(Value::Choice(words)) => words.to_vec(),
             other => panic!("{name}: {other:?}"),
         }
     };
-    assert_eq!(words("by"), By::ALL.map(By::as_str));
-    assert_eq!(words("sort"), Sort::ALL.map(Sort::as_str));
-    assert_eq!(words("class"), Class::ALL.map(Class::as_str));
-    assert_eq!(words("scope"), Scope::ALL.map(Scope::as_str));
+    assert_eq!(words_of(&["flows"], "by"), By::WORDS);
+    assert_eq!(words_of(&["flows"], "sort"), Sort::WORDS);
+    assert_eq!(words_of(&["flows"], "scope"), Scope::WORDS);
+    assert_eq!(words_of(&["topology", "compile"], "scope"), Scope::SAYABLE.map(Scope::as_str));
+    assert_eq!(words_of(&["topology", "compile"], "via"), Via::WORDS[1..]);
 }

@@ -57,7 +57,7 @@ pub const LAST_SEND_TIMEOUT_NS: u64 = 10 * SECOND;
 /// How long the agent may take to stop.
 pub const STOP_TIMEOUT_NS: u64 = 15 * SECOND;
 /// Time between the end of the thread and the deadline, in which its last report is received.
-const STOP_MARGIN_NS: u64 = 200 * MS;
+const STOP_MARGIN_NS: u64 = SECOND;
 /// Items of a message, unless the framing holds fewer.
 pub const MAX_ITEMS: u32 = 5_000;
 /// The procedure that takes rows.

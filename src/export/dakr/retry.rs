@@ -195,6 +195,7 @@ impl Delivery {
             if let Some(since_ns) = part.doubt_since_ns {
                 again_ns = again_ns.min(since_ns.saturating_add(AMBIGUITY_NS));
             }
+            // The gate holds back what is sent. What merges back sends nothing, so it goes by its own time.
             let due_ns = if part.merge_when_due { part.due_ns } else { part.due_ns.max(self.gate_ns) };
             if due_ns <= now_ns && !part.merge_when_due {
                 let place = (part.due_ns, index);
@@ -229,6 +230,7 @@ impl Delivery {
         }
         match outcome {
             Outcome::Acknowledged => {
+                // The server is there again: what waits is sent at once.
                 self.failures = 0;
                 self.gate_ns = 0;
                 self.fits(index);
@@ -279,6 +281,7 @@ impl Delivery {
         self.gate_ns = until_ns;
         let Some(part) = self.parts.get_mut(index) else { return };
         part.due_ns = until_ns;
+        // An earlier send of it may have been counted, and this refusal says nothing of that one.
         if part.doubt_since_ns.is_some() {
             return;
         }

@@ -48,7 +48,7 @@ fn pod(name: &str) -> Owner {
 
 fn text(snapshot: Snapshot, limit: Option<usize>, piece: usize) -> String {
     let query = limit.map(|limit| Query { limit: Some(limit), ..Query::default() });
-    let head = Head { node_name: "node-a".into(), status: "healthy", swept_wall_ns: 0 };
+    let head = Head { node_name: "node-a".into(), status: "healthy", swept_wall_ns: 0, agent: About::default() };
     let mut flows = View::new(Arc::new(snapshot), head, query.as_ref());
     let mut whole = Vec::new();
     loop {
@@ -154,17 +154,30 @@ fn a_sum_of_both_directions_says_that_its_split_is_unknown() {
 #[test]
 fn every_owner_and_every_name_makes_valid_json() {
     let nasty = "a\"b\\c\n\u{1}</script>\u{2028}é";
-    let mut rows = vec![row("10.0.0.1", "fd00::1", 1); 5];
+    let mut rows = vec![row("10.0.0.1", "fd00::1", 1); 7];
     for (at, row) in rows.iter_mut().enumerate() {
         row.owner = at as u32;
         row.remote_owner = (at == 1).then_some(3);
     }
-    let owners = vec![Owner::Host, Owner::Address, Owner::Other, pod(nasty)];
+    rows[5].owner = 4;
+    rows[6].owner = 5;
+    rows[4].owner = 9;
+    let group = |path: &str| Owner::Group(crate::owner::group::Group(path.into()));
+    let owners = vec![
+        Owner::Host,
+        Owner::Address,
+        Owner::Other,
+        pod(nasty),
+        group("unit/nginx.service"),
+        group("container/docker-3fa2b1c4d5e6"),
+    ];
     let value: Value =
         serde_json::from_str(&text(Snapshot { rows, owners, ..Snapshot::default() }, None, 100)).expect("JSON");
     let items = value["items"].as_array().expect("items");
     let kinds: Vec<_> = items.iter().map(|i| i["owner"]["kind"].as_str().expect("kind")).collect();
-    assert_eq!(kinds, ["host", "address", "other", "pod", "other"]);
+    assert_eq!(kinds, ["host", "address", "other", "pod", "other", "unit", "container"]);
+    assert_eq!((&items[5]["owner"]["name"], items[5].get("src_pod_name")), (&"nginx.service".into(), None));
+    assert_eq!(items[6]["owner"]["name"], "docker-3fa2b1c4d5e6");
     assert!(items[0].get("src_pod_name").is_none());
     assert_eq!(items[3]["src_pod_name"], nasty);
     assert_eq!(items[0]["dst_ip"], "fd00::1");

@@ -4,14 +4,14 @@ use crate::audit::equation::{Closed, Part};
 use crate::flow::{Class, Direction};
 use crate::flow::{Counts, TxRx};
 use crate::health::Component;
-use crate::owner::{Owner, Pod};
+use crate::owner::{Owner, Pod, Workload};
 
 fn pod(name: &str, uid: &str) -> Owner {
     Owner::Pod(Arc::new(Pod {
         uid: uid.into(),
         namespace: "shop".into(),
         name: name.into(),
-        workload: None,
+        workload: Some(Workload { kind: "StatefulSet".into(), name: "web".into() }),
         host_network: false,
     }))
 }
@@ -61,7 +61,8 @@ fn counters_health_and_build_are_there() {
 
 #[test]
 fn series_of_equal_labels_are_one() {
-    let owners = vec![Owner::Host, Owner::Address, pod("web-0", "a"), pod("web-0", "b"), Owner::Other];
+    let group = Owner::Group(crate::owner::group::Group("unit/nginx.service".into()));
+    let owners = vec![Owner::Host, Owner::Address, pod("web-0", "a"), pod("web-0", "b"), Owner::Other, group];
     let series = vec![
         view(0, "tcp", 1),
         view(2, "tcp", 10),
@@ -69,24 +70,25 @@ fn series_of_equal_labels_are_one() {
         view(3, "tcp", 20),
         view(4, "tcp", 5),
         view(3, "udp", 7),
+        view(5, "tcp", 100),
     ];
     let text = text(Some(Snapshot { owners, series, ..Snapshot::default() }), 64);
     let bytes: Vec<&str> = text.lines().filter(|l| l.starts_with("netmon_traffic_bytes_total{")).collect();
     let labels = "direction=\"outbound\",protocol=\"tcp\",class=\"outside\"";
-    assert_eq!(bytes.len(), 8, "{bytes:?}");
-    assert_eq!(bytes[0], format!("netmon_traffic_bytes_total{{namespace=\"\",pod=\"\",{labels},flow=\"tx\"}} 3"));
-    assert_eq!(
-        bytes[2],
-        format!("netmon_traffic_bytes_total{{namespace=\"\",pod=\"(other)\",{labels},flow=\"tx\"}} 5")
-    );
-    assert_eq!(
-        bytes[5],
-        format!("netmon_traffic_bytes_total{{namespace=\"shop\",pod=\"web-0\",{labels},flow=\"rx\"}} 60")
-    );
-    assert!(bytes[6].contains("protocol=\"udp\""));
-    assert_eq!(text.lines().filter(|l| l.starts_with("netmon_traffic_packets_total{")).count(), 8);
+    assert_eq!(bytes.len(), 10, "{bytes:?}");
+    let line = |pod: &str, workload: [&str; 2], flow, bytes| {
+        let [kind, name] = workload;
+        let owner = format!("{pod},workload_kind=\"{kind}\",workload=\"{name}\"");
+        format!("netmon_traffic_bytes_total{{{owner},{labels},flow=\"{flow}\"}} {bytes}")
+    };
+    assert_eq!(bytes[0], line("namespace=\"\",pod=\"\"", ["", ""], "tx", 3), "host and address are one");
+    assert_eq!(bytes[2], line("namespace=\"\",pod=\"\"", ["unit", "nginx.service"], "tx", 100));
+    assert_eq!(bytes[4], line("namespace=\"\",pod=\"(other)\"", ["", ""], "tx", 5));
+    assert_eq!(bytes[7], line("namespace=\"shop\",pod=\"web-0\"", ["StatefulSet", "web"], "rx", 60));
+    assert!(bytes[8].contains("protocol=\"udp\""));
+    assert_eq!(text.lines().filter(|l| l.starts_with("netmon_traffic_packets_total{")).count(), 10);
     let wire: Vec<&str> = text.lines().filter(|l| l.starts_with("netmon_traffic_wire_bytes_total{")).collect();
-    assert_eq!(wire.len(), 8);
+    assert_eq!(wire.len(), 10);
     assert!(wire[0].ends_with("flow=\"tx\"} 13") && wire[1].ends_with(" 6"), "{wire:?}");
 }
 

@@ -10,8 +10,17 @@ use crate::stats::Kind;
 pub fn names_of(snapshot: &Snapshot, owner: u32) -> (&str, &str) {
     match snapshot.owners.get(owner as usize) {
         Some(Owner::Pod(pod)) => (&pod.namespace, &pod.name),
-        Some(Owner::Host | Owner::Address) => ("", ""),
+        Some(Owner::Host | Owner::Address | Owner::Group(_)) => ("", ""),
         Some(Owner::Other) | None => ("", "(other)"),
+    }
+}
+
+/// Kind and name of what controls a pod, or of a unit or container of a bare host; empty where there is none.
+pub fn workload_of(snapshot: &Snapshot, owner: u32) -> (&str, &str) {
+    match snapshot.owners.get(owner as usize) {
+        Some(Owner::Pod(pod)) => pod.workload.as_ref().map_or(("", ""), |workload| (&workload.kind, &workload.name)),
+        Some(Owner::Group(group)) => (group.kind(), group.name()),
+        Some(Owner::Host | Owner::Address | Owner::Other) | None => ("", ""),
     }
 }
 

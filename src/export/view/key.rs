@@ -32,6 +32,10 @@ pub fn owner<'a>(snapshot: &'a Snapshot, row: &RowView) -> OwnerWords<'a> {
         Owner::Host => other("host"),
         Owner::Address => other("address"),
         Owner::Other => other("other"),
+        Owner::Group(group) => {
+            let (workload_kind, workload) = (group.kind(), group.name());
+            OwnerWords { namespace: "", pod: "", workload_kind, workload, kind: group.kind() }
+        }
         Owner::Pod(pod) => {
             let (workload_kind, workload) = pod.workload.as_ref().map_or(("", ""), |w| (&*w.kind, &*w.name));
             OwnerWords { namespace: &pod.namespace, pod: &pod.name, workload_kind, workload, kind: "" }
@@ -51,8 +55,9 @@ pub fn key<'a>(snapshot: &'a Snapshot, row: &RowView, by: By) -> Key<'a> {
     match by {
         By::Row => number(0),
         By::Owner => {
-            let OwnerWords { namespace, pod, kind, .. } = owner(snapshot, row);
-            words([namespace, pod, kind])
+            let OwnerWords { namespace, pod, workload, kind, .. } = owner(snapshot, row);
+            // Only what is no pod has a kind, and of that only a unit or container a name.
+            words(if kind.is_empty() { [namespace, pod, ""] } else { [kind, workload, ""] })
         }
         By::Workload => {
             let OwnerWords { namespace, pod, workload_kind, workload, kind } = owner(snapshot, row);

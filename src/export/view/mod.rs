@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use self::key::{key, matches};
 use self::query::{By, Format, Query, Sort};
-use super::json::Flows;
-use crate::flow::TxRx;
+pub use super::json::About;
+use super::json::{Answered, Flows};
 use crate::snapshot::{RowView, Snapshot};
 
 /// The sum of some rows.
@@ -67,6 +67,8 @@ pub struct Head {
     pub status: &'static str,
     /// When the last sweep began, nanoseconds since the epoch; 0 before the first.
     pub swept_wall_ns: u64,
+    /// The agent that answers.
+    pub agent: About,
 }
 
 /// One answer, written piece by piece.
@@ -87,7 +89,10 @@ impl View {
         };
         let chosen = choose(&snapshot, query);
         match (query.by, query.format) {
-            (By::Row, Format::Json) => View::Rows(Flows::new(snapshot, node_name, Some(chosen.rows), swept_wall_ns)),
+            (By::Row, Format::Json) => {
+                let answer = Answered { matched: chosen.matched, groups: None, agent: head.agent };
+                View::Rows(Flows::new(snapshot, node_name, Some((chosen.rows, answer)), swept_wall_ns))
+            }
             _ => View::Lines(text::Lines::new(snapshot, head, query, chosen)),
         }
     }
@@ -118,6 +123,8 @@ struct Chosen {
     /// How many rows matched, and the sum of them.
     matched: u32,
     rate: [f32; 2],
+    /// How many sums there are, shown or cut; 0 where each row stands for itself.
+    groups: usize,
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "fewer rows than slots")]
@@ -135,6 +142,7 @@ fn choose(snapshot: &Snapshot, query: &Query) -> Chosen {
         order.truncate(query.limit.unwrap_or(usize::MAX));
         order.into_iter().map(|(_, Reverse(at))| at).collect()
     };
+    let mut groups = 0;
     let at = |list: &[u32], n: u32| list.get(n as usize).copied().unwrap_or(u32::MAX);
     if by == By::Row {
         let order = order(&mut |n| sum(at(&rows, n)).measure(sort), rows.len());
@@ -148,18 +156,14 @@ fn choose(snapshot: &Snapshot, query: &Query) -> Chosen {
                 _ => sums.push(sum(at)),
             }
         }
+        groups = sums.len();
         let order = order(&mut |n| sums.get(n as usize).unwrap_or(&NOTHING).measure(sort), sums.len());
         sums = order.into_iter().filter_map(|n| sums.get(n as usize).copied()).collect();
     }
-    Chosen { rows, sums, matched: total.rows, rate: total.rate }
+    Chosen { rows, sums, matched: total.rows, rate: total.rate, groups }
 }
 
 const NOTHING: Sum = Sum { row: u32::MAX, rows: 0, tx_bytes: 0, rx_bytes: 0, rate: [0.0; 2] };
-
-/// The sum of everything since the start.
-fn since_start(snapshot: &Snapshot) -> TxRx {
-    snapshot.series.iter().fold(TxRx::ZERO, |sum, series| sum + series.total)
-}
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::clock::{Now, SECOND};
-use crate::flow::{Addr, Class, Counts, Direction};
+use crate::flow::{Addr, Class, Counts, Direction, TxRx};
 use crate::names::{Origin, RowName};
 use crate::owner::{Owner, Pod, Workload};
 use crate::snapshot::SeriesView;
@@ -81,8 +81,10 @@ fn shop() -> Snapshot {
     }
 }
 
+const ABOUT: About = About { started_wall_ns: 40 * SECOND, pushed_wall_ns: 0, books: [21, 6, 5, 4, 3, 3] };
+
 fn ask(snapshot: Snapshot, query: &str, piece: usize) -> String {
-    let head = Head { node_name: "node-a".into(), status: "healthy", swept_wall_ns: 98 * SECOND };
+    let head = Head { node_name: "node-a".into(), status: "healthy", swept_wall_ns: 98 * SECOND, agent: ABOUT };
     let query = Query::parse(query).unwrap_or_else(|refused| panic!("{query}: {refused}"));
     let mut view = View::new(Arc::new(snapshot), head, query.as_ref());
     let mut whole = Vec::new();
@@ -106,6 +108,29 @@ fn lines(query: &str) -> Vec<Vec<String>> {
 /// The first column of what is shown.
 fn order(query: &str) -> String {
     lines(query).iter().skip(1).map(|line| line[0].clone()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn units_and_containers_are_owners_and_workloads() {
+    let with_groups = || {
+        let mut snapshot = shop();
+        for path in ["unit/nginx.service", "container/docker-3fa2b1c4d5e6"] {
+            let owner = snapshot.owners.len() as u32;
+            snapshot.rows.push(row(owner, [203, 0, 113, 9], 0, 443, [u64::from(owner), 1], [9.0, 1.0]));
+            snapshot.owners.push(Owner::Group(crate::owner::group::Group(path.into())));
+        }
+        snapshot
+    };
+    for (query, shown) in [
+        ("by=owner&sort=tx&format=csv&match=x", "unit/nginx.service"),
+        ("by=workload&format=csv&match=nginx", "unit/nginx.service"),
+        ("by=owner&format=csv&match=docker", "container/docker-3fa2b1c4d5e6"),
+        ("by=namespace&format=csv&match=nginx", "unit"),
+        ("format=csv&match=nginx", ",,unit,nginx.service,10.244.1.7"),
+    ] {
+        let text = ask(with_groups(), query, 100);
+        assert!(text.lines().skip(1).any(|line| line.starts_with(&format!("{shown},"))), "{query}: {text}");
+    }
 }
 
 #[test]
@@ -150,20 +175,44 @@ fn the_fastest_row_of_many_is_first_however_few_its_bytes_are() {
     let text = ask(Snapshot { rows, ..shop() }, "sort=rate&limit=1", 1 << 16);
     let value: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!((&value["items"][0]["dst_ip"], &value["items"][0]["rx_rate"]), (&"203.0.113.9".into(), &240_000.into()));
-    assert_eq!(value["rows"], 2_001);
+    assert_eq!((&value["rows"], &value["matched"]), (&2_001.into(), &2_001.into()), "what the limit cut is told");
 }
 
 #[test]
 fn json_of_sums_says_how_many_rows_there_are() {
     let value: Value = serde_json::from_str(&ask(shop(), "by=namespace&class=outside", 1)).expect("JSON");
     assert_eq!((&value["node_name"], &value["by"]), (&"node-a".into(), &"namespace".into()));
-    assert_eq!((&value["rows"], &value["matched"]), (&4.into(), &3.into()));
+    assert_eq!((&value["rows"], &value["matched"], &value["groups"]), (&4.into(), &3.into(), &2.into()));
+    let cut: Value = serde_json::from_str(&ask(shop(), "by=namespace&class=outside&limit=1", 1)).expect("JSON");
+    assert_eq!(
+        (cut["items"].as_array().expect("items").len(), &cut["matched"], &cut["groups"]),
+        (1, &3.into(), &2.into())
+    );
     assert_eq!(value["totals"]["rx_bytes"], 9);
     let first =
         serde_json::json!({"key": "shop", "rows": 2, "tx_bytes": 30, "rx_bytes": 300, "tx_rate": 41, "rx_rate": 2});
     assert_eq!(value["items"][0], first);
     let empty: Value = serde_json::from_str(&ask(Snapshot::default(), "by=owner", 1)).expect("JSON");
     assert_eq!(empty["items"], serde_json::json!([]));
+}
+
+#[test]
+fn an_answer_to_a_question_says_who_answers_and_its_books() {
+    let head = |pushed_wall_ns| About { pushed_wall_ns, ..ABOUT };
+    for query in ["sort=rate&limit=1&match=web", "by=owner&limit=1&match=web"] {
+        let value: Value = serde_json::from_str(&ask(shop(), query, 1)).expect("JSON");
+        assert_eq!((&value["matched"], &value["version"]), (&2.into(), &crate::VERSION.into()), "{query}");
+        assert_eq!((&value["started"], &value["pushed"]), (&"1970-01-01T00:00:40Z".into(), &Value::Null));
+        let books = serde_json::json!({"counted": 21, "acknowledged": 6, "waiting": 5, "withheld": 4, "unattributed": 3, "lost": 3});
+        assert_eq!(value["books"], books, "{query}");
+    }
+    let mut out = Vec::new();
+    Answered { matched: 0, groups: None, agent: head(50 * SECOND) }.write(&mut out);
+    assert!(String::from_utf8(out).expect("UTF-8").contains(r#","pushed":"1970-01-01T00:00:50Z","#));
+    let whole: Value = serde_json::from_str(&ask(shop(), "", 1)).expect("JSON");
+    for name in ["matched", "groups", "version", "started", "books"] {
+        assert!(whole.get(name).is_none(), "without a question /flows stays what it is: {name}");
+    }
 }
 
 #[test]

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::key::{Protocol, Shown, owner, remote_name};
 use super::query::{By, Format, Query};
-use super::{Chosen, Head, Sum, since_start};
+use super::{Chosen, Head, Sum};
 use crate::clock::MS;
-use crate::export::json::{self, Timestamp, Totals, whole, write};
+use crate::export::json::{self, Answered, Timestamp, Totals, whole, write};
 use crate::snapshot::{RowView, Snapshot};
 
 /// The columns of rows.
@@ -114,7 +114,7 @@ impl Lines {
 
     /// What a program wants to know beside the lines: names and values apart by tabs.
     fn about(&self, out: &mut Vec<u8>) {
-        let total = since_start(&self.snapshot);
+        let total = self.snapshot.since_start();
         let taken = self.snapshot.taken.wall_ns;
         let mut line = Line::new(out, self.format);
         line.field("#");
@@ -180,9 +180,12 @@ impl Lines {
     fn end(&self, out: &mut Vec<u8>) {
         if self.format == Format::Json {
             let taken = Timestamp(self.snapshot.taken.wall_ns);
-            let (rows, matched) = (self.snapshot.rows.len(), self.chosen.matched);
-            put(out, format_args!("],\"timestamp\":\"{taken}\",\"rows\":{rows},\"matched\":{matched},\"totals\":"));
-            write(out, &Totals::from(since_start(&self.snapshot)));
+            let rows = self.snapshot.rows.len();
+            put(out, format_args!("],\"timestamp\":\"{taken}\",\"rows\":{rows}"));
+            let (matched, groups) = (self.chosen.matched, Some(self.chosen.groups));
+            Answered { matched, groups, agent: self.head.agent }.write(out);
+            out.extend_from_slice(b",\"totals\":");
+            write(out, &Totals::from(self.snapshot.since_start()));
             out.extend_from_slice(b"}\n");
         }
     }

@@ -124,6 +124,33 @@ fn each_cause_is_the_only_one_named_with_its_cure() {
     }
 }
 
+/// A node whose bridge, flow table or rules hid pods was called healthy while nothing showed by volume.
+#[test]
+fn rule_16_what_hides_traffic_is_found_without_any() {
+    let bridge = || vec!["cni0".to_owned()];
+    let notrack = || vec!["inet raw prerouting".to_owned()];
+    let flowtable = |counts| Some(vec![Flowtable { name: "ip filter ft".to_owned(), counts }]);
+    // What is there; whether it hides traffic from conntrack alone, programs alone, and both; a word of it.
+    let cases = [
+        (well(), [false; 3], ""),
+        (Facts { bridges: bridge(), ..well() }, [true, false, false], "bridge cni0"),
+        (Facts { bridges: bridge(), bridged_is_tracked: true, ..well() }, [false; 3], ""),
+        (Facts { notrack: notrack(), ..well() }, [true, false, false], "notrack"),
+        (Facts { flowtables: flowtable(false), ..well() }, [true, false, false], "flow table"),
+        (Facts { flowtables: flowtable(true), ..well() }, [false; 3], ""),
+        (Facts { ipvs_services: 3, ..well() }, [true, true, true], "IPVS has 3 services"),
+        (Facts { ipvs_services: 3, ipvs_conntrack: true, ..well() }, [false, true, false], "IPVS has 3 services"),
+    ];
+    for (facts, hides, word) in cases {
+        for ((by_conntrack, by_programs), hides) in [(true, false), (false, true), (true, true)].into_iter().zip(hides)
+        {
+            let found = hiding(&facts, by_conntrack, by_programs);
+            assert_eq!(!found.is_empty(), hides, "{by_conntrack} {by_programs} {found:?}");
+            assert!(found.iter().all(|cause| cause.contains(word) && cause.ends_with(')')), "{found:?}");
+        }
+    }
+}
+
 /// On a host of its own the agent asks for tracking itself.
 #[test]
 fn standalone_needs_no_rule_but_may_be_forbidden_one() {
@@ -159,6 +186,11 @@ fn a_report_says_cures_and_counts() {
 
 #[test]
 fn a_rule_that_takes_packets_out_of_tracking_is_named() {
+    let notrack = vec!["ip raw of iptables-legacy".to_owned()];
+    let blind = Facts { notrack, ..with_conntrack(|c| c.count = 0) };
+    let causes = blind_causes(&blind).join("; ");
+    assert!(causes.starts_with("rules take all packets out of connection tracking"), "{causes}");
+    assert!(!causes.contains("no rule asks"), "a rule may well ask: {causes}");
     let facts = Facts { notrack: vec!["ip raw PREROUTING".to_owned(), "inet t pre".to_owned()], ..well() };
     let causes = blind_causes(&facts);
     assert!(causes.iter().any(|cause| cause.contains("chain ip raw PREROUTING (and 1 more)")), "{causes:?}");

@@ -85,6 +85,20 @@ fn readiness_begins_with_a_sweep_and_ends_with_the_stop() {
 }
 
 #[test]
+fn the_history_is_told_to_those_who_may_read() {
+    let context = context("10.0.0.0/8");
+    assert_eq!(get(&context, "/history", "10.0.0.1", 0).1, "[]");
+    for n in [1, 2] {
+        let carried = crate::ledger::bytes_only(n * 100, n);
+        context.snapshots.history.note(n * 5 * SECOND, carried);
+    }
+    let (head, body) = get(&context, "/history", "10.0.0.1", 0);
+    assert!(head.contains("application/json"), "{head}");
+    assert_eq!(body, "[[5000,100,1],[10000,200,2]]");
+    assert!(get(&context, "/history", "192.0.2.1", 0).0.contains("403"));
+}
+
+#[test]
 fn by_default_this_host_and_the_cluster_may_read() {
     let mut context = Context { readers: Readers::Near, ..context("") };
     let may = |context: &Context, addr: &str, is_this_host| {

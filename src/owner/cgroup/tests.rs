@@ -107,7 +107,7 @@ fn ids_of_a_tree_of_both_drivers() {
     let service = made.dir("system.slice/kubelet.service");
     let slice = made.dir("kubepods.slice");
     fs::write(made.0.join("kubepods.slice/cgroup.procs"), "1\n").expect("below ours");
-    let mut tree = CgroupTree::new(&made.0);
+    let mut tree = CgroupTree::new(&made.0, Holds::Pods);
     assert!(!tree.is_whole());
     walked(&mut tree);
     assert!(tree.is_whole());
@@ -125,7 +125,7 @@ fn ids_of_a_tree_of_both_drivers() {
 fn new_cgroups_are_found_and_gone_ones_remembered_for_a_while() {
     let made = Made::new("changing");
     let first = made.dir(&format!("kubepods/pod{UID}"));
-    let mut tree = CgroupTree::new(&made.0);
+    let mut tree = CgroupTree::new(&made.0, Holds::Pods);
     let steps = walked(&mut tree);
     assert!(steps <= 3, "root, kubepods, the pod: {steps}");
     fs::remove_dir(made.0.join(format!("kubepods/pod{UID}"))).expect("made above");
@@ -145,19 +145,19 @@ fn what_is_asked_for_is_decided_by_a_walk_that_began_later() {
     let made = Made::new("asked");
     let pod = made.dir(&format!("kubepods/pod{UID}"));
     let service = made.dir("system.slice/kubelet.service");
-    let mut tree = CgroupTree::new(&made.0);
+    let mut tree = CgroupTree::new(&made.0, Holds::Pods);
     walked(&mut tree);
     assert!(!tree.wants_walk());
-    assert_eq!(tree.member(pod), Member::Pod(UID));
+    assert_eq!(tree.member(pod), Member::Of(UID));
     assert_eq!(tree.member(service), Member::NotYet);
     assert!(tree.wants_walk() && !tree.step(1));
     let late = made.dir(&format!("kubepods/pod{UID}/late"));
     assert_eq!(tree.member(late), Member::NotYet, "the walk under way may have passed it by");
     assert!(tree.step(1000) && tree.wants_walk());
-    assert_eq!(tree.member(service), Member::NoPod);
+    assert_eq!(tree.member(service), Member::OfNone);
     assert!(tree.step(1000) && !tree.wants_walk());
-    assert_eq!(tree.member(late), Member::Pod(UID));
-    assert_eq!(tree.member(service), Member::NoPod);
+    assert_eq!(tree.member(late), Member::Of(UID));
+    assert_eq!(tree.member(service), Member::OfNone);
     for id in 1 << 40..(1 << 40) + STRANGERS_MAX as u64 + 10 {
         tree.member(id);
     }
@@ -168,9 +168,9 @@ fn what_is_asked_for_is_decided_by_a_walk_that_began_later() {
 fn a_tree_without_pods_or_that_is_not_there_costs_little() {
     let made = Made::new("deep");
     made.dir(&"d/".repeat(60));
-    let mut tree = CgroupTree::new(&made.0);
+    let mut tree = CgroupTree::new(&made.0, Holds::Pods);
     assert!(walked(&mut tree) <= usize::from(DEPTH_OUTSIDE), "no deeper than pods can be");
-    let mut nowhere = CgroupTree::new(&made.0.join("nowhere"));
+    let mut nowhere = CgroupTree::new(&made.0.join("nowhere"), Holds::Pods);
     assert!(nowhere.step(1) && nowhere.is_empty() && nowhere.is_whole());
 }
 
@@ -180,7 +180,7 @@ fn a_walk_is_cut_into_steps() {
     for pod in 0..50 {
         made.dir(&format!("kubepods/pod{pod:08x}-0000-4000-8000-000000000000/c"));
     }
-    let mut tree = CgroupTree::new(&made.0);
+    let mut tree = CgroupTree::new(&made.0, Holds::Pods);
     let mut steps = 1;
     while !tree.step(10) {
         assert!(!tree.is_whole());
@@ -188,4 +188,21 @@ fn a_walk_is_cut_into_steps() {
     }
     assert_eq!(steps, 11, "102 directories by ten");
     assert_eq!(tree.len(), 100);
+}
+
+#[test]
+fn ids_of_a_host_without_pods_are_those_of_units_and_containers() {
+    let made = Made::new("groups");
+    let nginx = made.dir("system.slice/nginx.service/worker");
+    let deep = made.dir("a.slice/a-b.slice/a-b-c.slice/d.service");
+    let docker = made.dir(&format!("system.slice/docker-{CONTAINER}.scope"));
+    let (slice, plain) = (made.dir("system.slice"), made.dir("plain"));
+    let mut tree = CgroupTree::new(&made.0, Holds::Groups);
+    assert_eq!(tree.find(nginx), Some("unit/nginx.service"));
+    let late = made.dir("user.slice/session-3.scope");
+    assert_eq!(tree.find(late), Some("unit/session-3.scope"), "what is not known is looked for at once");
+    assert_eq!(tree.find(deep), Some("unit/d.service"));
+    assert!(tree.find(slice).is_none() && tree.find(plain).is_none());
+    let name = format!("container/docker-{}", &CONTAINER[..12]);
+    assert_eq!(tree.find(docker), Some(&*name));
 }

@@ -18,6 +18,7 @@ fn newcomer(host: u8, bytes: u64) -> Newcomer {
         beside: false,
         fine: false,
         traffic: Traffic { orig: Counts { bytes, packets: 1 }, reply: Counts::ZERO },
+        crossing: [0; 4],
     }
 }
 
@@ -99,4 +100,22 @@ fn what_waits_is_written_in_the_order_of_the_state_file() {
         again.iter().map(|row| row.key).collect::<Vec<_>>(),
         table.iter().map(|row| row.key).collect::<Vec<_>>()
     );
+}
+
+#[test]
+fn what_waits_in_several_books_of_the_audit_is_one_row_to_the_next_process() {
+    let mut table = WaitingTable::with_capacity(4);
+    for (n, crossing) in [[1, 1, 0, 0], [1, 2, 0, 0]].into_iter().enumerate() {
+        table.add(&Newcomer { crossing, ..newcomer(1, 300) }, 20_000_000_000 + n as u64);
+    }
+    assert_eq!(table.len(), 2);
+    let mut bytes = Vec::new();
+    table.persist(&mut bytes);
+    let mut again = WaitingTable::with_capacity(4);
+    again.restore(&mut In(&bytes), true, 30_000_000_000).expect("what was written");
+    let rows: Vec<_> = again
+        .iter()
+        .map(|row| (row.key.crossing, row.traffic.orig.bytes, row.since_mono_ns, row.counted_mono_ns))
+        .collect();
+    assert_eq!(rows, [([0; 4], 600, 20_000_000_000, 20_000_000_001)]);
 }

@@ -34,7 +34,29 @@ const BACKENDS: [[&str; GENERATIONS]; 2] = [
 /// How many names there have been.
 const GENERATIONS: usize = 3;
 
-/// The folders in which pins are looked for, first come first served. Made once, for a sweep allocates nothing.
+/// The folders in which pins are looked for, first come first served: below `root`, or below those that Cilium uses.
+pub fn folders(root: Option<&Path>) -> impl Iterator<Item = PathBuf> {
+    let roots: Vec<&Path> = root.map_or_else(|| ROOTS.iter().map(Path::new).collect(), |root| vec![root]);
+    let below = |root: &Path| FOLDERS.map(|folder| root.join(folder));
+    roots.into_iter().flat_map(below).collect::<Vec<_>>().into_iter()
+}
+
+/// Where a name is pinned in a folder.
+pub fn pin(folder: &Path, name: &str) -> CString {
+    // A path with a zero byte in it cannot come from the command line.
+    CString::new(folder.join(name).as_os_str().as_bytes()).unwrap_or_default()
+}
+
+/// What helps where a pin cannot be opened.
+pub fn cure(error: &io::Error) -> &'static str {
+    // A pin's owner and mode are EACCES; EPERM is the system call itself.
+    match error.raw_os_error() {
+        Some(nix::libc::EPERM) => "before Linux 5.19 grant CAP_BPF; later a seccomp profile denies bpf(2)",
+        _ => "they belong to uid 0",
+    }
+}
+
+/// The folders of pins with the paths of the maps. Made once, for a sweep allocates nothing.
 pub struct Places(Vec<Place>);
 
 impl fmt::Display for Places {
@@ -68,16 +90,12 @@ pub struct Opened {
 impl Places {
     /// Below `root`, or below those that Cilium uses.
     pub fn new(root: Option<&Path>) -> Places {
-        let roots: Vec<&Path> = root.map_or_else(|| ROOTS.iter().map(Path::new).collect(), |root| vec![root]);
-        let folders = roots.iter().flat_map(|root| FOLDERS.iter().map(|folder| root.join(folder)));
-        // A path with a zero byte in it cannot come from the command line.
-        let pin = |folder: &PathBuf, name| CString::new(folder.join(name).as_os_str().as_bytes()).unwrap_or_default();
         let place = |folder: PathBuf| Place {
             maps: MAPS.map(|(name, _)| pin(&folder, name)),
             backends: BACKENDS.map(|names| names.map(|name| pin(&folder, name))),
             folder,
         };
-        Places(folders.map(place).collect())
+        Places(folders(root).map(place).collect())
     }
 
     /// Opens what is pinned in the first place that has any of the maps; they may have been replaced since the last

@@ -6,7 +6,7 @@
 //! count ([`Ebpf::instead_of`](super::ebpf::Ebpf::instead_of)), where they can run, and [`CiliumServices`] tell them what
 //! became of services. Reading needs uid 0, and CAP_BPF before Linux 5.19.
 
-mod maps;
+pub mod maps;
 mod runtime;
 mod services;
 
@@ -29,7 +29,9 @@ pub const FACTS: Facts = Facts {
     needs: Needs { net_admin: false, bpf_maps: true },
     rank: Some(0),
     tells_cgroups: false,
+    asks_conntrack: false,
     sees_the_host: false,
+    counts_at_sockets: false,
     component: None,
 };
 
@@ -109,12 +111,7 @@ impl Cilium {
 
     fn maps(&mut self) -> Result<Opened, SourceError> {
         let opened = self.places.open().map_err(|error| {
-            // A pin's owner and mode are EACCES; EPERM is the system call itself.
-            let cure = match error.raw_os_error() {
-                Some(nix::libc::EPERM) => "before Linux 5.19 grant CAP_BPF; later a seccomp profile denies bpf(2)",
-                _ => "they belong to uid 0",
-            };
-            SourceError::Read(format!("cannot open Cilium's pinned maps: {error} ({cure})"))
+            SourceError::Read(format!("cannot open Cilium's pinned maps: {error} ({})", maps::cure(&error)))
         })?;
         self.refused = opened.refused;
         Ok(opened)

@@ -19,7 +19,7 @@ use crate::flow::{Addr, Reading, protocol};
 use crate::source::translation::{Answer, Services, Translation};
 use crate::sys::addresses::{AddressChange, HostAddresses};
 use crate::sys::netlink::{Family, RequestSocket};
-use crate::table::{Entry, Table};
+use crate::table::{Table, entry};
 use crate::wire::conntrack::{self, MESSAGE_NEW, OneWay};
 use crate::wire::netlink::{self, Messages};
 
@@ -78,18 +78,7 @@ struct Destination {
     protocol: u16,
 }
 
-impl Entry for Known {
-    type Key = Destination;
-    fn key(&self) -> &Destination {
-        &self.destination
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+entry!(Known { destination: Destination });
 
 impl Resolver {
     /// For the caller's network namespace, which must be the host's. A node need not have conntrack.

@@ -12,7 +12,7 @@ use crate::aged::Aged;
 use crate::clock::SECOND;
 use crate::flow::protocol;
 use crate::source::translation::Translation;
-use crate::table::Entry;
+use crate::table::entry;
 
 /// Roles of UDP flows end as conntrack's entries do (nf_conntrack_udp_timeout, _udp_timeout_stream).
 const UDP_IDLE_NS: u64 = 30 * SECOND;
@@ -45,18 +45,7 @@ pub struct Role {
     pub translation: Option<Translation>,
 }
 
-impl Entry for Role {
-    type Key = Tuple;
-    fn key(&self) -> &Tuple {
-        &self.tuple
-    }
-    fn mark(&self) -> u32 {
-        self.mark
-    }
-    fn set_mark(&mut self, mark: u32) {
-        self.mark = mark;
-    }
-}
+entry!(Role { tuple: Tuple });
 
 impl Role {
     /// Whether conntrack's timeout is over, so that a packet now starts a new flow with the old tuple. TCP and

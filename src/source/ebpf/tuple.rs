@@ -11,7 +11,7 @@ pub const KEY6_BYTES: usize = 40;
 /// Bytes of `struct flow_value`.
 pub const VALUE_BYTES: usize = 64;
 /// Bytes of `struct flow_stats`.
-pub const STATS_BYTES: usize = 80;
+pub const STATS_BYTES: usize = 88;
 
 /// `FLOW_FIRST_TX` of `bpf/flow.h`.
 const FIRST_TX: u8 = 1;
@@ -118,6 +118,8 @@ pub struct KernelStats {
     pub icmp_error: u64,
     /// A raw socket's copies of what another socket received.
     pub raw_copy: u64,
+    /// Segments that the kernel showed twice.
+    pub same_segment: u64,
     /// Packets that found no buffer.
     pub no_buffer: u64,
     /// What found no slot, as sent by the local end.
@@ -136,10 +138,11 @@ impl KernelStats {
         self.not_ip += at(1);
         self.icmp_error += at(2);
         self.raw_copy += at(3);
-        self.no_buffer += at(4);
-        self.lost_tx += Counts { bytes: at(5), packets: at(7) };
-        self.lost_rx += Counts { bytes: at(6), packets: at(8) };
-        self.fragments += at(9);
+        self.same_segment += at(4);
+        self.no_buffer += at(5);
+        self.lost_tx += Counts { bytes: at(6), packets: at(8) };
+        self.lost_rx += Counts { bytes: at(7), packets: at(9) };
+        self.fragments += at(10);
     }
 }
 

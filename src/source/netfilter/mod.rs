@@ -31,7 +31,9 @@ pub const FACTS: Facts = Facts {
     needs: Needs { net_admin: true, bpf_maps: false },
     rank: Some(3),
     tells_cgroups: false,
+    asks_conntrack: false,
     sees_the_host: true,
+    counts_at_sockets: false,
     component: None,
 };
 

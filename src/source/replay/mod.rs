@@ -22,7 +22,9 @@ pub const FACTS: Facts = Facts {
     needs: Needs { net_admin: false, bpf_maps: false },
     rank: None,
     tells_cgroups: false,
+    asks_conntrack: false,
     sees_the_host: true,
+    counts_at_sockets: false,
     component: None,
 };
 

@@ -30,6 +30,27 @@ fn a_link_is_read() {
 }
 
 #[test]
+fn f38_a_tunnels_port_is_read() {
+    let of = |kind: &[u8], port: u16| {
+        let payload = message(|w| {
+            w.raw(&[0; LINK_HEADER]);
+            w.nested(IFLA_LINKINFO, |w| {
+                w.attribute(IFLA_INFO_KIND, kind);
+                w.nested(IFLA_INFO_DATA, |w| {
+                    w.attribute(IFLA_VXLAN_LINK, &4_u32.to_ne_bytes());
+                    w.attribute(port, &5000_u16.to_be_bytes());
+                });
+            });
+        });
+        link(&payload).map(|link| (link.lower, link.port))
+    };
+    assert_eq!(of(b"vxlan\0", IFLA_VXLAN_PORT), Some((4, 5000)));
+    assert_eq!(of(b"geneve\0", IFLA_GENEVE_PORT), Some((0, 5000)));
+    assert_eq!(of(b"geneve\0", IFLA_VXLAN_PORT), Some((0, 0)));
+    assert_eq!(of(b"vlan\0", IFLA_GENEVE_PORT), Some((0, 0)));
+}
+
+#[test]
 fn counters_and_hops_are_read() {
     let numbers: Vec<u8> = (1..=4_u64).flat_map(u64::to_ne_bytes).collect();
     let payload = message(|w| {
@@ -48,12 +69,96 @@ fn counters_and_hops_are_read() {
         })
     };
     assert_eq!(hop(&route(RTN_UNICAST)), Some(Hop { link: 3, mtu: 1400 }));
-    assert_eq!(hop(&route(2)), Some(Hop { link: 0, mtu: 0 }), "the host's own address");
+    assert_eq!(hop(&route(RTN_BROADCAST)), Some(Hop { link: 3, mtu: 1400 }));
+    assert_eq!(hop(&route(RTN_LOCAL)), Some(Hop { link: 0, mtu: 0 }), "the host's own address");
+}
+
+fn of_dump(header: [u8; ROUTE_HEADER], fill: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    message(|w| {
+        w.raw(&header);
+        fill(w);
+    })
+}
+
+#[test]
+fn a_route_is_read_and_what_depends_on_more_has_no_hop() {
+    let header = |kind: u8| [AF_INET, 16, 0, 0, 254, 0, 0, kind, 0, 0, 0, 0];
+    let fill = |w: &mut Writer| {
+        w.attribute(RTA_DST, &[10, 1, 0, 0]);
+        w.attribute(RTA_OIF, &3_u32.to_ne_bytes());
+        w.attribute(RTA_PRIORITY, &100_u32.to_ne_bytes());
+    };
+    let found = route(&of_dump(header(RTN_UNICAST), fill)).expect("a route");
+    let range = Cidr::new(Addr::from_v4([10, 1, 0, 0]), 16).expect("a range");
+    assert_eq!(found, Route { range, table: TABLE_MAIN, metric: 100, hop: Some(Hop { link: 3, mtu: 0 }), own_link: 0 });
+    let table = route(&of_dump(header(RTN_UNICAST), |w| {
+        fill(w);
+        w.attribute(RTA_TABLE, &1_000_u32.to_ne_bytes());
+    }));
+    assert_eq!(table.map(|route| route.table), Some(1_000));
+    let hop_of = |header, fill: &dyn Fn(&mut Writer)| route(&of_dump(header, |w| fill(w))).expect("a route").hop;
+    assert_eq!(hop_of(header(6), &|_| {}), Some(Hop { link: 0, mtu: 0 }), "a black hole");
+    let several = |w: &mut Writer| {
+        fill(w);
+        w.attribute(RTA_MULTIPATH, &[0; 8]);
+    };
+    assert_eq!(hop_of(header(RTN_UNICAST), &several), None);
+    assert_eq!(hop_of(header(RTN_UNICAST), &|_| {}), None, "by a next hop of its own");
+    assert_eq!(hop_of(header(RTN_THROW), &fill), None);
+    for (at, value) in [(2, 8), (3, 4), (8, 1), (8, 16)] {
+        let mut header = header(RTN_UNICAST);
+        header[at] = value;
+        assert_eq!(hop_of(header, &fill), None, "source, service, dead, without carrier: {at}");
+    }
+    let own = route(&of_dump(header(RTN_LOCAL), fill)).expect("a route");
+    assert_eq!((own.own_link, own.hop), (3, Some(Hop { link: 0, mtu: 0 })));
+    let any = route(&of_dump([AF_INET6, 0, 0, 0, 254, 0, 0, 1, 0, 0, 0, 0], |_| {})).expect("a route");
+    assert_eq!(Some(any.range), Cidr::new(Addr::from_v6([0; 16]), 0));
+}
+
+#[test]
+fn a_rule_is_read() {
+    let header = [AF_INET, 0, 0, 0, 254, 0, 0, ACTION_TABLE, 1, 0, 0, 0];
+    let none = u32::MAX.to_ne_bytes();
+    let usual = |w: &mut Writer| {
+        w.attribute(FRA_TABLE, &254_u32.to_ne_bytes());
+        w.attribute(FRA_SUPPRESS_PREFIXLEN, &none);
+        w.attribute(FRA_PROTOCOL, &[2]);
+        w.attribute(FRA_PRIORITY, &32_766_u32.to_ne_bytes());
+    };
+    let of = |header, more: &dyn Fn(&mut Writer)| {
+        let payload = of_dump(header, |w| {
+            usual(w);
+            more(w);
+        });
+        rule(&payload).expect("a rule")
+    };
+    let all = Rule::Table { table: TABLE_MAIN, is_for_all: true };
+    assert_eq!(of(header, &|_| {}), all);
+    let with = |at: usize, value: u8| {
+        let mut header = header;
+        header[at] = value;
+        header
+    };
+    assert_eq!(
+        of(with(1, 32), &|w| w.attribute(RTA_DST, &[10, 0, 0, 7])),
+        Rule::Table { table: 254, is_for_all: false }
+    );
+    assert_eq!(of(with(2, 32), &|w| w.attribute(2, &[10, 0, 0, 7])), Rule::Never, "by source");
+    assert_eq!(of(header, &|w| w.attribute(FRA_FWMARK, &7_u32.to_ne_bytes())), Rule::Never);
+    assert_eq!(of(header, &|w| w.attribute(FRA_IIFNAME, b"eth0\0")), Rule::Never);
+    assert_eq!(of(header, &|w| w.attribute(FRA_FWMARK, &0_u32.to_ne_bytes())), Rule::Odd);
+    assert_eq!(of(header, &|w| w.attribute(FRA_IIFNAME, b"lo\0")), Rule::Odd);
+    assert_eq!(of(header, &|w| w.attribute(22, &[6])), Rule::Odd, "by protocol");
+    assert_eq!(of(header, &|w| w.attribute(FRA_SUPPRESS_PREFIXLEN, &[0; 4])), Rule::Odd);
+    assert_eq!(of(with(3, 4), &|_| {}), Rule::Odd, "by service");
+    assert_eq!(of(with(7, 7), &|_| {}), Rule::Odd, "unreachable");
+    assert_eq!(of(with(8, 3), &|w| w.attribute(FRA_FWMARK, &7_u32.to_ne_bytes())), Rule::Odd, "not marked so");
 }
 
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = (link(&bytes), counters(&bytes), hop(&bytes));
+        let _ = (link(&bytes), counters(&bytes), hop(&bytes), route(&bytes), rule(&bytes));
     }
 }

@@ -41,7 +41,7 @@ fn run(lab: &Lab) -> Result<(), String> {
         let protocol = if key.protocol == 6 { "tcp" } else { "udp" };
         for (flow, counts) in [("tx", counts.tx), ("rx", counts.rx)] {
             let labels = format!(
-                "{{namespace=\"\",pod=\"\",direction=\"{}\",protocol=\"{protocol}\",class=\"{}\",flow=\"{flow}\"}}",
+                "{{namespace=\"\",pod=\"\",workload_kind=\"\",workload=\"\",direction=\"{}\",protocol=\"{protocol}\",class=\"{}\",flow=\"{flow}\"}}",
                 key.direction, key.class
             );
             *want.entry(format!("netmon_traffic_bytes_total{labels}")).or_default() += counts.bytes as f64;

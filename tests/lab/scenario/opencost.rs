@@ -99,7 +99,7 @@ const ASKED: &[Asked] = &[
 ];
 
 /// Ends with the scenario.
-struct Prometheus(Child);
+pub(super) struct Prometheus(Child);
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
@@ -114,9 +114,10 @@ const SCRAPE: &str = "global: {scrape_interval: 1s, evaluation_interval: 1m}\n\
                       - targets: ['127.0.0.1:8081']\n    labels: {namespace: devzero-system, pod: netmon-abc}\n\
                       - job_name: opencost\n  honor_labels: true\n  static_configs:\n  - targets: ['127.0.0.1:9003']\n";
 
-fn prometheus(lab: &Lab) -> Result<Prometheus, String> {
+/// A Prometheus on the node with this configuration.
+pub(super) fn scraped_by(lab: &Lab, scrape: &str) -> Result<Prometheus, String> {
     let (config, data) = (lab.file("prometheus.yml"), lab.file("prometheus"));
-    fs::write(&config, SCRAPE).map_err(|error| format!("cannot write: {error}"))?;
+    fs::write(&config, scrape).map_err(|error| format!("cannot write: {error}"))?;
     let mut command = process::command("prometheus", &Place::default());
     command
         .arg(format!("--config.file={}", config.display()))
@@ -181,7 +182,7 @@ fn run(lab: &Lab) -> Result<(), String> {
     let brief = pod("brief", 3, &[P3, P3_V6], started_s);
     let listed = Arc::new(Mutex::new(fixtures::list(&[web.clone(), database.clone(), brief.clone()], "10")));
     let (_server, events) = api(lab, &listed)?;
-    let _prometheus = prometheus(lab)?;
+    let _prometheus = scraped_by(lab, SCRAPE)?;
     let agent = start(lab)?;
     eventually("the pods are known", Duration::from_secs(10), || match agent.metric("netmon_pods")? {
         3.0 => Ok(()),

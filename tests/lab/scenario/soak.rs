@@ -42,6 +42,9 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+/// What the agents log where bytes are lost, or where the disk did not keep up.
+const TELLING: [&str; 6] = ["afresh", "cannot use", "cannot write the state", "is lost", "dropped", "ERROR"];
+
 /// What happened.
 #[derive(Debug, Default)]
 struct Events {
@@ -80,7 +83,7 @@ fn run(lab: &Lab) -> Result<(), String> {
     let mut agent = start().ready()?;
     let held: Vec<Held<'_>> = (0..8).map(|_| w.p1.actor().open(socket(REMOTE_POD, 8080))).collect::<Result<_, _>>()?;
     agent.wait_sweeps(2)?;
-    let (mut events, mut size) = (Events::default(), Size::default());
+    let (mut events, mut size, mut history) = (Events::default(), Size::default(), Vec::new());
     while clock::now().mono_ns < until_ns {
         events.rounds += 1;
         lab.dakr.set_mood(MOODS[pick(MOODS.len() as u64) as usize]);
@@ -101,6 +104,7 @@ fn run(lab: &Lab) -> Result<(), String> {
             wall.set(CLOCKS_S[pick(CLOCKS_S.len() as u64) as usize])?;
         }
         let chance = pick(8);
+        let before = if chance <= 2 { what_became(&agent)? } else { String::new() };
         if chance <= 2 && lab.source != Source::Netfilter {
             // What passes while no program hangs is counted by nobody (rule 14): until then nothing moves any more.
             lab.truth()?;
@@ -130,6 +134,23 @@ fn run(lab: &Lab) -> Result<(), String> {
             }
             _ => {}
         }
+        if chance <= 2 {
+            history.push(format!(
+                "round {}: {} {before}",
+                events.rounds,
+                ["killed", "stopped", "flushed, stopped"][chance as usize]
+            ));
+            if pick(3) == 0 {
+                // A byte that is missing is found near the place where it went.
+                lab.dakr.set_mood(Mood::Take);
+                delivered(&agent)?;
+                let (want, got) = sums(lab, LASTING)?;
+                if want != got {
+                    return Err(format!("DAKR has {got:?} of {want:?} since:\n  {}", history.join("\n  ")));
+                }
+                history.clear();
+            }
+        }
     }
     lab.dakr.set_mood(Mood::Take);
     // The last agent may have just begun, and its books be empty.
@@ -141,14 +162,38 @@ fn run(lab: &Lab) -> Result<(), String> {
         return Err(format!("{} steps of the clock, and no agent saw one", events.steps));
     }
     agent.terminate()?;
-    judge(lab, &events, &size)
+    judge(lab, &events, &size).map_err(|why| {
+        let lines = log.lines().filter(|line| TELLING.iter().any(|what| line.contains(what)));
+        format!("{why}\nlogged meanwhile:\n  {}", lines.collect::<Vec<_>>().join("\n  "))
+    })
+}
+
+/// The accounts of an agent that is about to end.
+fn what_became(agent: &Agent<'_>) -> Result<String, String> {
+    let metrics = agent.metrics()?;
+    let of_accounts = |name: &&String| {
+        let parts = ["lost", "unattributed", "not_pushed", "held", "open", "frozen", "acknowledged"];
+        parts.iter().any(|part| name.starts_with(&format!("netmon_{part}_bytes")))
+    };
+    let told = metrics.keys().filter(of_accounts).filter(|name| metrics[*name] > 0.0);
+    Ok(told.map(|name| format!("{name}={}", metrics[name])).collect::<Vec<_>>().join(" "))
+}
+
+/// What DAKR should have of rows, and has.
+fn sums(lab: &Lab, rows: &[Row]) -> Result<(TxRx, TxRx), String> {
+    let (want, pushed) = (rows::pushed(rows, &lab.truth()?), lab.dakr.pushed()?);
+    let got = want.keys().filter_map(|key| pushed.get(key)).fold(TxRx::ZERO, |sum, counts| sum + *counts);
+    Ok((want.values().fold(TxRx::ZERO, |sum, counts| sum + *counts), got))
 }
 
 /// Waits until nothing is left that DAKR has not acknowledged.
 fn delivered(agent: &Agent<'_>) -> Result<(), String> {
     agent.wait_sweeps(3)?;
     eventually("what waits is delivered", Duration::from_secs(60), || {
-        match agent.metric("netmon_frozen_bytes")? + agent.metric("netmon_open_bytes")? {
+        // Of one scrape: between two of them a batch may be frozen, and each say 0.
+        let metrics = agent.metrics()?;
+        let waits = ["netmon_frozen_bytes", "netmon_open_bytes", "netmon_held_bytes"].map(|name| metrics.get(name));
+        match waits.into_iter().flatten().sum::<f64>() {
             0.0 => Ok(()),
             waiting => Err(format!("{waiting} bytes wait")),
         }
@@ -168,14 +213,7 @@ impl Size {
 }
 
 fn judge(lab: &Lab, events: &Events, size: &Size) -> Result<(), String> {
-    let truth = lab.truth()?;
-    let pushed = lab.dakr.pushed()?;
-    let sum = |rows: &[Row]| {
-        let want = rows::pushed(rows, &truth);
-        let got = want.keys().filter_map(|key| pushed.get(key)).fold(TxRx::ZERO, |sum, counts| sum + *counts);
-        (want.values().fold(TxRx::ZERO, |sum, counts| sum + *counts), got)
-    };
-    let ((lasting, lasting_got), (short, short_got)) = (sum(LASTING), sum(SHORT));
+    let ((lasting, lasting_got), (short, short_got)) = (sums(lab, LASTING)?, sums(lab, SHORT)?);
     let (repeats, _) = lab.dakr.repeats();
     println!(
         "soak: {events:?}; lasting connections {} of {} bytes, short ones {} of {}; {repeats} repeats; resident {} KiB \

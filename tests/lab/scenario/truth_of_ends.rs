@@ -28,7 +28,7 @@ fn run(lab: &Lab) -> Result<(), String> {
     few_ports(8080, 40_000, Ending::Server)?;
     few_ports(8081, 50_000, Ending::Reset)?;
     w.p3.actor().burst(Burst::new(socket(REMOTE_POD, 8082), 1_000, 100, 900))?;
-    let truth = lab.truth()?;
+    let truth = lab.truth()?.by_conntrack();
     eventually("all ends are told", Duration::from_secs(5), || {
         truth.same_as(&ends.read()?.and(&conntrack_table(lab.node())?), ("nft", "conntrack"))
     })

@@ -14,8 +14,8 @@ pub const SCENARIO: Scenario =
 const FAR_POD: &str = "10.244.3.10";
 const EXPECTED: &[Row] = &[
     Row::outbound(ADDRESS, P1, FAR_POD, tcp(8080)),
-    Row::outbound(HOST, NODE, PEER, udp(4789)).overlay(),
-    Row::inbound(HOST, NODE, PEER, udp(4789)).overlay(),
+    Row::outbound(HOST, NODE, PEER, udp(5000)).overlay(),
+    Row::inbound(HOST, NODE, PEER, udp(5000)).overlay(),
 ];
 
 fn run(lab: &Lab) -> Result<(), String> {
@@ -23,7 +23,7 @@ fn run(lab: &Lab) -> Result<(), String> {
     let end = |own_mac: &str, local: &str, remote: &str| {
         format!(
             "link set eth0 mtu 1600
-             link add vxlan1 address {own_mac} type vxlan id 1 local {local} remote {remote} dstport 4789 nolearning
+             link add vxlan1 address {own_mac} type vxlan id 1 local {local} remote {remote} dstport 5000 nolearning
              link set vxlan1 addrgenmode none mtu 1500\n"
         )
     };

@@ -5,18 +5,16 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::agent::{Agent, eventually};
+use crate::capture::{Capture, Wire};
 use crate::drive::Burst;
 use crate::lab::{Lab, Source};
-use crate::netns::Netns;
 use crate::scenario::Scenario;
 use crate::topology::addr::*;
 use crate::topology::socket;
 
-/// What Cilium's maps hold is estimated as conntrack's is.
-pub const SCENARIO: Scenario = Scenario::new("wire_bytes", "rule 17", run).only(&[Source::Netfilter, Source::Ebpf]);
-
-/// Layer-3 bytes and frames, to the far host and from it.
-type Wire = [(u64, u64); 2];
+/// What Cilium's maps hold is estimated as conntrack's is. In mode auto these are the programs'.
+pub const SCENARIO: Scenario =
+    Scenario::new("wire_bytes", "rule 17", run).only(&[Source::Netfilter, Source::Ebpf, Source::Auto]);
 
 fn run(lab: &Lab) -> Result<(), String> {
     let w = &lab.world;
@@ -36,16 +34,16 @@ fn run(lab: &Lab) -> Result<(), String> {
         w.outside.serve_udp(at, 5354)?;
     }
     let agent = lab.agent().ready()?;
-    let far = &w.outside.netns;
-    let (before, shown_before) = (counted(far)?, shown(&agent)?);
+    let far = Capture::start(&w.outside.netns)?;
+    let (before, shown_before) = (far.counted()?, shown(&agent)?);
     let held = [w.p1.actor().open(socket(OUTSIDE, 80))?, w.p1.actor().open(socket(OUTSIDE_V6, 80))?];
     for (connection, (up, down)) in held.iter().zip([(5_000_000, 24), (24, 5_000_000)]) {
         for _ in 0..3 {
             connection.exchange(up, down)?;
         }
     }
-    judge(lab, &agent, "bulk", 500, (before, shown_before), far)?;
-    let (before, shown_before) = (counted(far)?, shown(&agent)?);
+    judge(lab, &agent, "bulk", 1_000, (before, shown_before), &far)?;
+    let (before, shown_before) = (far.counted()?, shown(&agent)?);
     w.p1.actor().udp(socket(OUTSIDE, 5354), 5, 200, 64, 1_400)?;
     for connection in &held {
         for _ in 0..50 {
@@ -55,7 +53,7 @@ fn run(lab: &Lab) -> Result<(), String> {
     if lab.source == Source::Netfilter {
         w.p1.actor().burst(Burst::new(socket(OUTSIDE, 80), 50, 100, 3_000))?;
     }
-    judge(lab, &agent, "mix", 100, (before, shown_before), far)?;
+    judge(lab, &agent, "mix", 100, (before, shown_before), &far)?;
     agent.terminate()
 }
 
@@ -66,10 +64,10 @@ fn judge(
     what: &str,
     share: u64,
     (before, shown_before): (Wire, Wire),
-    far: &Netns,
+    far: &Capture,
 ) -> Result<(), String> {
     lab.truth()?;
-    let after = counted(far)?;
+    let after = far.counted()?;
     // A snapshot is up to a second old.
     eventually(&format!("wire bytes of {what}"), Duration::from_secs(8), || {
         let shown_after = shown(agent)?;
@@ -77,7 +75,7 @@ fn judge(
             let wire = (after[way].0 - before[way].0, after[way].1 - before[way].1);
             let told = (shown_after[way].0 - shown_before[way].0, shown_after[way].1 - shown_before[way].1);
             let is_near = told.0.abs_diff(wire.0) * share <= wire.0;
-            if if lab.source == Source::Ebpf { told != wire } else { !is_near } {
+            if if lab.source.has_programs() { told != wire } else { !is_near } {
                 return Err(format!("way {way}: (bytes, frames) on the wire {wire:?}, in rows {told:?}"));
             }
         }
@@ -88,25 +86,6 @@ fn judge(
         return Err(format!("rows say that they are estimated: {estimated}"));
     }
     Ok(())
-}
-
-/// What the far host's interface counted, less Ethernet's headers: received and sent. Without neighbour discovery for
-/// many, which comes when it likes and is in no row.
-fn counted(far: &Netns) -> Result<Wire, String> {
-    let text = far.run(&["ip", "-j", "-s", "link", "show", "eth0"], "")?;
-    let json: Value = serde_json::from_str(&text).map_err(|e| format!("ip link: {e}"))?;
-    let snmp = far.run(&["cat", "/proc/thread-self/net/dev_snmp6/eth0"], "")?;
-    let number = |name: &str| {
-        let line = snmp.lines().find(|line| line.split_whitespace().next() == Some(name));
-        line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
-    };
-    let way = |name: &str, snmp_name: &str| {
-        let stats = &json[0]["stats64"][name];
-        let (bytes, frames) = (stats["bytes"].as_u64()?, stats["packets"].as_u64()?);
-        let many = number(&format!("Ip6{snmp_name}McastOctets"))?;
-        Some((bytes - 14 * frames - many, frames - number(&format!("Ip6{snmp_name}McastPkts"))?))
-    };
-    way("rx", "In").zip(way("tx", "Out")).map(|(rx, tx)| [rx, tx]).ok_or_else(|| format!("ip link says {text}"))
 }
 
 /// The same by the rows.

@@ -4,6 +4,7 @@ use std::io;
 
 use super::*;
 use crate::audit::equation::Closed;
+use crate::audit::routes::Builder;
 use crate::audit::{Audit, Kernel, Knows};
 use crate::wire::rtnetlink::{Hop, Link, LinkKind};
 
@@ -13,7 +14,9 @@ struct OneUplink;
 impl Kernel for OneUplink {
     fn links(&mut self, each: &mut dyn FnMut(&Link, bool)) -> io::Result<()> {
         let (kind, mtu) = (LinkKind::Plain, 1500);
-        each(&Link { index: 2, name: [b'e'; 16], kind, lower: 0, master: 0, mtu, is_ethernet: true }, true);
+        let uplink = Link { index: 2, name: [b'e'; 16], kind, lower: 0, master: 0, mtu, is_ethernet: true, port: 0 };
+        each(&uplink, true);
+        each(&Link { index: 3, kind: LinkKind::Tunnel { overhead: 50 }, lower: 2, port: 7_000, ..uplink }, false);
         Ok(())
     }
     fn counters(&mut self, _: u32) -> io::Result<TxRx> {
@@ -22,6 +25,12 @@ impl Kernel for OneUplink {
     fn route(&mut self, addr: Addr) -> io::Result<Hop> {
         let is_near = addr == NODE || addr.octets()[12..15] == [10, 244, 1];
         Ok(Hop { link: if is_near { 9 } else { 2 }, mtu: 0 })
+    }
+    fn routes(&mut self, _: &mut Builder) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn have_routes_changed(&mut self) -> bool {
+        false
     }
     fn odd_packets(&mut self) -> u64 {
         0
@@ -92,6 +101,55 @@ fn rule_19_what_waited_has_crossed_once() {
     assert!(pipeline.ledger().is_balanced());
 }
 
+/// Of mode auto: the first sweep of an address shows conntrack's account of it, and decides nothing.
+fn undecided() -> (Pipeline, Connection) {
+    let mut pipeline = pipeline(&config(true));
+    pipeline.read_by(SourceKind::Auto);
+    pipeline.set_audit(Audit::new(Box::new(OneUplink), Knows { tunnels: true, invalid: false, timestamps: true }));
+    closed(&mut pipeline);
+    let c = connection(POD_A, OUTSIDE, 1, 100, 70);
+    sweep(&mut pipeline, &[c], at(2));
+    assert_eq!(sums(&mut pipeline), [("held", 100, 70)]);
+    (pipeline, c)
+}
+
+#[test]
+fn rules_19_and_21_what_waited_and_the_programs_count_is_held_no_more() {
+    let by_programs = |c| Connection { reading: Reading::Increment, ends: Ends::Originator, ..c };
+    let (mut pipeline, c) = undecided();
+    sweep(&mut pipeline, &[by_programs(c)], at(3));
+    assert_eq!(sums(&mut pipeline), [("rows", 100, 70)]);
+    assert!(pipeline.ledger().is_balanced());
+    // Both ends wait, and the programs have one of them: the other's row is of what stays on the node.
+    let between = connection(POD_B, POD_A, 2, 1_000, 1_000);
+    sweep(&mut pipeline, &[between, by_programs(between)], at(4));
+    assert_eq!(sums(&mut pipeline), [("rows", 100, 70)]);
+}
+
+#[test]
+fn rules_19_and_21_what_waited_and_is_conntracks_stays_where_it_crossed() {
+    let (mut pipeline, c) = undecided();
+    let spoke = Traffic { orig: Counts { bytes: 1_100, packets: 11 }, ..c.traffic };
+    sweep(&mut pipeline, &[Connection { traffic: spoke, ..c }], at(3));
+    assert_eq!(sums(&mut pipeline), [("held", 1_100, 70)]);
+    sweep(&mut pipeline, &[Connection { traffic: Traffic { orig: spoke.orig + c.traffic.orig, ..spoke }, ..c }], at(4));
+    assert_eq!(sums(&mut pipeline), [("rows", 100, 0), ("held", 1_100, 70)]);
+}
+
+/// In the same ten seconds, before and after the books began.
+#[test]
+fn rule_19_what_waited_in_books_before_is_not_taken_from_these() {
+    let (mut pipeline, c) = undecided();
+    pipeline.audit_mut().restart();
+    assert_eq!(sums(&mut pipeline), []);
+    let more = Traffic { orig: c.traffic.orig + c.traffic.orig, ..c.traffic };
+    sweep(&mut pipeline, &[Connection { traffic: more, ..c }], at(3));
+    assert_eq!(sums(&mut pipeline), [("held", 100, 0)]);
+    sweep(&mut pipeline, &[Connection { reading: Reading::Increment, ends: Ends::Originator, ..c }], at(4));
+    assert_eq!(sums(&mut pipeline), [("rows", 100, 70)]);
+    assert!(pipeline.ledger().is_balanced());
+}
+
 #[test]
 fn rule_19_what_finds_no_room_is_lost_where_it_crossed() {
     let mut pipeline = audited(&config(true));
@@ -145,4 +203,16 @@ fn rule_17_what_stays_on_the_node_is_on_no_wire() {
     sweep(&mut pipeline, &[Connection { more: Some(more), ..connection(POD_A, POD_B, 1, 4_000, 60) }], at(2));
     assert!(pipeline.rows().iter().all(|row| row.more.get().is_zero() && !row.is_estimated()));
     assert_eq!(pipeline.rows().len(), 2);
+}
+
+#[test]
+fn f38_a_tunnel_at_another_port_is_known_by_its_link() {
+    let class = |mut pipeline: Pipeline| {
+        let mut outer = tcp(NODE, (OTHER_NODE, 7_000), (OTHER_NODE, 7_000));
+        outer.key.protocol = protocol::UDP;
+        sweep(&mut pipeline, &[outer], at(2));
+        pipeline.rows().iter().map(|row| row.key.class).collect::<Vec<_>>()
+    };
+    assert_eq!(class(pipeline(&config(true))), [Class::Inside]);
+    assert_eq!(class(audited(&config(true))), [Class::Overlay]);
 }

@@ -6,7 +6,7 @@ use crate::collect::freezer::{Freezer, Sender};
 use crate::collect::snapshot::Snapshotter;
 use crate::kube::decode::PodView;
 use crate::kube::index::Index;
-use crate::snapshot::Boards;
+use crate::snapshot::SnapshotsByKind;
 use crate::state::bytes::In;
 
 const YEAR_S: i64 = 365 * 86_400;
@@ -206,10 +206,12 @@ fn f11_rows_leave_when_they_were_idle_and_show_the_time_of_now() {
             rows.abandon_open(Lost::Shutdown, ledger);
             world.pipeline.cleanup(world.at(66), 60 * SECOND);
             assert_eq!(world.pipeline.rows().len(), 1, "idle for 59 s: {by}, {restarts}");
-            let (snapshots, freezer) =
-                (Boards::default(), Freezer::new(Sender { node_name: String::new(), cluster_id: String::new() }));
+            let (snapshots, freezer) = (
+                SnapshotsByKind::default(),
+                Freezer::new(Sender { node_name: String::new(), cluster_id: String::new() }),
+            );
             snapshots.flows.ask();
-            Snapshotter::default().publish(&snapshots, &world.pipeline, &freezer, || world.at(12));
+            Snapshotter::default().publish(&snapshots, &world.pipeline, &freezer, u64::MAX, || world.at(12));
             let shown = snapshots.flows.latest().expect("asked for").rows[0].changed_wall_ns;
             assert_eq!(shown, world.at(12).wall_ns - 5 * SECOND, "{by}, {restarts}");
             world.pipeline.cleanup(world.at(67), 60 * SECOND);

@@ -77,7 +77,7 @@ fn a_row_keeps_its_name_until_it_is_used_again_after_being_settled() {
     assert_eq!(grow(&mut pipeline, 4), None, "nothing is settled yet");
     let settle = |pipeline: &mut Pipeline| {
         let (rows, ledger, _) = pipeline.books();
-        rows.freeze(ledger, |_, _| ());
+        rows.freeze(ledger, |id| id, |_, _| ());
         rows.settle(0, u32::MAX, crate::batch::Verdict::Acknowledged, ledger);
     };
     settle(&mut pipeline);
@@ -87,5 +87,5 @@ fn a_row_keeps_its_name_until_it_is_used_again_after_being_settled() {
     settle(&mut pipeline);
     assert_eq!(grow(&mut pipeline, 8).as_deref(), Some("second.test"));
     settle(&mut pipeline);
-    assert_eq!(grow(&mut pipeline, 70), None, "its time was over when it was used again");
+    assert_eq!(grow(&mut pipeline, 130), None, "its time was over when it was used again");
 }

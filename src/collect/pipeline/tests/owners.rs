@@ -1,9 +1,8 @@
 //! Whose bytes are by the cgroups of sockets, and which names are shown beside a row and in series.
 
 use super::*;
-use crate::kube::decode::PodView;
-use crate::kube::index::Index;
-use crate::state::bytes::In;
+use crate::owner::Owner;
+use crate::owner::cgroup::Holds;
 
 /// A tree as the kubelet makes it, of plain directories: their inode numbers stand for the ids of cgroups.
 struct Cgroups(std::path::PathBuf);
@@ -32,7 +31,7 @@ impl Cgroups {
 
     fn pipeline(&self) -> Pipeline {
         let mut pipeline = pipeline(&config(false));
-        pipeline.set_socket_owners(SocketOwners::open(&self.0, false).expect("no socket is opened"));
+        pipeline.set_socket_owners(SocketOwners::open(&self.0, Holds::Pods, false).expect("no socket is opened"));
         pipeline
     }
 }
@@ -73,6 +72,74 @@ fn rule_8_a_host_network_pod_is_known_by_its_cgroup_never_by_the_address() {
     take(&mut pipeline, &in_cgroup(service, connection), at(8));
     assert_eq!(owner_names(&pipeline), [("Host".to_owned(), 300), ("agent".to_owned(), 100)]);
     assert!(!pipeline.socket_owners().is_some_and(SocketOwners::walk), "nothing is new");
+}
+
+/// A host without pods, whose cgroups are those of units.
+fn bare_host(cgroups: &Cgroups) -> Pipeline {
+    let mut pipeline = pipeline(&config(true));
+    pipeline.set_socket_owners(SocketOwners::open(&cgroups.0, Holds::Groups, false).expect("no socket is opened"));
+    pipeline
+}
+
+fn group_names(pipeline: &Pipeline) -> Vec<(String, u64)> {
+    let name = |id| match pipeline.owners().get(id) {
+        Owner::Group(group) => format!("{} {}", group.kind(), group.name()),
+        other => format!("{other:?}"),
+    };
+    let mut rows: Vec<_> = pipeline.rows().iter().map(|row| (name(row.key.owner), row.total.tx.bytes)).collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn a_unit_says_more_of_what_is_local_and_makes_nothing_local() {
+    let cgroups = Cgroups::new("units");
+    let mut pipeline = bare_host(&cgroups);
+    // Made after the last walk: found at once, for nothing waits here.
+    let (nginx, slice) = (cgroups.make("system.slice/nginx.service"), cgroups.make("system.slice"));
+    let docker = cgroups.make(&format!("docker/{}", "a1".repeat(32)));
+    let out = tcp(NODE, (OUTSIDE, 443), (OUTSIDE, 443));
+    take(&mut pipeline, &in_cgroup(nginx, out), at(6));
+    take(&mut pipeline, &in_cgroup(slice, out), at(6));
+    take(&mut pipeline, &in_cgroup(0, out), at(6));
+    take(&mut pipeline, &in_cgroup(docker, tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443))), at(6));
+    let named = [
+        ("Host".to_owned(), 200),
+        ("container docker-a1a1a1a1a1a1".to_owned(), 100),
+        ("unit nginx.service".to_owned(), 100),
+    ];
+    assert_eq!(group_names(&pipeline), named);
+    // An address that is not local stays nobody's, and the node's tunnels stay its own.
+    take(&mut pipeline, &in_cgroup(docker, tcp(FAR_POD, (OUTSIDE, 443), (OUTSIDE, 443))), at(6));
+    assert_eq!(pipeline.ledger().unattributed.iter().map(|u| u.tx.bytes).sum::<u64>(), 100);
+    let peer = Addr::from_v4([192, 168, 0, 9]);
+    let mut tunnel = tcp(NODE, (peer, 51_820), (peer, 51_820));
+    tunnel.key.protocol = protocol::UDP;
+    take(&mut pipeline, &in_cgroup(nginx, tunnel), at(6));
+    let overlay = pipeline.rows().iter().find(|row| row.key.class == Overlay).expect("a tunnel");
+    assert_eq!(overlay.key.owner, OwnerId::HOST);
+    assert!(pipeline.ledger().is_balanced());
+}
+
+/// Series tell units apart: what a unit that is gone had must not be counted again as the host's.
+#[test]
+fn a_unit_that_goes_takes_its_series_along_and_what_was_carried_stays() {
+    let cgroups = Cgroups::new("gone");
+    let mut pipeline = bare_host(&cgroups);
+    let nginx = cgroups.make("system.slice/nginx.service");
+    take(&mut pipeline, &in_cgroup(nginx, tcp(NODE, (OUTSIDE, 443), (OUTSIDE, 443))), at(6));
+    let (rows, ledger, owners) = pipeline.books();
+    rows.freeze(ledger, |id| owners.pushed_as(id), |_, _| ());
+    rows.settle(0, 1, crate::batch::Verdict::Acknowledged, ledger);
+    for minutes in [20, 40, 60] {
+        pipeline.cleanup(at(minutes * 60), 60 * SECOND);
+    }
+    let series: Vec<(OwnerId, u64)> = pipeline.series().iter().map(|s| (s.key.owner, s.total.tx.bytes)).collect();
+    assert_eq!(series, []);
+    assert_eq!((pipeline.series().gone().tx.bytes, pipeline.series().total().tx.bytes), (100, 100));
+    let costs: Vec<(OwnerId, u64)> = pipeline.costs().iter().map(|c| (c.key.owner, c.tx_bytes)).collect();
+    assert_eq!(costs, [(OwnerId::HOST, 100)], "costs show units as the host, whose sum must not fall");
+    assert_eq!(pipeline.owners().all().iter().filter(|owner| matches!(owner, Owner::Group(_))).count(), 0);
 }
 
 #[test]
@@ -258,72 +325,6 @@ fn a_remote_end_that_is_a_pod_of_this_node_is_named_by_its_time() {
     assert!(pipeline.remote_pod(row).is_some(), "the originator is a pod too");
 }
 
-/// A pod that had POD_A until the fourth second, and one that has POD_B.
-fn job_and_server() -> Arc<PodIndex> {
-    let tenure = |addr, ended_s: u64, uid: &str| {
-        let ended_ns = if ended_s == u64::MAX { u64::MAX } else { at(ended_s).mono_ns };
-        let until_ns = ended_ns.saturating_add(120 * SECOND);
-        Tenure { addr, from_ns: at(1).mono_ns, ended_ns, until_ns, pod: pod(uid) }
-    };
-    let tenures = vec![tenure(POD_A, 4, "job"), tenure(POD_B, u64::MAX, "server")];
-    let pods = tenures.iter().map(|tenure| Arc::clone(&tenure.pod)).collect();
-    Arc::new(PodIndex::new(tenures, pods, true, 1))
-}
-
-#[test]
-fn f26_what_waits_after_its_pods_end_is_held_and_settled_at_the_end() {
-    let of_job = |to| Connection { reading: Reading::Increment, ..tcp(POD_A, (to, 80), (to, 80)) };
-    let to_job = Connection { reading: Reading::Increment, ..tcp(POD_B, (POD_A, 80), (POD_A, 80)) };
-    for (connection, beside, held) in [
-        (of_job(OUTSIDE), vec![], (100, 1_000)),
-        (of_job(POD_B), vec![("server".to_owned(), 1_000)], (100, 1_000)),
-        (to_job, vec![("server".to_owned(), 100)], (1_000, 100)),
-    ] {
-        let mut pipeline = pipeline(&config(false));
-        pipeline.set_pods(job_and_server(), at(5));
-        take(&mut pipeline, &connection, at(6));
-        assert_eq!(owner_names(&pipeline), beside);
-        let waiting = pipeline.ledger().waiting;
-        assert_eq!((waiting.tx.bytes, waiting.rx.bytes), held);
-        // It is in the state file as well.
-        let mut out = Vec::new();
-        pipeline.persist(&mut out);
-        let mut next = self::pipeline(&config(false));
-        next.restore(&mut In(&out), true, true, at(7)).expect("as it was written");
-        assert_eq!((next.ledger().waiting, next.ledger().is_balanced()), (waiting, true));
-        // At the end it is the pod's that had the address, and what it carried can be sent.
-        let counted = pipeline.ledger().counted;
-        pipeline.settle_ended(at(7));
-        assert!(pipeline.ledger().waiting.is_zero() && pipeline.ledger().is_balanced());
-        assert_eq!(pipeline.ledger().counted, counted);
-        let mut all = beside;
-        all.push(("job".to_owned(), held.0));
-        all.sort();
-        assert_eq!(owner_names(&pipeline), all);
-    }
-}
-
-#[test]
-fn f26_what_began_while_the_old_pod_had_the_address_need_not_wait() {
-    for (start_s, waits) in [(2, false), (4, false), (5, true), (0, true)] {
-        let mut pipeline = pipeline(&config(false));
-        pipeline.set_pods(job_and_server(), at(5));
-        let start_ns = if start_s == 0 { 0 } else { at(start_s).wall_ns };
-        let connection = tcp(POD_A, (OUTSIDE, 80), (OUTSIDE, 80));
-        take(&mut pipeline, &Connection { reading: Reading::Increment, start_ns, ..connection }, at(6));
-        assert_eq!(pipeline.ledger().waiting.is_zero(), !waits, "{start_s}");
-        assert_eq!(owner_names(&pipeline).len(), usize::from(!waits), "{start_s}");
-    }
-}
-
-#[test]
-fn f26_at_the_end_what_waits_for_a_pod_that_is_not_known_waits_on() {
-    let mut pipeline = pipeline(&config(false));
-    take(&mut pipeline, &Connection { reading: Reading::Increment, ..tcp(POD_A, (OUTSIDE, 80), (OUTSIDE, 80)) }, at(6));
-    pipeline.settle_ended(at(7));
-    assert_eq!(pipeline.ledger().waiting.tx.bytes, 100);
-}
-
 #[test]
 fn f16_pods_without_a_cgroup_in_the_tree_are_told_and_the_tree_is_walked_before() {
     let running = |generation| {
@@ -373,74 +374,4 @@ fn f17_a_node_that_is_none_of_ours_is_told() {
     assert_eq!(on(&mut pipeline, &[OTHER_NODE, NODE]), None, "the node has more than one address");
     pipeline.local_ends().remove_host(NODE);
     assert_eq!(on(&mut pipeline, &[NODE]), None, "it has left a moment ago");
-}
-
-/// `kubectl delete --force` deletes the object at once; its containers run on for their grace time, the next pod has
-/// started meanwhile, and gets the address the moment that it is free.
-fn forced(tells_containers: bool, sweep_every_s: u64, stamps: bool) -> (u64, u64) {
-    let (mut pipeline, mut index) = (pipeline(&config(false)), Index::default());
-    let view = |uid: &str, addresses: Vec<Addr>, started_s: u64, ran_s: Option<u64>| PodView {
-        uid: uid.to_owned(),
-        namespace: "shop".to_owned(),
-        name: uid.to_owned(),
-        addresses,
-        started_ns: Some(at(started_s).wall_ns),
-        ran_ns: ran_s.filter(|_| tells_containers).map(|s| at(s).wall_ns),
-        is_silent: tells_containers && ran_s.is_none(),
-        ..PodView::default()
-    };
-    let mut tell = |pipeline: &mut Pipeline, now, change: &dyn Fn(&mut Index)| {
-        change(&mut index);
-        index.snapshot().into_iter().for_each(|pods| pipeline.set_pods(Arc::new(pods), now));
-    };
-    // By port: who opened it, when, until when. The old one's last is open to the end and beyond: its peer repeats itself.
-    let connections: [(u16, u64, u64); 5] = [(1, 3, 60), (2, 12, 24), (3, 26, 200), (4, 40, 200), (5, 5, 24)];
-    for second in 2..200 {
-        let now = at(second);
-        match second {
-            2 => tell(&mut pipeline, now, &|index| {
-                index.replace(now, vec![view("old", vec![POD_A], 1, Some(2))]);
-            }),
-            10 => tell(&mut pipeline, now, &|index| index.remove(now, "old")),
-            11 => tell(&mut pipeline, now, &|index| {
-                index.upsert(now, view("new", vec![], 11, None));
-            }),
-            // The old one's containers are gone, and its address is the new one's.
-            27 => tell(&mut pipeline, now, &|index| {
-                index.upsert(now, view("new", vec![POD_A], 11, Some(25)));
-            }),
-            _ => {}
-        }
-        let living = connections.iter().filter(|(_, from, until)| (*from..*until).contains(&second));
-        let record = |(sport, from, _): &(u16, u64, u64)| {
-            let c = tcp(POD_A, (OUTSIDE, 443), (OUTSIDE, 443));
-            let bytes = (second - from + 1) * 10;
-            let traffic = Traffic { orig: Counts { bytes, packets: 1 }, reply: Counts::ZERO };
-            let start_ns = if stamps { at(*from).wall_ns } else { 0 };
-            Connection { key: ConnectionKey { sport: *sport, ..c.key }, traffic, start_ns, ..c }
-        };
-        if second % sweep_every_s == 0 {
-            sweep(&mut pipeline, &living.map(record).collect::<Vec<_>>(), now);
-        }
-        for ended in connections.iter().filter(|(.., until)| *until == second + 1) {
-            take(&mut pipeline, &Connection { reading: Reading::Ended, ..record(ended) }, now);
-        }
-    }
-    sweep(&mut pipeline, &[], at(400));
-    assert!(pipeline.ledger().waiting.is_zero() && pipeline.ledger().unattributed.iter().all(|u| u.is_zero()));
-    let told = owner_names(&pipeline);
-    let of = |name: &str| told.iter().filter(|(owner, _)| owner == name).map(|(_, bytes)| bytes).sum();
-    (of("old"), of("new"))
-}
-
-#[test]
-fn rule_8_a_pod_that_is_deleted_and_still_runs_keeps_its_bytes_though_its_address_is_used_again() {
-    // 57 s, 12 s and 19 s of the old one; 174 s and 160 s of the new one, of which the last sweep has seen a part.
-    for sweep_every_s in [1, 2, 5] {
-        for stamps in [false, true] {
-            let (old, new) = forced(true, sweep_every_s, stamps);
-            assert_eq!(old, (57 + 12 + 19) * 10, "every {sweep_every_s} s, {stamps}");
-            assert_eq!(new, 3_340, "every {sweep_every_s} s, {stamps}");
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::{LAST_SEND_TIMEOUT_NS, Push};
+use super::{LAST_SEND_TIMEOUT_NS, Push, STOP_MARGIN_NS};
 use crate::batch::Parcel;
 use crate::clock;
 use crate::export::dakr::transport::Transport;
@@ -17,9 +17,10 @@ impl<T: Transport> Push<T> {
             self.last_round(deadline_ns);
             let left_ns = deadline_ns.saturating_sub(self.client.now().mono_ns);
             if left_ns == 0 {
-                // One may have been handed over in this very moment; it goes back unsent.
-                while let Ok(batch) = batches.try_recv() {
-                    self.accept(batch);
+                // A batch that was handed over in this very moment goes back unsent; and the collector's last tables come
+                // once it knows what is left.
+                while let Ok(parcel) = batches.recv_timeout(Duration::from_nanos(STOP_MARGIN_NS)) {
+                    self.accept(parcel);
                     self.settle_left();
                 }
                 return;

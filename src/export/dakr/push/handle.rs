@@ -61,6 +61,13 @@ pub(super) struct Signs {
 }
 
 impl PushHandle {
+    /// Of a thread that has ended.
+    #[cfg(test)]
+    pub fn of_nobody() -> PushHandle {
+        let (orders, _) = crossbeam_channel::unbounded();
+        PushHandle { orders, flight: Flight::new(), signs: Arc::default(), pace: Arc::default() }
+    }
+
     /// See the module's documentation. `deadline_ns` is on the monotonic clock; the thread is done a little earlier.
     pub fn stop(&self, now: Now, deadline_ns: u64) {
         let deadline_ns = deadline_ns.saturating_sub(STOP_MARGIN_NS);

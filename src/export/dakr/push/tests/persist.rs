@@ -107,6 +107,35 @@ fn what_is_in_doubt_at_the_end_is_sent_by_the_next_process_under_its_old_name() 
 }
 
 #[test]
+fn f4_the_last_tables_are_written_though_sending_took_all_the_time() {
+    let folder = Folder::new("late");
+    let mut bench = bench_watched(lost(), None);
+    let own = persister(&folder.0, &bench);
+    bench.push.persist_in(own);
+    bench.push.accept(Parcel::Batch(batch(), Some(b"tables".to_vec())));
+    bench.run(1_001 * SECOND);
+    let (parcels, taken) = crossbeam_channel::bounded(2);
+    std::thread::scope(|scope| {
+        let settled = Arc::clone(&bench.settled);
+        scope.spawn(move || {
+            let is_left = || settled.lock().expect("alone").iter().any(|news| matches!(news, Settled::Left));
+            for _ in 0..500 {
+                if is_left() {
+                    break;
+                }
+                clock::sleep_ns(MS);
+            }
+            clock::sleep_ns(20 * MS);
+            parcels.send(Parcel::Tables(b"last tables".to_vec())).expect("it listens");
+        });
+        bench.push.stop(1_001 * SECOND, &taken);
+    });
+    let settled = bench.settled.lock().expect("alone");
+    assert!(settled.iter().any(|news| matches!(news, Settled::Persisted(true))));
+    assert_eq!(on_disk(&folder.0).tables, b"last tables");
+}
+
+#[test]
 fn what_is_in_doubt_after_a_restart_is_not_merged_when_it_is_refused() {
     let folder = Folder::new("doubt");
     let mut first = bench_watched(lost(), None);
