@@ -79,6 +79,9 @@ metricRelabelings:
 {{- if not (and .Values.state .Values.config .Values.prometheusRule) -}}
 {{- fail "values of another chart are reused and defaults of this one are missing: helm upgrade --reset-then-reuse-values (or --reset-values -f FILE) in the place of --reuse-values" -}}
 {{- end -}}
+{{- with include "netmon.elsewhere" . -}}
+{{- fail (printf "values that this chart has elsewhere, or not at all:%s" .) -}}
+{{- end -}}
 {{- $surge := ((.Values.updateStrategy | default dict).rollingUpdate | default dict).maxSurge -}}
 {{- if and $surge (ne (toString $surge) "0") (ne (toString $surge) "0%") -}}
 {{- fail "updateStrategy.rollingUpdate.maxSurge: a new pod cannot start beside the old one, for both listen on one port of the node and count the same bytes; use maxUnavailable" -}}

@@ -83,19 +83,25 @@ impl Helm {
         self.run(&[&fixed, arguments].concat())
     }
 
-    /// What NOTES.txt says. Only an installation shows it, which needs a cluster; so a copy of the chart renders it as
-    /// the text of a ConfigMap.
+    /// What NOTES.txt says. Only an installation shows it, which needs a cluster; so it is rendered as the text of a
+    /// ConfigMap.
     pub fn notes(&self, arguments: &[&str]) -> String {
-        let copy = std::env::temp_dir().join(format!("netmon-chart-{}", std::process::id()));
-        let templates = copy.join("templates");
-        fs::create_dir_all(&templates).expect("a folder");
-        for file in ["Chart.yaml", "values.yaml", "values.schema.json", "templates/_helpers.tpl"] {
-            fs::copy(Path::new(self.chart()).join(file), copy.join(file)).expect("a copy");
-        }
         let notes = fs::read_to_string(Path::new(self.chart()).join("templates/NOTES.txt")).expect("NOTES.txt");
         let head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\ndata:\n  text: |\n";
         let body: String = notes.lines().map(|line| format!("    {line}\n")).collect();
-        fs::write(templates.join("notes.yaml"), format!("{head}{body}")).expect("written");
+        self.with_template(&format!("{head}{body}"), arguments)
+    }
+
+    /// Renders this text as the only template of a copy of the chart.
+    pub fn with_template(&self, text: &str, arguments: &[&str]) -> String {
+        let copy = std::env::temp_dir().join(format!("netmon-chart-{}", std::process::id()));
+        let templates = copy.join("templates");
+        fs::create_dir_all(&templates).expect("a folder");
+        let helpers = ["templates/_helpers.tpl", "templates/_elsewhere.tpl"];
+        for file in ["Chart.yaml", "values.yaml", "values.schema.json"].into_iter().chain(helpers) {
+            fs::copy(Path::new(self.chart()).join(file), copy.join(file)).expect("a copy");
+        }
+        fs::write(templates.join("text.yaml"), text).expect("written");
         let said = self.render(copy.to_str().expect("UTF-8"), arguments);
         fs::remove_dir_all(&copy).expect("ours");
         assert!(said.ok, "{}", said.err);

@@ -33,6 +33,11 @@ pub fn takes_values_that_people_have(helm: &Helm) {
     let digest = "a".repeat(64);
     assert_eq!(pod["containers"][0]["image"], format!("mirror.example.com/zxporter-netmon@sha256:{digest}"));
     assert_eq!(pod["dnsConfig"]["options"][0]["name"], "ndots");
+    assert_eq!(pod["hostAliases"], json!([{"ip": "10.0.0.9", "hostnames": ["dakr.example.com"]}]));
+    assert_eq!(set["spec"]["minReadySeconds"], 5);
+    let dashboards = of("ConfigMap");
+    let dashboard = dashboards.iter().find(|o| o["metadata"]["annotations"]["grafana_folder"] == "network");
+    assert_eq!(dashboard.expect("a dashboard")["metadata"]["namespace"], "monitoring");
     let from = pod["containers"][0]["envFrom"].as_array().expect("a list");
     assert!(from.contains(&json!({"secretRef": {"name": "proxy"}})));
     for kind in ["PodMonitor", "ServiceMonitor"] {
