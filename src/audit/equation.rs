@@ -45,8 +45,9 @@ const LEAST_TCP_BYTES: i64 = 40;
 const FRAME_BYTES: i64 = 1_448;
 /// What options may add to a header of TCP: selective acknowledgements.
 const OPTION_BYTES: i64 = 12;
-/// The largest header of a link that is believed.
-const MOST_HEADER_BYTES: i64 = 64;
+/// Headers that links have: none, or Ethernet's, with as many as two tags of VLANs; a link may count the tags alone. Any
+/// other mean is of frames and packets that are not the same ones.
+const HEADERS: [i64; 6] = [0, 4, 8, 14, 18, 22];
 /// The shortest packet of neighbour discovery, and the longest that is believed: reports of many groups.
 const ODD_BYTES: (i64, i64) = (48, 256);
 /// Packets from which on a window tells the header of a link.
@@ -183,7 +184,7 @@ impl Side {
         }
         let (packets, headers) = (frames.packets as i64, frames.bytes as i64 - counted.bytes as i64);
         let header = (headers + packets / 2).div_euclid(packets);
-        if !(0..=MOST_HEADER_BYTES).contains(&header) || (headers - header * packets).abs() > packets / 8 {
+        if !HEADERS.contains(&header) || (headers - header * packets).abs() > packets / 8 {
             return;
         }
         let header = header as u64;

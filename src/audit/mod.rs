@@ -50,6 +50,8 @@ struct Uplink {
     odd: [u64; 3],
     /// Whether `base` is known.
     is_open: bool,
+    /// Whether it became known in this sweep: what waited for the sweep's end to be placed was carried before.
+    is_new: bool,
     /// How often its books have begun anew.
     books: u8,
     /// Sent and received.
@@ -57,6 +59,14 @@ struct Uplink {
     rx: Side,
     /// What is shown of both, which never falls.
     shown: [Shown; 2],
+}
+
+impl Uplink {
+    /// Begins its books anew.
+    fn empty(&mut self) {
+        (self.tx, self.rx) = (self.tx.again(), self.rx.again());
+        self.books = self.books.wrapping_add(1);
+    }
 }
 
 /// The whole of it.
@@ -197,6 +207,7 @@ impl Audit {
             odd_base: [0; 3],
             odd: [0; 3],
             is_open: false,
+            is_new: false,
             books: 0,
             tx: side.clone(),
             rx: side,
@@ -388,12 +399,11 @@ impl Audit {
             let odd = kernel.uncounted_packets(&uplink.link);
             let fell = now.tx.bytes < uplink.base.tx.bytes || now.rx.bytes < uplink.base.rx.bytes;
             if begins || !uplink.is_open || fell {
-                (uplink.tx, uplink.rx) = (uplink.tx.again(), uplink.rx.again());
+                uplink.empty();
                 uplink.shown.iter_mut().for_each(Shown::keep);
                 uplink.base = now;
                 uplink.odd_base = odd;
-                uplink.is_open = true;
-                uplink.books = uplink.books.wrapping_add(1);
+                (uplink.is_open, uplink.is_new) = (true, true);
             }
             uplink.odd = std::array::from_fn(|at| odd[at].saturating_sub(uplink.odd_base[at]));
             let carried = now - uplink.base;
@@ -420,6 +430,10 @@ impl Audit {
         }
         self.accounts.clear();
         let odd_packets = self.odd_packets;
+        for uplink in self.uplinks.iter_mut().filter(|uplink| uplink.is_new) {
+            uplink.empty();
+            uplink.is_new = false;
+        }
         for at in 0..self.uplinks.len() {
             self.take_out_what_is_on_top(at);
         }

@@ -395,3 +395,25 @@ fn rule_19_what_was_held_is_taken_back_from_the_books_it_is_in() {
     audit.take_back(Crossing::default(), way);
     assert_eq!(held(&mut audit), [40, 100], "it was in none");
 }
+
+#[test]
+fn rule_19_what_was_placed_after_an_uplinks_first_reading_is_not_in_its_books() {
+    let fake = Fake::node();
+    fake.carry(2, both(9_000, 9));
+    let mut audit = Audit::new(Box::new(fake.clone()), NETFILTER);
+    let way = both(100, 1);
+    // A sweep that shows the uplink, reads it, and then places what had waited for the owners.
+    let far = audit.path_to(FAR, NODE);
+    audit.read();
+    audit.cross(far, Part::Rows, (6, true), both(5_000, 5), None);
+    let crossing = audit.pass(NEAR, FAR, 6, Part::Held, way);
+    audit.close();
+    let parts = |audit: &Audit| audit.accounts().iter().map(|side| side.closed.parts).collect::<Vec<_>>();
+    assert_eq!(parts(&audit), [[0; Part::ALL.len()]; 2]);
+    audit.pass(NEAR, FAR, 6, Part::Held, way);
+    audit.take_back(crossing, way);
+    fake.carry(2, both(100 + 14, 1));
+    assert!(
+        closed(&mut audit).iter().all(|side| side.2.part(Part::Held) == 100 && side.2.part(Part::Unexplained) == 0)
+    );
+}

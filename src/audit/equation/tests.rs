@@ -173,8 +173,8 @@ fn over(header: u64, windows: u64, packets: u64) -> Side {
 
 #[test]
 fn rule_19_the_header_is_that_of_the_link_whatever_its_type() {
-    // None, Ethernet's, with a VLAN's tag, with two, and none that there is.
-    for (header, want) in [(0, 0), (4, 4), (14, 14), (18, 18), (22, 22), (65, 14)] {
+    // None, Ethernet's, with a VLAN's tag, with two, and none that there is: twice Ethernet's, and longer ones.
+    for (header, want) in [(0, 0), (4, 4), (8, 8), (14, 14), (18, 18), (22, 22), (28, 14), (65, 14)] {
         let side = over(header, 2, 100);
         assert_eq!(side.header_bytes, want, "{header}");
         assert_eq!(side.close(Odd::default()).part(Part::Unexplained), (header as i64 - want as i64) * 200);

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::Pipeline;
 use super::place::Attribution;
+use crate::audit::equation::Part;
 use crate::clock::Now;
 use crate::collect::arbiter::{Arbiter, End, Has, NodeTuple, OfNode, Place, Read};
 use crate::config::SourceKind;
@@ -121,6 +122,7 @@ impl Pipeline {
             let rest = arbiter.end_sweep(whole, now.mono_ns);
             if !rest.is_zero() {
                 self.ledger.lose(Lost::SourceChanged, rest);
+                self.audit.cross_somewhere(Part::Lost, rest);
             }
         }
     }

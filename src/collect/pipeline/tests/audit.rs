@@ -216,3 +216,25 @@ fn f38_a_tunnel_at_another_port_is_known_by_its_link() {
     assert_eq!(class(pipeline(&config(true))), [Class::Inside]);
     assert_eq!(class(audited(&config(true))), [Class::Overlay]);
 }
+
+#[test]
+fn rule_19_what_waits_beside_an_end_that_has_its_row_is_not_held_too() {
+    let mut pipeline = audited(&config(false));
+    sweep(&mut pipeline, &[connection(NODE, OUTSIDE, 1, 100, 70)], at(2));
+    assert_eq!(pipeline.ledger().waiting, Default::default());
+    assert_eq!(sums(&mut pipeline), [("rows", 100, 70)]);
+    sweep(&mut pipeline, &[connection(POD_A, OUTSIDE, 2, 5, 9)], at(3));
+    assert_eq!(sums(&mut pipeline), [("rows", 100, 70), ("held", 5, 9)], "nobody's yet");
+}
+
+#[test]
+fn rules_19_and_21_what_a_change_of_source_loses_is_lost_where_it_crossed() {
+    let (mut pipeline, c) = undecided();
+    sweep(&mut pipeline, &[Connection { reading: Reading::Increment, ends: Ends::Originator, ..c }], at(3));
+    pipeline.begin_sweep();
+    let more = Traffic { orig: c.traffic.orig + c.traffic.orig, ..c.traffic };
+    pipeline.record(&Connection { traffic: more, ..c }, at(4));
+    pipeline.end_sweep(&Sweep { complete: true, programs_are_gone: true, ..Sweep::default() }, at(4));
+    assert_eq!(pipeline.ledger().lost[Lost::SourceChanged as usize].tx.bytes, 100);
+    assert_eq!(sums(&mut pipeline), [("rows", 100, 70), ("lost", 100, 0)]);
+}
