@@ -217,14 +217,21 @@ fn f38_a_tunnel_at_another_port_is_known_by_its_link() {
     assert_eq!(class(audited(&config(true))), [Class::Overlay]);
 }
 
+/// The pod at the other end has ended a moment ago; that end waits, and is held (rule 8).
 #[test]
-fn rule_19_what_waits_beside_an_end_that_has_its_row_is_not_held_too() {
+fn rule_19_what_waits_beside_an_end_that_has_its_row_crosses_with_that() {
     let mut pipeline = audited(&config(false));
-    sweep(&mut pipeline, &[connection(NODE, OUTSIDE, 1, 100, 70)], at(2));
-    assert_eq!(pipeline.ledger().waiting, Default::default());
-    assert_eq!(sums(&mut pipeline), [("rows", 100, 70)]);
-    sweep(&mut pipeline, &[connection(POD_A, OUTSIDE, 2, 5, 9)], at(3));
-    assert_eq!(sums(&mut pipeline), [("rows", 100, 70), ("held", 5, 9)], "nobody's yet");
+    let (job, server) = (pod("job"), pod("server"));
+    let tenure = |addr, ended_ns: u64, pod| {
+        let until_ns = ended_ns.saturating_add(120 * SECOND);
+        Tenure { addr, from_ns: at(1).mono_ns, ended_ns, until_ns, pod }
+    };
+    let tenures = vec![tenure(POD_A, at(4).mono_ns, job.clone()), tenure(FAR_POD, u64::MAX, server.clone())];
+    pipeline.set_pods(Arc::new(PodIndex::new(tenures, vec![job, server], true, 1)), at(5));
+    let c = connection(POD_A, FAR_POD, 1, 100, 70);
+    take(&mut pipeline, &Connection { reading: Reading::Increment, ..c }, at(6));
+    assert_eq!(pipeline.ledger().waiting.tx.bytes, 100);
+    assert_eq!(sums(&mut pipeline), [], "the row's remote end is reached by a pod's link");
 }
 
 #[test]
