@@ -1,9 +1,9 @@
 //! The API server that names the lab's pods, when it is told to.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use k8s_openapi::api::core::v1::{Pod, PodIP};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -38,8 +38,27 @@ pub fn host_pod(name: &str, number: u32, address: &str, since_s: i64) -> Pod {
 pub struct Api {
     server: FakeKube,
     url: String,
-    list: Option<Sender<Vec<u8>>>,
+    lists: Arc<Mutex<Lists>>,
     events: Sender<Vec<u8>>,
+}
+
+/// The list, once it is known, and who waits for it. Each request has a channel of its own: one of an agent that is gone
+/// takes nothing from the next one's.
+#[derive(Default)]
+struct Lists {
+    known: Option<Vec<u8>>,
+    waiting: Vec<Sender<Vec<u8>>>,
+}
+
+impl Lists {
+    fn asked(&mut self) -> Receiver<Vec<u8>> {
+        let (answer, answered) = unbounded();
+        match &self.known {
+            Some(list) => drop(answer.send(list.clone())),
+            None => self.waiting.push(answer),
+        }
+        answered
+    }
 }
 
 impl Api {
@@ -51,16 +70,17 @@ impl Api {
     /// The same with TLS, by a certificate that nobody checks.
     pub fn start_tls(lab: &Lab, tls: Option<Arc<ServerConfig>>) -> Api {
         let is_tls = tls.is_some();
-        let (list, lists) = unbounded();
+        let lists = Arc::<Mutex<Lists>>::default();
+        let asked = Arc::clone(&lists);
         let (events, watched) = unbounded();
         let server = lab.node().enter(|| {
             FakeKube::start_tls(tls, move |request| match request.watch {
                 true => vec![Part::Bytes(WATCH_HEAD.to_vec()), Part::Stream(watched.clone())],
-                false => vec![Part::Bytes(WATCH_HEAD.to_vec()), Part::Stream(lists.clone())],
+                false => vec![Part::Bytes(WATCH_HEAD.to_vec()), Part::Stream(asked.lock().expect("ours").asked())],
             })
         });
         let url = if is_tls { server.https() } else { server.url() };
-        Api { server, url, list: Some(list), events }
+        Api { server, url, lists, events }
     }
 
     /// Writes a kubeconfig that names it.
@@ -83,10 +103,18 @@ impl Api {
         self.server.counts().0
     }
 
-    /// Answers the list.
+    /// Answers the list, to whoever has asked or will.
     pub fn list(&mut self, pods: &[Pod]) -> Result<(), String> {
-        let list = self.list.take().ok_or("the list was answered")?;
-        list.send(fixtures::list(pods, "10")).map_err(|_| "the fake API server is gone".to_owned())
+        let mut lists = self.lists.lock().map_err(|error| error.to_string())?;
+        if lists.known.is_some() {
+            return Err("the list was answered".to_owned());
+        }
+        let list = fixtures::list(pods, "10");
+        for answer in lists.waiting.drain(..) {
+            let _ = answer.send(list.clone()); // of an agent that is gone
+        }
+        lists.known = Some(list);
+        Ok(())
     }
 
     /// Says an event.
