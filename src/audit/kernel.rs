@@ -5,6 +5,8 @@ use std::io;
 use super::routes;
 use crate::flow::{Addr, TxRx};
 use crate::sys::links::{Links, has_device};
+use crate::sys::tunnels;
+use crate::wire::genetlink::Family;
 use crate::wire::rtnetlink::{Hop, Link, LinkKind};
 
 /// What the audit asks the kernel.
@@ -14,6 +16,12 @@ pub trait Kernel: Send {
     /// # Errors
     /// When they cannot be read.
     fn links(&mut self, each: &mut dyn FnMut(&Link, bool)) -> io::Result<()>;
+
+    /// UDP ports of a tunnel that its link does not tell; `family` knows them.
+    ///
+    /// # Errors
+    /// When they cannot be asked for.
+    fn more_ports(&mut self, family: Family, link: &Link, each: &mut dyn FnMut(u16)) -> io::Result<()>;
 
     /// Bytes and frames that a link sent and received.
     ///
@@ -47,6 +55,13 @@ pub trait Kernel: Send {
 impl Kernel for Links {
     fn links(&mut self, each: &mut dyn FnMut(&Link, bool)) -> io::Result<()> {
         self.list(&mut |link| each(link, link.kind == LinkKind::Plain && has_device(&link.name)))
+    }
+    fn more_ports(&mut self, family: Family, link: &Link, each: &mut dyn FnMut(u16)) -> io::Result<()> {
+        match family {
+            Family::WireGuard => tunnels::listening_port(link.index)?.into_iter().for_each(each),
+            Family::Fou => tunnels::receiving_ports(each)?,
+        }
+        Ok(())
     }
     fn counters(&mut self, link: u32) -> io::Result<TxRx> {
         Links::counters(self, link)

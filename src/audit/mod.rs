@@ -21,6 +21,7 @@ pub mod routes;
 
 use crate::class::Classes;
 use crate::flow::{Addr, Counts, TxRx};
+use crate::wire::genetlink;
 use crate::wire::rtnetlink::{Hop, Link, LinkKind};
 pub use account::{Account, Shown};
 use equation::{Odd, Part, Side};
@@ -133,9 +134,26 @@ impl Audit {
         self.routes = None;
     }
 
-    /// UDP ports of the tunnels that are among the links, as the kernel has them.
-    pub fn tunnel_ports(&self) -> impl Iterator<Item = u16> {
-        self.links.iter().map(|(link, _)| link.port).filter(|port| *port != 0)
+    /// Hands over the UDP ports of the tunnels that are among the links, as the kernel has them.
+    pub fn tunnel_ports(&mut self, each: &mut dyn FnMut(u16)) {
+        let Some(kernel) = &mut self.kernel else { return };
+        self.links.iter().map(|(link, _)| link.port).filter(|port| *port != 0).for_each(&mut *each);
+        let mut asked_fou = false;
+        for (link, _) in &self.links {
+            let Some(family) = link.more_ports else { continue };
+            let is_asked = match family {
+                genetlink::Family::WireGuard => false,
+                // It tells of all links at once.
+                genetlink::Family::Fou => std::mem::replace(&mut asked_fou, true),
+            };
+            if is_asked {
+                continue;
+            }
+            if let Err(error) = kernel.more_ports(family, link, each) {
+                let name = String::from_utf8_lossy(&link.name);
+                log::debug!("cannot ask for the ports of tunnel {}: {error}", name.trim_end_matches('\0'));
+            }
+        }
     }
 
     fn list(&mut self) {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use super::equation::Closed;
 use super::*;
 use crate::flow::Cidr;
+use crate::wire::genetlink::Family;
 use crate::wire::rtnetlink::{Route, Rule, TABLE_LOCAL, TABLE_MAIN};
 
 /// A node's links, whose counters the test sets.
@@ -13,6 +14,8 @@ struct World {
     counters: Vec<(u32, TxRx)>,
     routes: Vec<(Addr, Hop)>,
     asked: u32,
+    /// Who was asked for more ports.
+    families: Vec<Family>,
     /// What a dump of them shows; none where that fails.
     tables: Option<Vec<Route>>,
     dumps: u32,
@@ -27,6 +30,16 @@ struct Fake(Arc<Mutex<World>>);
 impl Kernel for Fake {
     fn links(&mut self, each: &mut dyn FnMut(&Link, bool)) -> io::Result<()> {
         self.0.lock().expect("ours").links.iter().for_each(|(link, has_device)| each(link, *has_device));
+        Ok(())
+    }
+    fn more_ports(&mut self, family: Family, link: &Link, each: &mut dyn FnMut(u16)) -> io::Result<()> {
+        let mut world = self.0.lock().expect("ours");
+        world.families.push(family);
+        match family {
+            Family::WireGuard if link.index == 5 => return Err(io::ErrorKind::PermissionDenied.into()),
+            Family::WireGuard => each(4444),
+            Family::Fou => [5555, 5556].into_iter().for_each(each),
+        }
         Ok(())
     }
     fn counters(&mut self, link: u32) -> io::Result<TxRx> {
@@ -70,7 +83,17 @@ const NODE: Addr = Addr::from_v4([192, 168, 1, 10]);
 const NEAR: Addr = Addr::from_v4([10, 244, 1, 11]);
 
 fn link(index: u32, name: &str, kind: LinkKind) -> Link {
-    let mut link = Link { index, name: [0; 16], kind, lower: 0, master: 0, mtu: 1500, is_ethernet: true, port: 0 };
+    let mut link = Link {
+        index,
+        name: [0; 16],
+        kind,
+        lower: 0,
+        master: 0,
+        mtu: 1500,
+        is_ethernet: true,
+        port: 0,
+        more_ports: None,
+    };
     link.name.iter_mut().zip(name.as_bytes()).for_each(|(to, from)| *to = *from);
     link
 }
@@ -109,6 +132,25 @@ fn closed(audit: &mut Audit) -> Vec<(String, bool, Closed)> {
     audit.read();
     audit.close();
     audit.accounts().iter().map(|account| (account.interface().to_owned(), account.is_tx, account.closed)).collect()
+}
+
+#[test]
+fn f38_ports_of_tunnels_are_asked_of_those_who_know_them() {
+    let fake = Fake::node();
+    let tunnel = |index, port, more_ports| {
+        (Link { port, more_ports, ..link(index, "tunnel", LinkKind::Tunnel { overhead: 20 }) }, false)
+    };
+    let ports = |links: Vec<(Link, bool)>| {
+        fake.0.lock().expect("ours").links.extend(links);
+        let (mut audit, mut ports) = (Audit::new(Box::new(fake.clone()), NETFILTER), Vec::new());
+        audit.tunnel_ports(&mut |port| ports.push(port));
+        ports
+    };
+    assert!(ports(vec![]).is_empty() && fake.0.lock().expect("ours").families.is_empty(), "nobody is asked in vain");
+    let (wireguard, fou) = (Some(Family::WireGuard), Some(Family::Fou));
+    let links = vec![tunnel(5, 0, wireguard), tunnel(6, 0, wireguard), tunnel(7, 7_000, fou), tunnel(8, 7_001, fou)];
+    assert_eq!(ports(links), [7_000, 7_001, 4_444, 5_555, 5_556], "one that may not be asked keeps no other from it");
+    assert_eq!(fake.0.lock().expect("ours").families, [Family::WireGuard, Family::WireGuard, Family::Fou]);
 }
 
 #[test]

@@ -262,7 +262,8 @@ impl Pipeline {
     }
 
     fn learn_tunnels(&mut self) {
-        self.audit.tunnel_ports().for_each(|port| self.policy.classes.learn_tunnel(port));
+        let classes = &mut self.policy.classes;
+        self.audit.tunnel_ports(&mut |port| classes.learn_tunnel(port));
     }
 
     pub fn baselines(&self) -> &BaselineTable {

@@ -18,4 +18,5 @@ pub mod routes;
 pub mod signals;
 pub mod small_file;
 pub mod terminal;
+pub mod tunnels;
 pub mod waker;

@@ -26,6 +26,8 @@ pub enum Family {
     Route,
     /// `NETLINK_SOCK_DIAG`.
     SockDiag,
+    /// `NETLINK_GENERIC`.
+    Generic,
 }
 
 fn open(family: Family, groups: u32) -> io::Result<OwnedFd> {
@@ -33,19 +35,21 @@ fn open(family: Family, groups: u32) -> io::Result<OwnedFd> {
         Family::Netfilter => SockProtocol::NetlinkNetFilter,
         Family::Route => SockProtocol::NetlinkRoute,
         Family::SockDiag => SockProtocol::NetlinkSockDiag,
+        Family::Generic => SockProtocol::NetlinkGeneric,
     };
     let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
     bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
     Ok(fd)
 }
 
-/// A datagram that did not come from the kernel, or did not fit, is an error: neither may be read.
+/// A datagram that did not come from the kernel is an error: it may not be read. Tells its length in `buffer`, and whether
+/// it did not fit.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "sizes of structs; a count that Errno::result has found not to be negative"
 )]
-fn receive(fd: RawFd, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+fn receive_head(fd: RawFd, buffer: &mut [u8], flags: libc::c_int) -> io::Result<(usize, bool)> {
     // SAFETY: all-zero is a valid sockaddr_nl.
     #[allow(unsafe_code)]
     let mut sender: libc::sockaddr_nl = unsafe { mem::zeroed() };
@@ -63,18 +67,22 @@ fn receive(fd: RawFd, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize
     if len < 0 {
         return Err(io::Error::last_os_error());
     }
-    check(&header, &sender)?;
-    Ok(len as usize)
+    Ok((len as usize, is_cut(&header, &sender)?))
 }
 
-fn check(header: &libc::msghdr, sender: &libc::sockaddr_nl) -> io::Result<()> {
+/// The same; one that did not fit is an error too.
+fn receive(fd: RawFd, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+    match receive_head(fd, buffer, flags)? {
+        (len, false) => Ok(len),
+        (_, true) => Err(io::Error::new(io::ErrorKind::InvalidData, "a netlink message larger than the buffer")),
+    }
+}
+
+fn is_cut(header: &libc::msghdr, sender: &libc::sockaddr_nl) -> io::Result<bool> {
     if sender.nl_pid != 0 {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "a netlink message from another process"));
     }
-    if header.msg_flags & libc::MSG_TRUNC != 0 {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a netlink message larger than the buffer"));
-    }
-    Ok(())
+    Ok(header.msg_flags & libc::MSG_TRUNC != 0)
 }
 
 /// A socket for requests and their answers.
@@ -125,14 +133,15 @@ impl RequestSocket {
     /// # Errors
     /// Time-out, a datagram larger than the buffer, or one from another process.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match receive(self.fd.as_raw_fd(), buffer, 0) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Not ours to read; the answer is still to come.
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-                other => return other,
-            }
-        }
+        patiently(|| receive(self.fd.as_raw_fd(), buffer, 0))
+    }
+
+    /// Receives of a datagram what fits in `buffer`, and returns how much that is. The rest is thrown away by the kernel.
+    ///
+    /// # Errors
+    /// Time-out, or a datagram from another process.
+    pub fn receive_head(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        patiently(|| receive_head(self.fd.as_raw_fd(), buffer, 0)).map(|(len, _)| len)
     }
 
     /// Throws away answers that nobody waited for, so that the next request meets its own; tells how many datagrams.
@@ -142,6 +151,17 @@ impl RequestSocket {
             discarded += 1;
         }
         discarded
+    }
+}
+
+fn patiently<T>(mut receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match receive() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Not ours to read; the answer is still to come.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            other => return other,
+        }
     }
 }
 
@@ -225,7 +245,7 @@ impl EventSocket {
             }
         };
         for ((length, header), sender) in self.lengths.iter_mut().zip(&headers).zip(&senders) {
-            let readable = check(&header.msg_hdr, sender).is_ok();
+            let readable = matches!(is_cut(&header.msg_hdr, sender), Ok(false));
             *length = if readable { header.msg_len as usize } else { 0 };
         }
         Ok(Received::Datagrams(count as usize))

@@ -6,6 +6,7 @@ pub mod cilium_ct;
 pub mod cilium_ipcache;
 pub mod conntrack;
 pub mod dns;
+pub mod genetlink;
 pub mod netlink;
 pub mod nftables;
 pub mod protobuf;

@@ -2,6 +2,7 @@
 //!
 //! Knows how requests and answers are written, and nothing of sockets.
 
+use super::genetlink::Family;
 use super::netlink::{Attributes, Writer, u16_be, u16_ne, u32_ne};
 use crate::flow::{Addr, Cidr, Counts, TxRx};
 
@@ -52,6 +53,14 @@ const IFLA_INFO_DATA: u16 = 2;
 const IFLA_VXLAN_LINK: u16 = 3;
 const IFLA_VXLAN_PORT: u16 = 15;
 const IFLA_GENEVE_PORT: u16 = 5;
+const IFLA_IPTUN_ENCAP_TYPE: u16 = 15;
+const IFLA_IPTUN_ENCAP_DPORT: u16 = 18;
+const IFLA_GRE_ENCAP_TYPE: u16 = 14;
+const IFLA_GRE_ENCAP_DPORT: u16 = 17;
+/// `TUNNEL_ENCAP_FOU`: a header of UDP before the packet.
+const ENCAP_FOU: u16 = 1;
+/// `TUNNEL_ENCAP_GUE`: 4 bytes of its own behind that header.
+const ENCAP_GUE: u16 = 2;
 const IFLA_EXT_MASK: u16 = 29;
 /// Leaves out counters, which `RTM_GETSTATS` has in a tenth of the bytes.
 const RTEXT_FILTER_SKIP_STATS: u32 = 8;
@@ -122,8 +131,10 @@ pub struct Link {
     pub mtu: u32,
     /// Whether its frames have Ethernet headers.
     pub is_ethernet: bool,
-    /// The UDP port at which the far ends of a VXLAN or Geneve tunnel answer; 0 where there is none.
+    /// The UDP port at which the far ends of a VXLAN, Geneve, FoU or GUE tunnel answer; 0 where there is none.
     pub port: u16,
+    /// Who knows of more ports of it.
+    pub more_ports: Option<Family>,
 }
 
 /// Asks for all links.
@@ -180,6 +191,7 @@ pub fn link(payload: &[u8]) -> Option<Link> {
         mtu: 0,
         is_ethernet: arp_type == ARPHRD_ETHER,
         port: 0,
+        more_ports: None,
     };
     for attribute in Attributes::of(payload.get(LINK_HEADER..)?).map_while(Result::ok) {
         match attribute.kind {
@@ -190,21 +202,9 @@ pub fn link(payload: &[u8]) -> Option<Link> {
             IFLA_LINKINFO => {
                 let within = || Attributes::of(attribute.value).map_while(Result::ok);
                 let Some(kind) = within().find(|inner| inner.kind == IFLA_INFO_KIND) else { continue };
-                link.kind = kind_of(kind.value);
-                let is_vxlan = kind.value.starts_with(b"vxlan");
-                let port = match is_vxlan {
-                    true => IFLA_VXLAN_PORT,
-                    false if kind.value.starts_with(b"geneve") => IFLA_GENEVE_PORT,
-                    false => continue,
-                };
-                let Some(data) = within().find(|inner| inner.kind == IFLA_INFO_DATA) else { continue };
-                for said in Attributes::of(data.value).map_while(Result::ok) {
-                    match said.kind {
-                        IFLA_VXLAN_LINK if is_vxlan => link.lower = u32_ne(said.value, 0).unwrap_or(link.lower),
-                        kind if kind == port => link.port = u16_be(said.value).unwrap_or(0),
-                        _ => {}
-                    }
-                }
+                link.kind = kind_of(name_of(kind.value));
+                let data = within().find(|inner| inner.kind == IFLA_INFO_DATA).map_or(&[][..], |data| data.value);
+                read_tunnel(&mut link, name_of(kind.value), data);
             }
             _ => {}
         }
@@ -212,8 +212,47 @@ pub fn link(payload: &[u8]) -> Option<Link> {
     Some(link)
 }
 
+/// The ports of a tunnel of this kind, and the link below a VXLAN, from what its kind alone has (`IFLA_INFO_DATA`).
+fn read_tunnel(link: &mut Link, kind: &[u8], data: &[u8]) {
+    let of =
+        |kind: u16| Attributes::of(data).map_while(Result::ok).find(|said| said.kind == kind).map(|said| said.value);
+    let port = |kind: u16| of(kind).and_then(u16_be).unwrap_or(0);
+    let (encap, at) = match kind {
+        b"vxlan" => {
+            link.lower = of(IFLA_VXLAN_LINK).and_then(|value| u32_ne(value, 0)).unwrap_or(link.lower);
+            link.port = port(IFLA_VXLAN_PORT);
+            return;
+        }
+        b"geneve" => {
+            link.port = port(IFLA_GENEVE_PORT);
+            return;
+        }
+        b"wireguard" => {
+            link.more_ports = Some(Family::WireGuard);
+            return;
+        }
+        b"ipip" | b"sit" | b"ip6tnl" => (IFLA_IPTUN_ENCAP_TYPE, IFLA_IPTUN_ENCAP_DPORT),
+        b"gre" | b"gretap" | b"ip6gre" | b"ip6gretap" => (IFLA_GRE_ENCAP_TYPE, IFLA_GRE_ENCAP_DPORT),
+        _ => return,
+    };
+    let more = match of(encap).and_then(|value| u16_ne(value, 0)) {
+        Some(ENCAP_FOU) => 8,
+        Some(ENCAP_GUE) => 12,
+        _ => return,
+    };
+    link.port = port(at);
+    link.more_ports = Some(Family::Fou);
+    if let LinkKind::Tunnel { overhead: overhead @ 1.. } = &mut link.kind {
+        *overhead += more;
+    }
+}
+
+fn name_of(value: &[u8]) -> &[u8] {
+    value.strip_suffix(b"\0").unwrap_or(value)
+}
+
 fn kind_of(name: &[u8]) -> LinkKind {
-    match name.strip_suffix(b"\0").unwrap_or(name) {
+    match name {
         b"veth" | b"netkit" => LinkKind::Veth,
         b"bond" | b"team" => LinkKind::Gathered,
         b"bridge" | b"openvswitch" => LinkKind::Bridge,

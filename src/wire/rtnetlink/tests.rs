@@ -51,6 +51,34 @@ fn f38_a_tunnels_port_is_read() {
 }
 
 #[test]
+fn f38_a_tunnel_within_udp_tells_its_port_and_who_knows_more() {
+    let of = |kind: &[u8], at: [u16; 2], encap: u16| {
+        let payload = message(|w| {
+            w.raw(&[0; LINK_HEADER]);
+            w.nested(IFLA_LINKINFO, |w| {
+                w.attribute(IFLA_INFO_KIND, kind);
+                w.nested(IFLA_INFO_DATA, |w| {
+                    w.attribute(at[0], &encap.to_ne_bytes());
+                    w.attribute(at[1], &5555_u16.to_be_bytes());
+                });
+            });
+        });
+        let link = link(&payload).expect("a link");
+        (link.port, link.more_ports, link.kind)
+    };
+    // As if_tunnel.h numbers IFLA_IPTUN_ENCAP_TYPE and _DPORT, IFLA_GRE_ENCAP_TYPE and _DPORT.
+    let (iptun, gre) = ([15, 18], [14, 17]);
+    let fou = Some(Family::Fou);
+    assert_eq!(of(b"ipip\0", iptun, 1), (5555, fou, LinkKind::Tunnel { overhead: 28 }));
+    assert_eq!(of(b"sit\0", iptun, 2), (5555, fou, LinkKind::Tunnel { overhead: 32 }), "GUE");
+    assert_eq!(of(b"gre\0", gre, 1), (5555, fou, LinkKind::Tunnel { overhead: 32 }));
+    assert_eq!(of(b"ip6gretap\0", gre, 1), (5555, fou, LinkKind::Tunnel { overhead: 0 }));
+    assert_eq!(of(b"ipip\0", iptun, 0), (0, None, LinkKind::Tunnel { overhead: 20 }), "no UDP");
+    assert_eq!(of(b"gre\0", iptun, 1), (0, None, LinkKind::Tunnel { overhead: 24 }));
+    assert_eq!(of(b"wireguard\0", iptun, 1), (0, Some(Family::WireGuard), LinkKind::Tunnel { overhead: 60 }));
+}
+
+#[test]
 fn counters_and_hops_are_read() {
     let numbers: Vec<u8> = (1..=4_u64).flat_map(u64::to_ne_bytes).collect();
     let payload = message(|w| {

@@ -6,6 +6,7 @@ use super::*;
 use crate::audit::equation::Closed;
 use crate::audit::routes::Builder;
 use crate::audit::{Audit, Kernel, Knows};
+use crate::wire::genetlink::Family;
 use crate::wire::rtnetlink::{Hop, Link, LinkKind};
 
 /// One uplink, by which everything is reached that is not a pod of this node; it never carries anything.
@@ -14,9 +15,25 @@ struct OneUplink;
 impl Kernel for OneUplink {
     fn links(&mut self, each: &mut dyn FnMut(&Link, bool)) -> io::Result<()> {
         let (kind, mtu) = (LinkKind::Plain, 1500);
-        let uplink = Link { index: 2, name: [b'e'; 16], kind, lower: 0, master: 0, mtu, is_ethernet: true, port: 0 };
+        let uplink = Link {
+            index: 2,
+            name: [b'e'; 16],
+            kind,
+            lower: 0,
+            master: 0,
+            mtu,
+            is_ethernet: true,
+            port: 0,
+            more_ports: None,
+        };
         each(&uplink, true);
-        each(&Link { index: 3, kind: LinkKind::Tunnel { overhead: 50 }, lower: 2, port: 7_000, ..uplink }, false);
+        let tunnel = Link { index: 3, kind: LinkKind::Tunnel { overhead: 50 }, lower: 2, ..uplink };
+        each(&Link { port: 7_000, ..tunnel }, false);
+        each(&Link { index: 4, more_ports: Some(Family::WireGuard), ..tunnel }, false);
+        Ok(())
+    }
+    fn more_ports(&mut self, _: Family, _: &Link, each: &mut dyn FnMut(u16)) -> io::Result<()> {
+        each(7_001);
         Ok(())
     }
     fn counters(&mut self, _: u32) -> io::Result<TxRx> {
@@ -207,14 +224,17 @@ fn rule_17_what_stays_on_the_node_is_on_no_wire() {
 
 #[test]
 fn f38_a_tunnel_at_another_port_is_known_by_its_link() {
-    let class = |mut pipeline: Pipeline| {
-        let mut outer = tcp(NODE, (OTHER_NODE, 7_000), (OTHER_NODE, 7_000));
+    let class = |mut pipeline: Pipeline, port| {
+        let mut outer = tcp(NODE, (OTHER_NODE, port), (OTHER_NODE, port));
         outer.key.protocol = protocol::UDP;
         sweep(&mut pipeline, &[outer], at(2));
         pipeline.rows().iter().map(|row| row.key.class).collect::<Vec<_>>()
     };
-    assert_eq!(class(pipeline(&config(true))), [Class::Inside]);
-    assert_eq!(class(audited(&config(true))), [Class::Overlay]);
+    for port in [7_000, 7_001] {
+        assert_eq!(class(pipeline(&config(true)), port), [Class::Inside]);
+        assert_eq!(class(audited(&config(true)), port), [Class::Overlay]);
+    }
+    assert_eq!(class(audited(&config(true)), 7_002), [Class::Inside]);
 }
 
 /// The pod at the other end has ended a moment ago; that end waits, and is held (rule 8).

@@ -130,24 +130,17 @@ pub struct Network {
     build: fn(&Lab) -> Result<(), String>,
     ways: &'static [Way],
     hidden: Option<(Source, Hidden)>,
-    port: Option<&'static str>,
 }
 
 impl Network {
     /// Every mode sees all of it.
     pub const fn new(build: fn(&Lab) -> Result<(), String>, ways: &'static [Way]) -> Network {
-        Network { build, ways, hidden: None, port: None }
+        Network { build, ways, hidden: None }
     }
 
     /// A mode does not.
     pub const fn hidden_from(mut self, source: Source, hidden: Hidden) -> Network {
         self.hidden = Some((source, hidden));
-        self
-    }
-
-    /// The agent is told that this is a tunnel's port.
-    pub const fn told_of(mut self, port: &'static str) -> Network {
-        self.port = Some(port);
         self
     }
 
@@ -166,9 +159,7 @@ impl Network {
         w.p2.serve_tcp(P2, BACKEND_PORT)?;
         let sandbox = w.p1.netns.enter(|| Actor::start(&Place::default()))?;
         let mut api = Api::start(lab);
-        let start = lab.agent_in_cluster(&api)?;
-        let start = if let Some(port) = self.port { start.flag("-overlay-ports", port) } else { start };
-        let agent = start.ready()?;
+        let agent = lab.agent_in_cluster(&api)?.ready()?;
         let since_s = (clock::now().wall_ns / clock::SECOND) as i64 - 600;
         api.list(&[
             pod("p1", 1, &[P1, P1_V6], since_s),

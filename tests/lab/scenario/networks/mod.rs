@@ -71,9 +71,9 @@ networks! {
         Network::new(|lab| build::tunnel(lab, build::IPIP), ALL_WAYS);
     gre: "ip link add name tu7 type gre local 10.0.0.1 remote 10.0.0.2",
         Network::new(|lab| build::tunnel(lab, build::GRE), ALL_WAYS);
-    fou: "ip fou add port 5555 ipproto 4", Network::new(|lab| build::tunnel(lab, build::FOU), ALL_WAYS).told_of("5555");
+    fou: "ip fou add port 5555 ipproto 4", Network::new(|lab| build::tunnel(lab, build::FOU), ALL_WAYS);
     wireguard: "ip link add name tu7 type wireguard", Network::new(|lab| build::wireguard(lab, 51820), ALL_WAYS);
-    wireguard_elsewhere: "ip link add name tu7 type wireguard", Network::new(|lab| build::wireguard(lab, 4444), ALL_WAYS).told_of("4444");
+    wireguard_elsewhere: "ip link add name tu7 type wireguard", Network::new(|lab| build::wireguard(lab, 4444), ALL_WAYS);
     ipsec: build::ESP_PROBE, Network::new(build::ipsec, ALL_WAYS).hidden_from(Source::Ebpf, Says("IPsec"));
     flow_table_counted: build::FLOW_TABLE_PROBE, Network::new(|lab| build::flow_table(lab, true), ALL_WAYS);
     flow_table: build::FLOW_TABLE_PROBE,
