@@ -1,8 +1,10 @@
 //! A DAKR that runs as a Deployment: takes pushes and heartbeats by the protocol, sums what it counted by what names an
-//! item on the wire, and shows the sums at `/kept`. Byte-identical repeats are dropped, as the platform does.
+//! item on the wire, and shows the sums at `/kept`. Byte-identical repeats are dropped, as the platform does. What it took
+//! stands in a file of the node, for the platform forgets nothing when the node is drained.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::Read;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use flate2::read::GzDecoder;
@@ -49,6 +51,9 @@ pub struct Item {
     pub rx_packets: i64,
 }
 
+/// Pushes as they came, each behind its length.
+const BOOKS: &str = "dakr.books";
+
 type Key = (String, String, String, String, i32, i32);
 
 #[derive(Default)]
@@ -56,6 +61,7 @@ struct Books {
     sums: BTreeMap<Key, [i64; 4]>,
     seen: HashSet<Vec<u8>>,
     kept: Kept,
+    file: Option<File>,
 }
 
 /// Serves for ever.
@@ -68,7 +74,13 @@ pub fn run(port: &str) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut books = Books::default();
+    let mut books = match Books::opened(&format!("{}/{BOOKS}", crate::actor::MEETING)) {
+        Ok(books) => books,
+        Err(error) => {
+            eprintln!("{BOOKS}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     for request in server.incoming_requests() {
         books.answer(request);
     }
@@ -76,6 +88,23 @@ pub fn run(port: &str) -> ExitCode {
 }
 
 impl Books {
+    /// Those of the process before, if there was one.
+    fn opened(path: &str) -> Result<Books, String> {
+        let mut books = Books::default();
+        let mut file =
+            OpenOptions::new().create(true).read(true).append(true).open(path).map_err(|e| format!("{path}: {e}"))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|e| format!("{path}: {e}"))?;
+        let mut rest = &bytes[..];
+        while let Some((length, after)) = rest.split_first_chunk() {
+            let Some((body, after)) = after.split_at_checked(u32::from_be_bytes(*length) as usize) else { break };
+            books.count(body.to_vec())?;
+            rest = after;
+        }
+        books.file = Some(file);
+        Ok(books)
+    }
+
     fn answer(&mut self, mut request: Request) {
         let header = |name: &'static str| {
             let found = request.headers().iter().find(|h| h.field.equiv(name));
@@ -108,15 +137,28 @@ impl Books {
     }
 
     fn take(&mut self, body: Vec<u8>, token: String) -> Result<Vec<u8>, String> {
-        let decoded =
-            SendNetworkTrafficMetricsRequest::decode(&body[..]).map_err(|e| format!("undecodable traffic: {e}"))?;
-        let answer = SendNetworkTrafficMetricsResponse { processed_count: decoded.items.len() as i32 };
         if !self.kept.tokens.contains(&token) {
             self.kept.tokens.push(token);
         }
-        if !decoded.items.is_empty() && !self.seen.insert(body) {
-            self.kept.repeats += 1;
-            return Ok(answer.encode_to_vec());
+        let processed_count = self.count(body)?;
+        Ok(SendNetworkTrafficMetricsResponse { processed_count }.encode_to_vec())
+    }
+
+    /// Counts a push, once, and says how many items it has.
+    fn count(&mut self, body: Vec<u8>) -> Result<i32, String> {
+        let decoded =
+            SendNetworkTrafficMetricsRequest::decode(&body[..]).map_err(|e| format!("undecodable traffic: {e}"))?;
+        let items = decoded.items.len() as i32;
+        if items > 0 {
+            if self.seen.contains(&body) {
+                self.kept.repeats += 1;
+                return Ok(items);
+            }
+            if let Some(file) = &mut self.file {
+                let entry = [&(body.len() as u32).to_be_bytes()[..], &body].concat();
+                file.write_all(&entry).map_err(|e| format!("cannot keep a push: {e}"))?;
+            }
+            self.seen.insert(body);
         }
         self.kept.pushes += 1;
         self.kept.names.extend(decoded.ip2domain);
@@ -127,7 +169,7 @@ impl Books {
             let counts = [item.tx_bytes, item.rx_bytes, item.tx_packets, item.rx_packets];
             sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         }
-        Ok(answer.encode_to_vec())
+        Ok(items)
     }
 
     fn hear(&mut self, body: &[u8]) -> Result<Vec<u8>, String> {
