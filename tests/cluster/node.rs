@@ -15,9 +15,11 @@ use crate::truth::{self, Carried, Flow, Truth};
 
 /// Where the product runs in the cluster.
 pub const PRODUCT: &str = "devzero-system";
+pub const DAEMON_SET: &str = "daemonset/netmon-zxporter-netmon";
 /// The node's own addresses.
 pub const NODE: &str = "192.168.77.10";
 /// Addresses beyond: the gateway, and one that is outside of the cluster's ranges.
+pub const GATEWAY: &str = "192.168.77.1";
 pub const WORLD: &str = "198.51.100.7";
 pub const WORLD_V6: &str = "2001:db8::7";
 
@@ -190,7 +192,14 @@ impl Cluster {
     pub fn upgrade(&self, more: &[&str]) -> Result<(), String> {
         let values =
             ["upgrade", "netmon", "chart", "--values", "tests/cluster/values.yaml", "--wait", "--timeout", "90s"];
-        run("helm", &[&values[..], more].concat()).map(drop)
+        run("helm", &[&values[..], more].concat())?;
+        self.rolled_out()
+    }
+
+    /// Waits until the product of the last change runs. `helm --wait` does not: it lets a tenth of the nodes be missing,
+    /// and of one node that is all.
+    pub fn rolled_out(&self) -> Result<(), String> {
+        run("kubectl", &["-n", PRODUCT, "rollout", "status", DAEMON_SET, "--timeout=90s"]).map(drop)
     }
 
     fn may_miss(&self, now: &Truth, before: &Before, is_of: impl Fn(&Flow) -> bool) -> u64 {
