@@ -155,14 +155,18 @@ impl Namespace {
             "metadata": {"name": name, "namespace": self.name}, "spec": spec,
         }))?;
         let service = self.get("service", name)?;
-        // What is asked before it is translated goes to nobody, and is counted as that.
         if let Some(address) = service["spec"]["clusterIP"].as_str().filter(|address| *address != "None") {
-            let rules = "{ iptables-save -t nat; nft list table ip kube-proxy; } 2>/dev/null";
-            let command = format!("{rules} | grep -wF {address} | grep -qE 'KUBE-SVC|goto service-'");
-            eventually("kube-proxy translates it", Duration::from_secs(20), || run("sh", &["-c", &command]))?;
+            translated(address)?;
         }
         Ok(service)
     }
+}
+
+/// Waits until kube-proxy translates an address: what is asked before goes to nobody, and is counted as that.
+pub fn translated(address: &str) -> Result<(), String> {
+    let rules = "{ iptables-save -t nat; nft list table ip kube-proxy; } 2>/dev/null";
+    let command = format!("{rules} | grep -wF {address} | grep -qE 'KUBE-(SVC|EXT)|goto (service|external)-'");
+    eventually("kube-proxy translates it", Duration::from_secs(20), || run("sh", &["-c", &command])).map(drop)
 }
 
 impl Drop for Namespace {

@@ -14,15 +14,18 @@ pub type Case = fn(&Cluster) -> Result<(), String>;
 /// All of them. Each leaves the product as it found it.
 pub const ALL: &[(&str, Case)] = &[
     ("pod_to_pod", pods::pod_to_pod),
+    ("other_namespace", pods::other_namespace),
     ("host_network", pods::host_network),
     ("static_pod", pods::static_pod),
     ("workloads", pods::workloads),
     ("jobs_of_one_second", short::jobs_of_one_second),
     ("init_and_sidecar", short::init_and_sidecar),
     ("crash_loop", short::crash_loop),
+    ("address_reused", short::address_reused),
     ("cluster_ip", services::cluster_ip),
     ("udp_service", services::udp_service),
     ("node_port", services::node_port),
+    ("load_balancer", services::load_balancer),
     ("external_ip", services::external_ip),
     ("host_port", services::host_port),
     ("session_affinity", services::session_affinity),

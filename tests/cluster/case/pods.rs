@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::judge::{Expected, TCP, UDP};
 use crate::kube::{apply, eventually};
@@ -19,6 +19,20 @@ pub fn pod_to_pod(cluster: &Cluster) -> Result<(), String> {
     a.tell(&format!("udp {} 9001 700 900 40", b.v4))?;
     let rows = [Expected::between(&a, &b, (TCP, 9000)), Expected::between(&a, &b, (UDP, 9001))];
     cluster.judge(&namespace, &before, &rows.concat())
+}
+
+/// A client in one namespace, a server in another, which it knows by name.
+pub fn other_namespace(cluster: &Cluster) -> Result<(), String> {
+    let (here, before) = cluster.case("here")?;
+    let (there, _) = cluster.case("there")?;
+    let ([client], [server]) = (here.pods(["client"])?, there.pods(["server"])?);
+    server.tell("listen tcp 9005")?;
+    there.service("web", "server", json!([{"port": 80, "targetPort": 9005}]), Value::Null)?;
+    client.tell_until(&format!("tcp web.{}.svc.cluster.local 80 50000 700000", there.name))?;
+    let rows = Expected::between(&client, &server, (TCP, 9005));
+    let dns = Expected::outbound(&client.owner, client.v4, cluster.dns()?, (UDP, 53));
+    cluster.judge(&here, &before, &[rows[0].clone(), dns])?;
+    cluster.judge(&there, &before, &rows[1..])
 }
 
 /// Pods on the node's network, of each class of service, are told from the node by their cgroups.

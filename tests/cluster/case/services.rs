@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use crate::judge::{Expected, TCP, UDP};
-use crate::kube::{Namespace, Pod, eventually};
+use crate::kube::{Namespace, Pod, eventually, run, translated};
 use crate::node::{Before, Cluster, NODE, WORLD, WORLD_V6};
 
 fn ip(text: &str) -> IpAddr {
@@ -60,6 +60,27 @@ pub fn node_port(cluster: &Cluster) -> Result<(), String> {
     Ok(())
 }
 
+/// An address that a cloud's balancer has, and hands to the node as it came, with either policy.
+pub fn load_balancer(cluster: &Cluster) -> Result<(), String> {
+    for (policy, address) in [("Cluster", "192.0.2.20"), ("Local", "192.0.2.21")] {
+        let name = format!("balancer-{}", policy.to_lowercase());
+        let (namespace, before, client, server) = pair(cluster, &name, "tcp 9220")?;
+        let more = json!({"type": "LoadBalancer", "externalTrafficPolicy": policy});
+        namespace.service("web", "server", json!([{"port": 80, "targetPort": 9220}]), more)?;
+        let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": address}]}}}).to_string();
+        let patch =
+            ["-n", &namespace.name, "patch", "service", "web", "--subresource=status", "--type=merge", "-p", &status];
+        run("kubectl", &patch)?;
+        translated(address)?;
+        client.tell_until(&format!("tcp {address} 80 14000 180000"))?;
+        cluster.world_sends(&format!("tcp {address} 80 23000 270000"))?;
+        let mut rows = Expected::between(&client, &server, (TCP, 9220));
+        rows.push(Expected::inbound(&server.owner, server.v4, ip(WORLD), (TCP, 9220)).outside());
+        cluster.judge(&namespace, &before, &rows)?;
+    }
+    Ok(())
+}
+
 /// An address that is nobody's, routed to the node.
 pub fn external_ip(cluster: &Cluster) -> Result<(), String> {
     let (namespace, before, client, server) = pair(cluster, "external-ip", "tcp 9130")?;
@@ -93,7 +114,7 @@ pub fn session_affinity(cluster: &Cluster) -> Result<(), String> {
     for server in [&one, &two] {
         server.tell("listen tcp 9150")?;
         let label = ["-n", &namespace.name, "label", "pod", server.name(), "app=both", "--overwrite"];
-        crate::kube::run("kubectl", &label)?;
+        run("kubectl", &label)?;
     }
     let more = json!({"sessionAffinity": "ClientIP"});
     let service = namespace.service("web", "both", json!([{"port": 80, "targetPort": 9150}]), more)?;
@@ -186,6 +207,7 @@ pub fn proxy_nftables(cluster: &Cluster) -> Result<(), String> {
         ("cluster_ip", cluster_ip as fn(&Cluster) -> Result<(), String>),
         ("udp_service", udp_service),
         ("node_port", node_port),
+        ("load_balancer", load_balancer),
         ("external_ip", external_ip),
         ("session_affinity", session_affinity),
         ("dual_stack", dual_stack),

@@ -1,8 +1,11 @@
-//! Containers and pods that end: jobs, init containers, crash loops.
+//! Containers and pods that end: jobs, init containers, crash loops, an address that the next pod takes.
 
-use std::net::IpAddr;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::time::Duration;
 
+use netmon::clock::{self, SECOND};
 use serde_json::{Value, json};
 
 use crate::judge::{Expected, TCP};
@@ -79,4 +82,73 @@ pub fn crash_loop(cluster: &Cluster) -> Result<(), String> {
         }
     })?;
     cluster.judge(&namespace, &before, &Expected::between(&pod, &server, (TCP, 9060)))
+}
+
+/// Where host-local keeps which addresses are taken.
+const TAKEN: &str = "/var/lib/cni/networks/cluster";
+
+/// Each pod ends after one transfer, and the next has its address before a second is over.
+pub fn address_reused(cluster: &Cluster) -> Result<(), String> {
+    let (namespace, before) = cluster.case("reused")?;
+    let [server] = namespace.pods(["server"])?;
+    let mut expected = Vec::new();
+    let mut gaps_ms = Vec::new();
+    let mut last: Option<Ipv4Addr> = None;
+    for number in 0..5 {
+        let (name, port) = (format!("heir-{number}"), 9070 + number);
+        server.tell(&format!("listen tcp {port}"))?;
+        let sent = (3000 + 100 * number).to_string();
+        let mut pod = namespace.pod(&name);
+        let words = ["send", "tcp", &server.v4.to_string(), &port.to_string(), &sent, "40000"];
+        pod["spec"]["containers"] = json!([container("main", &words)]);
+        pod["spec"]["restartPolicy"] = json!("Never");
+        let begun_ns = clock::now().mono_ns;
+        if let Some(last) = last {
+            hand_out_next(last)?;
+        }
+        apply(&pod)?;
+        if let Some(last) = last {
+            until(60, &format!("{name} has {last}"), || is_taken(last))?;
+            gaps_ms.push((clock::now().mono_ns - begun_ns) / (SECOND / 1000));
+        }
+        let done = eventually(&format!("{name} is done"), Duration::from_secs(60), || {
+            let pod = namespace.get("pod", &name)?;
+            succeeded(&namespace, &pod).ok_or_else(|| pod["status"].to_string())
+        })?;
+        let IpAddr::V4(address) = done.v4 else { return Err(format!("{name} has {}", done.v4)) };
+        if last.is_some_and(|last| last != address) {
+            return Err(format!("{name} has {address}, not {last:?}"));
+        }
+        until(30, &format!("{address} is free"), || !is_taken(address))?;
+        last = Some(address);
+        expected.extend(Expected::between(&done, &server, (TCP, port)));
+    }
+    println!("    from pod to pod the address was free for {gaps_ms:?} ms");
+    if !gaps_ms.iter().any(|gap| *gap < 1000) {
+        return Err("no address was taken again within a second".into());
+    }
+    cluster.judge_pushed(&namespace, &before, &expected)
+}
+
+fn is_taken(address: Ipv4Addr) -> bool {
+    Path::new(TAKEN).join(address.to_string()).exists()
+}
+
+/// host-local gives the address behind the one that it gave last.
+fn hand_out_next(address: Ipv4Addr) -> Result<(), String> {
+    let file = format!("{TAKEN}/last_reserved_ip.0");
+    let one_less = Ipv4Addr::from(u32::from(address) - 1);
+    fs::write(&file, one_less.to_string()).map_err(|e| format!("{file}: {e}"))
+}
+
+/// Looked at more often than [`eventually`] does.
+fn until(seconds: u64, what: &str, holds: impl Fn() -> bool) -> Result<(), String> {
+    let until_ns = clock::now().mono_ns + seconds * SECOND;
+    while !holds() {
+        if clock::now().mono_ns > until_ns {
+            return Err(format!("not within {seconds} s: {what}"));
+        }
+        clock::sleep_ns(SECOND / 200);
+    }
+    Ok(())
 }
