@@ -1,6 +1,7 @@
 //! The cases by name, in the order in which they run.
 
 mod life;
+mod names;
 mod pods;
 mod profiles;
 mod services;
@@ -35,6 +36,8 @@ pub const ALL: &[(&str, Case)] = &[
     ("hairpin", services::hairpin),
     ("host_network_backend", services::host_network_backend),
     ("proxy_nftables", services::proxy_nftables),
+    ("node_local_dns", names::node_local_dns),
+    ("zones", names::zones),
     ("minimal_ebpf", profiles::minimal_ebpf),
     ("compat_netfilter", profiles::compat_netfilter),
     ("compat_ebpf", profiles::compat_ebpf),
