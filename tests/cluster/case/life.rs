@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::judge::{Expected, TCP};
 use crate::kube::{Pod, apply, eventually, run};
-use crate::node::{Cluster, PRODUCT};
+use crate::node::{Cluster, DAEMON_SET, PRODUCT};
 
 /// A transfer every seventh of a second from one pod to another while something happens; whether all of it arrived.
-fn during(
+pub(super) fn during(
     cluster: &Cluster,
     name: &str,
     port: u16,
@@ -55,30 +55,47 @@ fn restarts(cluster: &Cluster) -> Result<u64, String> {
 }
 
 /// Nothing restarted it meanwhile, no probe made it unready.
-fn undisturbed(cluster: &Cluster, happens: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+pub(super) fn undisturbed(cluster: &Cluster, happens: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     let ready_since = |pod: &Value| {
         let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
         conditions.into_iter().find(|c| c["type"] == "ContainersReady" && c["status"] == "True")
     };
     let since = |pod: &Value| ready_since(pod).map(|c| c["lastTransitionTime"].clone());
-    let before = cluster.product()?;
-    happens()?;
-    let after = cluster.product()?;
     let count = |pod: &Value| pod["status"]["containerStatuses"][0]["restartCount"].clone();
-    let (was, is) = ((count(&before), since(&before)), (count(&after), since(&after)));
-    if was == is && was.1.is_some() { Ok(()) } else { Err(format!("restarts and ready since: {was:?}, then {is:?}")) }
+    let look = || -> Result<_, String> {
+        let pod = cluster.product()?;
+        Ok((count(&pod), since(&pod), failed_probes(&pod)?))
+    };
+    let was = look()?;
+    happens()?;
+    let is = look()?;
+    if was == is && was.1.is_some() {
+        return Ok(());
+    }
+    Err(format!("restarts, ready since, failed probes: {was:?}, then {is:?}"))
+}
+
+/// What the kubelet has said of failed probes of this pod, each with how often.
+fn failed_probes(pod: &Value) -> Result<Vec<String>, String> {
+    let of = format!("involvedObject.uid={},reason=Unhealthy", pod["metadata"]["uid"].as_str().unwrap_or_default());
+    let text = run("kubectl", &["-n", PRODUCT, "get", "events", "-o", "json", "--field-selector", &of])?;
+    let list: Value = serde_json::from_str(&text).map_err(|e| format!("kubectl prints no JSON: {e}"))?;
+    let events = list["items"].as_array().into_iter().flatten();
+    Ok(events.map(|event| format!("{} {}", event["count"], event["message"])).collect())
 }
 
 /// SIGKILL: the folder of the pod keeps what was not settled.
 pub fn killed(cluster: &Cluster) -> Result<(), String> {
-    during(cluster, "killed", 9300, || {
-        let before = restarts(cluster)?;
-        run("pkill", &["-KILL", "-x", "zxporter-netmon"])?;
-        eventually("it runs again", Duration::from_secs(60), || {
-            let now = restarts(cluster)?;
-            let ready = cluster.product()?["status"]["containerStatuses"][0]["ready"] == true;
-            if now > before && ready { Ok(()) } else { Err(format!("{now} restarts, ready: {ready}")) }
-        })
+    during(cluster, "killed", 9300, || kill(cluster))
+}
+
+fn kill(cluster: &Cluster) -> Result<(), String> {
+    let before = restarts(cluster)?;
+    run("pkill", &["-KILL", "-x", "zxporter-netmon"])?;
+    eventually("it runs again", Duration::from_secs(60), || {
+        let now = restarts(cluster)?;
+        let ready = cluster.product()?["status"]["containerStatuses"][0]["ready"] == true;
+        if now > before && ready { Ok(()) } else { Err(format!("{now} restarts, ready: {ready}")) }
     })
 }
 
@@ -139,28 +156,47 @@ pub fn token_rotated(cluster: &Cluster) -> Result<(), String> {
     cluster.upgrade(&[]).and(judged)
 }
 
-fn roll_out() -> Result<(), String> {
-    run("kubectl", &["-n", PRODUCT, "rollout", "restart", "daemonset", "netmon-zxporter-netmon"])?;
-    run("kubectl", &["-n", PRODUCT, "rollout", "status", "daemonset", "netmon-zxporter-netmon", "--timeout=90s"])
-        .map(drop)
+fn roll_out(cluster: &Cluster) -> Result<(), String> {
+    run("kubectl", &["-n", PRODUCT, "rollout", "restart", DAEMON_SET])?;
+    cluster.rolled_out()
 }
 
 /// A new pod has a new folder: what moved while none ran is missing, and nothing is there twice.
 pub fn upgrade_empty_dir(cluster: &Cluster) -> Result<(), String> {
-    let (namespace, before) = cluster.case("rollout")?;
+    with_a_gap(cluster, "empty-dir", 9330, || roll_out(cluster))
+}
+
+fn with_a_gap(
+    cluster: &Cluster,
+    name: &str,
+    port: u16,
+    happens: impl FnOnce() -> Result<(), String>,
+) -> Result<(), String> {
+    let (namespace, before) = cluster.case(name)?;
     let [client, server] = namespace.pods(["client", "server"])?;
-    server.tell("listen tcp 9330")?;
-    transferring(&client, &server, 9330, roll_out)?;
-    let rows = Expected::between(&client, &server, (TCP, 9330));
+    server.tell(&format!("listen tcp {port}"))?;
+    transferring(&client, &server, port, happens)?;
+    let rows = Expected::between(&client, &server, (TCP, port));
     let (had, all) = cluster.settled(&namespace, &before, &rows)?;
-    println!("    emptyDir: {had} of {all} bytes arrived over a rollout");
+    println!("    {name}: {had} of {all} bytes arrived");
     if had <= all && had > all / 4 { Ok(()) } else { Err(format!("{had} bytes of {all}")) }
+}
+
+/// Nothing is kept anywhere: what no process saw is missing, and nothing is there twice.
+pub fn no_state(cluster: &Cluster) -> Result<(), String> {
+    let judged = cluster.upgrade(&["--set", "state.type=none"]).and_then(|()| {
+        super::pods::pod_to_pod(cluster)?;
+        with_a_gap(cluster, "no-state-rollout", 9350, || roll_out(cluster))?;
+        with_a_gap(cluster, "no-state-killed", 9351, || kill(cluster))
+    });
+    cluster.upgrade(&[]).and(judged)
 }
 
 /// A folder of the node outlives the pod: nothing is missing.
 pub fn upgrade_host_path(cluster: &Cluster) -> Result<(), String> {
-    let judged =
-        cluster.upgrade(&["--set", "state.type=hostPath"]).and_then(|()| during(cluster, "host-path", 9340, roll_out));
+    let judged = cluster
+        .upgrade(&["--set", "state.type=hostPath"])
+        .and_then(|()| during(cluster, "host-path", 9340, || roll_out(cluster)));
     cluster.upgrade(&[]).and(judged)
 }
 
@@ -170,4 +206,26 @@ pub fn incumbents_values(cluster: &Cluster) -> Result<(), String> {
         .upgrade(&["--values", "tests/chart/incumbent.yaml", "--values", "tests/cluster/values.yaml"])
         .and_then(|()| super::pods::pod_to_pod(cluster));
     cluster.upgrade(&[]).and(judged)
+}
+
+/// From the incumbent's chart to ours by the command of `docs/moving-over.md`, and back: objects are replaced in place. The
+/// image is ours in both, for theirs is not to be had here; it runs as their chart runs theirs.
+pub fn incumbents_chart(cluster: &Cluster) -> Result<(), String> {
+    let incumbent = || {
+        let settings = "image.repository=cluster.test/netmon,image.tag=1,image.pullPolicy=Never,\
+                        config.dakrUrl=http://10.96.0.80,config.clusterToken=cluster-token,config.exportInterval=2s";
+        let words = ["upgrade", "netmon", "tests/cluster/incumbent", "--reset-values", "--set", settings];
+        run("helm", &words)?;
+        cluster.rolled_out()
+    };
+    let ours = || {
+        run("helm", &["upgrade", "netmon", "chart", "--reset-then-reuse-values"])?;
+        cluster.rolled_out()
+    };
+    let judged = incumbent().and_then(|()| {
+        with_a_gap(cluster, "moving-over", 9360, ours)?;
+        super::pods::pod_to_pod(cluster)?;
+        with_a_gap(cluster, "moving-back", 9361, incumbent)
+    });
+    cluster.upgrade(&["--reset-values"]).and(judged)
 }

@@ -47,5 +47,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("token_rotated", life::token_rotated),
     ("upgrade_empty_dir", life::upgrade_empty_dir),
     ("upgrade_host_path", life::upgrade_host_path),
+    ("no_state", life::no_state),
     ("incumbents_values", life::incumbents_values),
+    ("incumbents_chart", life::incumbents_chart),
 ];
