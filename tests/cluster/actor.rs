@@ -101,6 +101,10 @@ fn obey(line: &str) -> Result<String, String> {
         ["held", host, port, up, down, seconds] => {
             transfer(host, number(port)?, (number(up)?, number(down)?), number(seconds)? as u64)
         }
+        // So many transfers, at most so many a second, by four hands.
+        ["many", host, port, up, down, count, rate] => {
+            many(host, number(port)?, (number(up)?, number(down)?), number(count)?, number(rate)?)
+        }
         ["udp", host, port, up, down, count] => {
             datagrams(host, number(port)?, (number(up)?, number(down)?), number(count)?)
         }
@@ -160,6 +164,25 @@ fn transfer(host: &str, port: usize, (up, down): (usize, usize), seconds: u64) -
     stream.read_exact(&mut got).map_err(|e| failed("cannot read from", e))?;
     clock::sleep_ns(seconds * SECOND);
     stream.local_addr().map(|a| a.ip().to_string()).map_err(|e| failed("no own address to", e))
+}
+
+/// Says how many a second there were.
+fn many(host: &str, port: usize, amounts: (usize, usize), count: usize, rate: usize) -> Result<String, String> {
+    const HANDS: usize = 4;
+    let begun_ns = clock::now().mono_ns;
+    let one_hand = |hand: usize| -> Result<(), String> {
+        for turn in (hand..count).step_by(HANDS) {
+            let due_ns = begun_ns + turn as u64 * SECOND / rate.max(1) as u64;
+            clock::sleep_ns(due_ns.saturating_sub(clock::now().mono_ns));
+            transfer(host, port, amounts, 0)?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let hands: Vec<_> = (0..HANDS).map(|hand| scope.spawn(move || one_hand(hand))).collect();
+        hands.into_iter().try_for_each(|hand| hand.join().unwrap_or_else(|_| Err("a hand panicked".into())))
+    })?;
+    Ok((count as u64 * SECOND / (clock::now().mono_ns - begun_ns).max(1)).to_string())
 }
 
 /// Each datagram is answered by one of the size that it asks for in its first two bytes.

@@ -1,6 +1,8 @@
 //! The cases by name, in the order in which they run.
 
+mod away;
 mod life;
+mod load;
 mod names;
 mod pods;
 mod profiles;
@@ -41,6 +43,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("minimal_ebpf", profiles::minimal_ebpf),
     ("compat_netfilter", profiles::compat_netfilter),
     ("compat_ebpf", profiles::compat_ebpf),
+    ("thousand_a_second", load::thousand_a_second),
     ("killed", life::killed),
     ("parts_restarted", life::parts_restarted),
     ("api_away", life::api_away),
@@ -50,4 +53,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("no_state", life::no_state),
     ("incumbents_values", life::incumbents_values),
     ("incumbents_chart", life::incumbents_chart),
+    ("drained", away::drained),
+    ("node_away", away::node_away),
+    ("deleted_and_joined", away::deleted_and_joined),
 ];
