@@ -96,7 +96,7 @@ fn run(lab: &Lab) -> Result<(), String> {
         return Err(format!("segmentation was {before} and is {after} bytes where frames are counted"));
     }
     match agent.audit(&[])? {
-        (Some(0), said) if said["closes"] == true && said["unexplained"] == 0 => agent.terminate(),
+        (Some(0), said) if said["closes"] == true && is_explained(lab, &said["unexplained"]) => agent.terminate(),
         said => Err(format!("audit ends with {said:?}")),
     }
 }
@@ -252,11 +252,21 @@ fn closes(
     sweep_twice(lab, agent)?;
     eventually(&format!("the books close after {what}"), Duration::from_secs(8), || {
         let sides = sides(agent)?;
-        match sides.iter().find(|side| side["parts"]["unexplained"] != 0) {
+        match sides.iter().find(|side| !is_explained(lab, &side["parts"]["unexplained"])) {
             None => Ok(()),
             Some(side) => Err(side.to_string()),
         }
     })
+}
+
+/// Nothing is left, or what rule 15 lets BPF programs miss: where the machine is slow a client's socket is gone before the
+/// server's last segment arrives, and the kernel answers without a socket.
+fn is_explained(lab: &Lab, unexplained: &Value) -> bool {
+    let most_bytes = match lab.source {
+        Source::Netfilter => 0,
+        Source::Ebpf | Source::Auto | Source::Cilium => 160,
+    };
+    unexplained.as_i64().is_some_and(|bytes| (0..=most_bytes).contains(&bytes) && bytes % 40 == 0)
 }
 
 /// Waits until what has come is in the equations.
