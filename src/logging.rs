@@ -26,10 +26,23 @@ pub fn init(level: LevelFilter, format: Format) {
 
 /// Says why the program ends, whatever the level of the log is; to people as programs do.
 pub fn last_word(format: Format, why: &dyn fmt::Display) {
+    let why = without_numbers(&why.to_string());
     match form(format) {
         Form { format: Format::Text, journal: false } => eprintln!("zxporter-netmon: {why}"),
         form => eprint!("{}", line(form, Level::Error, "zxporter_netmon", format_args!("{why}"))),
     }
+}
+
+/// A command's word on stderr.
+pub fn complain(why: &dyn fmt::Display) {
+    eprintln!("zxporter-netmon: {}", without_numbers(&why.to_string()));
+}
+
+/// Without the "(os error N)" of [`std::io::Error`], which says again in a number what its words say.
+pub fn without_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |said, part| said + part.split_once(')').map_or(part, |(_, rest)| rest))
 }
 
 fn form(format: Format) -> Form {

@@ -89,7 +89,7 @@ fn once(given: &Given, more: &[OsString]) -> ExitCode {
     match agent::once(config, for_ns) {
         Ok((snapshot, status)) => tools::flows::show(given, snapshot, &node_name, status),
         Err(error) => {
-            eprintln!("zxporter-netmon: {error}");
+            logging::complain(&error);
             ExitCode::FAILURE
         }
     }
@@ -103,6 +103,6 @@ fn settings(given: &Given, more: &[OsString]) -> Result<Config, UsageError> {
 }
 
 fn usage(error: impl std::fmt::Display) -> ExitCode {
-    eprintln!("zxporter-netmon: {error}");
+    logging::complain(&error);
     ExitCode::from(2)
 }

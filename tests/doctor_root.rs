@@ -213,7 +213,12 @@ fn root_dakr_is_down_or_refuses_or_is_another() {
         environment.extend(more);
         with(&environment, "-metrics-bind-address 127.0.0.1:0")
     };
-    dakr("http://127.0.0.1:1", &[]).says("DAKR", "fail", "127.0.0.1:1: connection refused", "DAKR_URL");
+    dakr("http://127.0.0.1:1", &[]).says(
+        "DAKR",
+        "fail",
+        "127.0.0.1:1: nothing listens at 127.0.0.1:1 (connection refused)",
+        "DAKR_URL",
+    );
     let name = dakr("https://no-such-name.invalid", &[]);
     name.says("DAKR", "fail", "no-such-name.invalid:443: ", "DAKR_URL");
     let proxy = dakr("https://dakr.example.com", &[("HTTPS_PROXY", "http://127.0.0.1:1")]);

@@ -237,7 +237,7 @@ fn an_agent_that_is_gone_is_said_and_the_terminal_given_back() {
     let mut terminal =
         Terminal::run(80, 24, env!("CARGO_BIN_EXE_zxporter-netmon"), &["top", "-address", "127.0.0.1:1"], &[]);
     assert_eq!(terminal.ended().code(), Some(1));
-    terminal.until("the error", |said| said.contains("cannot ask the agent on 127.0.0.1:1"));
+    terminal.until("the error", |said| said.contains("nothing listens at 127.0.0.1:1"));
     assert!(!terminal.said().contains('\x1b'));
 }
 

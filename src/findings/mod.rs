@@ -11,6 +11,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::listed;
+use crate::logging::without_numbers;
 
 listed! {
     /// How bad it is.
@@ -40,18 +41,22 @@ pub struct Finding {
 impl Finding {
     /// As it should be.
     pub fn ok(area: &'static str, text: impl Into<String>) -> Finding {
-        Finding { area, verdict: Verdict::Ok, text: text.into(), cure: String::new() }
+        Finding { area, verdict: Verdict::Ok, text: plain(text), cure: String::new() }
     }
 
     /// Something is missing.
     pub fn warn(area: &'static str, text: impl Into<String>, cure: impl Into<String>) -> Finding {
-        Finding { area, verdict: Verdict::Warn, text: text.into(), cure: cure.into() }
+        Finding { area, verdict: Verdict::Warn, text: plain(text), cure: plain(cure) }
     }
 
     /// It does not work.
     pub fn fail(area: &'static str, text: impl Into<String>, cure: impl Into<String>) -> Finding {
-        Finding { area, verdict: Verdict::Fail, text: text.into(), cure: cure.into() }
+        Finding { area, verdict: Verdict::Fail, text: plain(text), cure: plain(cure) }
     }
+}
+
+fn plain(text: impl Into<String>) -> String {
+    without_numbers(&text.into())
 }
 
 /// Exit status: 0 where all is well, 3 with warnings alone, 1 where something does not work.

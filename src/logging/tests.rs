@@ -88,3 +88,13 @@ fn kinds_do_not_depend_on_figures_and_bytes_are_for_persons() {
 fn the_count_is_shown_where_there_is_one() {
     assert_eq!((Suppressed(0).to_string().as_str(), Suppressed(3).to_string().as_str()), ("", " (and 3 more like it)"));
 }
+
+#[test]
+fn a_command_says_no_numbers_of_errors() {
+    let error = std::io::Error::from_raw_os_error(2);
+    assert_eq!(without_numbers(&format!("cannot read x: {error}")), "cannot read x: No such file or directory");
+    assert_eq!(without_numbers(&format!("a: {error}; b: {error} (c)")).matches("os error").count(), 0);
+    assert_eq!(without_numbers("a (os error 1) b (os error 22)"), "a b");
+    assert_eq!(without_numbers("cut (os error "), "cut");
+    assert_eq!(without_numbers("plain"), "plain");
+}

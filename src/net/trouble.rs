@@ -11,6 +11,7 @@ use rustls::AlertDescription;
 
 use super::resolve::ResolveError;
 use crate::config::proxy::Proxy;
+use crate::logging::without_numbers;
 
 /// Who is to be reached, and through whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +70,9 @@ impl fmt::Display for NetError {
             NetError::Connect(address, is_proxy, error) => {
                 let whose = whose(is_proxy);
                 match error.kind() {
-                    io::ErrorKind::ConnectionRefused => write!(f, "connection refused by {whose}{address}"),
+                    io::ErrorKind::ConnectionRefused => {
+                        write!(f, "nothing listens at {whose}{address} (connection refused)")
+                    }
                     _ => write!(f, "cannot connect to {whose}{address}: {}", in_short(error)),
                 }
             }
@@ -117,15 +120,11 @@ pub fn in_words(error: &ureq::Error) -> String {
     }
 }
 
-/// Without "(os error N)", which helps nobody.
 fn in_short(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "the connection was closed without an answer".to_owned(),
         io::ErrorKind::ConnectionReset => "connection reset by peer".to_owned(),
-        _ => {
-            let text = error.to_string();
-            text.split(" (os error").next().unwrap_or_default().to_ascii_lowercase()
-        }
+        _ => without_numbers(&error.to_string()).to_ascii_lowercase(),
     }
 }
 

@@ -32,7 +32,7 @@ type Sides = BTreeMap<(String, String), Side>;
 /// Status 0 where the books close, 1 where they do not, 2 for a wrong value, 3 where the agent does not answer.
 pub fn run(given: &Given) -> ExitCode {
     let said = |error: &dyn Display, status| {
-        eprintln!("zxporter-netmon: audit: {error}");
+        crate::logging::complain(&format_args!("audit: {error}"));
         ExitCode::from(status)
     };
     let window = match given.word("for").map(duration::parse) {
@@ -44,9 +44,7 @@ pub fn run(given: &Given) -> ExitCode {
     match sides_of(&address, window) {
         Err(error @ ClientError::Address(_)) => said(&error, 2),
         Err(error) => said(&error, 3),
-        Ok(sides) if sides.is_empty() => {
-            said(&format_args!("the agent on {address} audits no uplink yet: it begins with the first sweep"), 3)
-        }
+        Ok(sides) if sides.is_empty() => said(&format_args!("{}", none(&address)), 3),
         Ok(sides) => {
             let text = if given.word("format") == Some("json") { json(&sides) } else { table(&sides) };
             match io::stdout().lock().write_all(text.as_bytes()) {
@@ -55,6 +53,13 @@ pub fn run(given: &Given) -> ExitCode {
             }
         }
     }
+}
+
+fn none(address: &str) -> String {
+    format!(
+        "the agent on {address} audits no uplink: its first sweep is to come (ask again in 5s), or no interface leads out \
+         (ip link)"
+    )
 }
 
 /// Since the audit began, or over a window from now on.

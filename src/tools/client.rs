@@ -8,6 +8,7 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::unversioned::transport::DefaultConnector;
 
+use crate::logging::without_numbers;
 use crate::net::socket::NameResolver;
 
 const CONNECT: Duration = Duration::from_secs(3);
@@ -33,10 +34,13 @@ impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ClientError::Address(address) => write!(f, "-address {address:?} is no HOST:PORT"),
+            ClientError::Connect(address, error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                write!(f, "nothing listens at {address} (is an agent running? -address HOST:PORT asks another)")
+            }
             ClientError::Connect(address, error) => write!(
                 f,
                 "cannot ask the agent on {address}: {} (is one running? -address HOST:PORT asks another)",
-                plain(error)
+                without_numbers(&error.to_string()).to_ascii_lowercase()
             ),
             ClientError::Broken(address) => {
                 write!(f, "cannot read the answer of {address}: it is cut, or of no agent (-address HOST:PORT)")
@@ -44,12 +48,6 @@ impl fmt::Display for ClientError {
             ClientError::Refused(address, said) => write!(f, "{address} refuses: {said}"),
         }
     }
-}
-
-/// Without "(os error N)", which helps nobody.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_ascii_lowercase()
 }
 
 /// Where to ask: what was said, else what process 1 listens on where that is an agent (in its own container), else

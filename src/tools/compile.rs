@@ -17,7 +17,7 @@ pub fn run(given: &Given) -> ExitCode {
         None => (None, &[][..]),
     };
     let Some(cloud) = cloud else {
-        eprintln!("zxporter-netmon: topology compile: want aws, gcp or azure, and then files");
+        crate::logging::complain(&format_args!("topology compile: want aws, gcp or azure, and then files"));
         return ExitCode::from(2);
     };
     let words = |name| given.word(name).map(|text| text.split(',').map(|word| word.trim().to_owned()).collect());
@@ -32,7 +32,7 @@ pub fn run(given: &Given) -> ExitCode {
         if let Err(why) =
             read(file.as_ref()).and_then(|text| entries.read(cloud, &text).map_err(|error| error.to_string()))
         {
-            eprintln!("zxporter-netmon: cannot use {}: {why}", file.display());
+            crate::logging::complain(&format_args!("cannot use {}: {why}", file.display()));
             return ExitCode::FAILURE;
         }
     }
@@ -46,7 +46,7 @@ pub fn run(given: &Given) -> ExitCode {
     match written.and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("zxporter-netmon: cannot write the lines: {error}");
+            crate::logging::complain(&format_args!("cannot write the lines: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -29,7 +29,7 @@ fn ask(given: &Given, bound: Option<&str>, sort: Sort) -> Result<(), Failure> {
     let address = client::address(given.word("address").or(bound));
     let text = client::get(&address, &format!("/flows?{}", asked.query(form(given))), client::PATIENCE_S)
         .map_err(|error| Failure::Failed(error.to_string()))?;
-    print(given, &text)
+    print(given, &text, Of::Agent)
 }
 
 /// Prints the rows of a snapshot that was made here.
@@ -41,7 +41,8 @@ pub fn show(given: &Given, snapshot: Arc<Snapshot>, node_name: &str, status: &'s
         let mut view = View::new(snapshot, head, query.as_ref());
         let mut text = Vec::new();
         while !view.fill(&mut text, usize::MAX) {}
-        print(given, &String::from_utf8_lossy(&text))
+        let of = if given.option("for").is_some() { Of::Meanwhile } else { Of::Recording };
+        print(given, &String::from_utf8_lossy(&text), of)
     };
     say(rendered())
 }
@@ -67,7 +68,7 @@ fn form(given: &Given) -> &str {
     given.word("format").filter(|format| *format != "table").unwrap_or("tsv")
 }
 
-fn print(given: &Given, text: &str) -> Result<(), Failure> {
+fn print(given: &Given, text: &str, of: Of) -> Result<(), Failure> {
     if given.word("format").is_some_and(|format| format != "table") {
         return write(text);
     }
@@ -76,16 +77,39 @@ fn print(given: &Given, text: &str) -> Result<(), Failure> {
     let out = io::stdout();
     // A pipe gets whole texts.
     let width = if out.is_terminal() { terminal::size(out.as_fd()).map(|(columns, _)| columns) } else { None };
-    write(&table(&said, style(given, |name| std::env::var(name).ok()), width))
+    write(&table(&said, style(given, |name| std::env::var(name).ok()), width, of))
 }
 
-/// The table, and below it what it is of.
-pub fn table(said: &Said, style: Style, width: Option<usize>) -> String {
+/// Whose rows are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// A running agent's.
+    Agent,
+    /// What was counted while the command ran.
+    Meanwhile,
+    Recording,
+}
+
+/// Why there are no rows, and what to do.
+pub fn none(said: &Said, of: Of) -> String {
+    match (said.number("rows"), of, said.about("status")) {
+        (1.., ..) => format!("none of {} rows matches: match, class and scope narrow them", said.number("rows")),
+        (0, Of::Recording, _) => {
+            "no rows: the recording has no traffic of this host's addresses (-local-cidrs names others)".to_owned()
+        }
+        (0, Of::Meanwhile, _) => {
+            "no rows: nothing was carried, or it is hidden: zxporter-netmon doctor finds out".to_owned()
+        }
+        (0, Of::Agent, "healthy") => {
+            "no rows: nothing carried yet, or it is hidden: zxporter-netmon doctor finds out".to_owned()
+        }
+        (0, Of::Agent, status) => format!("no rows: the agent is {status}: zxporter-netmon doctor says why"),
+    }
+}
+
+fn table(said: &Said, style: Style, width: Option<usize>, of: Of) -> String {
     if said.is_empty() {
-        return match said.number("rows") {
-            0 => "no rows: nothing was counted yet\n".to_owned(),
-            rows => format!("none of {rows} rows matches\n"),
-        };
+        return none(said, of) + "\n";
     }
     let mut text = said.table(style, width).join("\n");
     text.push('\n');
@@ -108,18 +132,21 @@ fn say(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(text)) => {
-            eprintln!("zxporter-netmon: {text}");
+            crate::logging::complain(&text);
             ExitCode::from(2)
         }
         Err(Failure::Failed(text)) => {
-            eprintln!("zxporter-netmon: {text}");
+            crate::logging::complain(&text);
             ExitCode::FAILURE
         }
         // Whoever reads has enough (`| head`).
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => {
-            eprintln!("zxporter-netmon: cannot write: {error}");
+            crate::logging::complain(&format_args!("cannot write: {error}"));
             ExitCode::FAILURE
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -199,7 +199,7 @@ pub fn run(given: &Given) -> ExitCode {
     let kubeconfig = given.option("kubeconfig").map(PathBuf::from);
     let namespace = given.word("namespace").map(str::to_owned).or_else(own_namespace);
     let Some(namespace) = namespace else {
-        eprintln!("zxporter-netmon: topology publish: not in a pod: say -namespace");
+        crate::logging::complain(&format_args!("topology publish: not in a pod: say -namespace"));
         return ExitCode::from(2);
     };
     let word = |name, default: &str| given.word(name).unwrap_or(default).to_owned();
@@ -212,14 +212,14 @@ pub fn run(given: &Given) -> ExitCode {
     let endpoint = match credentials::discover(kubeconfig.as_deref(), &|name| std::env::var(name).ok()) {
         Ok(endpoint) => endpoint,
         Err(error) => {
-            eprintln!("zxporter-netmon: {error}");
+            crate::logging::complain(&error);
             return ExitCode::FAILURE;
         }
     };
     match start(endpoint, place, given.option("topology").map(PathBuf::from), pods) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("zxporter-netmon: topology publish: {error}");
+            crate::logging::complain(&format_args!("topology publish: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -14,13 +14,13 @@ use crate::config::tools::Given;
 pub fn run(given: &Given) -> ExitCode {
     let [folder, user] = &given.operands[..] else { return ExitCode::from(2) };
     let Some(uid) = user.to_str().and_then(|text| text.parse().ok()) else {
-        eprintln!("zxporter-netmon: state give: {} is no user id", user.display());
+        crate::logging::complain(&format_args!("state give: {} is no user id", user.display()));
         return ExitCode::from(2);
     };
     match give(folder, uid) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("zxporter-netmon: cannot give {} to user {uid}: {error}", folder.display());
+            crate::logging::complain(&format_args!("cannot give {} to user {uid}: {error}", folder.display()));
             ExitCode::FAILURE
         }
     }

@@ -35,7 +35,7 @@ pub fn run(given: &Given, bound: Option<&str>) -> ExitCode {
     let asked = match Asked::of(given, Sort::Rate) {
         Ok(asked) => asked,
         Err(text) => {
-            eprintln!("zxporter-netmon: {text}");
+            crate::logging::complain(&text);
             return ExitCode::from(2);
         }
     };
@@ -52,7 +52,7 @@ pub fn run(given: &Given, bound: Option<&str>) -> ExitCode {
     match shown {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("zxporter-netmon: {error}");
+            crate::logging::complain(&error);
             ExitCode::FAILURE
         }
     }

@@ -79,10 +79,10 @@ fn f8_what_cannot_be_reached_is_named_with_its_place() {
     alone(|place| {
         place.etc("hosts", "127.0.0.1 dakr.example.com\n127.0.0.2 proxy.example.com\n");
         let mut http = Http::new("http://dakr.example.com:8080", None, None);
-        assert_eq!(refused(&mut http), "connection refused by 127.0.0.1:8080");
+        assert_eq!(refused(&mut http), "nothing listens at 127.0.0.1:8080 (connection refused)");
         assert_eq!(http.peer(), "dakr.example.com:8080");
         let mut http = by("http://dakr.example.com:8080", "http://me:hunter2@proxy.example.com:3128");
-        assert_eq!(refused(&mut http), "connection refused by proxy 127.0.0.2:3128");
+        assert_eq!(refused(&mut http), "nothing listens at proxy 127.0.0.2:3128 (connection refused)");
         assert_eq!(http.peer(), "dakr.example.com:8080 by proxy http://proxy.example.com:3128 (HTTP_PROXY)");
         let said = refused(&mut Http::new("http://203.0.113.1:8080", None, None));
         assert_eq!(said, "cannot connect to 203.0.113.1:8080: network is unreachable");
@@ -160,11 +160,11 @@ fn f8_the_log_says_where_by_whom_and_what_to_do() {
         place.etc("hosts", "127.0.0.1 dakr.example.com\n127.0.0.2 proxy.example.com\n");
         let ends = |said: String, end: &str| assert!(said.contains(&format!("heartbeat to {end}; failures")), "{said}");
         let said = said_by_the_agent(place, "http://dakr.example.com:8080", None);
-        ends(said, "dakr.example.com:8080: connection refused by 127.0.0.1:8080");
+        ends(said, "dakr.example.com:8080: nothing listens at 127.0.0.1:8080 (connection refused)");
         let proxy = Some("http://me:hunter2@proxy.example.com:3128");
         let said = said_by_the_agent(place, "http://dakr.example.com:8080", proxy);
         let through = "dakr.example.com:8080 by proxy http://proxy.example.com:3128 (HTTP_PROXY)";
-        ends(said, &format!("{through}: connection refused by proxy 127.0.0.2:3128"));
+        ends(said, &format!("{through}: nothing listens at proxy 127.0.0.2:3128 (connection refused)"));
         let said = said_by_the_agent(place, "https://nowhere.example.com", None);
         assert!(said.contains("heartbeat to nowhere.example.com:443: cannot resolve nowhere.example.com: "), "{said}");
         assert!(said.contains("(/etc/resolv.conf)"), "{said}");

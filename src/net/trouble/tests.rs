@@ -17,7 +17,7 @@ fn f8_no_message_is_in_the_words_of_the_library() {
     let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
     let address = "192.0.2.1:443".parse().expect("an address");
     let words = in_words(&NetError::Connect(address, false, refused).into());
-    assert_eq!(words, "connection refused by 192.0.2.1:443");
+    assert_eq!(words, "nothing listens at 192.0.2.1:443 (connection refused)");
     let unreachable = io::Error::from_raw_os_error(nix::libc::ENETUNREACH);
     let words = in_words(&NetError::Connect(address, true, unreachable).into());
     assert_eq!(words, "cannot connect to proxy 192.0.2.1:443: network is unreachable");

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::export::view::query::{By, MATCH_BYTES, Sort};
 use crate::flow::Class;
+use crate::tools::flows::{Of, none};
 use crate::tools::table::{Said, Style, amount, cut, rate};
 use crate::tools::view::Asked;
 
@@ -257,8 +258,7 @@ impl Face {
             let mood = if self.trouble.is_empty() { Mood::Plain } else { Mood::Quiet };
             lines.extend(table.skip(self.offset).map(|line| (line, mood)));
             if self.said.is_empty() {
-                let none = if self.said.number("rows") == 0 { "nothing was counted yet" } else { "no row matches" };
-                lines.push((none.to_owned(), Mood::Quiet));
+                lines.push((none(&self.said, Of::Agent), Mood::Quiet));
             }
         }
         lines.truncate(rows.saturating_sub(1));
