@@ -52,7 +52,9 @@ fn found(command: &mut Command) -> Found {
 
 /// In a network and a mount namespace that a script has prepared.
 fn on_a_node(script: &str, arguments: &str) -> Found {
-    let script = format!("set -e; ip link set lo up; {script}\n{NETMON} doctor -format json {arguments}");
+    let script = format!(
+        "set -e; export NODE_NAME=node-1; ip link set lo up; {script}\n{NETMON} doctor -format json {arguments}"
+    );
     found(Command::new("unshare").args(["-n", "-m", "--propagation", "private", "bash", "-c", &script]))
 }
 
@@ -182,6 +184,79 @@ fn root_the_cgroup_tree_is_not_there() {
     let pod = on_a_node(hidden, "-cgroup-root /sys/fs/cgroup -standalone -collector-mode ebpf");
     pod.says("cgroup tree", "fail", "cannot attach programs", "-cgroup-root");
     on_a_node(hidden, "-standalone").says("cgroup tree", "warn", "no names", "/sys/fs/cgroup");
+}
+
+/// What one process of a script sees of the host's cgroups: nothing but what the script mounts then.
+const NO_CGROUPS: &str = "awk '/ - cgroup2? /{print $5}' /proc/self/mountinfo | sort -r | xargs -n1 umount -l";
+
+#[test]
+fn root_cgroup_v1_is_all_that_there_is() {
+    let v1 = format!("{NO_CGROUPS}; mount -t cgroup -o none,name=netmon-v1 none /mnt");
+    let ebpf = on_a_node(&v1, "-standalone -collector-mode ebpf");
+    ebpf.says("cgroup tree", "fail", "cannot attach programs", "systemd.unified_cgroup_hierarchy=1");
+    ebpf.says("modes", "ok", "ebpf no (no cgroup tree)", "");
+    on_a_node(&v1, "-standalone").says("cgroup tree", "warn", "no names", "no cgroup2 is mounted");
+    on_a_node(&v1, "-standalone -dns off").says("cgroup tree", "ok", "not needed (no cgroup2 is mounted", "");
+}
+
+/// net_cls and net_prio write into sockets, in the place of their cgroup2. Others beside cgroup2 do no harm.
+#[test]
+fn root_cgroups_are_hybrid() {
+    let hybrid = |v1: &str| {
+        format!(
+            "{NO_CGROUPS}; mount -t tmpfs t /mnt; mkdir /mnt/unified /mnt/v1
+            mount -t cgroup2 none /mnt/unified; mount -t cgroup -o {v1} none /mnt/v1"
+        )
+    };
+    let arguments = "-standalone -dns off";
+    on_a_node(&hybrid("none,name=netmon-hybrid"), arguments).says("cgroup tree", "ok", "/mnt/unified", "");
+    for controller in ["net_cls", "net_prio"] {
+        on_a_node(&hybrid(controller), arguments).says(
+            "cgroup tree",
+            "warn",
+            "/mnt/unified, beside net_cls or net_prio",
+            "systemd.unified_cgroup_hierarchy=1",
+        );
+    }
+    let pods =
+        format!("{}; mkdir /mnt/v1/kubepods; trap 'rmdir /mnt/v1/kubepods' EXIT", hybrid("none,name=netmon-pods"));
+    let in_v1 = on_a_node(&pods, "-metrics-kubeconfig /nonexistent");
+    in_v1.says("cgroup tree", "warn", "/mnt/unified holds no pods, /mnt/v1 (cgroup v1) does", "cgroupDriver: systemd");
+    on_a_node(&pods, arguments).says("cgroup tree", "ok", "/mnt/unified", "");
+}
+
+/// A container without a mount of the host's tree sees a part of it as the whole.
+#[test]
+fn root_the_cgroup_tree_is_a_containers_own() {
+    let script = format!(
+        "tree=$(mktemp -d); mount -t cgroup2 none $tree; mkdir $tree/netmon-own; echo $$ > $tree/netmon-own/cgroup.procs
+        trap 'echo $$ > $tree/cgroup.procs; rmdir $tree/netmon-own; umount $tree; rmdir $tree' EXIT; {NO_CGROUPS}
+        mount -t cgroup2 none $tree; unshare -C -m bash -c 'umount '$tree'; mount -t cgroup2 none /mnt; exec \"$@\"' - \\"
+    );
+    let own = on_a_node(&script, "-standalone -collector-mode ebpf");
+    own.says("cgroup tree", "fail", "cannot attach programs", "the cgroup2 at /mnt is a container's own");
+    own.says("cgroup tree", "fail", "", "mount the host's /sys/fs/cgroup read-only");
+}
+
+/// Our programs read no structure of the kernel: without its types nothing is missing, and traffic is counted.
+#[test]
+fn root_the_kernel_has_no_types() {
+    let hidden = "mount -t tmpfs t /sys/kernel; test ! -e /sys/kernel/btf";
+    let doctor = on_a_node(hidden, "-standalone -collector-mode ebpf");
+    doctor.says("kernel", "ok", "no BTF", "");
+    doctor.says("modes", "ok", "ebpf yes", "");
+    let counts = format!(
+        "set -e; ip link set lo up; {hidden}
+        ip link add va type veth peer name vb; ip link set va up; ip link set vb up; ip addr add 10.9.0.1/24 dev va
+        ip neigh add 10.9.0.2 lladdr 02:00:00:00:00:02 dev va
+        (for n in {{1..200}}; do printf '%0100d' 0 > /dev/udp/10.9.0.2/9; sleep 0.02; done) &
+        {NETMON} flows -standalone -collector-mode ebpf -fallback none -dns off -for 2s"
+    );
+    let mut command = Command::new("unshare");
+    let output =
+        command.args(["-n", "-m", "--propagation", "private", "bash", "-c", &counts]).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("10.9.0.2"), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

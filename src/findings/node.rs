@@ -37,6 +37,8 @@ pub struct Facts {
     pub cgroup_root: Result<String, String>,
     /// Whether net_cls or net_prio of cgroup v1 is mounted: sockets may lose their cgroup2 then.
     pub cgroup_v1: bool,
+    /// The hierarchy of cgroup v1 in which pods have their cgroups, where no cgroup2 tree holds any.
+    pub v1_of_pods: Option<String>,
     /// `None` where the module is not there.
     pub conntrack: Option<Conntrack>,
     /// The busiest interface, what it carried while we looked, and for how long that was.
@@ -63,6 +65,7 @@ impl Default for Facts {
             held: Capabilities::NONE,
             cgroup_root: Err(String::new()),
             cgroup_v1: false,
+            v1_of_pods: None,
             conntrack: None,
             carried: None,
             looked_ms: 0,
@@ -334,6 +337,11 @@ fn cgroup_tree(facts: &Facts, wanted: Wanted) -> Finding {
             format!("{root}, beside net_cls or net_prio of cgroup v1"),
             "a socket that those mark loses its cgroup2, and with it its pod or name: boot with \
              systemd.unified_cgroup_hierarchy=1",
+        ),
+        Ok(root) if let (Some(v1), false) = (&facts.v1_of_pods, wanted.standalone) => Finding::warn(
+            AREA,
+            format!("{root} holds no pods, {v1} (cgroup v1) does: pods on the node's network are counted as the node"),
+            "kubelet's cgroupDriver: systemd, or boot with systemd.unified_cgroup_hierarchy=1",
         ),
         Ok(root) => Finding::ok(AREA, root.clone()),
         Err(why) if wanted.programs => Finding::fail(AREA, "cannot attach programs", why.clone()),

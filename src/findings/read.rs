@@ -40,6 +40,7 @@ pub fn facts(cgroup_root: Option<&Path>, look_ns: u64) -> Facts {
         held: privileges::held().map_or(Capabilities::NONE, |held| held.effective.and(held.permitted)),
         cgroup_root: cgroup::find(cgroup_root).map(|root| root.display().to_string()).map_err(|why| why.to_string()),
         cgroup_v1: has_v1_of_sockets(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()),
+        v1_of_pods: cgroup::v1_of_pods().map(|path| path.display().to_string()),
         conntrack: conntrack(),
         carried: grown.max_by_key(|(_, bytes)| *bytes).filter(|(_, bytes)| *bytes > 0),
         looked_ms: look_ns / MS,

@@ -73,6 +73,15 @@ pub fn find_of_pods(asked: Option<&Path>) -> Result<PathBuf, CgroupError> {
     of_pods(asked, mounts).map_or_else(|| find(None), Ok)
 }
 
+/// A hierarchy of cgroup v1 in which pods have their cgroups while no cgroup2 tree holds any: kubelet's driver
+/// `cgroupfs` on a hybrid host. Sockets know their cgroup2 alone.
+pub fn v1_of_pods() -> Option<PathBuf> {
+    let mounts = std::fs::read("/proc/self/mountinfo").ok()?;
+    let of = |kind: &'static [u8]| mounts.split(|b| *b == b'\n').filter_map(move |line| mount_point(line, kind));
+    let mut v1 = of(b"cgroup").filter(|path| holds_pods(path, DEPTH));
+    v1.next().filter(|_| !of(b"cgroup2").any(|path| holds_pods(&path, DEPTH)))
+}
+
 fn of_pods(asked: Option<&Path>, mounts: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
     let mut trees = asked.map(Path::to_owned).into_iter().chain(mounts);
     trees.find(|path| holds_pods(path, DEPTH)).or_else(|| asked.map(Path::to_owned))
@@ -113,13 +122,17 @@ fn is_root(path: &Path) -> bool {
     path.join("cgroup.procs").exists() && !path.join("cgroup.events").exists()
 }
 
-/// The mount point of a mountinfo line, if it is one of cgroup2 (proc(5): fields, optional fields, `-`, type).
 fn cgroup2_mount_point(line: &[u8]) -> Option<PathBuf> {
+    mount_point(line, b"cgroup2")
+}
+
+/// The mount point of a mountinfo line, if it is one of this type (proc(5): fields, optional fields, `-`, type).
+fn mount_point(line: &[u8], kind: &[u8]) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStringExt;
     let mut fields = line.split(|b| *b == b' ');
     let point = fields.nth(4)?;
     fields.find(|field| *field == b"-")?;
-    (fields.next()? == b"cgroup2").then(|| PathBuf::from(std::ffi::OsString::from_vec(unescape(point))))
+    (fields.next()? == kind).then(|| PathBuf::from(std::ffi::OsString::from_vec(unescape(point))))
 }
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.

@@ -95,6 +95,13 @@ fn each_cause_is_the_only_one_named_with_its_cure() {
             "beside net_cls or net_prio",
             "unified_cgroup_hierarchy=1",
         ),
+        (
+            Facts { v1_of_pods: Some("/sys/fs/cgroup/pids".to_owned()), ..well() },
+            CLUSTER,
+            Warn,
+            "/sys/fs/cgroup holds no pods, /sys/fs/cgroup/pids (cgroup v1) does",
+            "cgroupDriver: systemd",
+        ),
         (Facts { ipvs_services: 3, ..well() }, CLUSTER, Fail, "IPVS has 3 services", "net.ipv4.vs.conntrack=1"),
         (
             Facts { flowtables: flowtable(false), ..well() },
