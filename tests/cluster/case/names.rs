@@ -143,7 +143,7 @@ fn scopes(cluster: &Cluster, namespace: &crate::kube::Namespace, before: &Before
     }
     cluster.judge(namespace, before, &rows)?;
     let wanted = [
-        (9250, "node", Value::Null),
+        (9250, "node", json!("zone-a")),
         (9251, "zone", json!("zone-a")),
         (9252, "region", json!("zone-b")),
         (9253, "cross_region", json!("zone-c")),
