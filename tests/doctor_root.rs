@@ -125,6 +125,17 @@ fn root_capabilities_are_missing() {
 }
 
 #[test]
+fn root_ipsec_hides_what_the_node_sends_from_sockets() {
+    let policy = |rest: &str| format!("ip xfrm policy add src 10.0.0.1 dst 10.0.0.2 dir {rest}");
+    let protects = policy("out tmpl src 10.0.0.1 dst 10.0.0.2 proto esp mode tunnel");
+    let ebpf = "-standalone -dns off -collector-mode ebpf";
+    on_a_node(&protects, ebpf).says("data plane", "warn", "IPsec has policies", "-collector-mode auto");
+    on_a_node(&protects, "-standalone -dns off").says("data plane", "ok", "IPsec", "");
+    on_a_node(&protects, "-standalone -dns off -collector-mode auto").says("data plane", "ok", "IPsec", "");
+    on_a_node(&policy("out"), ebpf).says("data plane", "ok", "no bridge", "");
+}
+
+#[test]
 fn root_a_bridge_passes_no_conntrack() {
     let bridge = "ip link add br0 type bridge; ip link add va type veth peer name vb
         ip link set va master br0; ip link set vb master br0; echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables";

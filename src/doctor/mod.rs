@@ -42,20 +42,21 @@ pub fn examine(config: &Config) -> (String, Vec<Finding>) {
 }
 
 fn wanted(config: &Config, facts: &Facts) -> Wanted {
-    let (netfilter, programs) = match config.mode {
-        Mode::Netfilter => (true, false),
-        Mode::Ebpf => (false, true),
+    let (netfilter, programs, both) = match config.mode {
+        Mode::Netfilter => (true, false, false),
+        Mode::Ebpf => (false, true, false),
         // Where the programs cannot run, conntrack counts alone.
         Mode::Auto => match facts.held.contains(Capabilities::BPF) {
-            true => (false, true),
-            false => (true, false),
+            true => (false, true, true),
+            false => (true, false, false),
         },
-        Mode::Cilium | Mode::Replay(_) => (false, false),
+        Mode::Cilium | Mode::Replay(_) => (false, false, false),
     };
     Wanted {
         netfilter,
         programs,
         names: config.dns != Dns::Off,
+        both,
         standalone: config.standalone,
         manage: config.manage_conntrack,
     }

@@ -55,6 +55,10 @@ pub struct Facts {
     pub bridges: Vec<String>,
     /// Whether bridged packets pass conntrack (`bridge-nf-call-iptables`).
     pub bridged_is_tracked: bool,
+    /// Whether a policy of IPsec protects packets that are sent.
+    pub ipsec: bool,
+    /// Whether the node's device has pods by ipvlan in mode L3S.
+    pub ipvlan_l3s: bool,
 }
 
 impl Default for Facts {
@@ -75,6 +79,8 @@ impl Default for Facts {
             notrack: Vec::new(),
             bridges: Vec::new(),
             bridged_is_tracked: false,
+            ipsec: false,
+            ipvlan_l3s: false,
         }
     }
 }
@@ -87,6 +93,8 @@ pub struct Wanted {
     /// By own programs, or names.
     pub programs: bool,
     pub names: bool,
+    /// Beside the programs conntrack counts what passes no socket (mode auto).
+    pub both: bool,
     pub standalone: bool,
     /// Whether the host's settings may be changed.
     pub manage: bool,
@@ -109,7 +117,8 @@ pub fn findings(facts: &Facts, wanted: Wanted) -> Vec<Finding> {
 
 /// What can make conntrack blind here, each with its cure: the causes that rule 16 names.
 pub fn blind_causes(facts: &Facts) -> Vec<String> {
-    let wanted = Wanted { netfilter: true, programs: false, names: false, standalone: false, manage: false };
+    let wanted =
+        Wanted { netfilter: true, programs: false, names: false, both: false, standalone: false, manage: false };
     let mut found: Vec<Finding> = vec![conntrack(facts, wanted), tracking(facts, wanted)];
     found.extend(data_plane(facts, wanted));
     let causes = found.into_iter().filter(|finding| !finding.cure.is_empty());
@@ -121,23 +130,14 @@ pub fn blind_causes(facts: &Facts) -> Vec<String> {
 pub fn hiding(facts: &Facts, by_conntrack: bool, by_programs: bool) -> Vec<String> {
     let wanted = Wanted {
         netfilter: by_conntrack && !by_programs,
-        programs: false,
+        programs: by_programs,
         names: false,
+        both: by_conntrack && by_programs,
         standalone: false,
         manage: false,
     };
     let mut found = data_plane(facts, wanted);
     found.retain(|finding| !finding.cure.is_empty());
-    if by_programs && facts.ipvs_services > 0 && !(by_conntrack && facts.ipvs_conntrack) {
-        found.push(Finding::warn(
-            "data plane",
-            format!(
-                "IPVS has {} services, and what the node itself sends to them passes no socket",
-                facts.ipvs_services
-            ),
-            "net.ipv4.vs.conntrack=1 (kube-proxy sets it in mode ipvs) and -collector-mode auto",
-        ));
-    }
     found.into_iter().map(|Finding { text, cure, .. }| format!("{text} ({cure})")).collect()
 }
 
@@ -281,6 +281,31 @@ fn data_plane(facts: &Facts, wanted: Wanted) -> Vec<Finding> {
             "sysctl -w net.ipv4.vs.conntrack=1 (kube-proxy sets it in mode ipvs), or -collector-mode ebpf",
         ));
     }
+    // The kernel sends such packets a second time, without the socket that they came from.
+    if wanted.programs && facts.ipvs_services > 0 && !(wanted.both && facts.ipvs_conntrack) {
+        found.push(Finding::warn(
+            AREA,
+            format!(
+                "IPVS has {} services, and what the node itself sends to them passes no socket",
+                facts.ipvs_services
+            ),
+            "net.ipv4.vs.conntrack=1 (kube-proxy sets it in mode ipvs) and -collector-mode auto",
+        ));
+    }
+    if wanted.programs && facts.ipsec && !wanted.both {
+        found.push(Finding::warn(
+            AREA,
+            "IPsec has policies, and what the node itself sends by them passes no socket",
+            "-collector-mode auto or netfilter",
+        ));
+    }
+    if wanted.netfilter && facts.ipvlan_l3s {
+        found.push(Finding::warn(
+            AREA,
+            "pods have ipvlan devices in mode l3s: what they exchange on this node passes no conntrack",
+            "-collector-mode auto or ebpf",
+        ));
+    }
     let silent = |table: &&Flowtable| !table.counts;
     if wanted.netfilter
         && let Some(table) = facts.flowtables.iter().flatten().find(silent)
@@ -324,7 +349,8 @@ fn data_plane(facts: &Facts, wanted: Wanted) -> Vec<Finding> {
             Some(_) => "flow tables with counters",
         };
         let bridges = if facts.bridges.is_empty() { "no bridge" } else { "bridges" };
-        found.push(Finding::ok(AREA, format!("{ipvs}; {flowtables}; {bridges}")));
+        let ipsec = if facts.ipsec { "; IPsec" } else { "" };
+        found.push(Finding::ok(AREA, format!("{ipvs}; {flowtables}; {bridges}{ipsec}")));
     }
     found
 }

@@ -1,4 +1,5 @@
-//! Looks at the node: files of `/proc` and `/sys`, and one question to nf_tables. It changes nothing.
+//! Looks at the node: files of `/proc` and `/sys`, and questions to nf_tables, to IPsec and for hooks. It changes nothing,
+//! and asks IPsec and for hooks only where something of the kind is loaded.
 
 use std::fs;
 use std::path::Path;
@@ -18,6 +19,10 @@ const LINK_HEADER_BYTES: u64 = 14;
 const GET_FLOWTABLE: u16 = 10 << 8 | 23;
 /// `NFT_MSG_GETRULE`, of the same subsystem.
 const GET_RULE: u16 = 10 << 8 | 7;
+/// `NFNL_SUBSYS_HOOK` << 8 | `NFNL_MSG_HOOK_GET` (linux/netfilter/nfnetlink_hook.h).
+const GET_HOOK: u16 = 12 << 8;
+/// `XFRM_MSG_GETPOLICY` (linux/xfrm.h).
+const GET_POLICY: u16 = 0x15;
 /// `NLM_F_REQUEST` | `NLM_F_DUMP`.
 const DUMP: u16 = 0x301;
 /// `NFT_FLOWTABLE_COUNTER`.
@@ -50,6 +55,8 @@ pub fn facts(cgroup_root: Option<&Path>, look_ns: u64) -> Facts {
         notrack: notrack().unwrap_or_default().into_iter().chain(legacy_notrack()).collect(),
         bridges: bridges().unwrap_or_default(),
         bridged_is_tracked: number("/proc/sys/net/bridge/bridge-nf-call-iptables") == Some(1),
+        ipsec: has_ipsec().unwrap_or(false),
+        ipvlan_l3s: has_ipvlan_l3s().unwrap_or(false),
     }
 }
 
@@ -105,7 +112,10 @@ fn carried() -> Vec<(String, u64)> {
 
 fn flowtables() -> std::io::Result<Vec<Flowtable>> {
     let mut tables = Vec::new();
-    dump(GET_FLOWTABLE, |payload| tables.extend(flowtable(payload)))?;
+    dump(GET_FLOWTABLE, |payload| {
+        tables.extend(flowtable(payload));
+        false
+    })?;
     Ok(tables)
 }
 
@@ -115,6 +125,7 @@ fn notrack() -> std::io::Result<Vec<String>> {
     dump(GET_RULE, |payload| {
         let chain = chain_of_notrack(payload);
         chains.extend(chain.filter(|chain| !chains.contains(chain)));
+        false
     })?;
     Ok(chains)
 }
@@ -153,13 +164,78 @@ fn is_target_notrack(name: &[u8], info: &[u8]) -> bool {
     }
 }
 
+/// Whether a policy protects what is sent. The kernel's part of it is there only where it is loaded.
+fn has_ipsec() -> std::io::Result<bool> {
+    let sockets = fs::read_to_string("/proc/thread-self/net/netlink")?;
+    // The second column is the protocol, NETLINK_XFRM.
+    if !sockets.lines().any(|line| line.split_whitespace().nth(1) == Some("6")) {
+        return Ok(false);
+    }
+    // struct xfrm_userpolicy_id: of whomever.
+    found_by(Family::Xfrm, GET_POLICY, |request| request.raw(&[0; 64]), protects_sent)
+}
+
+/// Whether a policy (`struct xfrm_userpolicy_info`) is for what is sent, of whatever socket, and has a template
+/// (`XFRMA_TMPL`): without one it lets packets pass as they are.
+fn protects_sent(payload: &[u8]) -> bool {
+    const DIRECTION: usize = 160;
+    const POLICY_BYTES: usize = 168;
+    const OUT: u8 = 1;
+    let templates = || Attributes::of(payload.get(POLICY_BYTES..).unwrap_or_default()).map_while(Result::ok);
+    payload.get(DIRECTION) == Some(&OUT) && templates().any(|attribute| attribute.kind == 5)
+}
+
+/// Whether ipvlan hooks into what comes in for the node, which it does in mode L3S alone. The devices are the pods'.
+fn has_ipvlan_l3s() -> std::io::Result<bool> {
+    if !Path::new("/sys/module/ipvlan").exists() {
+        return Ok(false);
+    }
+    let fill = |request: &mut Writer| {
+        // nfgenmsg of NFPROTO_IPV4, NFNLA_HOOK_HOOKNUM of NF_INET_LOCAL_IN.
+        request.raw(&[2, 0, 0, 0]);
+        request.attribute(1, &1_u32.to_be_bytes());
+    };
+    found_by(Family::Netfilter, GET_HOOK, fill, is_of_ipvlan)
+}
+
+/// Whether a hook's function (`NFNLA_HOOK_FUNCTION_NAME`) is ipvlan's.
+fn is_of_ipvlan(payload: &[u8]) -> bool {
+    let mut all = Attributes::of(payload.get(4..).unwrap_or_default()).map_while(Result::ok);
+    all.any(|attribute| attribute.kind == 4 && attribute.value.starts_with(b"ipvlan_"))
+}
+
+/// Whether one of the messages of a dump is such a one.
+fn found_by(
+    family: Family,
+    kind: u16,
+    fill: impl FnOnce(&mut Writer),
+    is_such: fn(&[u8]) -> bool,
+) -> std::io::Result<bool> {
+    let mut is_found = false;
+    ask(family, kind, fill, |payload| {
+        is_found |= is_such(payload);
+        is_found
+    })?;
+    Ok(is_found)
+}
+
 /// Asks nf_tables for all objects of a kind, of every family.
-fn dump(kind: u16, mut each: impl FnMut(&[u8])) -> std::io::Result<()> {
-    let socket = RequestSocket::open(Family::Netfilter)?;
+fn dump(kind: u16, each: impl FnMut(&[u8]) -> bool) -> std::io::Result<()> {
+    // nfgenmsg: every family, version 0.
+    ask(Family::Netfilter, kind, |request| request.raw(&[0; 4]), each)
+}
+
+/// Asks for a dump, until `each` has had enough.
+fn ask(
+    family: Family,
+    kind: u16,
+    fill: impl FnOnce(&mut Writer),
+    mut each: impl FnMut(&[u8]) -> bool,
+) -> std::io::Result<()> {
+    let socket = RequestSocket::open(family)?;
     let mut request = Writer::default();
     request.message(kind, DUMP, 1);
-    // nfgenmsg: every family, version 0.
-    request.raw(&[0; 4]);
+    fill(&mut request);
     socket.send(&request.finish())?;
     let mut buffer = vec![0; 32 * 1024];
     loop {
@@ -168,7 +244,8 @@ fn dump(kind: u16, mut each: impl FnMut(&[u8])) -> std::io::Result<()> {
             match message.kind {
                 DONE => return Ok(()),
                 ERROR => return Err(std::io::Error::from_raw_os_error(message.errno())),
-                _ => each(message.payload),
+                _ if each(message.payload) => return Ok(()),
+                _ => {}
             }
         }
     }

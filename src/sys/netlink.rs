@@ -4,13 +4,11 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, send, setsockopt,
-    socket, sockopt,
-};
+use nix::sys::socket::{MsgFlags, NetlinkAddr, bind, getsockname, send, setsockopt, sockopt};
 
 /// Datagrams that one [`EventSocket::receive`] takes at most.
 const BATCH: usize = 64;
@@ -28,16 +26,24 @@ pub enum Family {
     SockDiag,
     /// `NETLINK_GENERIC`.
     Generic,
+    /// `NETLINK_XFRM`.
+    Xfrm,
 }
 
 fn open(family: Family, groups: u32) -> io::Result<OwnedFd> {
     let protocol = match family {
-        Family::Netfilter => SockProtocol::NetlinkNetFilter,
-        Family::Route => SockProtocol::NetlinkRoute,
-        Family::SockDiag => SockProtocol::NetlinkSockDiag,
-        Family::Generic => SockProtocol::NetlinkGeneric,
+        Family::Netfilter => libc::NETLINK_NETFILTER,
+        Family::Route => libc::NETLINK_ROUTE,
+        Family::SockDiag => libc::NETLINK_SOCK_DIAG,
+        Family::Generic => libc::NETLINK_GENERIC,
+        Family::Xfrm => libc::NETLINK_XFRM,
     };
-    let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
+    // SAFETY: socket(2) takes numbers alone.
+    #[allow(unsafe_code)]
+    let fd = Errno::result(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) })?;
+    // SAFETY: the descriptor was made right here, and nobody else has it.
+    #[allow(unsafe_code)]
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
     Ok(fd)
 }

@@ -117,7 +117,7 @@ impl<'a> Start<'a> {
 }
 
 /// The binary that is judged.
-fn binary() -> String {
+pub fn binary() -> String {
     std::env::var("LAB_BINARY").unwrap_or(env!("CARGO_BIN_EXE_zxporter-netmon").to_owned())
 }
 

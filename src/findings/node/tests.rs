@@ -16,8 +16,10 @@ fn well() -> Facts {
     }
 }
 
-const CLUSTER: Wanted = Wanted { netfilter: true, programs: false, names: true, standalone: false, manage: true };
+const CLUSTER: Wanted =
+    Wanted { netfilter: true, programs: false, names: true, both: false, standalone: false, manage: true };
 const OWN: Wanted = Wanted { netfilter: false, programs: true, ..CLUSTER };
+const AUTO: Wanted = Wanted { both: true, ..OWN };
 
 /// The one finding that is not as it should be.
 fn only(facts: &Facts, wanted: Wanted) -> Finding {
@@ -111,6 +113,10 @@ fn each_cause_is_the_only_one_named_with_its_cure() {
             "counter;",
         ),
         (Facts { bridges: vec!["cni0".to_owned()], ..well() }, CLUSTER, Warn, "bridge cni0", "br_netfilter"),
+        (Facts { ipvs_services: 3, ipvs_conntrack: true, ..well() }, OWN, Warn, "IPVS has 3", "-collector-mode auto"),
+        (Facts { ipvs_services: 3, ..well() }, AUTO, Warn, "IPVS has 3", "net.ipv4.vs.conntrack=1"),
+        (Facts { ipsec: true, ..well() }, OWN, Warn, "IPsec has policies", "-collector-mode auto"),
+        (Facts { ipvlan_l3s: true, ..well() }, CLUSTER, Warn, "ipvlan devices in mode l3s", "-collector-mode auto"),
     ];
     for (facts, wanted, verdict, seen, cure) in cases {
         if verdict == Verdict::Ok {
@@ -129,6 +135,9 @@ fn each_cause_is_the_only_one_named_with_its_cure() {
     ] {
         assert_eq!(status(&findings(&calm, CLUSTER)), 0, "{calm:?}");
     }
+    let all = Facts { ipvs_services: 3, ipvs_conntrack: true, ipsec: true, ipvlan_l3s: true, ..well() };
+    assert_eq!(status(&findings(&all, AUTO)), 0, "mode auto sees all of it");
+    assert_eq!(status(&findings(&Facts { ipsec: true, ..well() }, CLUSTER)), 0, "conntrack sees the node's own");
 }
 
 /// A node whose bridge, flow table or rules hid pods was called healthy while nothing showed by volume.
@@ -147,6 +156,8 @@ fn rule_16_what_hides_traffic_is_found_without_any() {
         (Facts { flowtables: flowtable(true), ..well() }, [false; 3], ""),
         (Facts { ipvs_services: 3, ..well() }, [true, true, true], "IPVS has 3 services"),
         (Facts { ipvs_services: 3, ipvs_conntrack: true, ..well() }, [false, true, false], "IPVS has 3 services"),
+        (Facts { ipsec: true, ..well() }, [false, true, false], "IPsec"),
+        (Facts { ipvlan_l3s: true, ..well() }, [true, false, false], "ipvlan"),
     ];
     for (facts, hides, word) in cases {
         for ((by_conntrack, by_programs), hides) in [(true, false), (false, true), (true, true)].into_iter().zip(hides)

@@ -27,6 +27,40 @@ fn a_flow_table_is_read_with_its_counter() {
     assert_eq!(flowtable(&[]), None);
 }
 
+/// As `ip xfrm policy add ... dir out tmpl ...` is dumped.
+#[test]
+fn a_policy_that_protects_what_is_sent_is_known() {
+    let policy = |direction: u8, attribute: u16| {
+        let mut writer = Writer::default();
+        writer.message(0, 0, 0);
+        let mut head = [0; 168];
+        head[160] = direction;
+        writer.raw(&head);
+        writer.attribute(attribute, &[0; 64]);
+        protects_sent(&writer.finish()[16..])
+    };
+    assert!(policy(1, 5));
+    assert!(!policy(0, 5) && !policy(2, 5), "what is received, or forwarded");
+    assert!(!policy(4, 5), "of one socket");
+    assert!(!policy(1, 16), "no template");
+    assert!(!protects_sent(&[]));
+}
+
+/// As `nft list hooks` asks for them.
+#[test]
+fn a_hook_of_ipvlan_is_known() {
+    let hook = |function: &[u8]| {
+        let mut writer = Writer::default();
+        writer.message(0, 0, 0);
+        writer.raw(&[2, 0, 0, 0]);
+        writer.attribute(1, &1_u32.to_be_bytes());
+        writer.attribute(4, function);
+        writer.attribute(5, b"ipvlan\0");
+        is_of_ipvlan(&writer.finish()[16..])
+    };
+    assert!(hook(b"ipvlan_nf_input\0") && !hook(b"nf_confirm\0") && !is_of_ipvlan(&[]));
+}
+
 #[test]
 fn this_node_is_looked_at_without_a_fault() {
     let facts = facts(None, 0);

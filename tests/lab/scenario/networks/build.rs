@@ -1,6 +1,7 @@
 //! How each network is made out of the lab's usual world.
 
 use crate::lab::Lab;
+use crate::netns::Netns;
 use crate::topology::Host;
 use crate::topology::addr::*;
 
@@ -189,15 +190,25 @@ fn by_tunnel(lab: &Lab, is_ethernet: bool) -> Result<(), String> {
     w.peer.netns.ip(&peer)
 }
 
+/// WireGuard cuts segmentation-offloaded packets behind the counter of the end that sent them, and joins what it received
+/// before that of the other: packets that are neither are the same ones everywhere.
+fn whole_packets(netns: &Netns, dev: &str) -> Result<(), String> {
+    netns.ip(&format!("link set {dev} gso_max_segs 1\nlink set {dev} gro_max_size 1\n"))
+}
+
 /// WireGuard on a port.
 pub fn wireguard(lab: &Lab, port: u16) -> Result<(), String> {
     let w = &lab.world;
+    for pod in [&w.p1, &w.p2, &w.p3] {
+        whole_packets(&pod.netns, "eth0")?;
+    }
     let ends = [(lab.node(), PEER, "10.244.2.0/24"), (&w.peer.netns, NODE, "10.244.1.0/24,10.10.0.1/32")];
     let mut keys = Vec::new();
     for (netns, ..) in ends {
         netns.ip(
             "link set eth0 mtu 1600\nlink add tunnel0 type wireguard\nlink set tunnel0 addrgenmode none mtu 1400\n",
         )?;
+        whole_packets(netns, "tunnel0")?;
         netns.sysctl("net/ipv6/conf/tunnel0/disable_ipv6", "1")?;
         let private = netns.run(&["wg", "genkey"], "")?;
         let public = netns.run(&["wg", "pubkey"], &private)?;

@@ -1,12 +1,14 @@
 //! Sends the same traffic through a network, and judges each row of it by what the ends themselves saw.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::Duration;
 
 use netmon::clock;
+use serde_json::Value;
 
 use super::build;
-use crate::agent::{Agent, DEGRADED, eventually};
+use crate::agent::{Agent, DEGRADED, binary, eventually};
 use crate::api::{Api, pod};
 use crate::drive::{Actor, Burst};
 use crate::lab::{Lab, Source};
@@ -116,20 +118,20 @@ impl Way {
     }
 }
 
-/// What a mode that does not see all of a network does.
+/// What a mode that does not see all of a network does. What it shows is right.
 #[derive(Clone, Copy)]
 pub enum Hidden {
-    /// It says so, with this word in its health.
+    /// Its health and `doctor` name the cause, with this word.
+    Caused(&'static str),
+    /// Its health says so, with this word; no cause can be found.
     Says(&'static str),
-    /// Nothing says so; what it shows is right.
-    Silently,
 }
 
 /// One network.
 pub struct Network {
     build: fn(&Lab) -> Result<(), String>,
     ways: &'static [Way],
-    hidden: Option<(Source, Hidden)>,
+    hidden: Option<(&'static [Source], Hidden)>,
 }
 
 impl Network {
@@ -138,9 +140,9 @@ impl Network {
         Network { build, ways, hidden: None }
     }
 
-    /// A mode does not.
-    pub const fn hidden_from(mut self, source: Source, hidden: Hidden) -> Network {
-        self.hidden = Some((source, hidden));
+    /// These modes do not.
+    pub const fn hidden_from(mut self, sources: &'static [Source], hidden: Hidden) -> Network {
+        self.hidden = Some((sources, hidden));
         self
     }
 
@@ -159,7 +161,8 @@ impl Network {
         w.p2.serve_tcp(P2, BACKEND_PORT)?;
         let sandbox = w.p1.netns.enter(|| Actor::start(&Place::default()))?;
         let mut api = Api::start(lab);
-        let agent = lab.agent_in_cluster(&api)?.ready()?;
+        // Rows stay, however long a slow machine takes for what comes after them.
+        let agent = lab.agent_in_cluster(&api)?.environment("FLUSH_INTERVAL", "1h").ready()?;
         let since_s = (clock::now().wall_ns / clock::SECOND) as i64 - 600;
         api.list(&[
             pod("p1", 1, &[P1, P1_V6], since_s),
@@ -173,18 +176,25 @@ impl Network {
         agent.wait_sweeps(2)?;
         let send = || self.ways.iter().try_for_each(|way| way.send(lab, &sandbox));
         send()?;
-        match self.hidden {
-            Some((source, Hidden::Silently)) if source == lab.source => at_most(&rows, lab, &agent),
-            Some((source, Hidden::Says(word))) if source == lab.source => {
+        let hidden = self.hidden.filter(|(sources, _)| sources.contains(&lab.source)).map(|(_, hidden)| hidden);
+        match hidden {
+            Some(hidden @ (Hidden::Says(word) | Hidden::Caused(word))) => {
                 eventually("the agent says what hides traffic from it", Duration::from_secs(90), || {
                     send()?;
                     let (status, message) = agent.monitor()?;
                     let says = status == DEGRADED && message.contains(word);
                     if says { Ok(()) } else { Err(format!("{status}: {message}")) }
                 })?;
-                at_most(&rows, lab, &agent)
+                at_most(&rows, lab, &agent)?;
+                match hidden {
+                    Hidden::Caused(word) => doctor(lab, Some(word)),
+                    Hidden::Says(_) => Ok(()),
+                }
             }
-            _ => exactly(&rows, lab, &agent),
+            None => {
+                exactly(&rows, lab, &agent)?;
+                doctor(lab, None)
+            }
         }
     }
 }
@@ -221,6 +231,24 @@ fn exactly(rows: &[Judged], lab: &Lab, agent: &Agent<'_>) -> Result<(), String> 
     lab.balances(agent)?;
     let (status, message) = agent.monitor()?;
     if status == DEGRADED { Err(format!("all is shown, and the agent calls it degraded: {message}")) } else { Ok(()) }
+}
+
+/// `doctor` names the cause that hides traffic here, or none.
+fn doctor(lab: &Lab, word: Option<&str>) -> Result<(), String> {
+    let mut command = Command::new(binary());
+    command.env_remove("KUBECONFIG").args(["doctor", "-format", "json", "-standalone", "-dns", "off"]);
+    command.args(["-collector-mode", lab.source.mode()]);
+    let done = lab.node().enter(|| command.output()).map_err(|e| format!("cannot start doctor: {e}"))?;
+    let said = String::from_utf8_lossy(&done.stdout);
+    let found: Vec<Value> = serde_json::from_str(said.lines().last().unwrap_or_default())
+        .map_err(|e| format!("doctor prints no JSON ({e}): {done:?}"))?;
+    let mut causes = found.iter().filter(|line| line["area"] == "data plane" && line["verdict"] != "ok");
+    let names = |cause: &Value| cause["text"].as_str().is_some_and(|text| word.is_some_and(|word| text.contains(word)));
+    match (word, causes.clone().next()) {
+        (None, None) => Ok(()),
+        (Some(_), Some(_)) if causes.all(names) => Ok(()),
+        _ => Err(format!("doctor is to name {word:?}, and says {found:?}")),
+    }
 }
 
 /// What is shown of the expected rows is no more than there was.
