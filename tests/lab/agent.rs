@@ -374,13 +374,15 @@ pub fn eventually(
     let times = std::env::var("LAB_PATIENCE").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     let patience = patience * times;
     let deadline = clock::now().mono_ns + patience.as_nanos() as u64;
+    // Each question to the agent is a connection, which a recording would hold.
+    let pause_ns = if std::env::var_os("LAB_RECORDINGS").is_some() { clock::SECOND } else { 30 * clock::MS };
     loop {
         match attempt() {
             Ok(()) => return Ok(()),
             Err(why) if clock::now().mono_ns > deadline => {
                 return Err(format!("in vain for {patience:?}: {what}: {why}"));
             }
-            Err(_) => clock::sleep_ns(30 * clock::MS),
+            Err(_) => clock::sleep_ns(pause_ns),
         }
     }
 }

@@ -8,6 +8,7 @@ use netmon::clock;
 use serde_json::Value;
 
 use super::build;
+use super::record::Recording;
 use crate::agent::{Agent, DEGRADED, binary, eventually};
 use crate::api::{Api, pod};
 use crate::drive::{Actor, Burst};
@@ -68,10 +69,11 @@ impl Way {
             Way::Ipvs => (w.p3.actor(), socket(build::IPVS_SERVICE, SERVICE_PORT)),
             Way::NodeIpvs => (w.node.actor(), socket(build::IPVS_SERVICE, SERVICE_PORT)),
         };
-        from.burst(Burst::new(to, 20, 100, 3_000))?;
+        let connections = if Recording::is_wanted() { 3 } else { 20 };
+        from.burst(Burst::new(to, connections, 100, 3_000))?;
         if matches!(self, Way::Away | Way::Sandbox) {
             from.burst(Burst::new(socket(REMOTE_POD, BULK_PORT), 1, 100, 3_000_000))?;
-            from.udp(socket(REMOTE_POD, UDP_PORT), 10, 5, 100, 300)?;
+            from.udp(socket(REMOTE_POD, UDP_PORT), if Recording::is_wanted() { 2 } else { 10 }, 5, 100, 300)?;
         }
         Ok(())
     }
@@ -147,7 +149,7 @@ impl Network {
     }
 
     /// Makes it, and judges what the agent shows.
-    pub fn judge(&self, lab: &Lab) -> Result<(), String> {
+    pub fn judge(&self, lab: &Lab, name: &'static str) -> Result<(), String> {
         let w = &lab.world;
         (self.build)(lab)?;
         let rows: Vec<Judged> = self.ways.iter().flat_map(|way| way.rows()).collect();
@@ -162,7 +164,10 @@ impl Network {
         let sandbox = w.p1.netns.enter(|| Actor::start(&Place::default()))?;
         let mut api = Api::start(lab);
         // Rows stay, however long a slow machine takes for what comes after them.
-        let agent = lab.agent_in_cluster(&api)?.environment("FLUSH_INTERVAL", "1h").ready()?;
+        let start = lab.agent_in_cluster(&api)?.environment("FLUSH_INTERVAL", "1h");
+        let recording = Recording::wanted(lab, name);
+        let start = recording.iter().try_fold(start, |start, recording| recording.record(lab, start))?;
+        let agent = start.ready()?;
         let since_s = (clock::now().wall_ns / clock::SECOND) as i64 - 600;
         api.list(&[
             pod("p1", 1, &[P1, P1_V6], since_s),
@@ -187,15 +192,16 @@ impl Network {
                 })?;
                 at_most(&rows, lab, &agent)?;
                 match hidden {
-                    Hidden::Caused(word) => doctor(lab, Some(word)),
-                    Hidden::Says(_) => Ok(()),
+                    Hidden::Caused(word) => doctor(lab, Some(word))?,
+                    Hidden::Says(_) => {}
                 }
             }
             None => {
                 exactly(&rows, lab, &agent)?;
-                doctor(lab, None)
+                doctor(lab, None)?;
             }
         }
+        recording.map_or(Ok(()), |recording| recording.keep(lab, agent))
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod build;
 mod judge;
+mod record;
 
 use judge::Hidden::{Caused, Says};
 use judge::{Network, Way};
@@ -27,7 +28,7 @@ macro_rules! networks {
         pub const ALL: &[Scenario] = &[$(
             Scenario::new(concat!("net_", stringify!($name)), "networks", {
                 const NETWORK: Network = $network;
-                |lab| NETWORK.judge(lab)
+                |lab| NETWORK.judge(lab, stringify!($name))
             })
             .only(MODES)
             .on_kernels_that($kernel)
