@@ -91,13 +91,13 @@ entry!(Series { key: SeriesKey });
 
 pub struct SeriesTable {
     table: Table<Series>,
-    /// What series carried that are no more.
-    gone: TxRx,
+    /// What series carried that are no more, by class.
+    gone: [TxRx; Class::ALL.len()],
 }
 
 impl Default for SeriesTable {
     fn default() -> SeriesTable {
-        SeriesTable { table: Table::with_capacity(CAPACITY), gone: TxRx::ZERO }
+        SeriesTable { table: Table::with_capacity(CAPACITY), gone: [TxRx::ZERO; Class::ALL.len()] }
     }
 }
 
@@ -159,7 +159,7 @@ impl SeriesTable {
             }
             self.table.remove(slot);
             if heir.is_none() {
-                self.gone += total;
+                self.gone[key.class as usize] += total;
             }
             if let Some(owner) = heir {
                 let heir = SeriesKey { owner, ..key };
@@ -173,12 +173,14 @@ impl SeriesTable {
 
     /// What series carried that are no more: with those that are, everything since the start.
     pub fn gone(&self) -> TxRx {
-        self.gone
+        self.gone.into_iter().fold(TxRx::ZERO, |sum, gone| sum + gone)
     }
 
-    /// Everything since the start.
-    pub fn total(&self) -> TxRx {
-        self.iter().fold(self.gone, |sum, series| sum + series.total)
+    /// Everything since the start, in the order of [`Class::ALL`].
+    pub fn by_class(&self) -> [TxRx; Class::ALL.len()] {
+        let mut sums = self.gone;
+        self.iter().for_each(|series| sums[series.key.class as usize] += series.total);
+        sums
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Series> {

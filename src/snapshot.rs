@@ -157,10 +157,16 @@ pub struct History(Mutex<VecDeque<Past>>);
 pub struct Past {
     /// Nanoseconds since the epoch.
     pub wall_ns: u64,
-    /// Bytes since the start.
-    pub tx_bytes: u64,
-    /// Bytes since the start.
-    pub rx_bytes: u64,
+    /// Bytes since the start, sent and received, in the order of [`Class::ALL`].
+    by_class: [[u64; 2]; Class::ALL.len()],
+}
+
+impl Past {
+    /// Bytes since the start, sent and received: of a class, or of all.
+    pub fn bytes(&self, class: Option<Class>) -> [u64; 2] {
+        let of = Class::ALL.iter().zip(self.by_class).filter(|(one, _)| class.is_none_or(|class| class == **one));
+        of.fold([0; 2], |[tx, rx], (_, [more_tx, more_rx])| [tx.saturating_add(more_tx), rx.saturating_add(more_rx)])
+    }
 }
 
 impl Default for History {
@@ -174,9 +180,9 @@ impl History {
     const POINTS: usize = 720;
     const APART_NS: u64 = 5 * SECOND;
 
-    /// Collector: remembers what had been carried at a sweep. Those that follow each other sooner are left out, and none is
+    /// Collector: remembers what had been carried at a sweep, by class. Those that follow each other sooner are left out, and none is
     /// older than an hour. A clock that was set back begins anew.
-    pub fn note(&self, wall_ns: u64, total: TxRx) {
+    pub fn note(&self, wall_ns: u64, by_class: &[TxRx; Class::ALL.len()]) {
         let mut past = self.0.lock().unwrap_or_else(|p| p.into_inner());
         if past.back().is_some_and(|last| last.wall_ns > wall_ns) {
             past.clear();
@@ -189,12 +195,13 @@ impl History {
         while past.len() >= History::POINTS || past.front().is_some_and(|first| first.wall_ns < oldest_ns) {
             past.pop_front();
         }
-        past.push_back(Past { wall_ns, tx_bytes: total.tx.bytes, rx_bytes: total.rx.bytes });
+        past.push_back(Past { wall_ns, by_class: by_class.map(|of| [of.tx.bytes, of.rx.bytes]) });
     }
 
-    /// All of it, the oldest first.
-    pub fn all(&self) -> Vec<Past> {
-        self.0.lock().unwrap_or_else(|p| p.into_inner()).iter().copied().collect()
+    /// From a time on, the oldest first.
+    pub fn since(&self, wall_ns: u64) -> Vec<Past> {
+        let past = self.0.lock().unwrap_or_else(|p| p.into_inner());
+        past.iter().filter(|past| past.wall_ns >= wall_ns).copied().collect()
     }
 }
 

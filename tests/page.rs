@@ -22,7 +22,7 @@ use std::path::Path;
 use agent::{Agent, Scene, counts, crowd, name, pod, quiet, row, shop};
 use browser::{Browser, Tab};
 use netmon::clock::{self, MS, SECOND};
-use netmon::flow::TxRx;
+use netmon::flow::{Class, TxRx};
 use netmon::health::{Component, Status};
 
 /// The text of a cell: `o` is the owner, or what a sum is of.
@@ -266,12 +266,28 @@ fn remembers(browser: &mut Browser) {
     let agent = Agent::start(shop());
     let begun_ns = clock::now().wall_ns - 3_500 * SECOND;
     for n in 0..690 {
-        agent.snapshots.history.note(begun_ns + n * 5 * SECOND, TxRx { tx: counts(n * 5_000), rx: counts(n * 50) });
+        let mut by_class = [TxRx::ZERO; Class::ALL.len()];
+        by_class[Class::Inside as usize] = TxRx { tx: counts(n * 4_000), rx: counts(0) };
+        by_class[Class::Outside as usize] = TxRx { tx: counts(n * 1_000), rx: counts(n * 50) };
+        agent.snapshots.history.note(begun_ns + n * 5 * SECOND, &by_class);
     }
     let mut tab = browser.open(&agent.url);
     tab.until("points.length > 689");
     assert_eq!(tab.value("[points[0].tx, points[688].rx].join()"), "1000,10");
     tab.until("points.length > 691 && points.every((p, n) => n === 0 || p.from === points[n - 1].to)");
+    // And it is of the class that is asked for.
+    tab.choose("#class", "outside");
+    tab.until("points.length === 689 && points[0].tx === 200 && points[688].rx === 10");
+    assert_eq!(tab.value("$('ht').textContent"), "Traffic, outside");
+    let mut by_class = [TxRx::ZERO; Class::ALL.len()];
+    by_class[Class::Inside as usize] = TxRx { tx: counts(690 * 4_000), rx: counts(0) };
+    by_class[Class::Outside as usize] = TxRx { tx: counts(690_000), rx: counts(50 * 690) };
+    agent.snapshots.history.note(begun_ns + 690 * 5 * SECOND, &by_class);
+    tab.until("points.length === 690");
+    tab.choose("#class", "inside");
+    tab.until("points.length === 690 && points[0].tx === 800 && points[0].rx === 0");
+    tab.choose("#class", "");
+    tab.until("points.length > 689 && points[0].tx === 1000 && $('ht').textContent === 'Traffic'");
 }
 
 /// What is wider than the window, or than the card that it is in.

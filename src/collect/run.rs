@@ -268,7 +268,7 @@ impl Collector {
         self.whole_cost_ns = self.cost_ns + owners_ns;
         self.known.failed = !matches!(complete, Ok(true));
         self.p.pipeline.take_rates(now.mono_ns);
-        self.p.snapshots.history.note(now.wall_ns, self.p.pipeline.series().total());
+        self.p.snapshots.history.note(now.wall_ns, &self.p.pipeline.series().by_class());
         if matches!(complete, Ok(true)) {
             self.close_the_audit();
             self.find_what_hides(now);

@@ -11,9 +11,9 @@ use crate::config::{Config, MetricsFormat, Readers, in_force};
 use crate::export::prometheus::{self, Labels, Metrics};
 use crate::export::view::query::{Format, Query};
 use crate::export::view::{About, Head, View};
-use crate::flow::{Addr, Cidr};
+use crate::flow::{Addr, Cidr, Class};
 use crate::health::{Health, Life, Pulse, Status};
-use crate::snapshot::{Past, Snapshot, SnapshotKind, SnapshotsByKind};
+use crate::snapshot::{Snapshot, SnapshotKind, SnapshotsByKind};
 use crate::stats::{Cell, Stats};
 use crate::stop::Stop;
 use crate::sys::process;
@@ -21,7 +21,7 @@ use crate::sys::process;
 const PAGE: &[u8] = include_bytes!("page.html");
 /// Only the page's own script and style may run. A test compares the hashes with the page.
 const PAGE_POLICY: &str = concat!(
-    "Content-Security-Policy: default-src 'none'; script-src 'sha256-QY5sboHps5IN0skD4nP2ldUonv6N7NjiuLMEeOCsiLw='; ",
+    "Content-Security-Policy: default-src 'none'; script-src 'sha256-OGxQYpWCSW0op00j4aw4YaaQ6V1XRTlApNyi0AnBGOw='; ",
     "style-src 'sha256-DgeCgHox4u1DAoKP7CwWE4uXQHRKuHOj2cvcj6Aj1oM='; connect-src 'self'; img-src data:; ",
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
 );
@@ -148,7 +148,10 @@ impl Context {
                 body: Content::Bytes(in_force::lines(&self.given).into_bytes(), 0),
             }),
             "/flows" => flows(request.query),
-            "/history" => Answer::Now(Response::ok(JSON, Content::Bytes(history(&self.snapshots), 0))),
+            "/history" => Answer::Now(match history(&self.snapshots, request.query) {
+                Some(text) => Response::ok(JSON, Content::Bytes(text, 0)),
+                None => Response::text("400 Bad Request", HISTORY),
+            }),
             "/metrics" if json => flows(request.query),
             "/metrics" => Answer::Snapshot(Wanted::new(Show::Metrics)),
             _ => Answer::Now(Response::text("404 Not Found", PATHS)),
@@ -264,16 +267,29 @@ fn about(stats: &Stats) -> About {
     }
 }
 
-/// `[milliseconds since the epoch, bytes sent, bytes received]` for each sweep, the oldest first.
-fn history(snapshots: &SnapshotsByKind) -> Vec<u8> {
-    let past = snapshots.history.all();
+/// What may be asked of it.
+const HISTORY: &str = "want class=inside, outside, overlay or multicast, and after=MILLISECONDS since the epoch\n";
+
+/// `[milliseconds since the epoch, bytes sent, bytes received]` for each sweep, the oldest first; `None` where what is
+/// asked is none of [`HISTORY`].
+fn history(snapshots: &SnapshotsByKind, query: &str) -> Option<Vec<u8>> {
+    let (mut class, mut after_ns) = (None, 0);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=')? {
+            ("class", name) => class = Some(Class::from_text(name)?),
+            ("after", ms) => after_ns = ms.parse::<u64>().ok()?.saturating_mul(MS),
+            _ => return None,
+        }
+    }
+    let past = snapshots.history.since(after_ns);
     let mut text = String::with_capacity(48 * past.len() + 2);
-    for (n, Past { wall_ns, tx_bytes, rx_bytes }) in past.into_iter().enumerate() {
+    for (n, past) in past.iter().enumerate() {
+        let [tx_bytes, rx_bytes] = past.bytes(class);
         // Writing to a String cannot fail.
-        let _ = write!(text, "{}[{},{tx_bytes},{rx_bytes}]", if n == 0 { "[" } else { "," }, wall_ns / MS);
+        let _ = write!(text, "{}[{},{tx_bytes},{rx_bytes}]", if n == 0 { "[" } else { "," }, past.wall_ns / MS);
     }
     text.push_str(if text.is_empty() { "[]" } else { "]" });
-    text.into_bytes()
+    Some(text.into_bytes())
 }
 
 /// How a request is answered.

@@ -89,12 +89,25 @@ fn the_history_is_told_to_those_who_may_read() {
     let context = context("10.0.0.0/8");
     assert_eq!(get(&context, "/history", "10.0.0.1", 0).1, "[]");
     for n in [1, 2] {
-        let carried = crate::ledger::bytes_only(n * 100, n);
-        context.snapshots.history.note(n * 5 * SECOND, carried);
+        let mut by_class = [crate::flow::TxRx::ZERO; Class::ALL.len()];
+        by_class[Class::Inside as usize] = crate::ledger::bytes_only(n * 40, n);
+        by_class[Class::Outside as usize] = crate::ledger::bytes_only(n * 60, 0);
+        context.snapshots.history.note(n * 5 * SECOND, &by_class);
     }
     let (head, body) = get(&context, "/history", "10.0.0.1", 0);
     assert!(head.contains("application/json"), "{head}");
     assert_eq!(body, "[[5000,100,1],[10000,200,2]]");
+    let asked = |query: &str| get(&context, &format!("/history?{query}"), "10.0.0.1", 0);
+    assert_eq!(asked("class=outside").1, "[[5000,60,0],[10000,120,0]]");
+    assert_eq!(asked("class=inside&after=10000").1, "[[10000,80,2]]");
+    assert_eq!(asked("class=multicast&after=10001").1, "[]");
+    for query in ["class=", "class=inner", "after=-1", "after=x", "by=class", "class"] {
+        let (head, body) = asked(query);
+        assert!(
+            head.contains("400") && body.starts_with("want class=inside, outside, overlay or multicast"),
+            "{query}"
+        );
+    }
     assert!(get(&context, "/history", "192.0.2.1", 0).0.contains("403"));
 }
 
