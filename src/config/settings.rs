@@ -36,7 +36,7 @@ pub const SETTINGS: &[Setting] = &[
         long: "`netfilter` reads the kernel's connection tracking by netlink and needs only `CAP_NET_ADMIN`. `ebpf` \
                counts with its own BPF programs and needs `CAP_BPF` too. `cilium` reads Cilium's maps; where these \
                hold only sums or no counters, BPF programs count instead. `auto` reads connection tracking and counts with \
-               BPF programs at once: each local end is counted by the source that sees it whole. It needs what `ebpf` \
+               BPF programs at once. Each local end is counted by the source that sees it whole. It needs what `ebpf` \
                needs. `replay:FILE` reads a recording made with \
                `-record`.",
         apply: Apply::Text(|draft, text| set(&mut draft.config.mode, mode(text), MODES)),
@@ -51,8 +51,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "read-interval", kind: Kind::Flag, group: Group::Counting, value: DURATION, default: Default::Text("5s"),
         short: "time between two sweeps (full reads of the source), at least 100ms",
-        long: "Without it a sweep happens when somebody needs one, at most so often: for a flush, for a reader of the \
-               endpoints, who is shown nothing older, when pods come and go, and once a minute. A given interval is fixed.",
+        long: "Without it a sweep happens when somebody needs one: for a flush, for a reader of the endpoints, when pods \
+               come and go. It happens once a minute at least, and at most so often; no reader is shown anything older. A \
+               given interval is fixed.",
         apply: Apply::Text(|draft, text| {
             draft.config.read_interval_ns = value::interval_ns(text, 100 * MS)?;
             draft.config.read_interval_given = true;
@@ -193,11 +194,12 @@ pub const SETTINGS: &[Setting] = &[
         default: Default::Text("none"),
         short: "where ranges come from besides -topology; nodes takes 6 MB/s of the API server at 300 nodes, 1.7 GB/s at \
                 5,000",
-        long: "`routes`: a range that the kernel routes by another node, or that Cilium's map `cilium_ipcache` names the \
-               node of, is where that node's address is by -topology; no request. The map is pinned below \
-               -cilium-bpf-root for uid 0 alone; where it is not in reach routes alone tell. `nodes`: each agent lists and watches all nodes (`nodes: list, watch`); nodes of 20 KB written every \
-               5 minutes cost the API server, for n agents, n * n * 20 KB at the start and n * n * 67 B/s: 1.8 GB and \
-               6 MB/s at 300, 500 GB and 1.7 GB/s at 5,000. Above some 300 nodes use `topology publish`.",
+        long: "`routes`: a range is where the address of its node is by -topology. The kernel's routes name that node, or \
+               Cilium's map `cilium_ipcache` does; nothing is asked of the API server. The map is pinned below \
+               -cilium-bpf-root for uid 0 alone; where it is not in reach routes alone tell. `nodes`: each agent lists and \
+               watches all nodes (`nodes: list, watch`). Nodes of 20 KB written every 5 minutes cost the API \
+               server, at the start and for good: 1.8 GB and 6 MB/s at 300, 500 GB and 1.7 GB/s at 5,000. Above some 300 \
+               nodes use `topology publish`.",
         apply: Apply::Text(|draft, text| set(&mut draft.config.topology_source, TopologySource::from_text(text), TopologySource::WORDS)),
     },
     Setting {

@@ -134,7 +134,7 @@ const TOP: ToolEntry = ToolEntry {
     operands: "",
     count: (0, 0),
     short: "show the rows of a running agent in the terminal",
-    long: "Keys: Tab groups, r t x b sort, c picks a class, / filters, u switches bits and bytes, space pauses, ? helps, q quits. \
+    long: "Keys: Tab groups, r t x b sort, c picks a class, / filters. u switches bits and bytes, space pauses, ? helps, q quits. \
            Where there is no terminal, one table is printed.",
     options: &[BY, SORT, MATCH, CLASS, SCOPE, LIMIT, BITS, ADDRESS],
     flags: false,
@@ -228,8 +228,8 @@ const TOPOLOGY_PUBLISH: ToolEntry = ToolEntry {
     operands: "",
     count: (0, 0),
     short: "follow the cluster's nodes and publish their zones for all agents",
-    long: "Runs until a signal. Writes a ConfigMap that the agents mount as their -topology: at most once a minute, only when \
-           it changed, packed by gzip beyond 64 KB. A second one does no harm, and without any the agents keep what they \
+    long: "Runs until a signal. Writes a ConfigMap that the agents mount as their -topology. It does so once a minute at most, \
+           and only when it changed; beyond 64 KB it packs by gzip. A second one does no harm, and without any the agents keep what they \
            have. Needs nodes: list, watch; configmaps: get, create, patch; for pods their list and watch.",
     options: &[
         ToolOption { name: "configmap", value: Value::Word("NAME"), short: "where to (zxporter-netmon-topology)" },
