@@ -8,7 +8,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use super::request::{self, HEAD_BYTES, Parsed};
-use super::routes::{Answer, Body, Context, Peer, Wanted};
+use super::response::Body;
+use super::routes::{Answer, Context, Peer, Wanted};
 use super::snapshots::{Availability, Queues, SnapshotQueue, Ticket};
 use crate::clock::{Now, SECOND};
 use crate::snapshot::{Snapshot, SnapshotKind};

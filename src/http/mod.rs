@@ -7,6 +7,7 @@
 pub mod connection;
 pub mod listen;
 pub mod request;
+pub mod response;
 pub mod routes;
 pub mod server;
 pub mod snapshots;

@@ -1,11 +1,13 @@
 use super::*;
+use crate::audit::Account;
+use crate::audit::equation::Part;
 use crate::clock::Now;
 use crate::export::view::query::Query;
 use crate::export::view::{Head, View};
-use crate::flow::{Class, Counts, Direction};
-use crate::names::RowName;
-use crate::owner::Pod;
-use crate::snapshot::SeriesView;
+use crate::flow::{Addr, Class, Counts, Direction, TxRx};
+use crate::names::{Origin, RowName};
+use crate::owner::{Owner, Pod, Workload};
+use crate::snapshot::{LookupView, SeriesView};
 use crate::topology::names::{Learner, Names};
 use crate::topology::{Scope, Via, Way};
 use serde_json::Value;

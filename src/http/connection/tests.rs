@@ -8,7 +8,8 @@ use crate::clock;
 use crate::config::MetricsFormat;
 use crate::export::prometheus::Labels;
 use crate::health::Pulse;
-use crate::http::routes::{Peer, Response};
+use crate::http::response::Response;
+use crate::http::routes::Peer;
 
 fn at(seconds: u64) -> Now {
     Now { mono_ns: seconds * SECOND, wall_ns: 0 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::health::Component;
 use crate::http::request::{Parsed, parse};
+use crate::http::response::PAGE;
 use serde_json::{Value, json};
 
 fn context(allow: &str) -> Context {
