@@ -208,13 +208,17 @@ pub fn incumbents_values(cluster: &Cluster) -> Result<(), String> {
     cluster.upgrade(&[]).and(judged)
 }
 
+/// Names the folder of the Network Operator's chart.
+pub const INCUMBENT_CHART: &str = "INCUMBENT_CHART";
+
 /// From the incumbent's chart to ours by the command of `docs/moving-over.md`, and back: objects are replaced in place. The
 /// image is ours in both, for theirs is not to be had here; it runs as their chart runs theirs.
 pub fn incumbents_chart(cluster: &Cluster) -> Result<(), String> {
+    let chart = std::env::var(INCUMBENT_CHART).map_err(|error| format!("{INCUMBENT_CHART}: {error}"))?;
     let incumbent = || {
         let settings = "image.repository=cluster.test/netmon,image.pullPolicy=Never,\
                         config.dakrUrl=http://10.96.0.80,config.clusterToken=cluster-token,config.exportInterval=2s";
-        let words = ["upgrade", "netmon", "tests/cluster/incumbent", "--reset-values", "--set", settings];
+        let words = ["upgrade", "netmon", &chart, "--reset-values", "--set", settings];
         run("helm", &[&words[..], &["--set-string", "image.tag=1"]].concat())?;
         cluster.rolled_out()
     };

@@ -57,3 +57,9 @@ pub const ALL: &[(&str, Case)] = &[
     ("node_away", away::node_away),
     ("deleted_and_joined", away::deleted_and_joined),
 ];
+
+/// What a case needs that is not there.
+pub fn lacks(name: &str) -> Option<&'static str> {
+    let lacks_chart = name == "incumbents_chart" && std::env::var_os(life::INCUMBENT_CHART).is_none();
+    lacks_chart.then_some("not without the Network Operator's chart: INCUMBENT_CHART=FOLDER")
+}
