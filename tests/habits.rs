@@ -183,6 +183,7 @@ fn f11_only_these_files_know_wall_time() {
         "export/dakr/retry/persist.rs",
         "export/dakr/transport.rs",
         "export/json.rs",
+        "export/json/items.rs",
         "export/view/mod.rs",
         "export/view/text.rs",
         "http/routes.rs",
