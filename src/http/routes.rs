@@ -149,7 +149,7 @@ impl Context {
             "/flows" => flows(request.query),
             "/history" => Answer::Now(match history(&self.snapshots, request.query) {
                 Some(text) => Response::ok(JSON, Content::Bytes(text, 0)),
-                None => Response::text("400 Bad Request", HISTORY),
+                None => Response::text("400 Bad Request", history_takes()),
             }),
             "/metrics" if json => flows(request.query),
             "/metrics" => Answer::Snapshot(Wanted::new(Show::Metrics)),
@@ -266,11 +266,13 @@ fn about(stats: &Stats) -> About {
     }
 }
 
-/// What may be asked of it.
-const HISTORY: &str = "want class=inside, outside, overlay or multicast, and after=MILLISECONDS since the epoch\n";
+/// What may be asked of `/history`.
+fn history_takes() -> String {
+    format!("want class={}, and after=MILLISECONDS since the epoch\n", Class::WORDS.join("|"))
+}
 
 /// `[milliseconds since the epoch, bytes sent, bytes received]` for each sweep, the oldest first; `None` where what is
-/// asked is none of [`HISTORY`].
+/// asked is not what [`history_takes`] says.
 fn history(snapshots: &SnapshotsByKind, query: &str) -> Option<Vec<u8>> {
     let (mut class, mut after_ns) = (None, 0);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use netmon::clock::{self, SECOND};
 
-use super::life::{during, undisturbed};
+use super::life::{during, undisturbed, unharmed};
 use super::pods::pod_to_pod;
 use crate::judge::{Expected, TCP};
 use crate::kube::{eventually, run};
@@ -80,7 +80,7 @@ pub fn deleted_and_joined(cluster: &Cluster) -> Result<(), String> {
 /// The kubelet is silent until the node counts as lost and services have no ends left: counting goes on.
 pub fn node_away(cluster: &Cluster) -> Result<(), String> {
     during(cluster, "away", 9420, || {
-        undisturbed(cluster, || {
+        unharmed(cluster, || {
             cluster.part(&["stop", "kubelet", "KILL"])?;
             let lost = run("kubectl", &["wait", "--for=condition=Ready=Unknown", "node/node-a", "--timeout=150s"]);
             clock::sleep_ns(10 * SECOND);

@@ -75,6 +75,15 @@ pub(super) fn undisturbed(cluster: &Cluster, happens: impl FnOnce() -> Result<()
     Err(format!("restarts, ready since, failed probes: {was:?}, then {is:?}"))
 }
 
+/// The same while the kubelet is away, when the node controller itself calls the pods of a lost node unready.
+pub(super) fn unharmed(cluster: &Cluster, happens: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let look = || -> Result<_, String> { Ok((restarts(cluster)?, failed_probes(&cluster.product()?)?)) };
+    let was = look()?;
+    happens()?;
+    let is = look()?;
+    if was == is { Ok(()) } else { Err(format!("restarts, failed probes: {was:?}, then {is:?}")) }
+}
+
 /// What the kubelet has said of failed probes of this pod, each with how often.
 fn failed_probes(pod: &Value) -> Result<Vec<String>, String> {
     let of = format!("involvedObject.uid={},reason=Unhealthy", pod["metadata"]["uid"].as_str().unwrap_or_default());
