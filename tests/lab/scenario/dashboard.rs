@@ -123,7 +123,7 @@ fn unit_of(query: &str) -> &'static str {
 }
 
 /// The samples, by their labels.
-fn ask(lab: &Lab, query: &str) -> Result<BTreeMap<String, f64>, String> {
+pub(super) fn ask(lab: &Lab, query: &str) -> Result<BTreeMap<String, f64>, String> {
     let said = lab.node().run(&["promtool", "query", "instant", "http://127.0.0.1:9090", query], "")?;
     let samples = said.lines().filter_map(|line| line.split_once(" => "));
     let number = |value: &str| value.split_whitespace().next().and_then(|number| number.parse().ok());

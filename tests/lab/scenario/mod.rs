@@ -2,6 +2,7 @@
 
 mod accounting_off;
 mod address_comes_and_goes;
+mod alerts;
 mod another_zone;
 mod bare_host;
 mod books_close;
@@ -193,6 +194,7 @@ const USUAL: &[Scenario] = &[
     collect_now::SCENARIO,
     metrics::SCENARIO,
     dashboard::SCENARIO,
+    alerts::SCENARIO,
     scopes::SCENARIO,
     scopes_by_routes::SCENARIO,
     deleted_by_hand::SCENARIO,
