@@ -3,7 +3,9 @@
 //! Threads: `main` (here), `collect`, `push`, `kube`, `http`, `dns`, `locate`, `nodes`. The order at the start: everything that
 //! can fail comes before the first thread, so a failed start is one line and exit status 1.
 
+mod cgroups;
 mod error;
+mod greeting;
 mod locating;
 mod once;
 mod shared;
@@ -16,7 +18,9 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{bounded, unbounded};
 use log::{info, warn};
 
+use self::cgroups::{askers, open_socket_owners};
 pub use self::error::StartError;
+use self::greeting::say_what_is_pushed;
 use self::locating::{Locating, kube_settings, locator, start_locating};
 pub use self::once::once;
 use self::shared::Shared;
@@ -27,28 +31,22 @@ use crate::collect::handover::Handover;
 use crate::collect::player::{self, Player};
 use crate::collect::run::{Collector, Parts};
 use crate::collect::trouble::{PODS_AS_NODE, Trouble};
-use crate::config::proxy::Route;
 use crate::config::{Config, CtZone, Dakr, Fallback, Mode, SourceKind};
 use crate::export::dakr::jitter;
 use crate::export::dakr::push::Push;
-use crate::export::dakr::token::Token;
 use crate::export::prometheus::Labels;
 use crate::health::{Component, Status};
 use crate::http::server::{Context, Server};
 use crate::kube::{self, Kube};
 use crate::limits;
 use crate::names;
-use crate::net::trouble::Peer;
-use crate::owner::cgroup::{CgroupTree, Holds};
 use crate::owner::pods::Published;
-use crate::owner::socket_owners::SocketOwners;
 use crate::privileges::{self, Talks, settle_talker};
 use crate::source::recorder::Recorder;
 use crate::source::replay::{self, Replay};
 use crate::source::{self, Source, SourceError};
 use crate::stop::Stop;
 use crate::sys::addresses::HostAddresses;
-use crate::sys::cgroup;
 use crate::sys::links::Links;
 use crate::sys::privileges::drop_all_in_this_thread;
 use crate::sys::process;
@@ -348,69 +346,6 @@ fn start_kube(config: &Config, shared: &Shared, waker: &Waker) -> Result<(Kube, 
     };
     let kube = kube::spawn(settings, outlets).map_err(|error| StartError::Resources("thread kube", error))?;
     Ok((kube, published))
-}
-
-/// Finds the host's cgroup tree. If `-cgroup-fs` is wrong, the one in mountinfo is used.
-fn open_socket_owners(config: &Config, facts: &source::Facts) -> Result<SocketOwners, String> {
-    let asked = config.cgroup_fs.as_deref();
-    let root = cgroup::find_of_pods(asked);
-    let root = root.map_err(|error| error.to_string())?;
-    let (holds, whose) =
-        if config.standalone { (Holds::Groups, "units and containers") } else { (Holds::Pods, "pods") };
-    info!("sockets are attributed to {whose} by the cgroups below {}", root.display());
-    SocketOwners::open(&root, holds, !facts.tells_cgroups)
-        .map_err(|error| format!("cannot use socket diagnostics: {error}"))
-}
-
-/// Tells whose a loopback address is by the cgroup that asks from it; on a host without pods all are the host's.
-fn askers(config: &Config) -> Option<names::Askers> {
-    if config.standalone {
-        return None;
-    }
-    let mut tree =
-        cgroup::find_of_pods(config.cgroup_fs.as_deref()).ok().map(|root| CgroupTree::new(&root, Holds::Pods));
-    Some(Box::new(move |cgroup| {
-        let Some(tree) = tree.as_mut().filter(|_| cgroup != 0) else { return names::loopback_of("") };
-        tree.find(cgroup).map_or(names::LOOPBACK, names::loopback_of)
-    }))
-}
-
-fn say_what_is_pushed(config: &Config) {
-    info!(
-        "zxporter-netmon {} ({}) on node {:?}: {} mode, {}",
-        crate::VERSION,
-        crate::COMMIT,
-        config.node_name,
-        config.mode.name(),
-        if config.standalone { "standalone" } else { "in a cluster" }
-    );
-    if let Some(dakr) = &config.dakr {
-        let peer = Peer::of(&dakr.url, dakr.route.proxy());
-        match &dakr.route {
-            Route::Excepted(proxy) => {
-                info!("pushing to {peer}, excepted from proxy {proxy} ({}) by NO_PROXY", proxy.named_by);
-            }
-            Route::Direct | Route::Through(_) => info!("pushing to {peer}"),
-        }
-        let mut token = Token::new(&dakr.token, dakr.token_file.clone());
-        if let Err(error) = token.refresh() {
-            let then =
-                if token.is_missing() { "nothing is sent until it can be read" } else { "CLUSTER_TOKEN is used" };
-            warn!("{error}: {then}");
-        }
-    } else {
-        match config.dakr_lacks {
-            "" => info!("nothing is pushed: DAKR_URL and CLUSTER_TOKEN are not set; only the endpoints show rows"),
-            lacking => warn!("nothing is pushed: {lacking} is missing; only the endpoints show rows"),
-        }
-        if config.state_dir.is_some() {
-            info!("-state-dir is not used, because nothing is pushed");
-        }
-    }
-    if !config.cluster_cidrs_given {
-        let ranges: Vec<String> = config.cluster_cidrs.iter().map(ToString::to_string).collect();
-        info!("default ranges count as inside the cluster: {} (-cluster-cidrs, -outside-cidrs)", ranges.join(","));
-    }
 }
 
 /// Restores the state of the previous process, and starts the push. Returns the collector's side and the thread.

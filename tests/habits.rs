@@ -171,6 +171,7 @@ fn f11_only_these_files_know_wall_time() {
         "collect/freezer.rs",
         "collect/pipeline.rs",
         "collect/pipeline/count.rs",
+        "collect/pipeline/record.rs",
         "collect/player.rs",
         "collect/reading.rs",
         "collect/run.rs",

@@ -2,6 +2,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::equation::Closed;
+use super::links::ANYWHERE;
 use super::*;
 use crate::flow::Cidr;
 use crate::wire::genetlink::Family;

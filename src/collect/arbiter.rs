@@ -15,9 +15,12 @@
 //! A choice is made at a sweep alone and sticks. It changes where a source goes blind: then what conntrack carried in
 //! that sweep, less what the programs did, is lost by its reason. Pure: knows neither sources nor rows.
 
+mod kept;
+
+use self::kept::{Cgroup, Claim, Ended, Known, Of, place};
 use crate::aged::Aged;
 use crate::flow::{Addr, Counts, Direction, Ends, Traffic, TxRx, protocol};
-use crate::table::{Table, entry};
+use crate::table::Table;
 
 /// Addresses of this node with connections.
 const ADDRESSES: u32 = 4_096;
@@ -86,56 +89,6 @@ pub enum Read {
     /// It waits since then, maybe with others of its kind.
     Before(Traffic),
 }
-
-/// What is known of an address.
-#[derive(Clone, Copy)]
-struct Known {
-    addr: Addr,
-    mark: u32,
-    by: By,
-    /// It has sent what a socket sends, by conntrack's account of this sweep.
-    spoke: bool,
-    /// The pod whose address it is; 0 while nobody says so.
-    pod: u64,
-    /// In this sweep, by conntrack's account and by that of the programs.
-    conntrack: TxRx,
-    programs: TxRx,
-}
-
-entry!(Known { addr: Addr });
-
-/// What is kept of a tuple of the node's own.
-#[derive(Clone, Copy)]
-struct Of<T> {
-    tuple: NodeTuple,
-    mark: u32,
-    what: T,
-}
-
-impl<T: Copy> Of<T> {
-    fn new(tuple: NodeTuple, what: T) -> Of<T> {
-        Of { tuple, mark: 0, what }
-    }
-}
-
-entry!(Of<T> { tuple: NodeTuple } where T: Copy);
-
-/// The programs count the tuple.
-#[derive(Clone, Copy)]
-struct Claim {
-    /// Some record in this sweep was of it.
-    used: bool,
-    /// Conntrack's entry has ended.
-    over: bool,
-}
-
-/// The cgroup of the tuple's socket.
-#[derive(Clone, Copy)]
-struct Cgroup(u64);
-
-/// The tuple's entry ended since the last sweep; what conntrack counted of it meanwhile.
-#[derive(Clone, Copy)]
-struct Ended(TxRx);
 
 /// Whether conntrack has a tuple of the node's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -445,17 +398,6 @@ impl Arbiter {
         let count = |by| self.known.iter().filter(|(_, known)| known.by == by).count();
         [By::Programs, By::Conntrack, By::Open].map(|by| u32::try_from(count(by)).unwrap_or(u32::MAX))
     }
-}
-
-/// Keeps something of a tuple that nothing is kept of yet; where the table is full, instead of the oldest.
-fn place<T: Copy>(table: &mut Aged<Of<T>>, tuple: NodeTuple, what: T) {
-    if table.is_full()
-        && let Some(oldest) = table.oldest()
-    {
-        table.remove(oldest);
-    }
-    let placed = table.insert(Of::new(tuple, what));
-    debug_assert!(placed.is_ok(), "a slot was just vacated");
 }
 
 /// Whether many packets are more than the resets that the kernel sends for ports without a socket.

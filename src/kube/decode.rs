@@ -8,6 +8,7 @@
 //! Formats: the Kubernetes API conventions (`PodList`, watch events, `Status`) and the API reference of `Pod` v1.
 
 mod object;
+mod status;
 
 use std::cell::Cell;
 use std::io::{self, BufReader, Read};

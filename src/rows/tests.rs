@@ -3,8 +3,10 @@ use proptest::prelude::*;
 use super::freeze::Item;
 use super::*;
 use crate::batch::Verdict;
-use crate::flow::{Cidr, Counts};
+use crate::flow::{Addr, Cidr, Class, Counts, Direction};
+use crate::owner::OwnerId;
 use crate::state::bytes::In;
+use crate::stats::Withheld;
 use crate::topology::{Scope, Via};
 
 fn classes() -> Classes {

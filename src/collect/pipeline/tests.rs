@@ -14,11 +14,11 @@ mod waits;
 
 use super::*;
 use crate::config::{self, Command, PushInbound};
-use crate::flow::{Addr, Class, ConnectionKey, Counts, Ends, Split, TxRx, protocol};
+use crate::flow::{Addr, Class, ConnectionKey, Counts, Direction, Ends, Reading, Split, Traffic, TxRx, protocol};
 use crate::names::LOOPBACK;
 use crate::owner::pods::{Pod, Tenure};
 use crate::rows::Push;
-use crate::stats::{Stats, Unattributed};
+use crate::stats::{Skip, Stats, Unattributed};
 
 const NODE: Addr = Addr::from_v4([192, 168, 1, 10]);
 const OTHER_NODE: Addr = Addr::from_v4([192, 168, 1, 11]);
