@@ -38,6 +38,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("hairpin", services::hairpin),
     ("host_network_backend", services::host_network_backend),
     ("proxy_nftables", services::proxy_nftables),
+    ("cluster_dns", names::cluster_dns),
     ("node_local_dns", names::node_local_dns),
     ("zones", names::zones),
     ("minimal_ebpf", profiles::minimal_ebpf),
