@@ -208,7 +208,8 @@ impl Pod {
     pub fn tell(&self, command: &str) -> Result<String, String> {
         let failed = |e: std::io::Error| format!("{} does not hear: {e}", self.owner);
         let mut stream = UnixStream::connect(&self.socket).map_err(failed)?;
-        let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));
+        // Twenty thousand transfers take minutes on a busy machine.
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(240)));
         writeln!(stream, "{command}").map_err(failed)?;
         let mut answer = String::new();
         BufReader::new(stream).read_line(&mut answer).map_err(failed)?;
