@@ -2,7 +2,7 @@
 /* Hands DNS questions that local sockets send, and answers that they receive, to user space as they are.
  *
  * Judges nothing: which answer belongs to which question is decided in user space. Only the client's side is looked at
- * (questions at egress, answers at ingress): a server on the same node would show each of them again, and questions of
+ * (questions at egress, answers at ingress). A server on the same node would show each of them again, and questions of
  * clients on other nodes. On all devices, loopback too: a node's own cache answers there.
  *
  * Reads __sk_buff and the packet, calls helpers, has no loop: see flow.bpf.c. */
@@ -59,8 +59,9 @@ static __always_inline void put_v4(__be32 *to, __be32 address)
 	to[3] = address;
 }
 
-/* The ends as the client's socket knows them. A connected socket says so itself: what leaves the host may have been
- * translated by now (cgroup egress comes after the host's own NAT), while its answer arrives as the socket wants it. */
+/* The ends as the client's socket knows them. A connected socket names them itself. What leaves the host may have been
+ * translated by now, for cgroup egress comes after the host's own NAT. Its answer arrives with the ends that the socket
+ * knows. */
 static __always_inline void put_ends(struct __sk_buff *skb, struct dns_record *r, const struct packet *p, bool is_answer)
 {
 	r->source_port = p->source;

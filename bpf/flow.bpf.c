@@ -4,8 +4,8 @@
  * Knows nothing of pods, services or who pays. Reads __sk_buff, bpf_sock and the packet; calls helpers. No kernel
  * struct, no tracing, no printk: CAP_BPF and CAP_NET_ADMIN are enough, and no kernel BTF is needed.
  *
- * At cgroup_skb the kernel has put skb->data back to the IP header in both directions (__cgroup_bpf_run_filter_skb),
- * so skb->len is the layer-3 length, GSO packets whole.
+ * At cgroup_skb the kernel has put skb->data back to the IP header in both directions (__cgroup_bpf_run_filter_skb). So
+ * skb->len is the layer-3 length, GSO packets whole.
  *
  * The packet is read at constant offsets where it has no IP options and no extension headers; all else goes through
  * bpf_skb_load_bytes. Pointers with variable offsets would cost more, and older verifiers refuse some of them to
@@ -38,8 +38,8 @@ struct flows6 {
 	__type(value, struct flow_value);
 } flows6_a SEC(".maps"), flows6_b SEC(".maps");
 
-/* The buffer in use. User space replaces it, and the kernel returns from that only when no program runs that may
- * still hold the old one: so the old one is quiet and can be emptied without losing a packet. */
+/* The buffer in use. User space replaces it. The kernel returns from that only when no running program may still hold
+ * the old one. So the old one is quiet and can be emptied without losing a packet. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 1);
@@ -138,7 +138,7 @@ static __always_inline bool listens6(struct __sk_buff *skb, const struct flow6_k
 }
 
 /* A raw socket that listens to TCP, UDP or SCTP receives a copy of a packet that is counted at its real receiver. Its
- * "port" is the protocol's number, so the costly check of the type is made only if the ports differ (as they do for a
+ * "port" is the protocol's number. So the costly check of the type is made only if the ports differ (as they do for a
  * transparent proxy). */
 static __always_inline bool is_raw_copy(struct __sk_buff *skb, __be16 dest)
 {
@@ -150,10 +150,10 @@ static __always_inline bool is_raw_copy(struct __sk_buff *skb, __be16 dest)
 	return sk && sk->type == SOCK_RAW;
 }
 
-/* Whether this very segment was counted before. While a connection has no socket of its own the kernel filters its segments
- * by the listener's. If two CPUs have one each, one makes the socket; the other finds the request gone, looks up anew and
- * filters the same segment by the new socket (tcp_v4_rcv, req_stolen). That is all in one go on one CPU, so the last
- * segment of a listener is kept there: ports, numbers, checksum and, as a rule, time stamps. */
+/* Whether this very segment was counted before. While a connection has no socket of its own the kernel filters its
+ * segments by the listener's. If two CPUs have one each, one makes the socket. The other finds the request gone, looks
+ * up anew and filters the same segment by the new socket (tcp_v4_rcv, req_stolen). That happens in one go on one CPU,
+ * so the last segment of a listener is kept per CPU: ports, numbers, checksum and, as a rule, time stamps. */
 static __noinline int is_same_segment(struct __sk_buff *skb, __u32 offset)
 {
 	struct bpf_sock *sk = skb->sk;
@@ -165,8 +165,8 @@ static __noinline int is_same_segment(struct __sk_buff *skb, __u32 offset)
 	last = bpf_map_lookup_elem(&at_listener, &zero);
 	if (!last)
 		return 0;
-	/* Two ways with nothing in common: 6.12's verifier follows branches that are predicted wrongly. 20 bytes are the least
-	 * that a header has, and such a segment has no more to tell. */
+	/* Two ways with nothing in common, for 6.12's verifier follows branches that are predicted wrongly. A header has at
+	 * least 20 bytes, and such a segment has no more to tell. */
 	if (sk->state == BPF_TCP_LISTEN) {
 		if (bpf_skb_load_bytes(skb, offset, last, 32))
 			bpf_skb_load_bytes(skb, offset, last, 20);

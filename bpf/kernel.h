@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
-/* The UAPI types and constants that our programs need, copied by hand: clang's BPF target does not find the
+/* The UAPI types and constants that our programs need, copied by hand. clang's BPF target does not find the
  * distribution's <asm/types.h>, and a generated vmlinux.h would be of one kernel. All of it is stable ABI
- * (include/uapi/linux/{bpf,ip,ipv6,if_ether,in}.h); nothing here is a kernel-internal struct, so nothing needs CO-RE,
- * kernel BTF or CAP_PERFMON. */
+ * (include/uapi/linux/{bpf,ip,ipv6,if_ether,in}.h). No struct here is kernel-internal, so nothing needs CO-RE, kernel
+ * BTF or CAP_PERFMON. */
 #pragma once
 
 typedef unsigned char __u8;

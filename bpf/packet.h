@@ -129,8 +129,8 @@ static __always_inline bool skip_extensions(struct __sk_buff *skb, __u8 *protoco
 {
 	int i;
 
-	/* Unrolled: without CAP_PERFMON the verifier also walks the paths of branch prediction, and in a loop those have no
-	 * end (6.12: "the sequence of 8193 jumps is too complex"). */
+	/* Unrolled. Without CAP_PERFMON the verifier also walks the paths of branch prediction. In a loop those have no end
+	 * (6.12: "the sequence of 8193 jumps is too complex"). */
 #pragma unroll
 	for (i = 0; i < EXTENSIONS_MAX; i++) {
 		__u8 header[4];

@@ -1,7 +1,7 @@
 //! Builds the parts, starts the threads, waits for a signal and ends in time.
 //!
-//! Threads: `main` (here), `collect`, `push`, `kube`, `http`, `dns`, `locate`, `nodes`. The order at the start: everything that
-//! can fail comes before the first thread, so a failed start is one line and exit status 1.
+//! Threads: `main` (here), `collect`, `push`, `kube`, `http`, `dns`, `locate`, `nodes`. At the start everything that
+//! can fail runs before the first thread. So a failed start is one line and exit status 1.
 
 mod cgroups;
 mod error;

@@ -4,12 +4,12 @@
 //!
 //! - A record of a living connection adds its counters minus the baseline. A different id or start, or any counter
 //!   below its baseline, proves a new connection with an old key: the base is then zero.
-//! - The end of a connection adds its final counters minus the baseline. If a DESTROY arrives during a dump, a tombstone
-//!   is kept, so that a later entry with that key and id in the same dump is ignored. A new connection with both loses
-//!   nothing: the next dump counts it in full.
-//! - The kernel may hold two entries with one key: two packets that race through a NAT with several backends make one
-//!   each, and no dump contains the loser. An end with another id than the baseline counts its own bytes and leaves that
-//!   baseline alone.
+//! - The end of a connection adds its final counters minus the baseline. If a DESTROY arrives during a dump, a
+//!   tombstone is kept. A later entry with that key and id in the same dump is then ignored. A new connection with both
+//!   loses nothing: the next dump counts it in full.
+//! - The kernel may hold two entries with one key. Two packets that race through a NAT with several backends make one
+//!   each, and no dump contains the loser. An end with another id than the baseline counts its own bytes and leaves
+//!   that baseline alone.
 //! - Absence from a dump proves nothing. A baseline is removed at its end, or after three complete dumps without it.
 //! - Until the first complete sweep an unknown connection enters as a baseline, unless it started after the process.
 //!
@@ -73,7 +73,7 @@ pub struct Vanished {
 pub const BYTES_PER_CONNECTION: u64 =
     std::mem::size_of::<Baseline>() as u64 + 2 * 4 + 4 + tombstones::BYTES / tombstones::SHARE as u64;
 
-/// What seems to have started less than this after the process may be older: the wall clock may have been set back by a
+/// What seems to have started less than this after the process may be older. The wall clock may have been set back by a
 /// little just before, and nothing shows that.
 const UNSURE_NS: u64 = 20 * SECOND;
 
@@ -185,8 +185,8 @@ impl BaselineTable {
         let Some(known) = self.table.get_mut(slot) else {
             return Judged::Stale;
         };
-        // The key is in use again, or this is what the dump held before the end that we have just buried and the new
-        // connection that followed it: the tombstone tells.
+        // Either the key is in use again, or the dump still shows an entry whose end we have read already, and whose
+        // key a new connection took since. The tombstone tells.
         let is_another = is_another(known, c);
         if is_another && self.tombstones.may_cover(c) {
             return Judged::Stale;

@@ -5,8 +5,8 @@
 
 use crate::flow::{Addr, Cidr, Class, protocol};
 
-/// UDP ports (of the responder) that node-to-node tunnels use: VXLAN, Geneve, flannel's VXLAN, WireGuard as Calico
-/// (51820, 51821) and Cilium (51871) run it, IPsec NAT traversal.
+/// UDP ports (of the responder) that node-to-node tunnels use: VXLAN, Geneve, flannel's VXLAN, WireGuard, IPsec NAT
+/// traversal. Calico runs WireGuard at 51820 and 51821, Cilium at 51871.
 const OVERLAY_PORTS: [u16; 7] = [4789, 6081, 8472, 51820, 51821, 51871, 4500];
 /// Ports at most, those that are given and those that the kernel tells: each UDP record is compared with all.
 const PORTS_MAX: usize = 64;

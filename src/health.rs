@@ -148,8 +148,8 @@ pub enum Life {
 const MISSED: u64 = 5;
 /// The shortest time after which it does: with a short interval the sweep of a large table takes several intervals.
 const LEAST_STUCK_NS: u64 = 10 * SECOND;
-/// Until the first cycle has ended the interval counts as at least so long: a start that is throttled (a tenth of a
-/// processor on a slow node) took 40 s, and whoever kills it begins anew.
+/// Until the first cycle has ended the interval counts as at least so long. A start that is throttled (a tenth of a
+/// processor on a slow node) took 40 s. Whoever kills it only begins anew.
 const LEAST_START_INTERVAL_NS: u64 = 60 * SECOND;
 
 impl Pulse {

@@ -11,10 +11,10 @@
 //! ```
 //!
 //! Words (connection, local end, owner, row, sweep, baseline, increment, window, batch) are defined in
-//! `ARCHITECTURE.md`; rules cited by number ("rule 10") are those of the accounting contract in `SPECIFICATION.md`.
+//! `ARCHITECTURE.md`. Rules cited by number ("rule 10") are those of the accounting contract in `SPECIFICATION.md`.
 //!
 //! The modules are listed floor by floor, the ground floor first. A module uses only modules of earlier floors, and
-//! [`agent`], the last, builds them all; `tests/layers.rs` reads every import and fails on one that runs the other way.
+//! [`agent`], the last, builds them all. `tests/layers.rs` reads every import and fails on one that runs the other way.
 
 // A cast that may cut or turn a number is named with its reason; tests may cast as they like.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation, clippy::cast_sign_loss))]

@@ -12,15 +12,15 @@ pub const DEFAULT_CONNECTIONS: u32 = 262_144;
 const LEAST_CONNECTIONS: u64 = 1_024;
 /// Largest row table that is made unasked: the default of `-max-rows`.
 pub const MOST_ROWS: u32 = 65_536;
-/// What a row takes at most: itself, its place in the index, in the order of a freeze and in the list of the smallest, its
-/// item in a frozen batch, and its view in two snapshots.
+/// What a row takes at most. It is the row itself and its places in the index, in the order of a freeze and in the list
+/// of the smallest. Beside them are its item in a frozen batch and its view in two snapshots.
 const BYTES_PER_ROW: u64 = 592;
 /// The kernel's memory for the maps of our own programs, which is charged to the process that makes them (23.3 MiB).
 const OWN_PROGRAMS_BYTES: u64 = 25 * MIB;
 const MIB: u64 = 1 << 20;
 
-/// The least memory limit under which the agent starts, without programs of its own: 4 MiB idle, buffers of 32 readers,
-/// and tables that are worth it.
+/// The least memory limit under which the agent starts, without programs of its own. It holds 4 MiB idle, buffers of 32
+/// readers, and tables that are worth it.
 pub const LEAST_BYTES: u64 = 24 * MIB;
 
 /// Sizes of the tables.

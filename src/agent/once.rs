@@ -1,5 +1,5 @@
-//! Counts for a while, or plays a recording to its end, and gives back the rows: the agent of a command that prints
-//! and ends.
+//! The agent of a command that prints and ends. It counts for a while, or plays a recording to its end, and returns the
+//! rows.
 //!
 //! Nothing is pushed and nothing is left behind.
 

@@ -1,5 +1,5 @@
-//! The equation of one uplink and direction: what the interface carried is what was counted, by what became of it, and
-//! what is known not to be counted; the rest is unexplained.
+//! The equation of one uplink and direction. What the interface carried is the sum of what was counted, by what became
+//! of it, and of what is known not to be counted. The rest is unexplained.
 //!
 //! Pure: knows neither interfaces nor connections, but what they came to.
 
@@ -170,9 +170,9 @@ impl Side {
         self.counted.iter().fold(Counts::ZERO, |sum, part| sum + *part)
     }
 
-    /// Ends a window. Where each frame of it was one counted packet, the bytes between them are the link's headers; two
-    /// windows that agree overrule the link's type. A virtual link may count none, or only on one side. A few frames at the
-    /// edges of a busy window do not matter: the others outweigh them.
+    /// Ends a window. Where each frame of it was one counted packet, the difference in bytes is the link's headers. Two
+    /// windows that agree overrule the header of the link's type. A virtual link may count none, or only on one side. A
+    /// few frames at the edges of a busy window do not matter: the others outweigh them.
     #[allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "no window has 2^63 bytes; within bounds")]
     pub fn end_window(&mut self) {
         let now = (self.carried, self.sum());
@@ -243,9 +243,9 @@ impl Rest {
         bytes
     }
 
-    /// An interface may count frames or what they are cut from, so the number of its frames tells how many there are; the
-    /// source knows only how many there can be, and what headers they have. `aside`: so many short packets have bytes here
-    /// too; `None` if others have.
+    /// An interface may count frames, or the packets that they are cut from. So its own count tells how many frames
+    /// there are. The source knows only how many there can be, and what headers they have. `aside`: so many short
+    /// packets have bytes here too; `None` if others have.
     #[allow(clippy::cast_possible_wrap, reason = "no interface carries 2^63 frames")]
     fn take_segments(&mut self, segments: &Segments, aside: Option<i64>) -> i64 {
         let (frames, bytes) = (segments.more.packets as i64, segments.more.bytes as i64);

@@ -60,9 +60,9 @@ pub fn more(counts: Counts, protocol: u8, is_v4: bool, mtu: u32, has_timestamps:
 }
 
 /// Frames more, because the last of a packet need not be full. A sender that waits for room in its buffer sends what it
-/// has, which ends anywhere; one that waits for the network, or sends few frames at once, sends full ones. On a fast link a
-/// quarter to half of packets of ten frames were seen to end so. Two fifths of the longest, none of two frames, are wrong by
-/// a thousandth of the bytes at most, whichever it is.
+/// has, and its last frame ends anywhere. One that waits for the network, or sends few frames at once, sends full ones.
+/// On a fast link a quarter to half of packets of ten frames were seen to end so. Two fifths of the longest, none of
+/// two frames, are wrong by a thousandth of the bytes at most, whichever it is.
 fn cut_short(filled: u64, packets: u64) -> u64 {
     let beyond_two = filled.saturating_sub(packets.saturating_mul(2));
     packets.saturating_mul(beyond_two).saturating_mul(2).checked_div(filled.saturating_mul(5)).unwrap_or(0)

@@ -1,6 +1,6 @@
 //! The audit: whether everything that the node's interfaces carried is counted or named (rule 19).
 //!
-//! The pipeline says what became of each increment and which way it went; at the end of a sweep the interfaces' own
+//! The pipeline reports what became of each increment and which way it went. At the end of a sweep the interfaces' own
 //! counters are read, and [`equation`] compares. Knows links, routes and sums; not whose the bytes are.
 //!
 //! | part | duty |
@@ -32,8 +32,8 @@ use paths::Paths;
 
 /// Uplinks at most; a node with more is judged by the first ones.
 pub const MAX_UPLINKS: usize = 15;
-/// In which books [`Audit::pass`] counted something: by the ways to the backend and to the client, each with how often its
-/// uplink's had begun anew.
+/// The books in which [`Audit::pass`] counted something: the path towards the backend and the one towards the client.
+/// Beside each stands how often the books of its uplink had begun anew.
 pub type Crossing = [u8; 4];
 
 /// One audited link.

@@ -1,8 +1,8 @@
 //! What the kernel's routes say of an address, without a question for each: its tables, read once after each change.
 //!
-//! Only where this is what the kernel would answer. Rules that choose another table by what is asked here (the address
-//! alone: no source, no mark), and routes of several ways or of a kind that is not known here, are left to the kernel.
-//! Pure: knows routes and rules, not who reads them.
+//! Only where this is what the kernel would answer. What is asked here is the address alone: no source, no mark. Where
+//! a rule chooses another table by it, the kernel answers. So it does for a route of several ways, and for a route of a
+//! kind that is not known here. Pure: knows routes and rules, not who reads them.
 
 use crate::class::Classes;
 use crate::flow::Addr;

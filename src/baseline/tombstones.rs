@@ -1,7 +1,7 @@
 //! Ends that were told while a dump runs: the dump may still show those entries, and such a record is stale.
 //!
-//! Apart from the baselines, so that what has ended takes no room of what is new. Found by key and id: two entries may
-//! have one key at the same time, and the end of one says nothing of the other.
+//! Apart from the baselines, so that what has ended takes no room of what is new. Found by key and id, for two entries
+//! may have one key at the same time. The end of one says nothing of the other.
 
 use crate::flow::{Connection, ConnectionKey};
 use crate::table::{Full, Table, entry};
@@ -46,8 +46,8 @@ impl Tombstones {
         }
     }
 
-    /// Whether a record that no baseline explains may be of an entry that has ended. Once an end found no place every
-    /// such record may be: what is new is then told by a later dump or by its end, in full.
+    /// Whether a record that no baseline explains may be of an entry that has ended. Once an end found no place, every
+    /// such record may be. A later dump, or its end, then reports what is new, in full.
     pub(super) fn may_cover(&self, c: &Connection) -> bool {
         self.overflowed || !self.table.is_empty() && self.table.find(&Name { key: c.key, id: c.id }).is_some()
     }

@@ -152,9 +152,9 @@ impl Freezer {
     }
 }
 
-/// The time of a batch's items. A sink that drops byte-identical repeats must never mistake a new item for an old one, so
-/// it is strictly later than every item of the batch before. Where the wall clock was set back it follows the clock, and
-/// differs from every earlier time in its last three digits: they count how often that happened.
+/// The time of a batch's items. A sink that drops byte-identical repeats must never mistake a new item for an old one.
+/// So it is strictly later than every item of the batch before. Where the wall clock was set back, it follows the
+/// clock. Its last three digits count how often that happened, so it still differs from every earlier time.
 fn item_ns(wall_ns: u64, last_item_ns: u64) -> u64 {
     let times_back = last_item_ns % DIGITS_NS;
     let times_back =

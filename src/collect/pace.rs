@@ -16,7 +16,7 @@ use crate::clock::SECOND;
 
 /// Sweeps may use one part in this many of a core: 2 %.
 const SHARE: u64 = 50;
-/// The kernel keeps an entry for at least 10 s after its last packet (state CLOSE), so that a sweep sees each of them once
+/// The kernel keeps an entry for at least 10 s after its last packet (state CLOSE). So a sweep sees each of them once
 /// more.
 const ENTRY_NS: u64 = 8 * SECOND;
 /// The longest time between two sweeps where none is given.

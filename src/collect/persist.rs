@@ -22,9 +22,9 @@ pub fn tables(source: &dyn Source, pipeline: &Pipeline, freezer: &Freezer) -> Ve
     out
 }
 
-/// Goes on from the tables, with tables that are still empty. Baselines of another source, boot or network namespace are
-/// of no use (`gone` names the latter two): then what is seen first is a baseline again. Rows are, whatever became of
-/// their connections.
+/// Continues from the tables of the state file; the tables here must still be empty. Baselines of another source, boot
+/// or network namespace are of no use (`gone` names the latter two). What is seen first is then a baseline again. Rows
+/// are restored whatever became of their connections.
 ///
 /// # Errors
 /// When the bytes are not such tables; those here are of no use then.

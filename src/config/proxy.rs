@@ -1,7 +1,7 @@
 //! Which proxy a URL is reached by: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` as Go's `ProxyFromEnvironment` reads them.
 //!
-//! One difference: Go goes past a proxy whose value cannot be read, and fails at each request with one of a scheme that it
-//! does not know. Here both end the start. Text in, choice out: nothing here connects.
+//! One difference: Go ignores a proxy whose value it cannot read, and fails at each request where it does not know the
+//! scheme. Here both end the start. Text in, choice out: nothing here connects.
 
 use std::fmt;
 use std::net::IpAddr;

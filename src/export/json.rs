@@ -1,18 +1,22 @@
 //! The incumbent's JSON with our additions, written piece by piece from a shared snapshot.
 //!
-//! Keys and their order are those of the incumbent's `/metrics` (Go's `encoding/json`): a name that is empty is left
-//! out, times are RFC 3339 in UTC. Additions stand behind them: `direction`, `class`, `scope`, `via`, `service`, `remote_zone`,
-//! `remote_region` (what prices depend on: [`crate::topology`]), `split` (`unknown` where tx holds
-//! rx too, for the source knows only their sum), `owner` (of the local end), `remote_owner` where the other end is a
-//! pod of this node, `dst_domain` (with `dst_domain_from` where another of the node asked for it), `total_*`, since the row
-//! appeared too what that is on the wire: `*_wire_bytes`, `*_frames`, `wire` (`estimated` where it is; rule 17); beside the
-//! items when the snapshot was taken (`timestamp`) and when the last sweep began (`swept`), how many rows there are, sums
-//! since the start (`totals`),
-//! and what the uplinks carried and what became of it (`interfaces`, rule 19; left out while nothing is audited).
+//! Keys and their order are those of the incumbent's `/metrics` (Go's `encoding/json`): an empty name is left out,
+//! times are RFC 3339 in UTC. Additions follow them:
 //!
-//! `dns_lookups` holds what DAKR has not acknowledged, as the counters of the items do; it is `null` while there is none,
-//! as Go writes a nil slice. `ip2domain` names the remote addresses of the items; where pods asked by different names, it
-//! holds that of the item with the most bytes. It is left out while it is empty.
+//! - `direction`, `class`, and what prices depend on ([`crate::topology`]): `scope`, `via`, `service`, `remote_zone`,
+//!   `remote_region`;
+//! - `split`: `unknown` where tx holds rx too, for the source knows only their sum;
+//! - `owner` of the local end, and `remote_owner` where the other end is a pod of this node;
+//! - `dst_domain`, with `dst_domain_from` where another client of the node asked for it;
+//! - `total_*`: sums since the row appeared, also as they are on the wire (rule 17): `*_wire_bytes`, `*_frames`, and
+//!   `wire`, which is `estimated` where they are;
+//! - beside the items: when the snapshot was taken (`timestamp`), when the last sweep began (`swept`), how many rows there
+//!   are, and sums since the start (`totals`);
+//! - `interfaces`: what the uplinks carried and what became of it (rule 19); left out while nothing is audited.
+//!
+//! `dns_lookups` holds what DAKR has not acknowledged, as the counters of the items do. It is `null` while there is
+//! none, as Go writes a nil slice. `ip2domain` names the remote addresses of the items. Where pods asked by different
+//! names, it holds that of the item with the most bytes. It is left out while it is empty.
 
 mod items;
 

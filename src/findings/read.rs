@@ -175,8 +175,8 @@ fn has_ipsec() -> std::io::Result<bool> {
     found_by(Family::Xfrm, GET_POLICY, |request| request.raw(&[0; 64]), protects_sent)
 }
 
-/// Whether a policy (`struct xfrm_userpolicy_info`) is for what is sent, of whatever socket, and has a template
-/// (`XFRMA_TMPL`): without one it lets packets pass as they are.
+/// Whether a policy (`struct xfrm_userpolicy_info`) is for sent packets of any socket, and has a template
+/// (`XFRMA_TMPL`). Without a template it lets packets pass as they are.
 fn protects_sent(payload: &[u8]) -> bool {
     const DIRECTION: usize = 160;
     const POLICY_BYTES: usize = 168;

@@ -145,8 +145,8 @@ pub enum AddressChange {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Cidr {
     base: Addr,
-    /// The bits that addresses of the range share, not shifted together for every question: shifting 128 bits is a call
-    /// where the release is optimised for size.
+    /// The bits that addresses of the range share. They are stored, for shifting 128 bits is a call where the release
+    /// is optimised for size.
     mask: u128,
     /// Of the mapped form: 0 to 128.
     prefix: u8,

@@ -78,8 +78,8 @@ fn open(addr: SocketAddr) -> Result<OwnedFd, Errno> {
     setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BYTES)?;
     options::defer_accept(socket.as_fd(), SILENT_S).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
     bind(socket.as_raw_fd(), &SockaddrStorage::from(addr))?;
-    // Beyond the backlog the kernel lets peers wait for a second and more, probes too, so take all that
-    // `net.core.somaxconn` allows. nix refuses numbers above the C library's SOMAXCONN, which is 128 with musl.
+    // Beyond the backlog the kernel lets peers wait for a second and more, probes too. So take all that
+    // `net.core.somaxconn` allows: nix refuses numbers above the C library's SOMAXCONN, which is 128 with musl.
     listen(&socket, Backlog::MAXALLOWABLE)?;
     Ok(socket)
 }

@@ -62,7 +62,7 @@ pub enum Refusal {
     TooLarge,
 }
 
-/// Parses a request head. A result other than `Partial` also holds for every longer input with the same start, so it
+/// Parses a request head. A result other than `Partial` also holds for every longer input with the same start. So it
 /// does not matter in what pieces a request arrives.
 pub fn parse(bytes: &[u8]) -> Parsed<'_> {
     let seen = bytes.get(..HEAD_BYTES).unwrap_or(bytes);

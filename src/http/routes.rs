@@ -157,8 +157,8 @@ impl Context {
         }
     }
 
-    /// Whether a host of a request is one of this agent's. A page of a stranger can let its own name point here and read
-    /// what its visitor may read (DNS rebinding): that name has a dot and is none of these.
+    /// Whether a host of a request is one of this agent's. A foreign page can let its own name point here and read what
+    /// its visitor may read (DNS rebinding). That name has a dot and is none of these.
     fn answers_to(&self, host: &str) -> bool {
         let name = host.strip_suffix('.').unwrap_or(host);
         !name.contains('.')

@@ -1,8 +1,8 @@
 //! When a fresh snapshot is asked for, and how long a reader waits for it.
 //!
-//! At most one new snapshot a second is made, however many readers ask, and one more where what the latest holds has become
-//! older than the read interval: the collector then sweeps, for all who ask meanwhile at once. At most two are alive: while
-//! a slow reader holds an old one, all others get the latest, unless it is too old.
+//! At most one new snapshot a second is made, however many readers ask. One more is made where the data of the latest
+//! is older than the read interval. The collector then sweeps once for all who ask meanwhile. At most two are alive:
+//! while a slow reader holds an old one, all others get the latest, unless it is too old.
 
 use std::sync::Arc;
 

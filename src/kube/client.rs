@@ -391,8 +391,8 @@ impl Client {
     }
 }
 
-/// Until when a plugin's credential is used, monotonic: the time that it has left is taken from the wall clock once, for
-/// that may be set later. Where our clock says that it is over already, that is left to the server for a while.
+/// Until when a plugin's credential is used, monotonic. The time that it has left is taken from the wall clock once,
+/// for that clock may be set later. Where it has expired by our clock, we use it for a while and let the server decide.
 fn used_until_ns(now: Now, expires_wall_ns: Option<u64>) -> u64 {
     let left_ns = |at: u64| at.saturating_sub(now.wall_ns.saturating_add(EXPIRY_MARGIN_NS));
     expires_wall_ns.map_or(u64::MAX, |at| now.mono_ns.saturating_add(left_ns(at).max(LEAST_USE_NS)))

@@ -43,8 +43,8 @@ pub struct PodView {
     pub controller: Option<OwnerReference>,
     /// Label `pod-template-hash`, which a Deployment puts into its ReplicaSets' names.
     pub template_hash: Option<String>,
-    /// The uid that the kubelet uses for the cgroups of a static pod, where this is its mirror: the annotations
-    /// `kubernetes.io/config.hash` and `config.mirror` agree, and the pod's node controls it. The hash alone may be on any
+    /// The uid that the kubelet uses for the cgroups of a static pod, where this is its mirror. A mirror's annotations
+    /// `kubernetes.io/config.hash` and `config.mirror` agree, and its node controls it. The hash alone may be on any
     /// pod.
     pub static_uid: Option<String>,
     /// `spec.nodeName`.

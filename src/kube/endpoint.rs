@@ -20,8 +20,8 @@ pub struct Endpoint {
     pub client: Option<(Material, Material)>,
     /// The source of the `Authorization` header.
     pub auth: Auth,
-    /// HTTP proxy, of the kubeconfig. The environment's are for DAKR: a pod that has them seldom excepts the cluster, and
-    /// then the API server would be asked for through it.
+    /// HTTP proxy, of the kubeconfig. The environment's proxies are for DAKR. A pod that has them seldom excepts the
+    /// cluster's addresses, so our requests to the API server would go through the proxy.
     pub proxy: Option<String>,
 }
 

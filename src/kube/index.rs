@@ -1,9 +1,9 @@
 //! The pods of this node by uid, as the API server reported them, and the [`PodIndex`] built from them.
 //!
-//! - A pod is removed by its uid, never by the address in its last event: the CNI may have cleared the address, or
+//! - A pod is removed by its uid, never by the address in its last event. The CNI may have cleared that address, or
 //!   another pod may have it by now.
-//! - Of two pods that claim an address, the one that started later owns it from its start on; after another that was
-//!   there before it, from the start of its first container on. A pod starts before it has its address, and the one
+//! - Of two pods that claim an address, the one that started later owns it from its start on. If the other was known
+//!   first, it owns it from the start of its first container on. A pod starts before it has its address, and the one
 //!   before may still run: `kubectl delete --force` deletes the object, not the containers.
 //! - A deleted pod keeps its addresses for two minutes unless a living pod claims them, because the kernel reports its
 //!   last connections late.
@@ -233,9 +233,9 @@ impl Index {
         self.forget(now);
     }
 
-    /// When a pod started, monotonic. What it tells is of the node's wall clock, which may be set at any time: it is
-    /// translated once, by the clock as it ran when it was first told. A start that no clock has shown was before it was
-    /// set back, so before anything that waits.
+    /// When a pod started, monotonic. The reported start is by the node's wall clock, which may be set at any time. So
+    /// it is translated once, by the clock as it ran when the start was first reported. A start that the clock has
+    /// never shown was before the clock was set back, so before anything that waits.
     fn start_ns(&self, now: Now, uid: &str, told_ns: Option<u64>) -> u64 {
         match (told_ns, self.known.get(uid).map(|known| known.started)) {
             (Some(told_ns), Some((told_before_ns, from_ns))) if told_ns == told_before_ns => from_ns,
@@ -322,8 +322,9 @@ impl Index {
         Some(index.with_node(host_ips, living().any(|known| known.runs)))
     }
 
-    /// The pods by the uids of their cgroups where those are others. Anybody may write a mirror's marks into a pod of his:
-    /// of several that say the same, the living one that said it first has it, and nobody where that cannot be told.
+    /// The pods by the uids of their cgroups where those are others. Anybody may write a mirror's marks into a pod of
+    /// his. Of several pods that claim one uid the living one that claimed it first has it. Where that cannot be
+    /// decided, none has it.
     fn static_pods(&self) -> Vec<(Box<str>, Arc<Pod>)> {
         let mut claims: Vec<(&str, bool, u64, &Arc<Pod>)> = Vec::new();
         for known in self.known.values() {

@@ -1,7 +1,7 @@
 //! Reads the wanted fields of a JSON stream. It skips everything else without buffering, and treats a value of an
 //! unexpected type as missing, not as an error.
 //!
-//! `#[derive(Deserialize)]` is not used for what an API server sends: it refuses the whole stream for one field of a
+//! `#[derive(Deserialize)]` is not used for what an API server sends. It refuses the whole stream for one field of a
 //! wrong type, a `null` list or a repeated key. Knows nothing of pods.
 
 use std::fmt;
@@ -39,7 +39,7 @@ pub fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
     map.next_value::<IgnoredAny>().map(|_| ())
 }
 
-/// Reads the value of the key just read into a new `T`: a repeated key replaces the earlier value, as in the API
+/// Reads the value of the key just read into a new `T`. So a repeated key replaces the earlier value, as in the API
 /// server's own decoder.
 pub fn value<'de, T: Lenient + Default, A: MapAccess<'de>>(map: &mut A) -> Result<T, A::Error> {
     let mut fresh = T::default();

@@ -153,8 +153,8 @@ impl Kube {
         self.stopper.stop();
     }
 
-    /// Ends the current request and the thread, and waits for it. Returns false if a connection was being set up and the
-    /// thread did not end in time; it then ends by its own time limits.
+    /// Ends the current request and the thread, and waits for it. Returns false if a connection was being set up and
+    /// the thread did not end in time. It then ends by its own time limits.
     pub fn stop(self, within: Duration) -> bool {
         self.stopper.stop();
         match self.done.recv_timeout(within) {

@@ -9,8 +9,8 @@
 //! RELIST ── list, at least as new as the last version ──▶ LISTED; 410 or "too large" ──▶ one list of the newest
 //! ```
 //!
-//! It behaves as client-go's reflector and kube-rs' watcher, and handles three facts of their issue lists: 410 has two
-//! forms; no bookmark is guaranteed; half-open connections are silent. Versions are opaque and compared for equality
+//! It behaves as client-go's reflector and kube-rs' watcher. It handles three facts of their issue lists: 410 has two
+//! forms, no bookmark is guaranteed, half-open connections are silent. Versions are opaque and compared for equality
 //! only. It knows nothing of HTTP or pods.
 
 use crate::clock::{MS, SECOND};

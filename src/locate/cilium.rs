@@ -1,9 +1,10 @@
-//! Cilium's map of addresses (`cilium_ipcache`): behind which node a pod or a range of pods lies, which the kernel's
-//! routes do not tell where Cilium builds tunnels.
+//! Cilium's map of addresses (`cilium_ipcache`): it names the node of a pod or of a range of pods. Where Cilium builds
+//! tunnels, the kernel's routes do not.
 //!
-//! Cilium's agent makes the map anew when it starts and does not always remove one of another release's name, so it is
-//! opened for each reading, and of several the one that was made last is in use. It may hold 512,000 entries, of 1 to 4 us
-//! each: who reads it rests a hundred times as long, and what lies in a range of the same node is dropped on the way.
+//! Cilium's agent makes the map anew when it starts, and does not always remove one with another release's name. So the
+//! map is opened for each reading, and of several the one made last is used. It may hold 512,000 entries, which take 1
+//! to 4 us each to read. The reader rests a hundred times as long as a reading took. An entry within a range of the
+//! same node is dropped on the way.
 
 use std::fmt::Write as _;
 use std::io;

@@ -1,5 +1,5 @@
-//! Keeps the topology up to date, on a thread of its own: the file of `-topology`, what nodes, routes or Cilium tell
-//! besides, and where this node is.
+//! Keeps the topology up to date, on a thread of its own. It reads the file of `-topology`, what nodes, routes or
+//! Cilium report besides, and where this node is.
 //!
 //! What comes out is a [`Topology`], published whole whenever it changed. Whatever is wrong with a source, the table
 //! before stays in use, the trouble is logged with its place, and counted.

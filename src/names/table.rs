@@ -130,8 +130,9 @@ impl NameTable {
         let _ = self.last.insert(LastAsked { address, client, mark: 0 });
     }
 
-    /// The slot that makes room for a name of `client`: the oldest of one who has more than an equal share, or, if that is
-    /// `client`, its own, where that is the oldest of all.
+    /// The slot that makes room for a name of `client`. If `client` has its equal share or more, it is the oldest of
+    /// all, where that is its own; else there is none. If not, it is the oldest name of a client that has, or the
+    /// oldest of all.
     fn leaves_for(&self, client: Addr) -> Option<u32> {
         let clients = self.shares.len().max(1);
         let has_more = |client: &Addr| {

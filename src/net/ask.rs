@@ -1,6 +1,6 @@
 //! One name, asked of the name servers: A and AAAA apart, server after server, by TCP where UDP does not hold the answer.
 //!
-//! Each type has its own socket for each server: a firewall or a translation that loses one of two questions from the
+//! Each type has its own socket for each server. A firewall or a translation that loses one of two questions from the
 //! same port loses none of these. Knows no search list; that is [`super::resolve`]'s.
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Connects ureq to a server: a socket, a proxy where there is one, TLS where the URL says so.
 //!
-//! A proxy is asked to CONNECT for `https://`. For `http://` it is sent the request itself, with the whole URL in its first
-//! line (RFC 9112 3.2.2), as Go does: proxies allow CONNECT to few ports.
+//! A proxy is asked to CONNECT for `https://`. For `http://` it is sent the request itself, with the whole URL in the
+//! first line (RFC 9112 3.2.2), as Go does. Proxies allow CONNECT to few ports.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! A request in flight: whether it left whole, and how other threads end it.
 //!
-//! ureq reports one error for a failed request, whether the server had all of it or none; and a timeout of ureq cannot be
+//! ureq reports one error for a failed request, whether the server had all of it or none. A timeout of ureq cannot be
 //! shortened once it runs. So the lowest layer is ours: bytes are counted where the kernel takes them, and every wait
 //! also listens to an eventfd.
 //!

@@ -1,5 +1,5 @@
-//! A host's addresses, found as Go's resolver finds them: `/etc/hosts`, then each name of the search list in turn, whatever
-//! became of the one before it.
+//! A host's addresses, found as Go's resolver finds them. It reads `/etc/hosts`, then asks for each name of the search
+//! list in turn, whatever became of the one before it.
 //!
 //! musl's resolver ends the search at the first suffix that a server does not answer, or answers with a failure. Both files
 //! are read anew each time, so a change of theirs holds at once. No thread is started, and nothing waits beyond the deadline.
@@ -105,8 +105,8 @@ pub fn addresses_of(host: &str, places: &Places, until_ns: &dyn Fn() -> u64) -> 
     })
 }
 
-/// As RFC 6724 has it, as far as it decides between addresses of one host: those that a route leads to first, then by the
-/// precedence of its table. Equals stay as the server gave them.
+/// The order of RFC 6724, as far as it decides between addresses of one host. Addresses that a route leads to come
+/// first, then the precedence of its table decides. Equals stay as the server gave them.
 fn in_order(mut found: Vec<IpAddr>) -> Vec<IpAddr> {
     found.sort_by_cached_key(|address| (!has_route(*address), precedence(*address)));
     found.dedup();

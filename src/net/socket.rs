@@ -1,8 +1,8 @@
-//! The TCP socket under ureq: says to [`Flight`] what the kernel took, and listens to it in every wait.
+//! The TCP socket under ureq: reports to [`Flight`] what the kernel took, and listens to it in every wait.
 //!
-//! After a failed write nothing more is written, so the server can never have the whole request; but the answer is still
-//! read, for a server that refuses a large body (413) says so, closes, and makes our next write fail. Knows nothing of HTTP
-//! or DAKR.
+//! After a failed write nothing more is written, so the server can never have the whole request. The answer is still
+//! read: a server that refuses a large body answers 413 and closes, and our next write fails. Knows nothing of HTTP or
+//! DAKR.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};

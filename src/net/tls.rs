@@ -1,8 +1,8 @@
 //! TLS: whom we trust, and what is said of a certificate that we do not.
 //!
-//! Chains are webpki's to judge. Beside that a certificate that the operator's own file holds is trusted for its own names,
-//! while it is valid and for servers: byte for byte that one, nothing that it signed. That is what Go does with one that is
-//! self-signed with CA:TRUE, or is given instead of its authority.
+//! Chains are webpki's to judge. Beside that, a certificate in the operator's own file is trusted for its own names,
+//! while it is valid and for servers. It is trusted byte for byte, and nothing that it signed is. That is what Go does
+//! with one that is self-signed with CA:TRUE, or is given instead of its authority.
 
 use std::fmt;
 use std::sync::Arc;

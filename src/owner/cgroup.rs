@@ -1,4 +1,4 @@
-//! Maps cgroups to pods, or on a host without pods to units and containers ([`super::group`]): by their path, and by the
+//! Maps cgroups to pods, or on a host without pods to units and containers ([`super::group`]). It maps by path, and by
 //! id if the tree can be read.
 //!
 //! Kubelets name a pod's cgroup after its uid, in two drivers:

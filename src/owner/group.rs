@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Below slices the outermost unit names everything in it. A container counts more than the unit that it runs in (a
-//! user's Podman), and what runs in a container belongs to it whatever init system it has. An id of 64 digits is cut to
+//! user's Podman). What runs in a container belongs to it, whatever init system it has. An id of 64 digits is cut to
 //! 12, as container tools show it.
 
 use std::sync::Arc;

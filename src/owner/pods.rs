@@ -167,7 +167,8 @@ impl PodIndex {
         self.changed_hands.contains(&addr)
     }
 
-    /// Whether `addr` may belong to a pod of this node: it shares its /24 or /64 with a known pod, or no pod is known.
+    /// Whether `addr` may belong to a pod of this node. It may if it shares its /24 or /64 with a known pod, or if no
+    /// pod is known.
     pub fn is_near(&self, addr: Addr) -> bool {
         self.near.is_empty() || self.near.contains(&block_of(addr))
     }

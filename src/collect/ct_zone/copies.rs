@@ -1,6 +1,6 @@
 //! Connections that stand in several conntrack zones: which of the copies counts (rule 7).
 //!
-//! OVN gives each port a zone of its own, so that a connection between two pods of a node stands in both, with equal
+//! OVN gives each port a zone of its own. So a connection between two pods of a node is in both zones, with equal
 //! counters. A connection is known by its ends after translation: who opened it and who answers. The copy that is seen
 //! first counts, until the connection is gone from every zone. Exists only where a second zone was seen.
 

@@ -1,5 +1,5 @@
-//! An increment of one end on its way into the books: adds it to its row, to the costs and to the audit, and names a row
-//! that is new. It does not know how the owner was found.
+//! An increment of one end on its way into the books. Adds it to its row, to the costs and to the audit, and names a
+//! row that is new. It does not know how the owner was found.
 
 use super::Pipeline;
 use crate::audit::Path;

@@ -11,8 +11,9 @@ use crate::owner::waiting::Exchange;
 use crate::stats::{Skip, Unattributed};
 
 impl Pipeline {
-    /// Until when a connection had begun, where an address of its has changed hands: by conntrack's stamp, or by the sweep
-    /// that saw it first. A pod cannot go on with another's TCP connection; of other protocols it may use the same ports.
+    /// The moment by which a connection had begun: conntrack's time stamp, or the sweep that saw it first. The sweep is
+    /// asked only where one of its addresses has changed hands. A pod cannot go on with another's TCP connection; of
+    /// other protocols it may use the same ports.
     pub(super) fn began_ns(&self, c: &Connection) -> Option<u64> {
         if c.start_ns != 0 {
             return self.wall_clock.mono_of(c.start_ns);

@@ -80,8 +80,8 @@ impl Pipeline {
                 return self.count_without_owner(at);
             }
             Found::None => at.of.ends,
-            // One end has its owner, the other may be a pod's too. Before the first list of pods every address may be;
-            // afterwards only addresses near known pods, or all traffic between the node and others would wait.
+            // One end has its owner, the other may be a pod's too. Before the first list of pods every address may be.
+            // Afterwards only addresses near known pods may be, or all traffic between the node and others would wait.
             _ if !self.policy.waits || !(not_yet || may_be_a_pods(&self.local, &self.policy.classes, other)) => return,
             Found::Client => Ends::Responder,
             Found::Backend => Ends::Originator,
@@ -243,7 +243,7 @@ pub(super) struct Attribution {
 pub(super) enum Owned {
     Nobodys,
     Known(OwnerId),
-    /// Not known yet: the cgroup of its socket will decide, or a deleted pod had the address and the API server has not
+    /// Not known yet. The cgroup of its socket will decide, or a deleted pod had the address and the API server has not
     /// reported the next one.
     NotYet,
 }
@@ -306,8 +306,9 @@ impl Attribution {
         self.by_address(end, local, owners, false)
     }
 
-    /// What comes from the address of a pod that went waits, for it may be a new pod's; `finally` it is the old one's, and
-    /// at once where the connection began while that had the address.
+    /// The owner of an end by its address. Bytes at the address of a deleted pod wait, for they may be a new pod's.
+    /// With `finally` they are the old pod's. They are so at once where the connection began while the old pod had the
+    /// address.
     fn by_address(&self, end: Ends, local: &LocalEnds, owners: &mut OwnerTable, finally: bool) -> Owned {
         let addr = self.addr(end);
         let begun_ns = self.began_ns.filter(|_| self.of.protocol == TCP);

@@ -11,8 +11,8 @@ use crate::flow::{Connection, Direction, Reading, Traffic};
 use crate::stats::{Lost, Skip};
 use crate::table::AT_ONCE;
 
-/// A connection cannot have begun so long after the sweep did that shows it: the wall clock was set back, and no start
-/// tells what began under our eyes.
+/// A connection cannot have begun so long after the sweep that shows it. The wall clock was set back, so no start
+/// proves that we saw a whole life.
 const AHEAD_NS: u64 = 10 * SECOND;
 
 impl Pipeline {
@@ -59,7 +59,7 @@ impl Pipeline {
             opener = self.decide_opener(c, opener);
             self.openers.remember(&as_opened(c, Traffic::ZERO, opener).0);
         }
-        // Converted after the subtraction: bytes and packets of an entry may be from different moments, so bytes minus
+        // Converted after the subtraction. Bytes and packets of an entry may be from different moments, so bytes minus
         // headers may fall from sweep to sweep.
         let (is_partial, header_bytes) = match c.reading {
             Reading::Partial { header_bytes, .. } => (true, header_bytes),

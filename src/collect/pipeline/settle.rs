@@ -65,8 +65,8 @@ impl Pipeline {
         self.settle_those(now, |_, _| true);
     }
 
-    /// At the end, where the rest waits on in the state file: what waits after its pod's end is that pod's, by its time
-    /// range, for nobody was told to have the address since.
+    /// Settles what waits after its pod's end, when the agent ends; the rest waits on in the state file. By its time
+    /// range it is that pod's, for nobody was reported to have the address since.
     pub fn settle_ended(&mut self, now: Now) {
         self.settle_those(now, |row, local| {
             let ends = [(Ends::Originator, row.key.of.client), (Ends::Responder, row.key.of.backend)];
@@ -90,7 +90,7 @@ impl Pipeline {
         self.add_up();
     }
 
-    /// Takes out of the audit what waited and is the programs' to count, at an end of it or at both: they say themselves
+    /// Takes out of the audit what waited and is the programs' to count, at one end or at both. They report themselves
     /// what crossed. What is left has not been counted.
     fn take_back(&mut self, row: &WaitingRow, at: Attribution) -> Attribution {
         self.audit.take_back(row.key.crossing, row.traffic.seen_by(Direction::Outbound));

@@ -59,8 +59,8 @@ impl Collector {
         if looks && !self.pace.given { now_ns.saturating_add(self.pace.read_interval_ns) } else { u64::MAX }
     }
 
-    /// Reads what may not wait for the next sweep, looks at sockets, for what opens and closes meanwhile is known by them,
-    /// and settles what waits.
+    /// Reads what may not wait for the next sweep, looks at sockets, and settles what waits. Sockets show what opens
+    /// and closes between two sweeps.
     pub(super) fn look(&mut self, now: Now) {
         if self.p.source.facts().asks_conntrack {
             let (source, pipeline) = (&mut self.p.source, &mut self.p.pipeline);

@@ -1,7 +1,7 @@
 //! DAKR's messages (package `api.v1`) written as protobuf into a reused buffer, and its two short answers read.
 //!
-//! Knows nothing of framing, compression or HTTP. Field numbers are those of `tests/golden/dakr/netmon.proto`; fields
-//! are written in the order of their numbers, so that the bytes equal those of a deterministic serialiser.
+//! Knows nothing of framing, compression or HTTP. Field numbers are those of `tests/golden/dakr/netmon.proto`. Fields
+//! are written in the order of their numbers, so the bytes equal those of a deterministic serialiser.
 
 use std::fmt::{self, Write};
 
@@ -145,8 +145,8 @@ pub fn dns_lookup(out: &mut Vec<u8>, lookup: &DnsLookup<'_>) {
     string(out, 6, lookup.pod_namespace.as_bytes());
 }
 
-/// Appends an entry of `ip2domain`: the name that `address` was asked by. Entries are to come in the order of their
-/// text if the bytes are to be those of a deterministic serialiser; a server does not care.
+/// Appends an entry of `ip2domain`: the name that `address` was asked by. Call it in the order of the addresses' text
+/// if the bytes are to be those of a deterministic serialiser. A server does not care.
 pub fn domain(out: &mut Vec<u8>, address: Addr, name: &str) {
     map_entry(out, IP2DOMAIN, AddrText::new(address).bytes(), name.as_bytes());
 }

@@ -1,6 +1,6 @@
 //! Heartbeats: when they are due, what they say, and what DAKR asks for in return.
 //!
-//! Their framing is found apart from that of the pushes: a server without a health service answers 404, which says
+//! Their framing is found apart from that of the pushes. A server without a health service answers 404, which says
 //! nothing about the traffic service.
 
 use super::client::Client;
@@ -34,7 +34,7 @@ pub struct Heart {
 
 impl Heart {
     /// The first is due at once, the second at this node's own moment of the first interval, the others an interval
-    /// apart: nodes that start together do not beat together.
+    /// apart. So nodes that start together do not send their heartbeats together.
     pub fn new(settings: &Settings) -> Heart {
         Heart {
             cluster_id: settings.cluster_id.clone(),

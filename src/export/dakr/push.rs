@@ -1,16 +1,17 @@
 //! The `push` thread: sends frozen batches and heartbeats, and reports what became of them. It knows nothing of rows.
 //!
-//! - It receives [`Parcel`]s: one batch at a time, the next after [`Settled::Batch`]; and, with a state file
-//!   ([`Push::persist_in`]), the collector's tables, which it answers by [`Settled::Persisted`].
+//! - It receives [`Parcel`]s. It takes one batch at a time, the next after [`Settled::Batch`]. With a state file
+//!   ([`Push::persist_in`]) it also receives the collector's tables, and answers by [`Settled::Persisted`].
 //! - It calls `report` with every [`Settled`], and `report` must wake whoever waits. The last one about a batch is
 //!   [`Settled::Batch`], which returns the batch's buffers.
 //! - [`PushHandle::stop`] ends it. A push in flight gets at most 10 s, a heartbeat no time. Then it sends each unsettled
 //!   message once more. What is left after that was surely not counted, and is settled as [`Verdict::Merge`]; or nobody
 //!   knows, and it is [`Verdict::Drop`] with [`Lost::ShutdownAmbiguous`]. With a state file that stays in the file
 //!   ([`Settled::Left`]).
-//! - The thread then takes the last batch from the channel and treats it alike. It ends when the sender of the channel is
-//!   dropped, or at the deadline. So whoever owns the rows waits for [`Settled::Batch`] if a batch is out, freezes what
-//!   is open, sends it, drops the sender, and waits for [`Settled::Batch`] again, which arrives in any case.
+//! - The thread then takes the last batch from the channel and treats it alike. It ends when the sender of the channel
+//!   is dropped, or at the deadline. So the owner of the rows waits for [`Settled::Batch`] if a batch is out, and
+//!   freezes what is open. It sends that, drops the sender, and waits for [`Settled::Batch`] again, which arrives in
+//!   any case.
 //!
 //! [`Lost::ShutdownAmbiguous`]: crate::stats::Lost::ShutdownAmbiguous
 

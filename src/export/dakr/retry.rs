@@ -241,8 +241,8 @@ impl Delivery {
                 let wait_ns = self.jitter.backoff_ns(self.failures).max(retry_after_ns);
                 self.hold(index, now_ns.saturating_add(wait_ns), outcome == Outcome::Busy, settled);
             }
-            // At the flush interval, even with a token that was read again: the new one may be refused too, and thousands
-            // of nodes would ask at once.
+            // At the flush interval, even with a token that was read again. The new one may be refused too, and
+            // thousands of nodes would ask at once.
             Outcome::Denied => self.hold(index, now_ns.saturating_add(self.flush_interval_ns), false, settled),
             Outcome::TooLarge => self.too_large(index, now_ns, retry_after_ns, settled),
             Outcome::WrongFraming | Outcome::Refused => self.refused(index, Lost::Refused, now_ns, settled),

@@ -20,8 +20,8 @@ use crate::net::tls::Trust;
 use crate::net::trouble::{Peer, in_words};
 use crate::sys::small_file;
 
-/// How long finding the host's addresses may take, of the 15 s that a request has: six names of a search list may be asked,
-/// of which all but one get no answer.
+/// How long finding the host's addresses may take, of the 15 s that a request has. Six names of a search list may be
+/// asked, and all but one get no answer.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -107,8 +107,8 @@ impl Http {
             .input_buffer_size(16 << 10)
             .output_buffer_size(16 << 10)
             .max_response_header_size(32 << 10)
-            // Kept for the messages of one batch, not until the next flush: a connection that idles is one that a
-            // load balancer may have forgotten.
+            // Kept for the messages of one batch, not until the next flush. A load balancer may have forgotten a
+            // connection that was idle.
             .max_idle_age(Duration::from_secs(10));
         let tls = self.tls();
         if let (Err(why), true) = (&tls, self.base.starts_with("https:")) {

@@ -1,5 +1,5 @@
-//! The rows of a snapshot as somebody asks for them: filtered, summed by something, sorted, cut, and written as JSON, CSV
-//! or lines for another program. Page, `top`, `flows` and curl share it.
+//! The rows of a snapshot as a reader asks for them: filtered, summed by a key, sorted and cut. It writes them as JSON,
+//! CSV or lines for another program. Page, `top`, `flows` and curl share it.
 //!
 //! Choosing takes four bytes for each row, and 32 for each sum that is shown; writing allocates nothing per row. It does
 //! not know who asks, nor where rows come from.

@@ -17,7 +17,7 @@ impl<T: Transport> Push<T> {
             self.last_round(deadline_ns);
             let left_ns = deadline_ns.saturating_sub(self.client.now().mono_ns);
             if left_ns == 0 {
-                // A batch that was handed over in this very moment goes back unsent; and the collector's last tables come
+                // A batch that was handed over in this very moment goes back unsent. The collector's last tables arrive
                 // once it knows what is left.
                 while let Ok(parcel) = batches.recv_timeout(Duration::from_nanos(STOP_MARGIN_NS)) {
                     self.accept(parcel);

@@ -33,8 +33,8 @@ impl SendLimits {
         self.max_items.load(SeqCst)
     }
 
-    /// Nothing is sent before this moment of the monotonic clock. Until then rows are better left open than frozen;
-    /// from then on a batch that was merged back may be frozen anew, before the next flush.
+    /// Nothing is sent before this moment of the monotonic clock. Until then rows are better left open than frozen.
+    /// From then on a batch that was merged back may be frozen anew, before the next flush.
     pub fn gate_ns(&self) -> u64 {
         self.gate_ns.load(SeqCst)
     }

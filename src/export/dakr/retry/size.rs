@@ -55,7 +55,7 @@ impl Delivery {
         many || part.body(&batch.messages).len() > self.size.longest
     }
 
-    /// A message was refused for its size. With an earlier unknown outcome it stays whole: the refusal proves nothing
+    /// A message was refused for its size. With an earlier unknown outcome it stays whole. The refusal proves nothing
     /// about the earlier send, and DAKR does not recognise a half as a repeat.
     pub(super) fn too_large(&mut self, index: usize, now_ns: u64, retry_after_ns: u64, settled: &mut Vec<Settled>) {
         if self.parts.get(index).is_none_or(|part| part.doubt_since_ns.is_some()) {
