@@ -1,7 +1,7 @@
 //! Traffic since the start per owner, direction, protocol and class, for `/metrics`.
 //!
-//! Rows appear and disappear with their remote addresses; a scraper needs sums that only grow. The table is bounded:
-//! traffic without a place goes to the owner `Other`, so the sum over all series equals the traffic of all rows.
+//! Rows appear and disappear with their remote addresses; a scraper needs sums that only grow. The table is bounded.
+//! Traffic without a place goes to the owner `Other`, so the sum over all series equals the traffic of all rows.
 
 use std::hash::{Hash, Hasher};
 

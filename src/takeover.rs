@@ -1,5 +1,5 @@
-//! Restores the state of the previous process: opens the state folder, and restores tables, source and push from its
-//! file, either all of them or none.
+//! Restores the state of the previous process. Opens the state folder, and restores tables, source and push from its
+//! file: all of them or none.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -6,8 +6,8 @@ use crate::flow::Addr;
 use crate::ledger::Ledger;
 
 impl RowTable {
-    /// Folds, unless a search a moment ago found too little to be worth another: while a batch is under way all rows may
-    /// be frozen. Until an eighth as many rows have come they go straight into the owner's catch-all rows, so that a new
+    /// Folds, unless a search a moment ago found too little to be worth another. While a batch is under way all rows
+    /// may be frozen. After such a search an eighth as many rows go straight into the owner's catch-all rows. So a new
     /// row costs the same however large the table is.
     pub(super) fn make_room(&mut self, classes: &Classes, ledger: &mut Ledger) {
         match self.pause.checked_sub(1) {

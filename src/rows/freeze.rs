@@ -46,7 +46,7 @@ pub struct Item {
 }
 
 impl RowTable {
-    /// Freezes the open window. Rows that are not pushed are settled; the others become items, passed to `each` in the
+    /// Freezes the open window. Rows that are not pushed are settled. The others become items, passed to `each` in the
     /// order of their numbers with the name of their remote end. `pushed_as` is the owner that they are pushed as. The
     /// previous batch must be settled.
     pub fn freeze(

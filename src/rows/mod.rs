@@ -1,8 +1,8 @@
 //! Sums of increments by row: (owner, local address, remote address, responder port, protocol, direction).
 //!
-//! A row ([`row`]) has three sums: open (since the last freeze), frozen (in the batch under way) and total (since it appeared), and
-//! the rate of the last sweep ([`rate`]). A full table folds rows ([`fold`]) and never drops bytes. It knows neither
-//! connections nor DAKR.
+//! A row ([`row`]) has three sums: open (since the last freeze), frozen (in the batch under way) and total (since it
+//! appeared). It also has the rate of the last sweep ([`rate`]). A full table folds rows ([`fold`]) and never drops
+//! bytes. It knows neither connections nor DAKR.
 
 mod fold;
 mod freeze;

@@ -66,8 +66,8 @@ impl RowTable {
         }
     }
 
-    /// Takes over the rows of the process before, into a table that is still empty and may be smaller than theirs; what
-    /// is open and frozen in them enters the books as counted, and what does not fit is folded (rule 13).
+    /// Restores the rows of the previous process into a table that is still empty, and may be smaller than theirs. What
+    /// is open and frozen in them enters the books as counted. What does not fit is folded (rule 13).
     ///
     /// # Errors
     /// When the bytes cannot be what [`RowTable::persist`] wrote; the table is of no use then.

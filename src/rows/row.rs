@@ -29,7 +29,7 @@ pub struct RowKey {
     pub class: Class,
     /// How much of the remote address is left.
     pub level: Level,
-    /// Scope, via and service. A row by name is found whatever they are, for they are decided when it is made; of folded
+    /// Scope, via and service. A named row is found whatever they are, for they are decided when it is made. Of folded
     /// rows there is one for each.
     pub way: Way,
 }

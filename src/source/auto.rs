@@ -1,9 +1,9 @@
 //! Conntrack and our own programs at once, for mode `auto`: which of their records counts is decided by
 //! [`crate::collect::arbiter`].
 //!
-//! A sweep reads conntrack first: what an address has sent by its account then stands in the programs' buffers, if a
-//! socket of this kernel sent it. One dump a sweep; the programs' reader asks conntrack for tuples of the node that are
-//! new since it. Knows neither pods nor the rule.
+//! A sweep reads conntrack first. What an address has sent by conntrack's account is then in the programs' buffers too,
+//! if a socket of this kernel sent it. One dump a sweep; the programs' reader asks conntrack for tuples of the node
+//! that are new since it. Knows neither pods nor the rule.
 
 use std::os::fd::RawFd;
 

@@ -1,10 +1,10 @@
 //! The state file, with which a restarted agent continues: it counts nothing twice and misses little.
 //!
 //! The push writes it ([`store`]), never the collector. It holds the collector's tables just after a freeze
-//! ([`crate::collect::persist`]) and the unsettled messages of that window ([`crate::export::dakr::retry`]); the fate of
-//! each message is appended later. This module knows the frame around them and decides when a file is valid: it has this
-//! format, is intact, and was written in this boot (connections and their ids do not outlive it) and in this network
-//! namespace.
+//! ([`crate::collect::persist`]) and the unsettled messages of that window ([`crate::export::dakr::retry`]). The fate
+//! of each message is appended later. This module knows the frame around them and decides when a file is valid. A valid
+//! file has this format, is intact, and was written in this boot and in this network namespace. Connections and their
+//! ids do not outlive a boot.
 //!
 //! ```text
 //! magic and version │ length of the body │ body │ CRC-32 of the body │ note │ CRC-32 of the note │ ...

@@ -1,5 +1,5 @@
-//! Keeps the state file, on a thread of its own: a disk that hangs delays nobody for longer than [`LATE_NS`], neither at
-//! the start nor later.
+//! Persists the state file, on a thread of its own. A disk that hangs delays nobody for longer than [`LATE_NS`],
+//! neither at the start nor later.
 //!
 //! A whole file is written beside the old one, synced and renamed; notes are appended and synced. Whatever fails, the
 //! file is removed: one that is behind would make a restarted agent count again what was sent since. A folder that

@@ -1,5 +1,5 @@
-//! C functions that linked libraries ask for and that this program never gets to: defined here, in the static binary,
-//! so that the linker does not take the libraries that have them.
+//! C functions that linked libraries ask for and that this program never calls. They are defined here, in the static
+//! binary, so that the linker does not take the libraries that have them.
 //!
 //! - libunwind, where `panic = "abort"` unwinds nothing and the tables that unwinding needs are left out
 //!   (`build/no-unwind-tables.ld`). Walking the stack finds no frame, so all that names frames goes too: the standard
@@ -15,8 +15,9 @@ use std::ptr::null_mut;
 
 macro_rules! absent {
     ($($name:ident($($argument:ty),*) -> $result:ty = $value:expr;)*) => {$(
-        // SAFETY: the name is that of a library which is not linked where it is defined here (the linker takes a
-        // library's object only for what is still missing); arguments and result are as its header declares them.
+        // SAFETY: the name belongs to a library that is not linked where it is defined here. The linker takes a
+        // library's object only for what is still missing. Arguments and result are as the library's header declares
+        // them.
         #[unsafe(no_mangle)]
         extern "C" fn $name($(_: $argument),*) -> $result {
             $value

@@ -1,8 +1,8 @@
 //! Reads BPF maps where libbpf-rs has no sound call: batches that read or empty a hash, and per-CPU values into our own
 //! buffer.
 //!
-//! libbpf-rs's own batch calls take a short batch for the last one, although the kernel returns short batches whenever
-//! the next bucket does not fit; entries are lost without an error. Knows nothing of what keys and values mean.
+//! libbpf-rs's own batch calls take a short batch for the last one. But the kernel returns short batches whenever the
+//! next bucket does not fit, so entries are lost without an error. Knows nothing of what keys and values mean.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -81,8 +81,8 @@ impl PinnedMap {
             return Err(io::Error::from_raw_os_error(nix::libc::EINVAL));
         }
         let (fd, value) = (self.fd.as_raw_fd(), value.as_mut_ptr().cast());
-        // SAFETY: key and value have the sizes that the kernel has said this very map has, which never change; and of a hash
-        // that is not per CPU it copies just one value of that size.
+        // SAFETY: key and value have the sizes that the kernel reported for this very map, and they never change. Of a
+        // hash that is not per CPU the kernel copies just one value of that size.
         match check(unsafe { libbpf_sys::bpf_map_lookup_elem(fd, key.as_ptr().cast(), value) }) {
             Err(error) if error.raw_os_error() == Some(nix::libc::ENOENT) => Ok(false),
             found => found.map(|()| true),
@@ -112,8 +112,8 @@ pub fn info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     })
 }
 
-/// The programs of a kind that hang at a cgroup itself: by id, and whether their flags leave no place for another beside
-/// them (bpf(2), `BPF_PROG_QUERY`).
+/// The programs of a kind that are attached to a cgroup itself, not to one above it. Their flags show whether another
+/// program fits beside them (bpf(2), `BPF_PROG_QUERY`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attached {
     pub first_id: u32,
@@ -180,13 +180,14 @@ impl BatchReader {
     }
 
     /// Removes every entry of `map` and hands it over. The map must not be written to meanwhile, or what is written may
-    /// be missed; and it must have the sizes this reader was made for, else the call fails with `EINVAL`.
+    /// be missed. It must have the sizes this reader was made for, else the call fails with `EINVAL`.
     pub fn drain(&mut self, map: BorrowedFd<'_>, each: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<u64> {
         self.batches(map, true, each).map(|(total, _)| total)
     }
 
-    /// Hands over every entry of `map`, which others may write to meanwhile: each that was there all the time comes
-    /// once, or a few times where the kernel has no batches for the map. Returns how many came and whether they are all.
+    /// Hands over every entry of `map`, which others may write to meanwhile. An entry that exists all the time arrives
+    /// once, or a few times where the kernel has no batches for the map. Returns how many arrived and whether they are
+    /// all.
     pub fn read(&mut self, map: BorrowedFd<'_>, each: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<(u64, bool)> {
         match self.batches(map, false, each) {
             Err(error) if matches!(error.raw_os_error(), Some(nix::libc::EINVAL | ENOTSUPP)) => self.walk(map, each),
@@ -216,8 +217,9 @@ impl BatchReader {
             let mut count = self.capacity;
             let mut next = Token::default();
             let given = if first { std::ptr::null_mut() } else { (&raw mut token).cast() };
-            // SAFETY: the kernel writes at most `count` keys and values of the map's sizes, which `bound` has found equal
-            // to those the buffers were made for `capacity` times, and a token that has room.
+            // SAFETY: the kernel writes at most `count` keys and values of the map's sizes. `bound` has found these
+            // equal to the sizes that the buffers were made for, `capacity` times each. The token has room for what the
+            // kernel writes.
             let result = unsafe {
                 call(
                     map.as_raw_fd(),
@@ -324,7 +326,7 @@ impl PerCpuReader {
     /// The values of entry `index`, one per possible CPU.
     pub fn read(&mut self, map: BorrowedFd<'_>, index: u32) -> io::Result<impl Iterator<Item = &[u8]>> {
         check_sizes(map, 4, self.value_bytes)?;
-        // SAFETY: the kernel writes the value, rounded up to eight bytes, once per possible CPU; the buffer was made
+        // SAFETY: the kernel writes the value, rounded up to eight bytes, once per possible CPU. The buffer was made
         // for just that, and `check_sizes` has found the map's value size to be ours.
         let result = unsafe {
             libbpf_sys::bpf_map_lookup_elem(map.as_raw_fd(), (&raw const index).cast(), self.values.as_mut_ptr().cast())

@@ -1,10 +1,10 @@
 //! Which cgroup the programs are attached to: the root of the cgroup2 hierarchy, found in mountinfo, or the one asked
 //! for.
 //!
-//! Never mounts anything, and refuses a cgroup that is not the root unless it was asked for: a container sees its own
-//! cgroup as the root of its mount, and attaching there would count that container alone. One below which the pods of a
-//! node have theirs is taken all the same: a node may be a container itself (kind, k3d, minikube), and nothing of it
-//! lies above.
+//! Never mounts anything, and refuses a cgroup that is not the root unless it was asked for. A container sees its own
+//! cgroup as the root of its mount, and attaching there would count that container alone. A cgroup below which the pods
+//! of a node have theirs is used all the same. A node may be a container itself (kind, k3d, minikube), and nothing of
+//! it lies above.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -38,9 +38,9 @@ pub fn version() -> u32 {
     u32::try_from(version).unwrap_or(0)
 }
 
-/// From now on the calling thread, and threads that it starts, write, make, remove and execute no file that is not open
-/// yet, and bind no TCP port (from version 4 on); without `connects` they make no TCP connection either. Reading stays.
-/// Needs no_new_privs. Returns the version.
+/// Restricts the calling thread, and threads that it starts from now on. They write, make, remove and execute no file
+/// that is not open yet. From version 4 on they bind no TCP port, and without `connects` they make no TCP connection.
+/// Reading stays. Needs no_new_privs. Returns the version.
 ///
 /// # Errors
 /// Where the kernel offers no Landlock, or a seccomp filter forbids it.

@@ -135,8 +135,9 @@ impl Links {
         invalid_of(std::str::from_utf8(self.buffer.get(..len).unwrap_or_default()).unwrap_or_default())
     }
 
-    /// Packets of ICMPv6 that a link sent and received for no connection's sake: neighbour and router discovery, multicast
-    /// listeners, errors; and all that it received for many (`/proc/net/dev_snmp6`). Zeros where it has no IPv6.
+    /// Packets of ICMPv6 that a link sent and received for no connection: neighbour and router discovery, multicast
+    /// listeners, errors. The third number is all multicast packets that it received (`/proc/net/dev_snmp6`). Zeros
+    /// where it has no IPv6.
     pub fn neighbour_packets(&mut self, name: &[u8; 16]) -> [u64; 3] {
         // Twice, because a link that went and came again has another file.
         for _ in 0..2 {

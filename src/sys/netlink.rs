@@ -13,7 +13,7 @@ use nix::sys::socket::{MsgFlags, NetlinkAddr, bind, getsockname, send, setsockop
 /// Datagrams that one [`EventSocket::receive`] takes at most.
 const BATCH: usize = 64;
 /// Larger than any conntrack event (236 bytes with time stamps, some more with labels and helpers). An odd number of
-/// cache lines: at a power of two all datagrams of a batch would share the same few places in the first cache.
+/// cache lines. At a power of two all datagrams of a batch would share the same few places in the first-level cache.
 const EVENT_BYTES: usize = 2_048 + 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,8 +189,8 @@ pub enum Received {
 }
 
 impl EventSocket {
-    /// Opens one that hears the groups in the mask (bit n - 1 for group n), with a queue of `queue_bytes` where
-    /// CAP_NET_ADMIN allows it, else as large as `net.core.rmem_max`.
+    /// Opens one that hears the groups in the mask (bit n - 1 for group n). Its queue has `queue_bytes` where
+    /// CAP_NET_ADMIN allows it, else at most `net.core.rmem_max`.
     ///
     /// # Errors
     /// EPERM where the group needs CAP_NET_ADMIN.
@@ -230,8 +230,8 @@ impl EventSocket {
             header.msg_hdr.msg_iov = part;
             header.msg_hdr.msg_iovlen = 1;
         }
-        // SAFETY: each header points to a part of `buffer` of its own and to one address, all alive and writable for
-        // the whole call; the count is that of the headers.
+        // SAFETY: each header points to a part of `buffer` of its own and to one address. All are alive and writable
+        // for the whole call, and the count is that of the headers.
         #[allow(unsafe_code)]
         let mut receive = || unsafe {
             let (fd, count) = (self.fd.as_raw_fd(), BATCH as libc::c_uint);

@@ -1,5 +1,5 @@
-//! Capabilities of the calling thread (capabilities(7)), and two doors that are shut for good: no new privileges by
-//! execve, and no reading of this process's memory by others.
+//! Capabilities of the calling thread (capabilities(7)), and two doors that are shut for good. They are new privileges
+//! by execve, and the reading of this process's memory by others.
 //!
 //! Which capability is needed for what, and by whom, is not known here: that is [`crate::privileges`].
 
@@ -128,9 +128,9 @@ pub fn drop_all_in_this_thread() {
     }
 }
 
-/// Shuts two doors for the whole process; call it while there is one thread. No program that is executed later has
-/// more privileges than this one (PR_SET_NO_NEW_PRIVS), and no other process of the same user reads this one's memory,
-/// which holds tokens (PR_SET_DUMPABLE).
+/// Shuts two doors for the whole process; call it while there is one thread. No program that is executed later has more
+/// privileges than this one (PR_SET_NO_NEW_PRIVS). No other process of the same user reads this one's memory, which
+/// holds tokens (PR_SET_DUMPABLE).
 ///
 /// # Errors
 /// Where a seccomp filter forbids prctl(2).

@@ -31,8 +31,8 @@ pub fn give_back_code() -> usize {
         (rest.starts_with("r-xp") && (from..to).contains(&here)).then_some((from, to - from))
     };
     let Some((from, length)) = maps.lines().find_map(of_line) else { return 0 };
-    // SAFETY: a private mapping of the program's file that nobody can write to: after the call its pages are read from the
-    // file again, with the same contents, also while other threads run in them.
+    // SAFETY: this is a private mapping of the program's file that nobody can write to. After the call its pages are
+    // read from the file again, with the same contents, also while other threads run in them.
     #[allow(unsafe_code)]
     let given = unsafe { libc::madvise(from as *mut libc::c_void, length, libc::MADV_DONTNEED) };
     if given == 0 { length } else { 0 }

@@ -1,5 +1,5 @@
-//! Loads and attaches BPF programs for those who bring a skeleton: finds the cgroup, captures libbpf's log, and says in
-//! words why a step failed.
+//! Loads and attaches BPF programs for callers that bring a skeleton. Finds the cgroup, captures libbpf's log, and says
+//! in words why a step failed.
 //!
 //! Knows no program and no map.
 

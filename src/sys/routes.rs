@@ -1,7 +1,8 @@
 //! The node behind each range, as the kernel's routes tell it (`RTM_GETROUTE`, `RTM_GETNEIGH`; rtnetlink(7)).
 //!
-//! A route to a range of pods goes by the address of their node, or in a tunnel by an address of the tunnel: the
-//! neighbour table has the link address for that, and the forwarding table of the tunnel the node for the link address.
+//! A route to a range of pods goes by the address of their node, or in a tunnel by an address of the tunnel. For the
+//! latter the neighbour table has the link address, and the tunnel's forwarding table has the node for the link
+//! address.
 
 use std::collections::HashMap;
 use std::io;

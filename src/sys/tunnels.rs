@@ -10,7 +10,7 @@ use crate::wire::genetlink::{self, Family, HEAD_BYTES};
 use crate::wire::netlink::{self, Message, Messages};
 
 /// The port that a link of WireGuard listens at. What follows it in the answer, a private key first of all, is never
-/// received: it stays in the kernel and goes with the socket.
+/// received. It stays in the kernel until the socket is closed.
 ///
 /// # Errors
 /// What the kernel says.

@@ -50,8 +50,8 @@ impl fmt::Display for ClientError {
     }
 }
 
-/// Where to ask: what was said, else what process 1 listens on where that is an agent (in its own container), else
-/// the usual port.
+/// Where to ask: the given address, else that of process 1 where it is an agent (in its own container), else the usual
+/// port.
 pub fn address(said: Option<&str>) -> String {
     said.map(str::to_owned).or_else(of_process_1).map_or_else(|| USUAL.to_owned(), |text| reachable(&text))
 }

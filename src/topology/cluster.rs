@@ -1,5 +1,5 @@
-//! Where the nodes of a cluster are, and the ranges that follow from it: a node's pod ranges and addresses lie in its
-//! zone, and so does a pod that no range of its node holds.
+//! Where the nodes of a cluster are, and the ranges that follow from it. A node's pod ranges and addresses lie in its
+//! zone. So does a pod that no range of its node holds.
 //!
 //! Knows no API server. Where two nodes of different zones claim one range, nothing is said of it.
 

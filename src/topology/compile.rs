@@ -178,8 +178,8 @@ impl Entries {
         Ok(())
     }
 
-    /// The lines, sorted and joined. Of several entries of one range that counts whose region is known, then whose service
-    /// has the fewest ranges: AMAZON and AzureCloud hold those of all others.
+    /// The lines, sorted and joined. Of several entries of one range the one with a region counts, then the one whose
+    /// service has the fewest ranges. AMAZON and AzureCloud hold the ranges of all other services.
     pub fn lines(&self, cloud: Cloud, wanted: &Wanted, mut each: impl FnMut(&Line<'_>)) {
         let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
         for entry in &self.0 {

@@ -78,8 +78,8 @@ impl Topology {
         self.table.len()
     }
 
-    /// What traffic with `remote` depends on. `is_of_node`: it is the address of a pod of this node or the node's own; only
-    /// a line for that address alone that names a scope says otherwise. `is_in_cluster`: it lies in `-cluster-cidrs`.
+    /// What traffic with `remote` depends on. `is_of_node`: it is the address of a pod of this node or the node's own.
+    /// Only a line for that address alone, with a scope, says otherwise. `is_in_cluster`: it lies in `-cluster-cidrs`.
     #[inline]
     pub fn charge(&self, remote: Addr, is_of_node: bool, is_in_cluster: bool) -> Charge {
         match self.table.find(remote) {

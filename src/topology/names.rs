@@ -32,8 +32,8 @@ impl Place {
         self.region
     }
 
-    /// How far it is to another place. Of two zones whose regions are not both known it is not known whether they share
-    /// one; nor is it of two places of one region whose zones are not both known whether they share one.
+    /// How far it is to another place. Whether two places of one region share a zone is known only where both zones
+    /// are. Whether two zones share a region is known only where both regions are. Else the distance is unknown.
     pub fn distance_to(self, other: Place) -> Scope {
         let regions_known = self.region != 0 && other.region != 0;
         let zones_known = self.zone != 0 && other.zone != 0;

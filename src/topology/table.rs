@@ -1,8 +1,8 @@
 //! The longest range that holds an address: sorted ranges, each with the number of the one around it.
 //!
-//! Of the ranges that begin at or before an address the last one either holds it, or one around that one does, or none:
-//! ranges are nested or apart. So a look-up is one search by halves and, as a rule, one step. 12 bytes for a range of
-//! IPv4, 24 for one of IPv6; nothing is allocated after the table is made.
+//! Ranges are nested or apart. So the last range that begins at or before an address holds it, or one around that range
+//! does, or none does. A look-up is one binary search and, as a rule, one step. A range of IPv4 takes 12 bytes, one of
+//! IPv6 24. Nothing is allocated after the table is made.
 //!
 //! Knows what a range says; not what follows from it.
 

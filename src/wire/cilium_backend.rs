@@ -1,8 +1,8 @@
 //! One backend of a service in Cilium's maps (`struct lb4_backend`, `struct lb6_backend` of `bpf/lib/common.h`): where
 //! the conversations go that a SERVICE entry names it for.
 //!
-//! The maps have had three names: until 1.10 an id has two bytes, then four (`_v2`), and since 1.13 (`_v3`) the value
-//! has grown at its end. What is read here stands where it stood in all of them.
+//! The maps have had three names. Until 1.10 an id has two bytes, then four (`_v2`), and since 1.13 (`_v3`) the value
+//! has more bytes at its end. What is read here is at the same place in all of them.
 
 use super::Malformed;
 use crate::flow::Addr;

@@ -1,8 +1,9 @@
 //! One entry of Cilium's conntrack maps (Cilium `bpf/lib/common.h`, since 1.19 `bpf/lib/conntrack.h`), releases 1.10 on.
 //!
-//! The maps say neither who wrote them nor in which layout; sizes are the same in all. Until 1.15 a value counts each
-//! way apart ([`Layout::Split`]), since 1.16 it holds one sum ([`Layout::Sum`]), and since 1.19 the bytes of one of the
-//! old pairs may hold an address. [`Survey`] tells them apart by what the entries hold. Knows nothing of maps or pods.
+//! The maps say neither who wrote them nor in which layout, and sizes are the same in all. Until 1.15 a value counts
+//! each way apart ([`Layout::Split`]). Since 1.16 it holds one sum ([`Layout::Sum`]). Since 1.19 the bytes of one of
+//! the old pairs may hold an address. [`Survey`] tells them apart by what the entries hold. Knows nothing of maps or
+//! pods.
 
 use super::Malformed;
 use super::conntrack::{OneWay, has_ports};
@@ -157,8 +158,8 @@ pub fn parse(key: &[u8], value: &[u8]) -> Result<Entry, Malformed> {
     })
 }
 
-/// Writes the key of the entry that a conversation has of this kind, `way` being the originator's direction before and
-/// after all translation alike; returns its bytes.
+/// Writes the key of a conversation's entry of this kind and returns its bytes. `way` is the originator's direction; it
+/// is the same before and after all translation.
 pub fn key<'a>(kind: Kind, way: &OneWay, buffer: &'a mut [u8; KEY6_BYTES]) -> &'a [u8] {
     let flags = match kind {
         Kind::Out => 0,
@@ -306,8 +307,8 @@ impl Survey {
         }
         // Releases up to 1.14 add a copy of the OUT entry as IN where a pod reaches itself.
         let is_copy = entry.is_to_itself();
-        // In the split layout an IN entry is made by a packet that it has counted as received, an OUT entry by one
-        // that it has counted as sent, and whoever was heard was counted.
+        // In the split layout a packet that is counted as received makes an IN entry, and one that is counted as sent
+        // makes an OUT entry. A peer that was heard was counted.
         match entry.kind {
             _ if entry.has_received() => newest(&mut self.split),
             _ if is_copy => {}

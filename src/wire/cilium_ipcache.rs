@@ -1,8 +1,9 @@
-//! One entry of Cilium's map of addresses (`struct ipcache_key`, `struct remote_endpoint_info` of `bpf/lib/eps.h`, before
-//! 1.14 of `maps.h` and `common.h`): a range, and the node behind which it lies.
+//! One entry of Cilium's map of addresses: a range, and the node behind which it lies. The structs are `ipcache_key`
+//! and `remote_endpoint_info` of `bpf/lib/eps.h`, before 1.14 of `maps.h` and `common.h`.
 //!
-//! The key is 24 bytes in every release from 1.10 on: the bits that count (of what follows, in the machine's order), three
-//! bytes of padding and the number of the cluster, the family, the address. The value has grown once, with the map's name:
+//! The key is 24 bytes in every release from 1.10 on. First is the number of bits that count, of what follows, in the
+//! machine's order. Then follow three bytes of padding and the number of the cluster, the family, the address. The
+//! value has grown once, with the map's name:
 //!
 //! | | bytes | node at | whether there is one |
 //! | --- | --- | --- | --- |
@@ -43,8 +44,8 @@ impl Layout {
     }
 }
 
-/// The range and its node. None where it lies on this node or outside of the cluster, where its node lies in it, where it
-/// is everything, and where it is of another cluster that uses the same addresses.
+/// The range and its node. `None` for a range of this node or outside of the cluster, for one that holds its node, for
+/// everything, and for a range of another cluster that uses the same addresses.
 ///
 /// # Errors
 /// [`Malformed`] where bytes are missing, and for a family or prefix that there is not.

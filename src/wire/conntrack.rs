@@ -90,7 +90,7 @@ pub struct Record {
 
 impl Record {
     /// Whether conntrack saw the connection begin in its midst, so that its originator is whoever sent first since. The
-    /// kernel marks such an entry as liberal; others mark theirs so too (Open vSwitch), but those saw the handshake and
+    /// kernel marks such an entry as liberal. Open vSwitch marks its entries so too, but they saw the handshake and
     /// with it the window scale.
     pub fn is_picked_up(&self) -> bool {
         const WINDOW_SCALE: u8 = 1;
@@ -110,8 +110,8 @@ impl Record {
     }
 }
 
-/// One direction of an entry. Addresses as numbers, which stay in registers; as bytes they are put together in memory
-/// piece by piece, and whoever then reads them whole waits for it.
+/// One direction of an entry. Addresses are numbers, which stay in registers. As bytes they would be put together in
+/// memory piece by piece, and a read of the whole would wait for that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tuple {
     src: u128,
@@ -131,9 +131,8 @@ const V6_BITS: u8 = 0b1100;
 
 /// Reads the payload of a conntrack message (what follows `struct nlmsghdr`).
 ///
-/// # Errors
-/// [`Malformed`] where a length lies, without the two tuples that name the connection, or where an address is not of
-/// the family that the message says.
+/// # Errors [`Malformed`] where a length is wrong, where one of the two tuples that name the connection is missing, or
+/// where an address is not of the message's family.
 pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
     let (family, addresses) = match payload.first() {
         Some(&AF_INET) => (4, V4_BITS),
@@ -174,8 +173,8 @@ pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
             dst: Addr::from_number(orig.dst),
             sport: orig.sport,
             dport: orig.dport,
-            // A zone for one direction alone stands in that direction's tuple. The kernel looks an original tuple up
-            // in the zone of its own direction, so that one tells equal tuples apart; the reply's does not.
+            // A zone for one direction alone stands in that direction's tuple. The kernel looks an original tuple up in
+            // the zone of its own direction. So that zone tells equal tuples apart; the reply's does not.
             ct_zone: ct_zone.unwrap_or(orig.ct_zone),
             protocol: orig.protocol,
             family,

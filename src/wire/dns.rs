@@ -1,8 +1,8 @@
 //! DNS messages (RFC 1035): the question that was asked, and the addresses that its answer leads to.
 //!
 //! Only records on the chain of CNAMEs that begins at the asked name are believed. Names are compared without regard to
-//! case (RFC 4343) and written as they are reported: lower case, no final dot, `\DDD` for bytes that are no printable
-//! ASCII. Compression pointers (RFC 1035 4.1.4) must lead backwards, so every name ends.
+//! case (RFC 4343). They are written as they are reported: lower case, no final dot, `\DDD` for bytes that are no
+//! printable ASCII. Compression pointers (RFC 1035 4.1.4) must lead backwards, so every name ends.
 
 use super::Malformed;
 use crate::flow::Addr;

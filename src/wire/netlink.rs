@@ -1,9 +1,9 @@
 //! Netlink messages and attributes (`include/uapi/linux/netlink.h`), as borrowed windows onto a buffer.
 //!
-//! Lengths are checked before use; a length that is too short for its own header ends the walk with [`Malformed`], so
+//! Lengths are checked before use. A length that is too short for its own header ends the walk with [`Malformed`], so
 //! no walk can stand still. Padding to four bytes may be missing at the very end, as in the kernel.
 //!
-//! Some thirty attributes make an entry: the walk is inlined by force, for the release is optimised for size
+//! Some thirty attributes make an entry. So the walk is inlined by force, for the release is optimised for size
 //! (`benches/sweep.rs` shows what that is worth).
 
 use super::Malformed;

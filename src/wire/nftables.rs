@@ -2,8 +2,8 @@
 //! hook, a rule that uses conntrack.
 //!
 //! No packet ever traverses a chain without a hook; what counts is that the rule exists. A `ct bytes` expression makes
-//! the kernel switch accounting on (`nf_ct_set_acct`), any `ct` expression makes it track connections
-//! (`nf_ct_netns_get`) for as long as the rule stands.
+//! the kernel switch accounting on (`nf_ct_set_acct`). Any `ct` expression makes it track connections
+//! (`nf_ct_netns_get`) for as long as the rule exists.
 
 use super::netlink::Writer;
 

@@ -1,4 +1,4 @@
-//! The protobuf wire format, as much of it as the messages of DAKR need: writing fields into a reused buffer and walking
+//! The protobuf wire format, as far as the messages of DAKR need it. It writes fields into a reused buffer and walks
 //! the fields of a body.
 //!
 //! Knows no message and no field number. Format: <https://protobuf.dev/programming-guides/encoding/>.

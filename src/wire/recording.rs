@@ -1,8 +1,9 @@
 //! The recording format: what the kernel said, in the order in which it was judged, as frames in a file.
 //!
-//! A file is a header (magic, version, a byte-order mark: netlink speaks the machine's own order) and frames, each a
-//! length (4 bytes), a kind (1), a payload and a CRC-32 of all three (4); numbers are little-endian. It ends with a
-//! frame of its own, so that a file that was cut off is known as such. Everything is checked; nothing is guessed.
+//! A file is a header and frames. The header is magic, version and a byte-order mark, for netlink uses the machine's
+//! own order. A frame is a length (4 bytes), a kind (1), a payload and a CRC-32 of all three (4). Numbers are
+//! little-endian. It ends with a frame of its own, so that a file that was cut off is known as such. Everything is
+//! checked; nothing is guessed.
 
 use std::fmt;
 

@@ -351,7 +351,8 @@ pub fn route(payload: &[u8]) -> Option<Route> {
     Some(Route { range: Cidr::new(first, prefix)?, table, metric, hop, own_link })
 }
 
-/// What a rule means for a packet of which only the destination is known: it has no mark, no source and came by no link.
+/// What a rule means for a packet of which only the destination is known. It has no mark and no source, and no link
+/// received it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// Nothing: it is for others.

@@ -1,9 +1,9 @@
 //! Reads Cilium's conntrack maps from the BPF file system, without Cilium's library: every release from 1.10 on.
 //!
-//! Each sweep opens the maps by their paths, for Cilium's agent may have replaced them, and reads them in batches.
-//! An OUT entry speaks for its originator, an IN entry for its responder; what an entry's counters mean is told by
-//! the entries ([`Survey`]). From 1.16 on they hold one sum of both directions, or nothing at all: then our own programs
-//! count ([`Ebpf::instead_of`](super::ebpf::Ebpf::instead_of)), where they can run, and [`CiliumServices`] tell them what
+//! Each sweep opens the maps by their paths, for Cilium's agent may have replaced them, and reads them in batches. An
+//! OUT entry speaks for its originator, an IN entry for its responder. What the counters mean is found from the entries
+//! themselves ([`Survey`]). From 1.16 on they hold one sum of both directions, or nothing at all. Then our own programs
+//! count, where they can run ([`Ebpf::instead_of`](super::ebpf::Ebpf::instead_of)). [`CiliumServices`] tells them what
 //! became of services. Reading needs uid 0, and CAP_BPF before Linux 5.19.
 
 pub mod maps;

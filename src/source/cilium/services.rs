@@ -1,9 +1,9 @@
 //! What became of a service that a socket asked for, told by Cilium's entries to our own programs.
 //!
-//! Where Cilium balances packet by packet, a socket sees the service's address alone and the kernel's conntrack knows
-//! nothing of it; the SERVICE entry of the socket's tuple names the backend by its id, and a map of its own has the
+//! Where Cilium balances packet by packet, a socket sees only the service's address, and the kernel's conntrack knows
+//! nothing of it. The SERVICE entry of the socket's tuple names the backend by its id, and another map has the
 //! backend's address. (Where Cilium translates at connect(2) the socket sees the backend itself.) Entries are looked up
-//! by their keys, when a flow is first seen; nothing is read through.
+//! by their keys when a flow is first seen; no map is read as a whole.
 
 use std::path::Path;
 

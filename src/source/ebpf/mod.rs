@@ -1,9 +1,9 @@
 //! Counts by our own BPF programs: one entry per flow and local socket, emptied by each sweep.
 //!
-//! The programs (`bpf/flow.bpf.c`) fill one of two buffers per family. A sweep gives them the other one, empties the
-//! quiet one, and hands each entry over as an increment of the end that the socket is. Who opened the flow comes from
-//! [`roles`], what became of a service address from [`resolve`]. Needs CAP_BPF and CAP_NET_ADMIN; no kernel BTF, for
-//! nothing here reads kernel structs.
+//! The programs (`bpf/flow.bpf.c`) fill one of two buffers per family. A sweep gives them the other one and empties the
+//! quiet one. It reports each entry as an increment of the socket's end. Who opened the flow comes from [`roles`], what
+//! became of a service address from [`resolve`]. Needs CAP_BPF and CAP_NET_ADMIN; no kernel BTF, for nothing here reads
+//! kernel structs.
 
 pub mod load;
 pub mod resolve;
@@ -111,8 +111,8 @@ impl Ebpf {
         })
     }
 
-    /// Counts in the place of another source, whose `complaints` are this one's from now on, and asks its `services` before
-    /// conntrack what became of a service address.
+    /// Counts in the place of another source. The other's `complaints` are this one's from now on. Its `services` are
+    /// asked before conntrack what became of a service address.
     pub fn instead_of(&mut self, complaints: &[String], services: Box<dyn Services>) {
         self.instead = format!("{}; {} counts instead", complaints.join("; "), self.name());
         if let Some(resolver) = &mut self.resolver {

@@ -3,10 +3,10 @@
 //! A pod's socket holds the ClusterIP that it asked for. Only conntrack holds the backend, and the client of a server
 //! behind source NAT. Flows that cannot be translated are not looked up:
 //!
-//! - A destination that was found plain stays so for a minute, for the client that asked: a rule may translate for some
-//!   clients only.
-//! - A responder is looked up only if its client has an address of this host. No other address can come from this
-//!   host's source NAT. A flow of one way is looked up too: the other may have another name.
+//! - The destination was found plain within the last minute, for the same client. (A rule may translate for some
+//!   clients only.)
+//! - A responder whose client has no address of this host. Only such an address can come from this host's source NAT. A
+//!   flow of one way is looked up too: the other may have another name.
 //!
 //! Where Cilium translates, [`Services`] are asked first.
 
@@ -29,8 +29,8 @@ const BUFFER_BYTES: usize = 8 * 1024;
 const KNOWN_CAPACITY: u32 = 16_384;
 /// How long a plain destination is trusted to stay so.
 const PLAIN_NS: u64 = 60 * SECOND;
-/// Lookups in a row that find nothing, after which conntrack is taken to be unused (kube-proxy replaced, or no
-/// tracking at all) and left alone for [`PAUSE_NS`].
+/// After so many lookups in a row that find nothing, conntrack is taken to be unused (kube-proxy replaced, or no
+/// tracking at all). It is then left alone for [`PAUSE_NS`].
 const MISSES_MAX: u32 = 512;
 const PAUSE_NS: u64 = 60 * SECOND;
 /// Unknown destinations looked up in one sweep; the rest wait for the next. Bounds what a scan of the Internet costs

@@ -1,9 +1,9 @@
 //! Remembers by tuple who opened each flow and whose socket it is, because a drain removes that from the maps.
 //!
-//! The opener is decided by the first of these that is there: a SYN or INIT; a listener on the local port; the direction
-//! of the first packet, if the flow began after the attach; the lower port, which is a guess and counted as one. Against
-//! a known opener a SYN counts only once it is answered. The table is bounded: a new entry replaces the one that has been
-//! idle the longest, and that is counted. It knows no maps, pods or rows.
+//! The first of these that exists decides who opened the flow. 1: a SYN or INIT. 2: a listener on the local port. 3:
+//! the direction of the first packet, if the flow began after the attach. 4: the lower port, which is a guess and
+//! counted as one. Against a known opener a SYN counts only once it is answered. The table is bounded: a new entry
+//! replaces the one that has been idle the longest, and that is counted. It knows no maps, pods or rows.
 
 mod persist;
 
@@ -125,7 +125,7 @@ impl RoleTable {
                     role.found_at_dump = 0;
                     role.translation = None;
                 }
-                // The kernel answers for a TCP socket that is gone from a socket of its own, in the root cgroup: the
+                // Where a TCP socket is gone the kernel answers from a socket of its own, in the root cgroup. So the
                 // owner of the handshake stays. Other protocols have no handshake, so the newest socket is the owner.
                 if anew || tuple.protocol != protocol::TCP || role.cgroup == 0 {
                     role.cgroup = counted.cgroup;

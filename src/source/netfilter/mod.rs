@@ -1,7 +1,7 @@
 //! Reads conntrack by netlink: one dump for both families, and DESTROY events with the final counters.
 //!
-//! The order makes it exact: the kernel queues an event before it removes the entry, so the event socket is drained
-//! completely before each chunk of a dump is read. What is told twice is then told in an order from which
+//! The order makes it exact. The kernel queues an event before it removes the entry, so the event socket is drained
+//! completely before each chunk of a dump is read. What is reported twice is then reported in an order from which
 //! [`crate::baseline`] can see it.
 
 pub mod accounting;

@@ -1,9 +1,9 @@
-//! The shapes in which the kernel writes nearly every tuple and counter, known by their headers at fixed offsets: two
-//! thirds of an entry's attributes, read without a walk. Anything else is none of them and is walked.
+//! The shapes in which the kernel writes nearly every tuple and counter, known by their headers at fixed offsets. They
+//! are two thirds of an entry's attributes and are read without a walk. Anything else is none of them and is walked.
 //!
 //! Whatever is read here the walk would read alike (a property test); this is for speed alone (`benches/sweep.rs`).
-//! Headers are compared one by one in plain sight, for a loop over a table of them is not unrolled where the release
-//! is optimised for size, and then costs more than the walk that it saves.
+//! Headers are compared one by one, without a loop. A loop over a table of them is not unrolled where the release is
+//! optimised for size, and then costs more than the walk that it saves.
 
 use super::{Tuple, V4_BITS, V6_BITS, attribute};
 use crate::flow::Counts;
