@@ -153,7 +153,8 @@ static __always_inline bool is_raw_copy(struct __sk_buff *skb, __be16 dest)
 /* Whether this very segment was counted before. While a connection has no socket of its own the kernel filters its
  * segments by the listener's. If two CPUs have one each, one makes the socket. The other finds the request gone, looks
  * up anew and filters the same segment by the new socket (tcp_v4_rcv, req_stolen). That happens in one go on one CPU,
- * so the last segment of a listener is kept per CPU: ports, numbers, checksum and, as a rule, time stamps. */
+ * so the last segment of a listener is kept per CPU. What is kept is ports, numbers, checksum and, as a rule, time
+ * stamps. */
 static __noinline int is_same_segment(struct __sk_buff *skb, __u32 offset)
 {
 	struct bpf_sock *sk = skb->sk;

@@ -185,8 +185,8 @@ impl BaselineTable {
         let Some(known) = self.table.get_mut(slot) else {
             return Judged::Stale;
         };
-        // Either the key is in use again, or the dump still shows an entry whose end we have read already, and whose
-        // key a new connection took since. The tombstone tells.
+        // The key is in use again. Or the dump still shows an entry whose end we have read, and a new connection took
+        // its key since. The tombstone tells.
         let is_another = is_another(known, c);
         if is_another && self.tombstones.may_cover(c) {
             return Judged::Stale;

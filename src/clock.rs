@@ -31,8 +31,8 @@ impl Now {
 /// Wall clock minus monotonic, as it was first read and since the last step; 0 before.
 static OFFSET_NS: AtomicU64 = AtomicU64::new(0);
 
-/// Both clocks. They run alike until one is set, and are read some nanoseconds apart: their difference is taken once, or
-/// what happened once would have another time in each answer.
+/// Both clocks. They run alike until one is set, and are read some nanoseconds apart. Their difference is taken once,
+/// or one event would have another time in each answer.
 pub fn now() -> Now {
     let mut now = Now::default();
     // A thread that is stopped between the two readings would seem to see the wall clock set.

@@ -1,5 +1,5 @@
 //! Starts what tells how far away remote ends are. That is the file of ranges, the kernel's routes with Cilium's map of
-//! addresses, or the cluster's nodes; and one question to the API server.
+//! addresses, or the cluster's nodes. It also asks the API server once.
 
 use std::sync::Arc;
 

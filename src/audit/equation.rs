@@ -1,5 +1,5 @@
-//! The equation of one uplink and direction. What the interface carried is the sum of what was counted, by what became
-//! of it, and of what is known not to be counted. The rest is unexplained.
+//! The equation of one uplink and direction. What the interface carried is what was counted, by what became of it, plus
+//! what is known not to be counted. The rest is unexplained.
 //!
 //! Pure: knows neither interfaces nor connections, but what they came to.
 

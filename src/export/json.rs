@@ -8,10 +8,10 @@
 //! - `split`: `unknown` where tx holds rx too, for the source knows only their sum;
 //! - `owner` of the local end, and `remote_owner` where the other end is a pod of this node;
 //! - `dst_domain`, with `dst_domain_from` where another client of the node asked for it;
-//! - `total_*`: sums since the row appeared, also as they are on the wire (rule 17): `*_wire_bytes`, `*_frames`, and
-//!   `wire`, which is `estimated` where they are;
-//! - beside the items: when the snapshot was taken (`timestamp`), when the last sweep began (`swept`), how many rows there
-//!   are, and sums since the start (`totals`);
+//! - `total_*`: sums since the row appeared, also on the wire (rule 17): `*_wire_bytes`, `*_frames`, and `wire`
+//!   (`estimated` where they are);
+//! - beside the items: `timestamp` (of the snapshot), `swept` (the start of the last sweep), the number of rows, and sums
+//!   since the start (`totals`);
 //! - `interfaces`: what the uplinks carried and what became of it (rule 19); left out while nothing is audited.
 //!
 //! `dns_lookups` holds what DAKR has not acknowledged, as the counters of the items do. It is `null` while there is

@@ -307,8 +307,8 @@ impl Survey {
         }
         // Releases up to 1.14 add a copy of the OUT entry as IN where a pod reaches itself.
         let is_copy = entry.is_to_itself();
-        // In the split layout a packet that is counted as received makes an IN entry, and one that is counted as sent
-        // makes an OUT entry. A peer that was heard was counted.
+        // In the split layout a packet that is counted as received makes an IN entry. One that is counted as sent makes
+        // an OUT entry. A peer that was heard was counted.
         match entry.kind {
             _ if entry.has_received() => newest(&mut self.split),
             _ if is_copy => {}

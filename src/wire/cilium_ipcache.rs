@@ -44,8 +44,8 @@ impl Layout {
     }
 }
 
-/// The range and its node. `None` for a range of this node or outside of the cluster, for one that holds its node, for
-/// everything, and for a range of another cluster that uses the same addresses.
+/// The range and its node. `None` for everything, for a range of this node or outside of the cluster, and for one that
+/// holds its node. `None` too for a range of another cluster that uses the same addresses.
 ///
 /// # Errors
 /// [`Malformed`] where bytes are missing, and for a family or prefix that there is not.

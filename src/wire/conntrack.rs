@@ -131,8 +131,9 @@ const V6_BITS: u8 = 0b1100;
 
 /// Reads the payload of a conntrack message (what follows `struct nlmsghdr`).
 ///
-/// # Errors [`Malformed`] where a length is wrong, where one of the two tuples that name the connection is missing, or
-/// where an address is not of the message's family.
+/// # Errors
+/// [`Malformed`] where a length is wrong, or one of the two tuples that name the connection is missing. So it is where
+/// an address is not of the message's family.
 pub fn parse(payload: &[u8], reading: Reading) -> Result<Record, Malformed> {
     let (family, addresses) = match payload.first() {
         Some(&AF_INET) => (4, V4_BITS),

@@ -2,8 +2,8 @@
 //!
 //! Where Cilium balances packet by packet, a socket sees only the service's address, and the kernel's conntrack knows
 //! nothing of it. The SERVICE entry of the socket's tuple names the backend by its id, and another map has the
-//! backend's address. (Where Cilium translates at connect(2) the socket sees the backend itself.) Entries are looked up
-//! by their keys when a flow is first seen; no map is read as a whole.
+//! backend's address. (Where Cilium translates at connect(2) the socket sees the backend itself.) When a flow is first
+//! seen its entries are looked up by their keys. No map is read as a whole.
 
 use std::path::Path;
 

@@ -1,9 +1,14 @@
 //! Remembers by tuple who opened each flow and whose socket it is, because a drain removes that from the maps.
 //!
-//! The first of these that exists decides who opened the flow. 1: a SYN or INIT. 2: a listener on the local port. 3:
-//! the direction of the first packet, if the flow began after the attach. 4: the lower port, which is a guess and
-//! counted as one. Against a known opener a SYN counts only once it is answered. The table is bounded: a new entry
-//! replaces the one that has been idle the longest, and that is counted. It knows no maps, pods or rows.
+//! The first of these that exists decides who opened the flow:
+//!
+//! 1. a SYN or INIT;
+//! 2. a listener on the local port;
+//! 3. the direction of the first packet, if the flow began after the attach;
+//! 4. the lower port, which is a guess and counted as one.
+//!
+//! Against a known opener a SYN counts only once it is answered. The table is bounded: a new entry replaces the one that
+//! has been idle the longest, and that is counted. It knows no maps, pods or rows.
 
 mod persist;
 

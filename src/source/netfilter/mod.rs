@@ -1,6 +1,6 @@
 //! Reads conntrack by netlink: one dump for both families, and DESTROY events with the final counters.
 //!
-//! The order makes it exact. The kernel queues an event before it removes the entry, so the event socket is drained
+//! The order makes it exact. The kernel queues an event before it removes the entry. So the event socket is drained
 //! completely before each chunk of a dump is read. What is reported twice is then reported in an order from which
 //! [`crate::baseline`] can see it.
 

@@ -2,8 +2,8 @@
 //! are two thirds of an entry's attributes and are read without a walk. Anything else is none of them and is walked.
 //!
 //! Whatever is read here the walk would read alike (a property test); this is for speed alone (`benches/sweep.rs`).
-//! Headers are compared one by one, without a loop. A loop over a table of them is not unrolled where the release is
-//! optimised for size, and then costs more than the walk that it saves.
+//! Headers are compared one by one, without a loop. A release that is optimised for size does not unroll a loop over a
+//! table of them. Such a loop costs more than the walk that it saves.
 
 use super::{Tuple, V4_BITS, V6_BITS, attribute};
 use crate::flow::Counts;
