@@ -123,8 +123,8 @@ fn gap(source: SourceKind, since_written_ns: Option<u64>) -> String {
     let what = match source {
         SourceKind::Ebpf => "traffic since then is in no counter, because the programs that count end with the agent",
         SourceKind::Auto => {
-            "traffic of pods with sockets since then is in no counter, because the programs that count end with the agent; \
-             conntrack counts the rest, except the last bytes of connections that ended meanwhile"
+            "traffic of pods with sockets since then is in no counter, because the programs that count end with the agent. \
+             Conntrack counts the rest, except the last bytes of connections that ended meanwhile"
         }
         SourceKind::Cilium => {
             "traffic since then is counted from Cilium's maps, except entries that Cilium removed meanwhile"

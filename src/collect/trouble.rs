@@ -17,7 +17,7 @@ pub const PODS_AS_NODE: &str = "hostNetwork pods are counted as the node";
 pub fn no_pods_cgroup(root: &Path) -> String {
     format!(
         "{PODS_AS_NODE}: no pod has its cgroup below {}. Mount the host's cgroup2 hierarchy read-only and name it with \
-         -cgroup-fs; pods of a node with cgroup v1, or of both with driver cgroupfs, have none: boot it with \
+         -cgroup-fs. On a node with cgroup v1, or with both and driver cgroupfs, pods have none: boot it with \
          systemd.unified_cgroup_hierarchy=1",
         root.display()
     )
@@ -94,8 +94,8 @@ impl Reporter {
         match self.choices {
             [0, 0, 0] => "attached".to_owned(),
             [programs, conntrack, open] => format!(
-                "attached; of the addresses of this node that were seen the programs count {programs}, conntrack \
-                 {conntrack} that have no sockets here, and {open} are not decided"
+                "attached; of this node's addresses seen so far the programs count {programs} and conntrack {conntrack} \
+                 (no sockets here); {open} are not decided"
             ),
         }
     }
@@ -165,8 +165,8 @@ impl Trouble {
         let mut parts: Vec<String> = texts.into_iter().filter(|s| !s.is_empty()).cloned().collect();
         if let Some(node) = self.elsewhere {
             parts.push(format!(
-                "the pods of this node run on {node}, which is no address here: the agent is in another network \
-                 namespace and cannot see their traffic (hostNetwork: true)"
+                "the pods of this node run on {node}, which is no address here: the agent cannot see their traffic from \
+                 this network namespace (hostNetwork: true)"
             ));
         }
         if self.events_lost {
@@ -190,8 +190,8 @@ impl Trouble {
         }
         if self.uncounted {
             parts.push(
-                "connections made while accounting was off show no counters and are not counted until they are made \
-                 anew (netmon_connections_uncounted says how many): restart their pods, or use -collector-mode auto"
+                "connections made while accounting was off show no counters and are not counted \
+                 (netmon_connections_uncounted says how many): restart their pods, or use -collector-mode auto"
                     .into(),
             );
         }
@@ -213,8 +213,8 @@ impl Trouble {
         }
         if let Some(pods) = self.unseen {
             parts.push(format!(
-                "{pods} of {pods} running pods were never seen: their packets pass neither the conntrack nor the sockets \
-                 that this mode reads (-collector-mode auto reads both), or the agent is in another network namespace"
+                "{pods} of {pods} running pods were never seen: this mode does not read where their packets pass \
+                 (-collector-mode auto reads conntrack and sockets), or the agent is in another network namespace"
             ));
         }
         parts.join("; ")

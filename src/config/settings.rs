@@ -173,8 +173,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "overlay-ports", kind: Kind::Flag, group: Group::Addresses, value: Value::Word("PORT,…"), default: NONE,
         short: "UDP ports of tunnels between nodes, besides the well-known ones",
-        long: "VXLAN (4789, 8472), Geneve (6081), WireGuard (51820, 51821, 51871) and IPsec (4500) are known, and \
-               those that the node's own links of VXLAN, Geneve, WireGuard, FoU and GUE have. The traffic inside a tunnel \
+        long: "VXLAN (4789, 8472), Geneve (6081), WireGuard (51820, 51821, 51871) and IPsec (4500) are known. So \
+               are the ports of the node's own links of VXLAN, Geneve, WireGuard, FoU and GUE. The traffic inside a tunnel \
                is counted already, so the tunnel itself is shown and never pushed.",
         apply: Apply::Text(|draft, text| {
             draft.config.overlay_ports = value::ports(text)?;

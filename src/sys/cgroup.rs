@@ -30,14 +30,14 @@ impl fmt::Display for CgroupError {
             CgroupError::ReadMounts(why) => write!(f, "cannot read /proc/self/mountinfo: {why}"),
             CgroupError::NoCgroup2 => f.write_str(
                 "no cgroup2 is mounted (a host with cgroup v1 only, or a container without a mount of the host's \
-                 /sys/fs/cgroup): boot with systemd.unified_cgroup_hierarchy=1, mount the host's /sys/fs/cgroup \
+                 /sys/fs/cgroup): boot with systemd.unified_cgroup_hierarchy=1, or mount the host's /sys/fs/cgroup \
                  read-only",
             ),
             CgroupError::NotRoot(path) => write!(
                 f,
-                "the cgroup2 at {} is a container's own, not the root of the hierarchy, and no pod has its cgroup there: \
-                 mount the host's /sys/fs/cgroup read-only and say where: -cgroup-root for mode ebpf and names, \
-                 -cgroup-fs for the pods on the node's network",
+                "the cgroup2 at {} is a container's own, not the root of the hierarchy, and no pod has its cgroup there. \
+                 Mount the host's /sys/fs/cgroup read-only. Name it by -cgroup-root for mode ebpf and names, \
+                 by -cgroup-fs for the pods on the node's network",
                 path.display()
             ),
             CgroupError::Asked(path, why) => {

@@ -182,8 +182,8 @@ impl Cilium {
         }
         match self.layout {
             Layout::SumAfterSplit => complaints.push(
-                "Cilium was upgraded in place and counts sent and received bytes as one sum from now on: connections \
-                 made before show them apart, rows with later ones show the sum as tx, with \"split\":\"unknown\""
+                "Cilium was upgraded in place and counts sent and received bytes as one sum from now on. Connections \
+                 made before show them apart; rows with later ones show it as tx, with \"split\":\"unknown\""
                     .to_owned(),
             ),
             Layout::Sum => complaints.push(

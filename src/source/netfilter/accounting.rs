@@ -91,8 +91,8 @@ impl Accounting {
         } else if !self.said_older {
             self.said_older = true;
             log::info!(
-                "the kernel may not report the end of connections that are older than the agent \
-                 (net.netfilter.nf_conntrack_events is {state} and {}): sweeps stay frequent until they are gone",
+                "net.netfilter.nf_conntrack_events is {state} and {}: the kernel may not report the end of connections \
+                 older than the agent, so sweeps stay frequent until these are gone",
                 if self.manage { "cannot be set to 1" } else { "-manage-conntrack=false forbids setting it" }
             );
         }
