@@ -94,8 +94,8 @@ impl Reporter {
         match self.choices {
             [0, 0, 0] => "attached".to_owned(),
             [programs, conntrack, open] => format!(
-                "attached; of this node's addresses seen so far the programs count {programs} and conntrack {conntrack} \
-                 (no sockets here); {open} are not decided"
+                "attached; of this node's addresses seen so far the programs count {programs}, conntrack {conntrack} \
+                 (without sockets here), and {open} are not decided"
             ),
         }
     }
