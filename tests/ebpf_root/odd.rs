@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use netmon::clock::{self};
 use netmon::flow::{Counts, Ends, protocol};
@@ -275,4 +276,33 @@ fn root_socketless_tcp_segments_are_few() {
         assert!(missing.bytes <= 160 * CONNECTIONS, "{local}: {missing:?}");
         assert!(local == B4 || !missing.is_zero(), "no segment was socketless: the test proves nothing");
     }
+}
+
+/// Rule 15 (F40): what the node drops behind the pod's own network has passed the programs, so it counts as sent: each
+/// datagram, and of a TCP connection that is never made its SYNs. What the pod's own rules drop never reaches them.
+#[test]
+fn root_f40_what_is_dropped_behind_the_programs_counts_as_sent() {
+    let bench = Bench::new();
+    let drops = |ns: &str, hook: &str, what: &str| {
+        let table = format!("table inet d {{ chain c {{ type filter hook {hook} priority 0; {what} drop; }}; }}");
+        run_with(&format!("ip netns exec {ns} nft -f -"), &table);
+    };
+    drops(&bench.b, "prerouting", "th dport 7400");
+    drops(&bench.a, "output", "udp dport 7401");
+    let mut counting = bench.open(Settings::default());
+    bench.within(&bench.a, || {
+        let socket = UdpSocket::bind(at(A4, 0)).expect("bind");
+        for _ in 0..10 {
+            socket.send_to(&[1; 100], at(B4, 7400)).expect("send");
+            socket.send_to(&[1; 100], at(B4, 7401)).expect_err("its own rule refuses");
+        }
+        let connected = TcpStream::connect_timeout(&at(B4, 7400), Duration::from_millis(1_500));
+        connected.expect_err("the node drops it");
+    });
+    counting.sweep();
+    let sent = counting.sum(A4, protocol::UDP);
+    assert_eq!((sent.tx, sent.rx.is_zero()), (Counts { bytes: 1_280, packets: 10 }, true));
+    let sent = counting.sum(A4, protocol::TCP);
+    assert_eq!(sent, bench.truth(&bench.a, 4, "tcp"), "each SYN that left the pod");
+    assert!((1..=3).contains(&sent.tx.packets) && sent.rx.is_zero(), "{sent:?}");
 }

@@ -142,7 +142,7 @@ fn each_cause_is_the_only_one_named_with_its_cure() {
 
 /// A node whose bridge, flow table or rules hid pods was called healthy while nothing showed by volume.
 #[test]
-fn rule_16_what_hides_traffic_is_found_without_any() {
+fn f35_what_hides_traffic_is_found_without_any() {
     let bridge = || vec!["cni0".to_owned()];
     let notrack = || vec!["inet raw prerouting".to_owned()];
     let flowtable = |counts| Some(vec![Flowtable { name: "ip filter ft".to_owned(), counts }]);
