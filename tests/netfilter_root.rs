@@ -16,7 +16,8 @@ use netmon::source::recorder::Recorder;
 use netmon::source::replay::Replay;
 use netmon::source::{Source, SourceError, Sweep};
 use netmon::stats::Skip;
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
+use nix::unistd::Pid;
 
 /// Runs in a network namespace of its own, joined to a second one by a veth pair: 10.9.0.1 here, 10.9.0.2 there.
 /// Conntrack looks at what crosses it.
@@ -184,10 +185,13 @@ fn statistic(name: &str) -> u64 {
     numbers.filter_map(|number| number.parse::<u64>().ok()).sum()
 }
 
-/// Two threads send a datagram each from one socket at the same moment, for many sockets.
+/// Two threads, each on a processor of its own, send a datagram each from one socket at the same moment, for many sockets.
 fn race(sockets: &[UdpSocket]) {
     let arrived = AtomicUsize::new(0);
-    let send_all = || {
+    let send_all = |processor| {
+        let mut own = CpuSet::new();
+        own.set(processor).expect("a processor");
+        sched_setaffinity(Pid::from_raw(0), &own).expect("stay on one processor");
         for (n, socket) in sockets.iter().enumerate() {
             arrived.fetch_add(1, Ordering::SeqCst);
             let mut spins = 0;
@@ -201,8 +205,8 @@ fn race(sockets: &[UdpSocket]) {
         }
     };
     std::thread::scope(|scope| {
-        scope.spawn(send_all);
-        send_all();
+        scope.spawn(|| send_all(0));
+        scope.spawn(|| send_all(1));
     });
 }
 
@@ -238,7 +242,7 @@ fn root_f30_two_entries_of_one_tuple_count_once_each() {
             sweep.complete
         };
         while !sweep_all(&mut source, &mut table) {}
-        for _ in 0..60 {
+        for _ in 0..300 {
             let sockets: Vec<UdpSocket> = (0..200)
                 .map(|_| {
                     let socket = UdpSocket::bind("10.9.0.1:0").expect("bind");

@@ -68,7 +68,7 @@ pub fn settings(pem: &Pem, insecure: bool, secure: bool) -> Result<TlsConfig, Fa
         && read.version < 3
     {
         let why = format!(
-            "\"{}\" is an X.509 certificate of version {}, and TLS takes version 3 alone. Have it issued anew with an extension \
+            "\"{}\" is an X.509 certificate of version {}, and TLS takes version 3 alone: have it issued anew with an extension \
              (openssl x509 -extfile; keyUsage=digitalSignature is enough), or use a token",
             read.subject, read.version
         );

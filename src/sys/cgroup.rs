@@ -35,9 +35,9 @@ impl fmt::Display for CgroupError {
             ),
             CgroupError::NotRoot(path) => write!(
                 f,
-                "the cgroup2 at {} is a container's own, not the root of the hierarchy, and no pod has its cgroup there. \
-                 Mount the host's /sys/fs/cgroup read-only. Name it by -cgroup-root for mode ebpf and names, \
-                 by -cgroup-fs for the pods on the node's network",
+                "the cgroup2 at {} is a container's own, not the root of the hierarchy, and no pod has its cgroup there: \
+                 mount the host's /sys/fs/cgroup read-only and say where: -cgroup-root for mode ebpf and names, \
+                 -cgroup-fs for the pods on the node's network",
                 path.display()
             ),
             CgroupError::Asked(path, why) => {
