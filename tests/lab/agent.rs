@@ -49,6 +49,8 @@ impl<'a> Start<'a> {
             Some(_) => start,
             None => start.flag("-read-interval", "200ms"),
         };
+        // Rows leave `/flows` after a minute without traffic, which an emulated machine may need for what follows.
+        let start = if patience() > 1 { start.flag("-cleanup-interval", "1h") } else { start };
         start
             .flag("-standalone", "true")
             .flag("-collector-mode", mode)
@@ -365,14 +367,18 @@ fn unchunk(mut body: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
+/// How many times as long everything may take: in a machine that is emulated.
+fn patience() -> u32 {
+    std::env::var("LAB_PATIENCE").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
 /// Tries until it succeeds; the last failure if it does not in time.
 pub fn eventually(
     what: &str,
     patience: Duration,
     mut attempt: impl FnMut() -> Result<(), String>,
 ) -> Result<(), String> {
-    let times = std::env::var("LAB_PATIENCE").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
-    let patience = patience * times;
+    let patience = patience * self::patience();
     let deadline = clock::now().mono_ns + patience.as_nanos() as u64;
     // Each question to the agent is a connection, which a recording would hold.
     let pause_ns = if std::env::var_os("LAB_RECORDINGS").is_some() { clock::SECOND } else { 30 * clock::MS };
