@@ -170,7 +170,12 @@ impl World {
         node.sysctl("net/ipv4/ip_forward", "1")?;
         node.sysctl("net/ipv6/conf/all/forwarding", "1")?;
         node.sysctl("net/netfilter/nf_conntrack_acct", if wish.accounting { "1" } else { "0" })?;
-        node.sysctl("net/netfilter/nf_conntrack_events", wish.events)?;
+        // Before 5.19 there is no 2 (for whoever listens), and 1 is the default.
+        let events = "net/netfilter/nf_conntrack_events";
+        node.sysctl(events, wish.events).or_else(|why| match wish.events {
+            "2" => node.sysctl(events, "1"),
+            _ => Err(why),
+        })?;
         if wish.nat {
             node.nft(&nat_rules())?;
         }

@@ -68,7 +68,7 @@ impl Truth {
         let ignored: String = ignored.iter().map(|i| format!("{i} return\n")).collect();
         let passed = match by_conntrack {
             true => {
-                "meta nfproto ipv4 tcp flags & (syn | ack) == syn ct state established jump passed
+                "meta nfproto ipv4 tcp flags & (syn | ack) == syn ct status confirmed jump passed
                     meta nfproto ipv4 meta l4proto tcp ct state invalid jump passed"
             }
             false => "",
@@ -141,9 +141,9 @@ impl Truth {
         self.carried.get(&flow).copied().unwrap_or_default()
     }
 
-    /// What of it conntrack let pass without counting it: packets that it calls invalid, and a SYN for a tuple whose
-    /// entry is closed but not yet known to be dead (a packet of the server's crossed the reset). The answer to that SYN
-    /// then opens the old entry anew. Of IPv4 alone.
+    /// What of it conntrack let pass without counting it: packets that it calls invalid, and a SYN whose tuple has an
+    /// entry already. That is a repeated one, or one for an entry that is closed but not yet known to be dead (a packet
+    /// of the server's crossed the reset). The answer to such a SYN opens the old entry anew. Of IPv4 alone.
     pub fn uncounted(&self, flow: Flow) -> Traffic {
         self.uncounted.get(&flow).copied().unwrap_or_default()
     }

@@ -53,6 +53,7 @@ mod owners_between_sweeps;
 mod pods;
 mod push_inbound;
 mod recording;
+mod repeated_syns;
 mod resize_mid_dump;
 mod restart;
 mod restart_with_state;
@@ -176,6 +177,7 @@ const USUAL: &[Scenario] = &[
     udp::SCENARIO,
     fragments::SCENARIO,
     ipv6::SCENARIO,
+    repeated_syns::SCENARIO,
     reused_tuples::SCENARIO,
     older_than_the_agent::SCENARIO,
     restart::SCENARIO,
