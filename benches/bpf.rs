@@ -139,7 +139,7 @@ fn packets() -> Outcome {
     }
     // The kernel gives whole nanoseconds per packet.
     let medians = times.map(median);
-    println!("per packet, flow known (budget: <= 2.4x empty, <= 1.15x the look-up alone):");
+    println!("per packet, flow known (budget: <= 1.15x the look-up alone):");
     for ((name, ..), median) in runs.iter().zip(medians) {
         let (look_up, older) = if name.contains("IPv6") { (medians[2], medians[4]) } else { (medians[1], medians[3]) };
         println!(
